@@ -1,0 +1,1 @@
+"""Data in: particle tables and stacks, CTF, preprocessing, and the simulator."""

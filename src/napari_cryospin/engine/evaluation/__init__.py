@@ -1,0 +1,1 @@
+"""How good is it: FSC, map alignment, pose error."""

@@ -1,0 +1,1 @@
+"""Geometry: rotations, pose grids, Fourier and Hartley transforms."""

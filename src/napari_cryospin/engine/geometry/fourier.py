@@ -1,0 +1,112 @@
+"""Fourier and Hartley transforms with the origin at pixel ``D // 2``, and the frequencies in use.
+
+The Hartley transform is ``H = Re F − Im F``. Images are transformed unitarily ("ortho"), so white
+noise of unit variance stays so in every coefficient. Maps are transformed such that central slices
+are the transforms of projections: ``FFT3(map) / D``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def hartley_2d(images: Tensor) -> Tensor:
+    """Return the centred unitary Hartley transform of images, shape (..., D, D)."""
+    axes = (-2, -1)
+    spectrum = torch.fft.fft2(torch.fft.ifftshift(images, dim=axes), norm="ortho")
+    spectrum = torch.fft.fftshift(spectrum, dim=axes)
+    return spectrum.real - spectrum.imag
+
+
+def inverse_hartley_2d(hartley: Tensor) -> Tensor:
+    """Return images of their Hartley transforms, shape (..., D, D); the transform is its own inverse."""
+    return hartley_2d(hartley)
+
+
+def hartley_grid_from_map(volume: Tensor) -> Tensor:
+    """Return the (D+1)³ Hartley grid of a map of shape (D, D, D), Nyquist planes repeated."""
+    box = volume.shape[-1]
+    spectrum = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(volume))) / box
+    spectrum = torch.nn.functional.pad(spectrum[None], (0, 1) * 3, mode="circular")[0]
+    return spectrum.real - spectrum.imag
+
+
+def map_from_hartley_grid(grid: Tensor) -> Tensor:
+    """Return the map (D, D, D) of a (D+1)³ Hartley grid."""
+    box = grid.shape[-1] - 1
+    # the two copies of each Nyquist plane stand for one coefficient
+    spectrum = grid[:box, :box, :box] * box
+    result = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(spectrum))) / box**3
+    return result.real - result.imag
+
+
+def interpolation_window(box: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return ``sinc²(x/D) sinc²(y/D) sinc²(z/D)``, shape (D, D, D).
+
+    Trilinear interpolation of a Fourier grid multiplies the map by this window: the map that a grid
+    stands for is its inverse transform times the window.
+    """
+    x = (torch.arange(box, device=device) - box // 2) / box
+    line = torch.sinc(x) ** 2
+    return line[:, None, None] * line[:, None] * line
+
+
+def disk(box: int, radius: float, device: torch.device | str = "cpu") -> Tensor:
+    """Return the integer frequencies (kx, ky) with ``0 < |k| ≤ radius``, shape (K, 2), float32.
+
+    ``radius`` is limited to below Nyquist. They are ordered by |k|, so the disk of a smaller radius
+    is the beginning of a larger one, and ``-k`` of every frequency is in it.
+    """
+    half = box // 2
+    k = torch.arange(-half + 1, half)
+    ky, kx = torch.meshgrid(k, k, indexing="ij")
+    norm = torch.sqrt((kx**2 + ky**2).double())
+    inside = (norm <= min(radius, half - 1)) & (norm > 0)
+    order = torch.argsort(norm[inside], stable=True)
+    return torch.stack((kx[inside][order], ky[inside][order]), -1).float().to(device)
+
+
+def disk_index(frequencies: Tensor, box: int) -> Tensor:
+    """Return the flat index of integer frequencies (K, 2) in a centred (D, D) array, shape (K,)."""
+    k = frequencies.long() + box // 2
+    return k[:, 1] * box + k[:, 0]
+
+
+def opposite_index(frequencies: Tensor, box: int) -> Tensor:
+    """Return for every frequency (K, 2) of a disk the position of its opposite in it, shape (K,)."""
+    lookup = torch.empty(box * box, dtype=torch.long, device=frequencies.device)
+    position = torch.arange(len(frequencies), device=frequencies.device)
+    lookup[disk_index(frequencies, box)] = position
+    return lookup[disk_index(-frequencies, box)]
+
+
+def shift_hartley(hartley: Tensor, opposite: Tensor, frequencies: Tensor, shifts: Tensor, box: int) -> Tensor:
+    """Move images by ``shifts``, in Hartley space.
+
+    Parameters
+    ----------
+    hartley
+        Coefficients on the disk, shape (..., K).
+    opposite
+        Result of :func:`opposite_index`, shape (K,).
+    frequencies
+        The disk, shape (K, 2).
+    shifts
+        Movement of the content to the right and up the index axis (x, y), pixels, (..., 2).
+    box
+        Side of the images, pixels.
+
+    Returns
+    -------
+    Tensor
+        Shape (..., K).
+    """
+    phase = (2 * math.pi / box) * (shifts @ frequencies.T)
+    # F(k) → F(k) e^{−iφ}: with H = Re F − Im F and H(−k) = Re F + Im F
+    return torch.cos(phase) * hartley + torch.sin(phase) * hartley[..., opposite]

@@ -1,0 +1,118 @@
+"""Rotations, in one convention.
+
+A pose is RELION's Euler matrix ``A`` (``rlnAngleRot/Tilt/Psi``, intrinsic ZYZ), shape (3, 3): its
+first two rows are the x and y axes of the image, its third row is the view direction, all in the
+frame of the map, components in (x, y, z). The image coefficient at frequency (kx, ky) is the
+map's coefficient at ``(kx, ky, 0) @ A``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+    from torch import Tensor
+
+# below this angle (radians, squared) sin(x)/x and its companions are taken from their series
+_SMALL_SQUARED = 1e-4
+
+
+def matrices_from_euler(angles: ArrayLike) -> NDArray[np.float64]:
+    """Return Euler matrices of RELION angles.
+
+    Parameters
+    ----------
+    angles
+        ``rlnAngleRot, rlnAngleTilt, rlnAnglePsi`` in degrees, shape (..., 3).
+
+    Returns
+    -------
+    ndarray
+        Shape (..., 3, 3).
+    """
+    angles = np.asarray(angles, dtype=np.float64)
+    flat = Rotation.from_euler("ZYZ", angles.reshape(-1, 3), degrees=True).as_matrix()
+    return np.swapaxes(flat, 1, 2).reshape(*angles.shape[:-1], 3, 3)
+
+
+def euler_from_matrices(matrices: ArrayLike) -> NDArray[np.float64]:
+    """Return RELION angles in degrees, shape (..., 3), of Euler matrices, shape (..., 3, 3)."""
+    matrices = np.asarray(matrices, dtype=np.float64)
+    flat = np.swapaxes(matrices.reshape(-1, 3, 3), 1, 2)
+    angles = Rotation.from_matrix(flat).as_euler("ZYZ", degrees=True, suppress_warnings=True)
+    return angles.reshape(*matrices.shape[:-2], 3)
+
+
+def random_rotations(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return ``n`` rotations drawn uniformly from SO(3), shape (n, 3, 3)."""
+    return Rotation.random(n, rng=rng).as_matrix()
+
+
+def rotation_from_6d(vectors: Tensor) -> Tensor:
+    """Return rotations of pairs of 3-vectors (cryoSPIN, Supplement A).
+
+    The two vectors are normalised and orthogonalised; they become the first and the third column.
+
+    Parameters
+    ----------
+    vectors
+        Shape (..., 6).
+
+    Returns
+    -------
+    Tensor
+        Shape (..., 3, 3).
+    """
+    first = torch.nn.functional.normalize(vectors[..., :3], dim=-1)
+    rest = vectors[..., 3:]
+    third = rest - (first * rest).sum(-1, keepdim=True) * first
+    third = torch.nn.functional.normalize(third, dim=-1)
+    second = torch.linalg.cross(third, first)
+    return torch.stack((first, second, third), dim=-1)
+
+
+def exponential_map(omega: Tensor) -> Tensor:
+    """Return ``exp([ω]×)``, stable and differentiable at ω = 0.
+
+    Parameters
+    ----------
+    omega
+        Rotation vectors, radians, shape (..., 3).
+
+    Returns
+    -------
+    Tensor
+        Shape (..., 3, 3).
+    """
+    squared = (omega * omega).sum(-1)
+    small = squared < _SMALL_SQUARED
+    # the root is taken of a harmless number where the series is used: its gradient would be NaN
+    angle = torch.where(small, torch.ones_like(squared), squared).sqrt()
+    a = torch.where(small, 1 - squared / 6 + squared**2 / 120, torch.sin(angle) / angle)
+    b = torch.where(
+        small, 0.5 - squared / 24 + squared**2 / 720, (1 - torch.cos(angle)) / angle**2
+    )
+    cross = skew(omega)
+    identity = torch.eye(3, dtype=omega.dtype, device=omega.device)
+    return identity + a[..., None, None] * cross + b[..., None, None] * (cross @ cross)
+
+
+def skew(omega: Tensor) -> Tensor:
+    """Return the matrices ``[ω]×``, shape (..., 3, 3), of vectors of shape (..., 3)."""
+    x, y, z = omega.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1).reshape(*omega.shape[:-1], 3, 3)
+
+
+def angular_distance(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    """Return the angle of the rotation between two poses, degrees, for shapes (..., 3, 3)."""
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    # from the chord, not the trace: the arccosine of the trace loses the small angles
+    chord = np.sqrt(((a - b) ** 2).sum((-1, -2)))
+    angle = 2 * np.arcsin(np.clip(chord / np.sqrt(8), 0, 1))
+    return np.asarray(np.degrees(angle), dtype=np.float64)

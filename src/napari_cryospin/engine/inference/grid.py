@@ -1,0 +1,83 @@
+"""The exact posterior of poses on a grid, as matrix products.
+
+For white noise of unit variance, ``log p(pose j | image i) = (C∘X) Pᵀ − ½ (C∘C) (P∘P)ᵀ`` up to a
+constant of the image, with the slices P of the map at the grid's poses inside a frequency disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.geometry.fourier import shift_hartley
+from napari_cryospin.engine.geometry.slices import central_slices
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.models.image import ImageModel
+
+# floats of one block of log-probabilities
+_BLOCK = 16_000_000
+
+
+@dataclass(frozen=True)
+class GridSlices:
+    """Slices of a map at all poses of a grid: ``values`` and their squares, (J, K)."""
+
+    model: ImageModel
+    values: Tensor
+    squares: Tensor
+
+    @classmethod
+    def of(cls, grid: Tensor, rotations: Tensor, model: ImageModel) -> GridSlices:
+        """Slice a Hartley grid (D+1)³ at ``rotations`` (J, 3, 3)."""
+        rows = max(1, _BLOCK // (4 * len(model.frequencies)))
+        values = torch.cat(
+            [central_slices(grid, part, model.frequencies) for part in rotations.split(rows)]
+        )
+        return cls(model, values, values.square())
+
+    def images_per_block(self) -> int:
+        """Number of images whose log-probabilities are held at once."""
+        return max(1, _BLOCK // len(self.values))
+
+    def log_probability(self, observed: Tensor, ctf: Tensor) -> Tensor:
+        """Return unnormalised log-probabilities (b, J) of images (b, K) that are centred."""
+        return torch.addmm(
+            (ctf * observed) @ self.values.T, ctf.square(), self.squares.T, alpha=-0.5
+        )
+
+    def best_shift(
+        self, observed: Tensor, ctf: Tensor, shifts: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities (b, J) at each image's best shift, and that shift (b, 2).
+
+        ``shifts`` are the origin shifts (x, y) to try, pixels: (S, 2) for all, or (b, S, 2).
+        """
+        shifts = shifts.expand(len(observed), *shifts.shape[-2:])
+        power = ctf.square() @ self.squares.T
+        best = torch.full((len(observed),), -torch.inf, device=observed.device)
+        result, chosen = torch.empty_like(power), torch.zeros_like(shifts[:, 0])
+        for shift in shifts.unbind(1):
+            # moving the image by its origin shift centres it
+            centred = shift_hartley(
+                observed, self.model.opposite, self.model.frequencies, shift, self.model.box
+            )
+            log_p = (ctf * centred) @ self.values.T - 0.5 * power
+            peak = log_p.amax(1)
+            better = peak > best
+            best = torch.where(better, peak, best)
+            result[better], chosen[better] = log_p[better], shift[better]
+        return result, chosen
+
+
+def shift_grid(extent: float, step: float, device: torch.device | str = "cpu") -> Tensor:
+    """Return shifts (x, y) on a square grid inside the circle of radius ``extent``, (S, 2), pixels."""
+    n = int(extent // step)
+    line = step * torch.arange(-n, n + 1, dtype=torch.float32)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    grid = torch.stack((x.flatten(), y.flatten()), 1)
+    return grid[grid.norm(dim=1) <= extent + 1e-6].to(device)

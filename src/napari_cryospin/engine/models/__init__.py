@@ -1,0 +1,1 @@
+"""Models: encoder, volume, image formation."""

@@ -1,0 +1,79 @@
+"""Image formation in Hartley space: ``Y = CTF · shift(slice(map, pose)) + noise``, and its error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+import torch
+
+from napari_cryospin.engine.geometry.fourier import (
+    disk,
+    disk_index,
+    hartley_2d,
+    inverse_hartley_2d,
+    opposite_index,
+    shift_hartley,
+)
+from napari_cryospin.engine.geometry.slices import central_slices
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageModel:
+    """What turns a map and a pose into the coefficients of an image, inside a frequency disk.
+
+    Parameters
+    ----------
+    box
+        Side D of the images, pixels.
+    frequencies
+        Integer frequencies in use, shape (K, 2).
+    opposite
+        Position of ``−k`` for every ``k``, shape (K,).
+    index
+        Flat position of every frequency in a (D, D) array, shape (K,).
+    """
+
+    box: int
+    frequencies: Tensor
+    opposite: Tensor
+    index: Tensor
+
+    @classmethod
+    def within(cls, box: int, radius: float, device: torch.device | str = "cpu") -> Self:
+        """Return the model of all frequencies up to ``radius`` (in units of 1/box)."""
+        frequencies = disk(box, radius, device)
+        return cls(
+            box, frequencies, opposite_index(frequencies, box), disk_index(frequencies, box)
+        )
+
+    def coefficients(self, images: Tensor) -> Tensor:
+        """Return the Hartley coefficients, shape (n, K), of images of shape (n, D, D)."""
+        return hartley_2d(images).flatten(-2)[..., self.index]
+
+    def images(self, coefficients: Tensor) -> Tensor:
+        """Return the images, shape (n, D, D), of coefficients of shape (n, K)."""
+        full = coefficients.new_zeros(*coefficients.shape[:-1], self.box**2)
+        full[..., self.index] = coefficients
+        return inverse_hartley_2d(full.unflatten(-1, (self.box, self.box)))
+
+    def project(self, grid: Tensor, rotations: Tensor, shifts: Tensor | None) -> Tensor:
+        """Return projections before the CTF, shape (n, K).
+
+        ``shifts`` are origin shifts (x, y) in pixels, as RELION's: the content lies at ``−shift``.
+        """
+        slices = central_slices(grid, rotations, self.frequencies)
+        if shifts is None:
+            return slices
+        return shift_hartley(slices, self.opposite, self.frequencies, -shifts, self.box)
+
+
+def image_error(
+    predicted: Tensor, observed: Tensor, loss: Literal["squared", "absolute"]
+) -> Tensor:
+    """Return the mean error per coefficient of each image, shape (n,), from shapes (n, K)."""
+    difference = predicted - observed
+    return (difference.abs() if loss == "absolute" else difference.square()).mean(-1)

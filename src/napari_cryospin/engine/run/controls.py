@@ -1,0 +1,70 @@
+"""Commands to a running reconstruction: flags that it reads between batches."""
+
+from __future__ import annotations
+
+import threading
+
+
+class Controls:
+    """Thread-safe commands; every method may be called from any thread at any time.
+
+    A command takes effect at the next batch boundary. Commands are flags, not a queue: pressing a
+    button twice means the same as pressing it once.
+    """
+
+    def __init__(self) -> None:
+        self._running = threading.Event()
+        self._running.set()
+        self._switch = threading.Event()
+        self._stop = threading.Event()
+        self._keep = True
+
+    def pause(self) -> None:
+        """Let training rest after the present batch."""
+        self._running.clear()
+
+    def resume(self) -> None:
+        """Let a paused training go on."""
+        self._running.set()
+
+    def switch(self) -> None:
+        """Switch from auto-encoding to auto-decoding after the present batch."""
+        self._switch.set()
+
+    def stop(self, *, keep: bool = True) -> None:
+        """End the run after the present batch, paused or not.
+
+        Parameters
+        ----------
+        keep
+            True writes the checkpoint, the maps and the poses; False leaves the results unwritten
+            ("discard").
+        """
+        self._keep = keep
+        self._stop.set()
+        self._running.set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether a pause was asked for."""
+        return not self._running.is_set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._stop.is_set()
+
+    @property
+    def keep(self) -> bool:
+        """Whether what was computed is to be kept on stopping."""
+        return self._keep
+
+    def take_switch(self) -> bool:
+        """Return whether a switch was asked for, once."""
+        asked = self._switch.is_set()
+        self._switch.clear()
+        return asked
+
+    def wait_while_paused(self) -> None:
+        """Block until :meth:`resume` or :meth:`stop`."""
+        self._running.wait()

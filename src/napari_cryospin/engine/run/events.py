@@ -1,0 +1,185 @@
+"""What the engine tells the world: typed, frozen events, in the order they happen.
+
+The same stream drives the dock, the command line's progress bars and the tests. Exactly one
+terminal event (:class:`Finished` or :class:`Failed`) ends every stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.run.settings import Stage
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """The data are loaded, the models built; training begins.
+
+    ``box`` is the working box in pixels, ``pixel_size`` its Å per pixel, ``device`` a readable
+    name, ``notes`` sentences about the data for the user. ``first_epoch`` is above 0 on resume.
+    """
+
+    folder: Path
+    n_particles: int
+    box: int
+    pixel_size: float
+    n_heads: int
+    device: str
+    seed: int
+    stage: Stage
+    first_epoch: int
+    n_epochs: int
+    truth_known: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """Progress of work that is not a training batch (loading, pose search, final maps)."""
+
+    task: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class EpochStarted(Event):
+    """An epoch begins; ``epoch`` counts from 0 over the whole run, ``n_epochs`` is its planned end."""
+
+    epoch: int
+    n_epochs: int
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class BatchDone(Event):
+    """A batch has been trained on. ``loss`` is per Fourier coefficient; rates are smoothed."""
+
+    epoch: int
+    batch: int
+    n_batches: int
+    stage: Stage
+    loss: float
+    images_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class VolumeUpdated(Event):
+    """A new state of the map: ``volume`` is (z, y, x) float32, a copy that nobody else writes to.
+
+    Its unit is that of the normalised images (noise of unit variance); particles are white.
+    """
+
+    epoch: int
+    stage: Stage
+    volume: NDArray[np.float32]
+    pixel_size: float
+
+
+@dataclass(frozen=True)
+class PosesUpdated(Event):
+    """New poses of all particles, n of them, with M heads.
+
+    Parameters
+    ----------
+    rotations
+        Present pose of each particle, RELION Euler matrices, (n, 3, 3).
+    shifts
+        Present origin shift (x, y) of each particle, Å, (n, 2).
+    winning_head
+        Index of the winning head, (n,); −1 where the particle has not been seen yet.
+    candidates
+        Poses proposed by the heads, (n, M, 3, 3); those of auto-encoding's last visit.
+    candidate_losses
+        Loss of each head's pose, (n, M); NaN where not seen yet.
+    """
+
+    epoch: int
+    stage: Stage
+    rotations: NDArray[np.float32]
+    shifts: NDArray[np.float32]
+    winning_head: NDArray[np.int64]
+    candidates: NDArray[np.float32]
+    candidate_losses: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EpochDone(Event):
+    """The figures of a finished epoch; one row of ``metrics.csv``.
+
+    ``head_share`` is the fraction of particles won by each head, (M,). ``resolution`` (Å) is where
+    the FSC falls below 0.5 against the true map where it is known, else None. Pose errors
+    (degrees, after global alignment over both hands) are None where the truth is not known.
+    """
+
+    epoch: int
+    stage: Stage
+    loss: float
+    head_share: tuple[float, ...]
+    median_pose_error: float | None
+    mean_pose_error: float | None
+    resolution: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Switched(Event):
+    """Auto-encoding has given way to auto-decoding, at ``epoch``, by hand or by schedule."""
+
+    epoch: int
+    by: str
+
+
+@dataclass(frozen=True)
+class Paused(Event):
+    """Training rests; nothing changes until :class:`Resumed` or the end."""
+
+
+@dataclass(frozen=True)
+class Resumed(Event):
+    """Training goes on."""
+
+
+@dataclass(frozen=True)
+class CheckpointWritten(Event):
+    """The run can be resumed from here."""
+
+    path: Path
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Finished(Event):
+    """The run ended in order; its results are on disk (``stopped`` when the user ended it).
+
+    ``resolution`` (Å) is where the FSC between the half-maps falls below 0.143.
+    """
+
+    folder: Path
+    stopped: bool
+    kept: bool
+    resolution: float | None
+
+
+@dataclass(frozen=True)
+class Failed(Event):
+    """The run ended by an error; ``message`` is one sentence for the user.
+
+    ``details`` is the traceback, for the log. What was computed before stays on disk.
+    """
+
+    message: str
+    details: str
