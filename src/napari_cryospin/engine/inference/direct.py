@@ -34,7 +34,7 @@ class DirectInference:
         self.stack, self.volume, self.poses = stack, volume, poses
         self.loss = settings.model.loss
         self.shifts = settings.model.shifts
-        self.pose_steps = settings.decode.pose_steps
+        self._decode = settings.decode
         device = stack.images.device
         self.model = ImageModel.within(stack.box, stack.box / 2, device)
         self.pose_optimizer = PerImageAdam(stack.n, 5, settings.decode.learning_rate_pose, device)
@@ -42,18 +42,18 @@ class DirectInference:
             volume.parameters(), lr=settings.decode.learning_rate_volume
         )
 
-    def set_rate(self, factor: float, settings: Settings) -> None:
+    def set_rate(self, factor: float) -> None:
         """Scale both learning rates by ``factor``."""
-        self.pose_optimizer.learning_rate = factor * settings.decode.learning_rate_pose
+        self.pose_optimizer.learning_rate = factor * self._decode.learning_rate_pose
         for group in self.volume_optimizer.param_groups:
-            group["lr"] = factor * settings.decode.learning_rate_volume
+            group["lr"] = factor * self._decode.learning_rate_volume
 
     def train_batch(self, rows: Tensor) -> float:
         """Take the pose steps and one volume step on the particles ``rows``; return the mean error."""
         observed = self.model.coefficients(self.stack.images[rows])
         ctf = self.stack.ctf(rows, self.model.frequencies)
         grid = self.volume().detach()
-        for _ in range(self.pose_steps):
+        for _ in range(self._decode.pose_steps):
             self._pose_step(rows, grid, observed, ctf)
         rotations, shifts = self.poses.rotations[rows], self.poses.shifts[rows]
         projection = self.model.project(self.volume(), rotations, shifts if self.shifts else None)

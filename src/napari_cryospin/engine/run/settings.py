@@ -31,7 +31,7 @@ class DataSettings(_Section):
     passthrough: Path | None = Field(None, description="cryoSPARC passthrough .cs file.")
     truth_star: Path | None = Field(None, description="STAR file with the true poses, if known.")
     truth_map: Path | None = Field(None, description="MRC file of the true map, if known.")
-    box: Annotated[int, Field(ge=16, le=512, multiple_of=2)] = Field(
+    box: Annotated[int, Field(ge=32, le=512, multiple_of=2)] = Field(
         64, description="Working box, pixels: images are Fourier-cropped to it."
     )
     max_particles: Annotated[int, Field(ge=1)] | None = Field(
@@ -75,6 +75,9 @@ class DecodeSettings(_Section):
     learning_rate_pose: Annotated[float, Field(gt=0)] = Field(5e-2, description="Adam, poses.")
     learning_rate_volume: Annotated[float, Field(gt=0)] = Field(2e-3, description="Adam, volume.")
     pose_steps: Annotated[int, Field(ge=1)] = Field(5, description="Pose steps per volume step.")
+    final_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="Share of the learning rates left at the end (cosine decay; 1: constant)."
+    )
 
 
 class SearchSettings(_Section):
@@ -83,7 +86,7 @@ class SearchSettings(_Section):
     epochs: Annotated[int, Field(ge=0)] = Field(
         0, description="Auto-decoding epochs that begin with a pose search (0: never)."
     )
-    nside: Literal[2, 4, 8, 16] = Field(8, description="HEALPix nside of the finest pose grid.")
+    nside: Literal[2, 4, 8] = Field(8, description="HEALPix nside of the finest pose grid.")
 
 
 class Settings(_Section):
@@ -157,16 +160,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
         "data": {"box": 32, "max_particles": 3000},
         "model": {"heads": 4},
-        "encode": {"epochs": 4, "learning_rate_encoder": 1e-3, "learning_rate_volume": 2e-2},
-        "decode": {"epochs": 6, "learning_rate_volume": 1e-2},
-        "search": {"epochs": 2},
+        "encode": {"epochs": 3, "learning_rate_encoder": 1e-3, "learning_rate_volume": 2e-2},
+        "decode": {"epochs": 6, "learning_rate_volume": 1e-2, "final_rate": 0.02},
+        "search": {"epochs": 1},
     },
     "cpu": {
         "data": {"box": 32},
         "model": {"heads": 7},
         "encode": {"epochs": 7, "learning_rate_encoder": 1e-3, "learning_rate_volume": 2e-2},
-        "decode": {"epochs": 10, "learning_rate_volume": 1e-2},
-        "search": {"epochs": 2},
+        "decode": {"epochs": 10, "learning_rate_volume": 1e-2, "final_rate": 0.02},
+        "search": {"epochs": 1},
     },
     "paper-synthetic": {
         "data": {"box": 128},

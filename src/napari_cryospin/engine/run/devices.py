@@ -1,0 +1,38 @@
+"""Choosing the device and saying what it is."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+from napari_cryospin.engine.errors import InputError
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device of a setting: ``auto`` takes the first GPU, or the CPU.
+
+    Raises
+    ------
+    InputError
+        If there is no such device on this computer.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"The device '{name}' cannot be used on this computer: choose auto or cpu."
+        ) from error
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """Return a readable name: the GPU's, or the processor's with its number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+    return device.type.upper()

@@ -1,0 +1,219 @@
+"""The run folder: open formats, each file written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict, dataclass, fields
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mrcfile
+import numpy as np
+import torch
+
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.files import replacing
+from napari_cryospin.engine.run.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.run.events import EpochDone, Event
+
+_CHECKPOINTS_KEPT = 2
+_METRICS = (
+    "epoch",
+    "stage",
+    "loss",
+    "median_pose_error_deg",
+    "mean_pose_error_deg",
+    "resolution_angstrom",
+    "seconds",
+    "head_share",
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths, readers and writers of a run folder.
+
+    Parameters
+    ----------
+    path
+        The folder; it need not exist before :meth:`create`.
+    """
+
+    path: Path
+
+    @property
+    def settings_path(self) -> Path:
+        """``settings.toml``."""
+        return self.path / "settings.toml"
+
+    @property
+    def map_path(self) -> Path:
+        """``map.mrc``: the final map."""
+        return self.path / "map.mrc"
+
+    @property
+    def star_path(self) -> Path:
+        """``particles.star``: the final poses."""
+        return self.path / "particles.star"
+
+    @property
+    def fsc_path(self) -> Path:
+        """``fsc.csv``."""
+        return self.path / "fsc.csv"
+
+    @property
+    def metrics_path(self) -> Path:
+        """``metrics.csv``: one row per epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def events_path(self) -> Path:
+        """``events.jsonl``: the figures of every event, appended as they happen."""
+        return self.path / "events.jsonl"
+
+    def create(self, settings: Settings) -> None:
+        """Make the folder and write ``settings.toml``.
+
+        Raises
+        ------
+        InputError
+            If the folder holds a run already, or cannot be made.
+        """
+        if self.settings_path.exists():
+            raise InputError(f"{self.path} holds a run already: choose another folder or resume it.")
+        try:
+            for part in ("volumes", "checkpoints"):
+                (self.path / part).mkdir(parents=True, exist_ok=True)
+            with replacing(self.settings_path) as temporary:
+                temporary.write_text(settings.to_toml(), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"The run folder {self.path} cannot be written: {error}.") from error
+
+    def settings(self) -> Settings:
+        """Read the settings.
+
+        Raises
+        ------
+        InputError
+            If the folder holds no run, or its settings are damaged.
+        """
+        if not self.settings_path.exists():
+            raise InputError(f"{self.path} is no run folder: it holds no settings.toml.")
+        return Settings.from_toml(self.settings_path)
+
+    def append_event(self, event: Event) -> None:
+        """Append an event's figures to ``events.jsonl`` (arrays are left out)."""
+        plain = {
+            field.name: value
+            for field in fields(event)
+            if not isinstance(value := getattr(event, field.name), np.ndarray)
+        }
+        line = json.dumps({"event": type(event).__name__, **plain}, default=_plain)
+        with self.events_path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def append_metrics(self, done: EpochDone) -> None:
+        """Add an epoch to ``metrics.csv``; an epoch that was redone after a resume is replaced."""
+        rows = [row for row in self.metrics() if int(row["epoch"]) < done.epoch]
+        values = asdict(done)
+        new = (
+            done.epoch,
+            done.stage.value,
+            f"{done.loss:.6g}",
+            _figure(values["median_pose_error"]),
+            _figure(values["mean_pose_error"]),
+            _figure(values["resolution"]),
+            f"{done.seconds:.2f}",
+            " ".join(f"{share:.4f}" for share in done.head_share),
+        )
+        rows.append(dict(zip(_METRICS, map(str, new), strict=True)))
+        with (
+            replacing(self.metrics_path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, _METRICS)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def metrics(self) -> list[dict[str, str]]:
+        """Return the rows of ``metrics.csv``, in order; none before the first epoch has ended."""
+        if not self.metrics_path.exists():
+            return []
+        with self.metrics_path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def write_map(self, name: str, volume: NDArray[np.float32], pixel_size: float) -> Path:
+        """Write a map (z, y, x) as MRC under the run folder, with its pixel size in Å."""
+        path = self.path / name
+        with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
+            mrc.set_data(np.ascontiguousarray(volume, dtype=np.float32))
+            mrc.voxel_size = pixel_size
+        return path
+
+    def write_fsc(self, columns: dict[str, NDArray[np.float64]], pixel_size: float) -> None:
+        """Write FSC curves, each of shape (D/2 + 1,), against frequency to ``fsc.csv``."""
+        shells = len(next(iter(columns.values())))
+        frequency = np.arange(shells) / (2 * (shells - 1) * pixel_size)
+        table: Iterable[tuple[float, ...]] = zip(frequency, *columns.values(), strict=True)
+        with (
+            replacing(self.fsc_path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(["frequency_per_angstrom", *columns])
+            writer.writerows([f"{value:.6g}" for value in row] for row in table)
+
+    def write_checkpoint(self, state: dict[str, Any], epoch: int) -> Path:
+        """Write a checkpoint; the last few are kept."""
+        path = self.path / "checkpoints" / f"epoch_{epoch:04d}.pt"
+        with replacing(path) as temporary:
+            torch.save(state, temporary)
+        for old in self.checkpoints()[:-_CHECKPOINTS_KEPT]:
+            old.unlink()
+        return path
+
+    def checkpoints(self) -> list[Path]:
+        """Return the checkpoints, oldest first."""
+        return sorted((self.path / "checkpoints").glob("epoch_*.pt"))
+
+    def read_checkpoint(self, device: torch.device) -> dict[str, Any]:
+        """Read the last checkpoint.
+
+        Raises
+        ------
+        InputError
+            If there is none, or it is damaged.
+        """
+        found = self.checkpoints()
+        if not found:
+            raise InputError(f"{self.path} holds no checkpoint to resume from: start a new run.")
+        try:
+            state: dict[str, Any] = torch.load(found[-1], map_location=device, weights_only=True)
+        except Exception as error:
+            raise InputError(
+                f"The checkpoint {found[-1]} cannot be read ({type(error).__name__}): "
+                "delete it to resume from the one before."
+            ) from error
+        return state
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} does not belong into events.jsonl")

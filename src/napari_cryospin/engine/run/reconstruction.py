@@ -1,0 +1,323 @@
+"""A reconstruction from settings to results, as one stream of events."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.inference.direct import DirectInference
+from napari_cryospin.engine.inference.search import search_poses, search_rounds
+from napari_cryospin.engine.run import events
+from napari_cryospin.engine.run.controls import Controls
+from napari_cryospin.engine.run.devices import describe_device, find_device
+from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.progress import with_progress
+from napari_cryospin.engine.run.results import write_results
+from napari_cryospin.engine.run.settings import Settings, Stage
+from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.run.truth import Truth
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from napari_cryospin.engine.run.events import Event
+
+# seconds between live maps, and between live tables of poses, within an epoch
+_MAP_INTERVAL = 0.5
+_POSES_INTERVAL = 2.0
+
+
+class Reconstruction:
+    """One run: loads the data, trains through both stages, writes the run folder.
+
+    Parameters
+    ----------
+    settings
+        Settings of the run; ``settings.data.stack`` is needed.
+    folder
+        The run folder, made by the run.
+    controls
+        Commands are read from here between batches.
+
+    Attributes
+    ----------
+    stack
+        The working stack, once :class:`~.events.RunStarted` has been seen.
+    """
+
+    def __init__(self, settings: Settings, folder: Path, controls: Controls | None = None) -> None:
+        self.settings = settings
+        self.folder = RunFolder(folder)
+        self.controls = controls or Controls()
+        self.stack: WorkingStack | None = None
+        self._resume = False
+        self._last = {"map": 0.0, "poses": 0.0}
+
+    @classmethod
+    def resume(cls, folder: Path, controls: Controls | None = None) -> Reconstruction:
+        """Return a run that goes on from the last checkpoint of a run folder.
+
+        Raises
+        ------
+        InputError
+            If the folder holds no run.
+        """
+        run = cls(RunFolder(folder).settings(), folder, controls)
+        run._resume = True
+        return run
+
+    def run(self) -> Iterator[Event]:
+        """Yield the events of the run. Never raises; exactly one terminal event ends the stream."""
+        started = self._resume
+        try:
+            for event in self._events():
+                started = started or isinstance(event, events.RunStarted)
+                if started:
+                    self.folder.append_event(event)
+                yield event
+        except Exception as error:
+            failed = events.Failed(_sentence(error), traceback.format_exc())
+            if self.folder.path.is_dir():
+                self.folder.append_event(failed)
+            yield failed
+
+    def _events(self) -> Iterator[Event]:
+        settings = self.settings
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        device = find_device(settings.device)
+        stack = yield from self._load()
+        self.stack = stack = stack.to(device)
+        truth = Truth.of(settings.data, stack)
+        training = Training(stack, settings)
+        if self._resume:
+            training.load_state(self.folder.read_checkpoint(device))
+        else:
+            self.folder.create(settings)
+        clock = training.clock
+        yield events.RunStarted(
+            folder=self.folder.path,
+            n_particles=stack.n,
+            box=stack.box,
+            pixel_size=stack.pixel_size,
+            n_heads=settings.model.heads,
+            device=describe_device(device),
+            seed=settings.seed,
+            stage=clock.stage,
+            first_epoch=clock.epoch,
+            n_epochs=clock.n_epochs(settings),
+            truth_known=truth is not None,
+            notes=stack.notes,
+        )
+        yield from self._train(training, truth)
+        if self.controls.stopped and not self.controls.keep:
+            yield events.Finished(self.folder.path, stopped=True, kept=False, resolution=None)
+            return
+        yield self._checkpoint(training)
+        resolution = yield from write_results(self.folder, training, truth)
+        yield events.Finished(self.folder.path, self.controls.stopped, True, resolution)
+
+    def _load(self) -> Generator[Event, None, WorkingStack]:
+        data = self.settings.data
+        if data.stack is None:
+            raise InputError("No particle stack was chosen: give a .star, .cs or .mrcs file.")
+        table = open_particles(data.stack, passthrough=data.passthrough)
+        return (
+            yield from with_progress(
+                "Reading particles", lambda report: prepare(table, data, report)
+            )
+        )
+
+    def _train(self, training: Training, truth: Truth | None) -> Iterator[Event]:
+        clock, settings = training.clock, self.settings
+        while not self.controls.stopped:
+            if clock.switch_due(settings):
+                yield self._switch(training, "schedule")
+            n_epochs = clock.n_epochs(settings)
+            if clock.epoch >= n_epochs:
+                return
+            yield events.EpochStarted(clock.epoch, n_epochs, clock.stage)
+            yield from self._epoch(training, truth)
+
+    def _switch(self, training: Training, by: str) -> Event:
+        training.switch()
+        return events.Switched(training.clock.epoch, by)
+
+    def _epoch(self, training: Training, truth: Truth | None) -> Iterator[Event]:
+        """Train one epoch; a stop leaves it unfinished, a switch by hand ends it early."""
+        clock = training.clock
+        started, losses = time.monotonic(), []
+        if self._search_due(training):
+            yield from self._search(training)
+        batches = training.batches()
+        rate = _Rate()
+        while clock.batch < len(batches):
+            yield from self._obey_pause()
+            if self.controls.stopped:
+                return
+            if clock.stage is Stage.AUTO_ENCODING and self.controls.take_switch():
+                break
+            rows = batches[clock.batch]
+            if isinstance(training.inference, DirectInference):
+                training.inference.set_rate(self._rate_factor(training, len(batches)))
+            losses.append(training.inference.train_batch(rows))
+            clock.batch += 1
+            rate.add(len(rows))
+            left = self._images_left(training, len(batches))
+            yield events.BatchDone(
+                clock.epoch,
+                clock.batch,
+                len(batches),
+                clock.stage,
+                losses[-1],
+                rate.images_per_second,
+                left / rate.images_per_second,
+            )
+            yield from self._live(training)
+        by_hand = clock.batch < len(batches)
+        yield from self._end_epoch(training, truth, losses, time.monotonic() - started)
+        if by_hand:
+            yield self._switch(training, "hand")
+
+    def _end_epoch(
+        self, training: Training, truth: Truth | None, losses: list[float], seconds: float
+    ) -> Iterator[Event]:
+        clock, poses = training.clock, training.poses
+        volume = training.map()
+        comparison = truth.compare(poses.rotations, volume) if truth else None
+        done = events.EpochDone(
+            epoch=clock.epoch,
+            stage=clock.stage,
+            loss=sum(losses) / len(losses) if losses else math.nan,
+            head_share=poses.head_share(),
+            median_pose_error=comparison.median if comparison else None,
+            mean_pose_error=comparison.mean if comparison else None,
+            resolution=comparison.resolution if comparison else None,
+            seconds=seconds,
+        )
+        self.folder.append_metrics(done)
+        self.folder.write_map(f"volumes/epoch_{clock.epoch:04d}.mrc", volume, self._pixel_size)
+        yield self._volume_event(training)
+        yield self._poses_event(training)
+        yield done
+        clock.epoch, clock.batch = clock.epoch + 1, 0
+        yield self._checkpoint(training)
+
+    def _search_due(self, training: Training) -> bool:
+        clock = training.clock
+        return (
+            clock.switched_at is not None
+            and clock.batch == 0
+            and clock.epoch - clock.switched_at < self.settings.search.epochs
+        )
+
+    def _search(self, training: Training) -> Iterator[Event]:
+        """Search all poses; after the first time, only at the finest frequencies."""
+        rounds = search_rounds(training.stack.box, self.settings.search.nside)
+        if training.clock.epoch != training.clock.switched_at:
+            rounds = rounds[-1:]
+        for done, round_ in enumerate(rounds):
+            yield events.Progress("Searching poses", done, len(rounds))
+            yield from self._obey_pause()
+            if self.controls.stopped:
+                return
+            grid = search_poses(
+                training.stack,
+                training.volume().detach(),
+                training.poses,
+                round_,
+                shifts=self.settings.model.shifts,
+            )
+            training.volume.assign(grid)
+            yield from self._live(training)
+        yield events.Progress("Searching poses", len(rounds), len(rounds))
+
+    def _live(self, training: Training) -> Iterator[Event]:
+        """Yield the map and the poses as often as they are worth looking at."""
+        now = time.monotonic()
+        if now - self._last["map"] > _MAP_INTERVAL:
+            self._last["map"] = now
+            yield self._volume_event(training)
+        if now - self._last["poses"] > _POSES_INTERVAL:
+            self._last["poses"] = now
+            yield self._poses_event(training)
+
+    def _obey_pause(self) -> Iterator[Event]:
+        if self.controls.paused:
+            yield events.Paused()
+            self.controls.wait_while_paused()
+            yield events.Resumed()
+
+    def _rate_factor(self, training: Training, n_batches: int) -> float:
+        clock, decode = training.clock, self.settings.decode
+        assert clock.switched_at is not None
+        done = (clock.epoch - clock.switched_at + clock.batch / n_batches) / decode.epochs
+        cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+        return decode.final_rate + (1 - decode.final_rate) * cosine
+
+    def _images_left(self, training: Training, n_batches: int) -> float:
+        clock = training.clock
+        epochs = clock.n_epochs(self.settings) - clock.epoch - clock.batch / n_batches
+        return max(epochs, 0.0) * training.stack.n
+
+    @property
+    def _pixel_size(self) -> float:
+        assert self.stack is not None
+        return self.stack.pixel_size
+
+    def _volume_event(self, training: Training) -> Event:
+        clock = training.clock
+        return events.VolumeUpdated(clock.epoch, clock.stage, training.map(), self._pixel_size)
+
+    def _poses_event(self, training: Training) -> Event:
+        poses, clock = training.poses, training.clock
+        return events.PosesUpdated(
+            epoch=clock.epoch,
+            stage=clock.stage,
+            rotations=poses.rotations.cpu().numpy().copy(),
+            shifts=poses.shifts.cpu().numpy() * self._pixel_size,
+            winning_head=poses.winning_head.cpu().numpy().copy(),
+            candidates=poses.candidates.cpu().numpy().copy(),
+            candidate_losses=poses.candidate_losses.cpu().numpy().copy(),
+        )
+
+    def _checkpoint(self, training: Training) -> Event:
+        path = self.folder.write_checkpoint(training.state(), training.clock.epoch)
+        return events.CheckpointWritten(path, training.clock.epoch)
+
+
+class _Rate:
+    """Images per second, smoothed over the last dozen batches."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self.images_per_second = 0.0
+
+    def add(self, images: int) -> None:
+        now = time.monotonic()
+        rate = images / max(now - self._last, 1e-6)
+        self._last = now
+        old = self.images_per_second
+        self.images_per_second = rate if old == 0 else 0.9 * old + 0.1 * rate
+
+
+def _sentence(error: Exception) -> str:
+    """Return what went wrong as one sentence for the user."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return (
+            "The device ran out of memory: choose a smaller working box, batch size or encoder "
+            "width, or fewer heads; the run can be resumed from its last checkpoint."
+        )
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'A file'} could not be used: {error.strerror}."
+    return f"The run failed unexpectedly ({type(error).__name__}: {error})."

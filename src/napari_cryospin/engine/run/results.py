@@ -1,0 +1,84 @@
+"""What a run leaves behind: the map, half-maps, their FSC, and the poses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_cryospin.engine.data.star import write_star
+from napari_cryospin.engine.evaluation.fsc import fsc, resolution
+from napari_cryospin.engine.models.backprojection import back_project, divide
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.volume import map_of_grid
+from napari_cryospin.engine.run.events import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.run.training import Training
+    from napari_cryospin.engine.run.truth import Truth
+
+_TASK = "Writing maps"
+
+
+@torch.no_grad()
+def write_results(
+    folder: RunFolder, training: Training, truth: Truth | None
+) -> Generator[Progress, None, float | None]:
+    """Write ``half1.mrc``, ``half2.mrc``, ``map.mrc``, ``fsc.csv`` and ``particles.star``.
+
+    The maps are closed-form back-projections of the images at their final poses, the map weighted by
+    the FSC of the halves. Both halves share one pose search, so their FSC is an upper bound.
+
+    Returns
+    -------
+    float or None
+        Resolution where the FSC between the half-maps falls below 0.143, Å.
+    """
+    stack, poses = training.stack, training.poses
+    model = ImageModel.within(stack.box, stack.box / 2, stack.images.device)
+    halves = half_sets(stack.table.half_set, stack.rows)
+    sums = []
+    for number in (1, 2):
+        yield Progress(_TASK, number - 1, 3)
+        rows = torch.from_numpy(np.flatnonzero(halves == number)).to(stack.images.device)
+        sums.append(back_project(stack, poses, rows, model))
+        folder.write_map(f"half{number}.mrc", _map(divide(sums[-1])), stack.pixel_size)
+    curve = fsc(_map(divide(sums[0])), _map(divide(sums[1])))
+    yield Progress(_TASK, 2, 3)
+    prior = torch.from_numpy((1 - curve) / np.clip(curve, 0.01, 1)).clamp(min=1e-3)
+    volume = _map(divide(sums[0] + sums[1], prior))
+    folder.write_map("map.mrc", volume, stack.pixel_size)
+    columns = {"fsc_halves": curve}
+    comparison = truth.compare(poses.rotations, volume) if truth else None
+    if comparison is not None and comparison.fsc is not None:
+        columns["fsc_truth"] = comparison.fsc
+    folder.write_fsc(columns, stack.pixel_size)
+    write_star(
+        folder.star_path,
+        stack.table,
+        stack.rows,
+        rotations=poses.rotations.double().cpu().numpy(),
+        shifts=poses.shifts.double().cpu().numpy() * stack.pixel_size,
+        half_set=halves,
+    )
+    yield Progress(_TASK, 3, 3)
+    return resolution(curve, stack.pixel_size, 0.143)
+
+
+def half_sets(given: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the half-set (1 or 2) of each row: the table's own, or alternating."""
+    if given is not None and set(np.unique(given[rows])) == {1, 2}:
+        return given[rows]
+    return np.arange(len(rows)) % 2 + 1
+
+
+def _map(grid: Tensor) -> NDArray[np.float32]:
+    result: NDArray[np.float32] = map_of_grid(grid).cpu().numpy()
+    return result

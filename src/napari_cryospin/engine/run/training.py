@@ -1,0 +1,142 @@
+"""The state of a training run: map, poses, the present inference; and how it is saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_cryospin.engine.geometry.fourier import hartley_2d
+from napari_cryospin.engine.inference.amortized import AmortizedInference
+from napari_cryospin.engine.inference.direct import DirectInference
+from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
+from napari_cryospin.engine.run.settings import Settings, Stage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+
+_CHECKPOINT_VERSION = 1
+
+
+@dataclass
+class Clock:
+    """Where a run is: ``batch`` batches into ``epoch``; ``switched_at`` is None before the switch."""
+
+    epoch: int = 0
+    batch: int = 0
+    switched_at: int | None = None
+
+    @property
+    def stage(self) -> Stage:
+        """The present stage."""
+        return Stage.AUTO_ENCODING if self.switched_at is None else Stage.AUTO_DECODING
+
+    def n_epochs(self, settings: Settings) -> int:
+        """Return the planned number of epochs (see the rule of the switch in Settings)."""
+        if self.switched_at is not None:
+            return self.switched_at + settings.decode.epochs
+        if settings.switch_at == "never" or settings.switch_at is None:
+            return settings.encode.epochs + settings.decode.epochs
+        return settings.switch_at + settings.decode.epochs
+
+    def switch_due(self, settings: Settings) -> bool:
+        """Return whether the schedule asks for the switch now."""
+        if self.switched_at is not None or settings.switch_at == "never":
+            return False
+        planned = settings.encode.epochs if settings.switch_at is None else settings.switch_at
+        return self.epoch >= planned
+
+
+class Training:
+    """Everything that learns, and the clock.
+
+    Parameters
+    ----------
+    stack
+        The working stack, on the training device.
+    settings
+        Settings of the run. The random start is drawn from their seed.
+    """
+
+    def __init__(self, stack: WorkingStack, settings: Settings) -> None:
+        self.stack, self.settings = stack, settings
+        self.clock = Clock()
+        device = stack.images.device
+        # the encoder's weights come from torch's own generator
+        torch.manual_seed(settings.seed)
+        generator = torch.Generator().manual_seed(settings.seed)
+        amplitude = signal_amplitude(stack.images)
+        self.volume = HartleyVolume(stack.box, amplitude, generator).to(device)
+        self.poses = PoseTable.empty(stack.n, settings.model.heads, device)
+        self.inference: AmortizedInference | DirectInference = AmortizedInference(
+            stack, self.volume, self.poses, settings
+        )
+
+    def batches(self) -> list[Tensor]:
+        """Return the rows of all batches of the present epoch, shuffled by seed and epoch alone."""
+        stage = (
+            self.settings.encode
+            if self.clock.stage is Stage.AUTO_ENCODING
+            else self.settings.decode
+        )
+        generator = torch.Generator().manual_seed(self.settings.seed * 100_003 + self.clock.epoch)
+        order = torch.randperm(self.stack.n, generator=generator).to(self.stack.images.device)
+        batches = list(order.split(stage.batch_size))
+        # batch normalisation cannot learn from one image: the last batch takes it in
+        if len(batches) > 1 and len(batches[-1]) == 1:
+            last = batches.pop()
+            batches[-1] = torch.cat((batches[-1], last))
+        return batches
+
+    def switch(self) -> None:
+        """Give up the encoder; each image's pose starts at its winning head."""
+        self.clock.switched_at, self.clock.batch = self.clock.epoch, 0
+        self.inference = DirectInference(self.stack, self.volume, self.poses, self.settings)
+
+    def map(self) -> NDArray[np.float32]:
+        """Return a copy of the map, (z, y, x), in the unit of the normalised images."""
+        with torch.no_grad():
+            result: NDArray[np.float32] = map_of_grid(self.volume()).cpu().numpy().copy()
+        return result
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a run needs to go on along the same trajectory."""
+        return {
+            "version": _CHECKPOINT_VERSION,
+            "clock": vars(self.clock),
+            "volume": self.volume.state_dict(),
+            "poses": self.poses.state(),
+            "inference": self.inference.state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state`."""
+        self.volume.load_state_dict(state["volume"])
+        self.poses = PoseTable(**state["poses"])
+        self.clock = Clock(**state["clock"])
+        kind = (
+            AmortizedInference if self.clock.stage is Stage.AUTO_ENCODING else DirectInference
+        )
+        self.inference = kind(self.stack, self.volume, self.poses, self.settings)
+        self.inference.load_state(state["inference"])
+
+
+def signal_amplitude(images: Tensor) -> Tensor:
+    """Return the expected amplitude of a map's coefficients at radius 0 to D, from normalised images.
+
+    The mean power of the images less the noise's 1, over the mean CTF² of one half.
+    """
+    box = images.shape[-1]
+    sample = images[: min(len(images), 2000)]
+    power = hartley_2d(sample).square().mean(0).flatten()
+    radius = frequency_radius(box)[box // 2, :box, :box].flatten().to(images.device)
+    mean = torch.bincount(radius, power) / torch.bincount(radius)
+    # a hundredth of the noise keeps shells without signal alive
+    signal = (2 * (mean - 1)).clamp(min=1e-2)
+    return signal.sqrt().cpu()

@@ -1,0 +1,71 @@
+"""Comparing a run with the truth, where it is known, at every epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.data.density import read_map
+from napari_cryospin.engine.data.resize import fit_map
+from napari_cryospin.engine.data.star import read_star
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.evaluation.alignment import align_rotations, apply_alignment
+from napari_cryospin.engine.evaluation.fsc import fsc, resolution
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.run.settings import DataSettings
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Median and mean pose error (degrees), FSC against the true map, and its resolution (Å)."""
+
+    median: float
+    mean: float
+    fsc: NDArray[np.float64] | None
+    resolution: float | None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True poses (n, 3, 3) of the particles in use, and the true map at the working box if known."""
+
+    rotations: NDArray[np.float64]
+    volume: NDArray[np.float32] | None
+    pixel_size: float
+
+    @classmethod
+    def of(cls, data: DataSettings, stack: WorkingStack) -> Truth | None:
+        """Read the truth that the settings name, or return None.
+
+        Raises
+        ------
+        InputError
+            If a truth file cannot be read or does not belong to the stack.
+        """
+        if data.truth_star is None:
+            return None
+        table = read_star(data.truth_star)
+        if table.rotations is None or table.n_particles != stack.table.n_particles:
+            raise InputError(
+                f"{data.truth_star} is not the truth of {stack.table.source}: it needs poses for "
+                f"the same {stack.table.n_particles} particles."
+            )
+        volume = None
+        if data.truth_map is not None:
+            volume = fit_map(*read_map(data.truth_map), stack.box, stack.pixel_size)
+        return cls(table.rotations[stack.rows], volume, stack.pixel_size)
+
+    def compare(self, rotations: Tensor, volume: NDArray[np.float32]) -> Comparison:
+        """Compare poses (n, 3, 3) and a map with the truth, after global alignment."""
+        alignment = align_rotations(rotations.cpu().numpy(), self.rotations)
+        curve = reached = None
+        if self.volume is not None:
+            curve = fsc(apply_alignment(volume, alignment), self.volume)
+            reached = resolution(curve, self.pixel_size, 0.5)
+        return Comparison(alignment.median, alignment.mean, curve, reached)
