@@ -1,0 +1,97 @@
+"""Checks that hold for every particle table, whatever it was read from."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_cryospin.engine.data.table import OpticsGroup, ParticleTable
+
+# tables and headers round pixel sizes; beyond this they mean different ones
+_PIXEL_SIZE_TOLERANCE = 0.005
+# headers hold 0 or 1 Å where the program that wrote them did not know
+_PLACEHOLDER = 1.0
+
+
+def check_table(table: ParticleTable) -> ParticleTable:
+    """Return the table if its values are physically possible.
+
+    Raises
+    ------
+    InputError
+        If the table has no particles, or a value that no microscope has.
+    """
+    if not table.n_particles:
+        raise InputError(f"{table.source} holds no particles.")
+    for group in table.optics:
+        problem = _problem(group, with_ctf=table.defocus is not None)
+        if problem:
+            raise InputError(f"{table.source}: optics group '{group.name}' has {problem}.")
+    return table
+
+
+def _problem(group: OpticsGroup, *, with_ctf: bool) -> str | None:
+    if not (math.isfinite(group.pixel_size) and group.pixel_size > 0):
+        return f"a pixel size of {group.pixel_size} Å; it must be above 0"
+    if group.box < 4:
+        return f"images of {group.box} pixels"
+    if not with_ctf:
+        return None
+    if group.voltage is None or not 0 < group.voltage < 10_000:
+        return f"a voltage of {group.voltage} kV; usual are 100, 200 and 300"
+    if group.spherical_aberration is None or not 0 <= group.spherical_aberration < 100:
+        return f"a spherical aberration of {group.spherical_aberration} mm; usual is 2.7"
+    if group.amplitude_contrast is None or not 0 <= group.amplitude_contrast <= 1:
+        return f"an amplitude contrast of {group.amplitude_contrast}; it must lie between 0 and 1"
+    return None
+
+
+def choose_pixel_size(
+    stated: float | None,
+    in_header: float | None,
+    source: Path,
+    stack: Path,
+    column: str,
+    notes: list[str],
+) -> float:
+    """Return the pixel size, Å: the table's, or else that of the image file's header.
+
+    Parameters
+    ----------
+    stated, in_header
+        Å per pixel according to the table and to the header; None where they do not say.
+    source, stack
+        The table and the image file, for messages.
+    column
+        The column that the table should have.
+    notes
+        Sentences for the user are appended here.
+
+    Raises
+    ------
+    InputError
+        If neither says.
+    """
+    if in_header == _PLACEHOLDER and stated != _PLACEHOLDER:
+        in_header = None
+    if stated is None:
+        if in_header is None:
+            raise InputError(
+                f"{source} gives no pixel size, nor does the header of {stack.name}; add the "
+                f"column {column} (Å) to the table."
+            )
+        notes.append(f"The table has no {column}: {in_header:.4g} Å is from {stack.name}.")
+        return in_header
+    if in_header is None:
+        notes.append(f"The header of {stack.name} holds no pixel size; the table's is used.")
+    elif abs(in_header - stated) > _PIXEL_SIZE_TOLERANCE * stated:
+        notes.append(
+            f"{stack.name} says {in_header:.4g} Å per pixel, the table {stated:.4g} Å: the table's "
+            "value is used."
+        )
+    return stated

@@ -1,0 +1,218 @@
+"""cryoSPARC particle tables (.cs), with or without a passthrough file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from napari_cryospin.engine.data.checks import check_table, choose_pixel_size
+from napari_cryospin.engine.data.stack import (
+    find_stack,
+    one_line,
+    read_header,
+    with_missing_stacks,
+)
+from napari_cryospin.engine.data.table import Defocus, OpticsGroup, ParticleTable
+from napari_cryospin.engine.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BLOB = ("blob/path", "blob/idx", "blob/shape", "blob/psize_A")
+_DEFOCUS = ("ctf/df1_A", "ctf/df2_A", "ctf/df_angle_rad")
+_LENS = ("ctf/accel_kv", "ctf/cs_mm", "ctf/amp_contrast")
+_ABERRATIONS = (
+    "ctf/shift_A",
+    "ctf/tilt_A",
+    "ctf/trefoil_A",
+    "ctf/tetra_A",
+    "ctf/anisomag",
+    "ctf/bfactor",
+)
+
+_ALIGNMENTS = ("alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A")
+_NUMBERS = frozenset((*_DEFOCUS, *_LENS, *_ALIGNMENTS, "blob/psize_A", "ctf/phase_shift_rad"))
+
+Fields = dict[str, "NDArray[np.generic]"]
+
+
+def read_cs(path: Path, passthrough: Path | None = None) -> ParticleTable:
+    """Read a cryoSPARC particle table; the image files need not be there, a note tells.
+
+    Parameters
+    ----------
+    path
+        The ``.cs`` file.
+    passthrough
+        The job's passthrough file, when the first does not hold all columns; rows are matched by
+        ``uid``.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged or lacks what is needed; the message names the field.
+    """
+    path = Path(path)
+    fields = _read(path)
+    if passthrough is not None:
+        fields = _join(path, fields, passthrough)
+    _require_blob(path, fields, passthrough)
+    notes = _ignored(fields)
+    names, stack_index = np.unique(_names(fields), return_inverse=True)
+    stacks = tuple(find_stack(Path(n), path.parent, beside=True) for n in names)
+    has_ctf = _has_ctf(path, fields, notes)
+    optics, optics_index = _optics(fields, has_ctf=has_ctf)
+    pixel_sizes = np.array([group.pixel_size for group in optics])[optics_index]
+    white = _particles_are_white(path, fields, notes)
+    table = ParticleTable(
+        source=path,
+        stacks=stacks,
+        stack_index=stack_index,
+        image_index=fields["blob/idx"].astype(np.int64),
+        optics=optics,
+        optics_index=optics_index,
+        defocus=_defocus(fields) if has_ctf else None,
+        rotations=_rotations(fields),
+        shifts=_shifts(fields, pixel_sizes),
+        half_set=_half_set(fields),
+        particles_are_white=white,
+    )
+    notes += _header_notes(table)
+    return check_table(with_missing_stacks(replace(table, notes=tuple(dict.fromkeys(notes)))))
+
+
+def _read(path: Path) -> Fields:
+    try:
+        # never unpickled: a table of plain numbers needs no code from its file
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        problem = f"{path} cannot be read as a cryoSPARC table: {one_line(error)}."
+        raise InputError(problem) from error
+    if not isinstance(array, np.ndarray) or not array.dtype.names:
+        raise InputError(f"{path} is no cryoSPARC particle table.")
+    if not array.size:
+        raise InputError(f"{path} holds no particles.")
+    fields = {name: array[name] for name in array.dtype.names}
+    for name, values in fields.items():
+        if values.dtype.kind == "f" and name in _NUMBERS and not np.isfinite(values).all():
+            raise InputError(f"{path}: {name} holds NaN or infinite values.")
+    return fields
+
+
+def _join(path: Path, fields: Fields, passthrough: Path) -> Fields:
+    """Add the columns of the passthrough file, in the row order of the first file."""
+    more = _read(passthrough)
+    for file, columns in ((path, fields), (passthrough, more)):
+        if "uid" not in columns:
+            raise InputError(f"{file} has no column uid to match the two files by.")
+    order = np.argsort(more["uid"], kind="stable")
+    rows = np.searchsorted(more["uid"][order], fields["uid"]).clip(max=len(order) - 1)
+    rows = order[rows]
+    absent = int((more["uid"][rows] != fields["uid"]).sum())
+    if absent:
+        raise InputError(
+            f"{passthrough} lacks {absent} of the {len(rows)} particles of {path}; choose the "
+            "passthrough file of the same job."
+        )
+    return {name: values[rows] for name, values in more.items()} | fields
+
+
+def _require_blob(path: Path, fields: Fields, passthrough: Path | None) -> None:
+    missing = [name for name in _BLOB if name not in fields]
+    if missing:
+        where = f"{path} and its passthrough file have" if passthrough else f"{path} has"
+        remedy = "it is not a particle table" if passthrough else "give the job's passthrough file"
+        raise InputError(f"{where} no column {missing[0]} to find the images by; {remedy}.")
+
+
+def _names(fields: Fields) -> NDArray[np.str_]:
+    raw = fields["blob/path"]
+    texts = np.char.decode(raw.astype(np.bytes_), "utf-8") if raw.dtype.kind == "S" else raw
+    return np.char.lstrip(texts.astype(np.str_), ">")
+
+
+def _has_ctf(path: Path, fields: Fields, notes: list[str]) -> bool:
+    if not any(name in fields for name in _DEFOCUS):
+        notes.append(
+            "The table has no ctf columns: the images are used without CTF (a passthrough file "
+            "may have them)."
+        )
+        return False
+    missing = [name for name in (*_DEFOCUS, *_LENS) if name not in fields]
+    if missing:
+        raise InputError(f"{path}: the CTF is not complete, {', '.join(missing)} missing.")
+    return True
+
+
+def _optics(fields: Fields, *, has_ctf: bool) -> tuple[tuple[OpticsGroup, ...], NDArray[np.int64]]:
+    """Return the groups of particles with the same imaging conditions."""
+    exposure = fields.get("ctf/exp_group_id", np.zeros(len(fields["blob/idx"])))
+    columns = [exposure, fields["blob/psize_A"], fields["blob/shape"][:, 0]]
+    columns += [fields[name] for name in _LENS] if has_ctf else []
+    values, index = np.unique(
+        np.stack([np.asarray(c, np.float64) for c in columns], 1), axis=0, return_inverse=True
+    )
+    groups = tuple(
+        OpticsGroup(f"opticsGroup{i + 1}", row[1], int(row[2]), *row[3:])
+        for i, row in enumerate(values.tolist())
+    )
+    return groups, index.reshape(-1)
+
+
+def _defocus(fields: Fields) -> Defocus:
+    u, v, angle = (fields[name].astype(np.float32) for name in _DEFOCUS)
+    phase = fields.get("ctf/phase_shift_rad", np.zeros(len(u), np.float32))
+    return Defocus(u, v, np.degrees(angle), np.degrees(phase.astype(np.float32)))
+
+
+def _rotations(fields: Fields) -> NDArray[np.float64] | None:
+    if "alignments3D/pose" not in fields:
+        return None
+    vectors = fields["alignments3D/pose"].astype(np.float64)
+    # RELION's Euler matrix is the transpose of the rotation that cryoSPARC stores
+    return np.asarray(Rotation.from_rotvec(-vectors).as_matrix())
+
+
+def _shifts(fields: Fields, pixel_sizes: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    if "alignments3D/shift" not in fields:
+        return None
+    pixel_sizes = fields.get("alignments3D/psize_A", pixel_sizes).astype(np.float64)
+    return fields["alignments3D/shift"].astype(np.float64) * pixel_sizes[:, None]
+
+
+def _half_set(fields: Fields) -> NDArray[np.int64] | None:
+    split = fields.get("alignments3D/split")
+    return None if split is None else split.astype(np.int64) + 1
+
+
+def _particles_are_white(path: Path, fields: Fields, notes: list[str]) -> bool:
+    if "blob/sign" not in fields:
+        notes.append("The table has no blob/sign: particles are taken to be white on disk.")
+        return True
+    signs = np.unique(np.sign(fields["blob/sign"]))
+    if len(signs) > 1:
+        raise InputError(f"{path}: blob/sign is not the same for all particles; select one sign.")
+    return bool(signs[0] > 0)
+
+
+def _ignored(fields: Fields) -> list[str]:
+    found = [name for name in _ABERRATIONS if name in fields and np.any(fields[name])]
+    return [f"Not modelled and ignored: {', '.join(found)}."] if found else []
+
+
+def _header_notes(table: ParticleTable) -> list[str]:
+    """Return notes where the pixel size differs from that in the image files' headers."""
+    first_rows = np.unique(table.optics_index, return_index=True)[1]
+    notes: list[str] = []
+    for group, row in zip(table.optics, first_rows, strict=True):
+        stack = table.stacks[table.stack_index[row]]
+        if stack.is_file():
+            in_header = read_header(stack).pixel_size
+            choose_pixel_size(
+                group.pixel_size, in_header, table.source, stack, "blob/psize_A", notes
+            )
+    return notes

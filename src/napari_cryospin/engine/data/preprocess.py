@@ -1,0 +1,216 @@
+"""From raw particles to the working stack: small, normalised, white, softly masked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+
+from napari_cryospin.engine.data.ctf import ctf
+from napari_cryospin.engine.data.normalise import background, normalise, soft_mask
+from napari_cryospin.engine.data.resize import fourier_crop, real_crop, working_sizes
+from napari_cryospin.engine.data.stack import StackReader
+from napari_cryospin.engine.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.table import ParticleTable
+    from napari_cryospin.engine.run.settings import DataSettings
+
+# raw images in memory at a time
+_CHUNK_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class WorkingStack:
+    """The particles in use, as the reconstruction sees them.
+
+    The noise of an image has mean 0 and standard deviation 1, so that each coefficient of its
+    unitary transform has unit variance; particles are white; a soft circular mask is applied.
+
+    Parameters
+    ----------
+    table
+        The particle table.
+    rows
+        Rows of the table in use, shape (n,).
+    images
+        Shape (n, D, D), float32.
+    box
+        Working box D, pixels.
+    pixel_size
+        Å per working pixel.
+    ctf_parameters
+        Defocus u, v (Å), angle, phase shift (degrees), voltage (kV), Cs (mm) and amplitude
+        contrast, shape (n, 7), float32; or None.
+    notes
+        What the user should know of the data, one sentence each.
+    """
+
+    table: ParticleTable
+    rows: NDArray[np.int64]
+    images: Tensor
+    box: int
+    pixel_size: float
+    ctf_parameters: Tensor | None
+    notes: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of particles in use."""
+        return len(self.rows)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the stack with images and CTF parameters on a device."""
+        parameters = None if self.ctf_parameters is None else self.ctf_parameters.to(device)
+        return replace(self, images=self.images.to(device), ctf_parameters=parameters)
+
+    def ctf(self, indices: Tensor | None, frequencies: Tensor) -> Tensor:
+        """Return the CTF of particles.
+
+        Parameters
+        ----------
+        indices
+            Which particles, shape (m,); None for all.
+        frequencies
+            Integer frequencies (kx, ky) of the working box, shape (K, 2).
+
+        Returns
+        -------
+        Tensor
+            Shape (m, K), float32; ones where the CTF is not known.
+        """
+        if self.ctf_parameters is None:
+            m = self.n if indices is None else len(indices)
+            return torch.ones(m, len(frequencies), device=frequencies.device)
+        parameters = self.ctf_parameters if indices is None else self.ctf_parameters[indices]
+        u, v, angle, phase_shift, voltage, cs, amplitude_contrast = parameters.unbind(-1)
+        return ctf(
+            frequencies / (self.box * self.pixel_size),
+            u=u,
+            v=v,
+            angle=angle,
+            phase_shift=phase_shift,
+            voltage=voltage,
+            cs=cs,
+            amplitude_contrast=amplitude_contrast,
+        )
+
+
+def prepare(
+    table: ParticleTable,
+    settings: DataSettings,
+    progress: Callable[[int, int], None] | None = None,
+) -> WorkingStack:
+    """Read particles and make the working stack of them, a bounded number at a time.
+
+    Every image is normalised by its own background at full size, as RELION does; one factor for
+    each optics group then gives the noise that is left after the Fourier crop unit variance. (A
+    small image has too few pixels outside the mask to measure its own deviation well.)
+
+    Parameters
+    ----------
+    table
+        The particle table.
+    settings
+        Working box, contrast, mask and number of particles.
+    progress
+        Called with the number of images done and their total.
+
+    Raises
+    ------
+    InputError
+        If images are missing, damaged, constant or not finite.
+    """
+    reader = StackReader(table)
+    rows = np.arange(table.n_particles)[: settings.max_particles]
+    groups = np.unique(table.optics_index[rows])
+    sizes, notes = working_sizes([table.optics[group] for group in groups], settings.box)
+    notes[:0] = table.notes
+    diameter = settings.mask_diameter or sizes.box * sizes.pixel_size
+    images = torch.empty(len(rows), sizes.box, sizes.box)
+    noisy = torch.empty(len(rows), dtype=torch.bool)
+    members = table.optics_index[rows]
+    done = 0
+    for group, crop in zip(groups, sizes.crops, strict=True):
+        optics = table.optics[group]
+        for part in _chunks(np.flatnonzero(members == group), optics.box):
+            raw = torch.from_numpy(reader.read(rows[part]))
+            _refuse_unusable(raw, table, rows[part])
+            normalised, noisy[part] = normalise(raw, diameter / optics.pixel_size)
+            images[part] = fourier_crop(real_crop(normalised, crop), sizes.box)
+            done += len(part)
+            if progress:
+                progress(done, len(rows))
+    if not noisy.all():
+        notes.append(
+            f"{int((~noisy).sum())} images have no noise in the background: they are scaled by "
+            "their own standard deviation."
+        )
+    scales = _scales(images, noisy, members, diameter / sizes.pixel_size)
+    images *= _sign(table, settings, notes) * scales[:, None, None]
+    images *= soft_mask(sizes.box, diameter / sizes.pixel_size)
+    parameters = _ctf_parameters(table, rows)
+    return WorkingStack(
+        table, rows, images, sizes.box, sizes.pixel_size, parameters, tuple(dict.fromkeys(notes))
+    )
+
+
+def _chunks(members: NDArray[np.int64], box: int) -> list[NDArray[np.int64]]:
+    size = max(1, _CHUNK_BYTES // (4 * box**2))
+    return [members[start : start + size] for start in range(0, len(members), size)]
+
+
+def _refuse_unusable(raw: Tensor, table: ParticleTable, rows: NDArray[np.int64]) -> None:
+    finite = torch.isfinite(raw).all(-1).all(-1)
+    _refuse(table, rows[~finite.numpy()], "holds NaN or infinite values")
+    constant = raw.amax((1, 2)) == raw.amin((1, 2))
+    _refuse(table, rows[constant.numpy()], "is blank (all pixels have the same value)")
+
+
+def _refuse(table: ParticleTable, rows: NDArray[np.int64], what: str) -> None:
+    if len(rows):
+        image = int(table.image_index[rows[0]]) + 1
+        stack = table.stacks[table.stack_index[rows[0]]]
+        raise InputError(
+            f"{table.source}: image {image} of {stack} (particle {rows[0] + 1}) {what}; remove "
+            "such particles from the table, or extract them again."
+        )
+
+
+def _scales(images: Tensor, noisy: Tensor, members: NDArray[np.int64], diameter: float) -> Tensor:
+    """Return factors, (n,), that give the noise of each optics group unit variance."""
+    pixels = images[:, background(images.shape[-1], diameter)]
+    scales = torch.ones(len(images))
+    for group in np.unique(members):
+        in_group = torch.from_numpy(members == group)
+        if (in_group & noisy).any():
+            scales[in_group] = pixels[in_group & noisy].square().mean().rsqrt()
+    return scales
+
+
+def _sign(table: ParticleTable, settings: DataSettings, notes: list[str]) -> int:
+    white = settings.contrast == "white"
+    if settings.contrast == "as table":
+        white = table.particles_are_white
+    if not white:
+        notes.append("Particles are dark on disk: the images are inverted.")
+    return 1 if white else -1
+
+
+def _ctf_parameters(table: ParticleTable, rows: NDArray[np.int64]) -> Tensor | None:
+    if table.defocus is None:
+        return None
+    defocus = table.defocus
+    lens = np.array(
+        [(g.voltage, g.spherical_aberration, g.amplitude_contrast) for g in table.optics],
+        dtype=np.float32,
+    )[table.optics_index]
+    columns = (defocus.u, defocus.v, defocus.angle, defocus.phase_shift)
+    return torch.from_numpy(np.column_stack((*columns, lens))[rows].astype(np.float32))
