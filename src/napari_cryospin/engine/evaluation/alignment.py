@@ -1,0 +1,184 @@
+"""Global alignment of a reconstruction with the truth: its orientation and hand are arbitrary.
+
+The mirror image of a map, ``V'(x, y, z) = V(x, y, −z)``, has at the poses ``J A J`` the projections
+that the map has at ``A``, with ``J = diag(1, 1, −1)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.ndimage
+import scipy.optimize
+from scipy.spatial.transform import Rotation
+
+from napari_cryospin.engine.geometry.rotations import angular_distance
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+_MIRROR = np.diag([1.0, 1.0, -1.0])
+# poses that try as the global rotation, and poses that judge them
+_TRIALS, _JUDGES = 300, 1000
+# width of the consensus, degrees: wide enough for the coarsest pose grid
+_CONSENSUS = 12.0
+_REFINEMENTS = 10
+
+
+@dataclass(frozen=True)
+class PoseAlignment:
+    """How to bring a reconstruction into the frame of the truth.
+
+    Parameters
+    ----------
+    rotation
+        G with ``truth ≈ estimate @ G`` (after mirroring where ``mirrored``), shape (3, 3).
+    mirrored
+        Whether the reconstruction has the other hand.
+    errors
+        Pose error of each particle after alignment, degrees, shape (n,).
+    """
+
+    rotation: NDArray[np.float64]
+    mirrored: bool
+    errors: NDArray[np.float64]
+
+    @property
+    def median(self) -> float:
+        """Median pose error, degrees."""
+        return float(np.median(self.errors))
+
+    @property
+    def mean(self) -> float:
+        """Mean pose error, degrees."""
+        return float(np.mean(self.errors))
+
+    def apply(self, rotations: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Bring poses (..., 3, 3) of the reconstruction into the frame of the truth."""
+        return _mirror(rotations, self.mirrored) @ self.rotation
+
+    def undo(self, rotations: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Bring poses (..., 3, 3) of the truth into the frame of the reconstruction."""
+        return _mirror(rotations @ self.rotation.T, self.mirrored)
+
+
+def align_rotations(estimated: ArrayLike, truth: ArrayLike) -> PoseAlignment:
+    """Align estimated poses with the true ones over all rotations and both hands.
+
+    The global rotation is a consensus: among those that single particles suggest, the one with which
+    most particles agree, refined on them. Outliers, up to more than half, do not move it.
+
+    Parameters
+    ----------
+    estimated, truth
+        Euler matrices of the same particles, shape (n, 3, 3).
+    """
+    estimated = np.asarray(estimated, dtype=np.float64)
+    truth = np.asarray(truth, dtype=np.float64)
+    both = [_align_hand(estimated, truth, mirrored) for mirrored in (False, True)]
+    return max(both, key=lambda found: _agreement(found.errors))
+
+
+def _align_hand(
+    estimated: NDArray[np.float64], truth: NDArray[np.float64], mirrored: bool
+) -> PoseAlignment:
+    estimated = _mirror(estimated, mirrored)
+    suggested = np.swapaxes(estimated, 1, 2) @ truth
+    rng = np.random.default_rng(0)
+    judges = rng.permutation(len(suggested))[:_JUDGES]
+    trials = suggested[judges[:_TRIALS]]
+    # angle between suggestions: tr(Gᵢᵀ Gⱼ) for all pairs is one matrix product
+    trace = trials.reshape(-1, 9) @ suggested[judges].reshape(-1, 9).T
+    angle = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+    rotation = trials[np.argmax(np.exp(-0.5 * (angle / _CONSENSUS) ** 2).sum(1))]
+    for _ in range(_REFINEMENTS):
+        errors = angular_distance(suggested, rotation)
+        # a width that follows the bulk of the errors, yet never beyond the consensus
+        width = np.clip(2 * np.median(errors), 1.0, _CONSENSUS)
+        weights = np.exp(-0.5 * (errors / width) ** 2) + 1e-12
+        rotation = _nearest_rotation(np.einsum("n,nij->ij", weights, suggested))
+    return PoseAlignment(rotation, mirrored, angular_distance(suggested, rotation))
+
+
+def _agreement(errors: NDArray[np.float64]) -> float:
+    return float(np.exp(-0.5 * (errors / _CONSENSUS) ** 2).sum())
+
+
+def _nearest_rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    u, _, v = np.linalg.svd(matrix)
+    return np.asarray(u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v)
+
+
+def _mirror(rotations: NDArray[np.floating], mirrored: bool) -> NDArray[np.float64]:
+    rotations = np.asarray(rotations, dtype=np.float64)
+    return _MIRROR @ rotations @ _MIRROR if mirrored else rotations
+
+
+def apply_alignment(
+    volume: ArrayLike, alignment: PoseAlignment, shift: ArrayLike = (0.0, 0.0, 0.0)
+) -> NDArray[np.float32]:
+    """Resample a reconstructed map (D, D, D) in the frame of the truth, by cubic splines.
+
+    Parameters
+    ----------
+    volume
+        Map of the reconstruction, (z, y, x).
+    alignment
+        Result of :func:`align_rotations`.
+    shift
+        Further movement (x, y, z), voxels.
+    """
+    volume = np.asarray(volume, dtype=np.float32)
+    # poses turn by A → A G, so the point r of the truth's frame lies at G r of the map's, (x, y, z);
+    # reversing both axes of the matrix says the same for (z, y, x)
+    matrix = alignment.rotation
+    if alignment.mirrored:
+        matrix = _MIRROR @ matrix
+    matrix = matrix[::-1, ::-1]
+    centre = np.array(volume.shape) // 2
+    moved = centre + np.asarray(shift, dtype=np.float64)[::-1]
+    result = scipy.ndimage.affine_transform(
+        volume, matrix, offset=centre - matrix @ moved, order=3, mode="constant"
+    )
+    return np.asarray(result, dtype=np.float32)
+
+
+def refine_map_alignment(
+    volume: ArrayLike, truth: ArrayLike, start: PoseAlignment
+) -> tuple[PoseAlignment, NDArray[np.float64]]:
+    """Refine an alignment by the correlation of the maps themselves.
+
+    Parameters
+    ----------
+    volume, truth
+        Maps (D, D, D) of one pixel size.
+    start
+        Alignment from the poses.
+
+    Returns
+    -------
+    alignment
+        With the refined rotation; the pose errors are those of ``start``.
+    shift
+        Movement (x, y, z) that goes with it, voxels.
+    """
+    truth = np.asarray(truth, dtype=np.float32)
+
+    def moved(parameters: NDArray[np.float64]) -> tuple[PoseAlignment, NDArray[np.float64]]:
+        turn = Rotation.from_rotvec(parameters[:3], degrees=True).as_matrix()
+        return PoseAlignment(start.rotation @ turn, start.mirrored, start.errors), parameters[3:]
+
+    def mismatch(parameters: NDArray[np.float64]) -> float:
+        aligned = apply_alignment(volume, *moved(parameters))
+        return -float(np.corrcoef(aligned.ravel(), truth.ravel())[0, 1])
+
+    steps = np.concatenate([np.zeros((1, 6)), np.eye(6)])
+    found = scipy.optimize.minimize(
+        mismatch,
+        np.zeros(6),
+        method="Nelder-Mead",
+        options={"initial_simplex": steps, "xatol": 0.02, "fatol": 1e-6, "maxfev": 200},
+    )
+    return moved(found.x)
