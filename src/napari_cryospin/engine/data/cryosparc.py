@@ -12,7 +12,6 @@ from scipy.spatial.transform import Rotation
 from napari_cryospin.engine.data.checks import check_table, choose_pixel_size
 from napari_cryospin.engine.data.stack import (
     find_stack,
-    one_line,
     read_header,
     with_missing_stacks,
 )
@@ -89,10 +88,14 @@ def _read(path: Path) -> Fields:
     try:
         # never unpickled: a table of plain numbers needs no code from its file
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        problem = f"{path} cannot be read as a cryoSPARC table: {one_line(error)}."
-        raise InputError(problem) from error
-    if not isinstance(array, np.ndarray) or not array.dtype.names:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or 'it is damaged'}.") from error
+    except (ValueError, EOFError) as error:
+        raise InputError(
+            f"{path} is cut off or damaged, or is no table of plain numbers (Python objects are "
+            "never loaded); copy it again from the job's folder."
+        ) from error
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or not array.dtype.names:
         raise InputError(f"{path} is no cryoSPARC particle table.")
     if not array.size:
         raise InputError(f"{path} holds no particles.")
@@ -205,14 +208,11 @@ def _ignored(fields: Fields) -> list[str]:
 
 
 def _header_notes(table: ParticleTable) -> list[str]:
-    """Return notes where the pixel size differs from that in the image files' headers."""
-    first_rows = np.unique(table.optics_index, return_index=True)[1]
+    """Return a note where the pixel size is not that in the first image file's header."""
     notes: list[str] = []
-    for group, row in zip(table.optics, first_rows, strict=True):
-        stack = table.stacks[table.stack_index[row]]
-        if stack.is_file():
-            in_header = read_header(stack).pixel_size
-            choose_pixel_size(
-                group.pixel_size, in_header, table.source, stack, "blob/psize_A", notes
-            )
+    stack = table.stacks[table.stack_index[0]]
+    if stack.is_file():
+        pixel_size = table.optics[table.optics_index[0]].pixel_size
+        in_header = read_header(stack).pixel_size
+        choose_pixel_size(pixel_size, in_header, table.source, stack, "blob/psize_A", notes)
     return notes

@@ -11,7 +11,11 @@ from napari_cryospin.engine.data.checks import check_table
 from napari_cryospin.engine.data.columns import read_blocks
 from napari_cryospin.engine.data.stack import find_stack, with_missing_stacks
 from napari_cryospin.engine.data.star_optics import LENS, optics_groups, split_by_optics
-from napari_cryospin.engine.data.star_writer import write_star
+from napari_cryospin.engine.data.star_writer import (
+    CONTRAST_BLOCK,
+    PARTICLES_ARE_WHITE,
+    write_star,
+)
 from napari_cryospin.engine.data.table import Defocus, ParticleTable
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.rotations import matrices_from_euler
@@ -46,7 +50,8 @@ def read_star(path: Path) -> ParticleTable:
         If the file is damaged or lacks what is needed; the message names the field.
     """
     path = Path(path)
-    particles, optics = _tables(path)
+    blocks = read_blocks(path)
+    particles, optics = _particles_and_optics(path, blocks)
     for block in (particles, optics):
         _refuse_unusable(block)
     notes = _ignored(particles, optics)
@@ -67,14 +72,14 @@ def read_star(path: Path) -> ParticleTable:
         rotations=_rotations(particles),
         shifts=_shifts(particles, pixel_sizes, notes),
         half_set=_half_set(particles),
+        particles_are_white=_particles_are_white(blocks),
         notes=tuple(dict.fromkeys(notes)),
     )
     return check_table(with_missing_stacks(table))
 
 
-def _tables(path: Path) -> tuple[Columns, Columns]:
+def _particles_and_optics(path: Path, blocks: dict[str, Columns]) -> tuple[Columns, Columns]:
     """Return the blocks of particles and of optics: one and the same before RELION 3.1."""
-    blocks = read_blocks(path)
     with_images = [block for block in blocks.values() if "rlnImageName" in block]
     if not with_images:
         raise InputError(f"{path}: no block has the column rlnImageName; choose a particle table.")
@@ -165,3 +170,9 @@ def _shifts(
 def _half_set(particles: Columns) -> NDArray[np.int64] | None:
     name = "rlnRandomSubset"
     return particles.whole_numbers(name) if name in particles else None
+
+
+def _particles_are_white(blocks: dict[str, Columns]) -> bool:
+    """Return RELION's default, unless :func:`write_star` said otherwise."""
+    block = blocks.get(CONTRAST_BLOCK)
+    return block is None or bool(block.numbers(PARTICLES_ARE_WHITE).all())

@@ -74,7 +74,7 @@ def optics_groups(
     first_stacks
         An image file of each group: its header says what the table does not.
     notes
-        Sentences for the user are appended here.
+        Sentences for the user are appended here; about headers, for the first group only.
     """
     boxes, pixel_sizes = _boxes(optics), _pixel_sizes(optics)
     lens = [_optional(optics, name) for name in LENS]
@@ -88,7 +88,12 @@ def optics_groups(
             header = _header(optics, stack, "rlnImageSize" if box is None else "rlnImagePixelSize")
             box = header.box if box is None else box
             pixel_size = choose_pixel_size(
-                pixel_size, header.pixel_size, optics.path, stack, "rlnImagePixelSize", notes
+                pixel_size,
+                header.pixel_size,
+                optics.path,
+                stack,
+                "rlnImagePixelSize",
+                [] if i else notes,
             )
         groups.append(OpticsGroup(names[i], pixel_size, box, *(column[i] for column in lens)))
     return tuple(groups)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.table import ParticleTable
 
+# STAR files cannot tell contrast; RELION skips blocks that it does not know
+CONTRAST_BLOCK = "cryospin"
+PARTICLES_ARE_WHITE = "cryospinParticlesAreWhite"
+
 
 def write_star(
     path: Path,
@@ -69,7 +73,10 @@ def write_star(
         particles |= {"rlnOriginXAngst": x, "rlnOriginYAngst": y}
     if half_set is not None:
         particles |= {"rlnRandomSubset": np.asarray(half_set, dtype=np.int64)}
-    _write(path, {"optics": _optics_block(table), "particles": pd.DataFrame(particles)})
+    blocks = {"optics": _optics_block(table), "particles": pd.DataFrame(particles)}
+    if not table.particles_are_white:
+        blocks[CONTRAST_BLOCK] = pd.DataFrame({PARTICLES_ARE_WHITE: [0]})
+    _write(path, blocks)
 
 
 def _write(path: Path, blocks: dict[str, pd.DataFrame]) -> None:
