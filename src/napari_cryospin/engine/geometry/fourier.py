@@ -86,7 +86,9 @@ def opposite_index(frequencies: Tensor, box: int) -> Tensor:
     return lookup[disk_index(-frequencies, box)]
 
 
-def shift_hartley(hartley: Tensor, opposite: Tensor, frequencies: Tensor, shifts: Tensor, box: int) -> Tensor:
+def shift_hartley(
+    hartley: Tensor, opposite: Tensor, frequencies: Tensor, shifts: Tensor, box: int
+) -> Tensor:
     """Move images by ``shifts``, in Hartley space.
 
     Parameters

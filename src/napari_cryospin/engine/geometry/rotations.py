@@ -94,9 +94,7 @@ def exponential_map(omega: Tensor) -> Tensor:
     # the root is taken of a harmless number where the series is used: its gradient would be NaN
     angle = torch.where(small, torch.ones_like(squared), squared).sqrt()
     a = torch.where(small, 1 - squared / 6 + squared**2 / 120, torch.sin(angle) / angle)
-    b = torch.where(
-        small, 0.5 - squared / 24 + squared**2 / 720, (1 - torch.cos(angle)) / angle**2
-    )
+    b = torch.where(small, 0.5 - squared / 24 + squared**2 / 720, (1 - torch.cos(angle)) / angle**2)
     cross = skew(omega)
     identity = torch.eye(3, dtype=omega.dtype, device=omega.device)
     return identity + a[..., None, None] * cross + b[..., None, None] * (cross @ cross)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.geometry.fourier import shift_hartley
 from napari_cryospin.engine.geometry.slices import central_slices
 
 if TYPE_CHECKING:
@@ -50,9 +49,7 @@ class GridSlices:
             (ctf * observed) @ self.values.T, ctf.square(), self.squares.T, alpha=-0.5
         )
 
-    def best_shift(
-        self, observed: Tensor, ctf: Tensor, shifts: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def best_shift(self, observed: Tensor, ctf: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probabilities (b, J) at each image's best shift, and that shift (b, 2).
 
         ``shifts`` are the origin shifts (x, y) to try, pixels: (S, 2) for all, or (b, S, 2).
@@ -63,9 +60,7 @@ class GridSlices:
         result, chosen = torch.empty_like(power), torch.zeros_like(shifts[:, 0])
         for shift in shifts.unbind(1):
             # moving the image by its origin shift centres it
-            centred = shift_hartley(
-                observed, self.model.opposite, self.model.frequencies, shift, self.model.box
-            )
+            centred = self.model.shift(observed, shift)
             log_p = (ctf * centred) @ self.values.T - 0.5 * power
             peak = log_p.amax(1)
             better = peak > best

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_cryospin.engine.geometry.fourier import shift_hartley
 from napari_cryospin.engine.geometry.grids import pose_grid
 from napari_cryospin.engine.geometry.rotations import euler_from_matrices
 from napari_cryospin.engine.inference.grid import GridSlices
@@ -125,13 +124,7 @@ class PosteriorExplorer:
         row = torch.tensor([index], device=self.stack.images.device)
         image = self.stack.images[row]
         origin = torch.as_tensor(np.array(shift, dtype=np.float32), device=row.device)
-        observed = shift_hartley(
-            self.model.coefficients(image),
-            self.model.opposite,
-            self.model.frequencies,
-            origin,
-            self.stack.box,
-        )
+        observed = self.model.shift(self.model.coefficients(image), origin)
         ctf = self.stack.ctf(row, self.model.frequencies)
         parts = self._kept or self._sliced(self._hartley)
         log_p = torch.cat([part.log_probability(observed, ctf)[0] for part in parts])

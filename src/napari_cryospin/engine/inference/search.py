@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.geometry.fourier import shift_hartley
 from napari_cryospin.engine.geometry.grids import pose_grid
 from napari_cryospin.engine.inference.grid import GridSlices, shift_grid
 from napari_cryospin.engine.models.backprojection import solve_map
@@ -26,7 +25,16 @@ if TYPE_CHECKING:
 
 # (frequency radius, nside, repetitions): the lowest frequencies are cheap, and settling there is what
 # makes the search find the right structure from any start
-_SCHEDULE = ((3, 2, 8), (4, 2, 6), (5, 4, 3), (6, 4, 3), (7, 4, 2), (8, 4, 2), (10, 8, 1), (13, 8, 1))
+_SCHEDULE = (
+    (3, 2, 8),
+    (4, 2, 6),
+    (5, 4, 3),
+    (6, 4, 3),
+    (7, 4, 2),
+    (8, 4, 2),
+    (10, 8, 1),
+    (13, 8, 1),
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ def search_poses(
         if shifts:
             log_p, best = slices.best_shift(observed, ctf, tried)
             poses.shifts[rows] = best
-            observed = shift_hartley(observed, model.opposite, model.frequencies, best, stack.box)
+            observed = model.shift(observed, best)
         else:
             log_p = slices.log_probability(observed, ctf)
         poses.rotations[rows] = rotations[log_p.argmax(1)]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.geometry.fourier import shift_hartley
 from napari_cryospin.engine.geometry.slices import insert_slices
 from napari_cryospin.engine.models.volume import frequency_radius
 
@@ -31,9 +30,7 @@ def back_project(
     total = torch.zeros(2, side, side, side, device=stack.images.device)
     for part in rows.split(batch):
         observed = model.coefficients(stack.images[part])
-        observed = shift_hartley(
-            observed, model.opposite, model.frequencies, poses.shifts[part], stack.box
-        )
+        observed = model.shift(observed, poses.shifts[part])
         ctf = stack.ctf(part, model.frequencies)
         values = torch.stack((ctf * observed, ctf.square()))
         total += insert_slices(values, poses.rotations[part], model.frequencies, stack.box)

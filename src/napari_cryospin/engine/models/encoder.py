@@ -71,7 +71,9 @@ class PoseEncoder(nn.Module):
         low_passed = torch.fft.irfft2(spectrum, s=(self.box, self.box))
         channels = torch.cat((images[:, None], low_passed), 1)
         channels = channels.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=fast_bfloat16(images.device)):
+        with torch.autocast(
+            images.device.type, torch.bfloat16, enabled=fast_bfloat16(images.device)
+        ):
             features = self.features(channels)
         output = self.heads(features.float()[None]).transpose(0, 1)
         # one tenth of the box at most: tanh keeps an untrained head inside the image

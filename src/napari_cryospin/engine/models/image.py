@@ -46,9 +46,7 @@ class ImageModel:
     def within(cls, box: int, radius: float, device: torch.device | str = "cpu") -> Self:
         """Return the model of all frequencies up to ``radius`` (in units of 1/box)."""
         frequencies = disk(box, radius, device)
-        return cls(
-            box, frequencies, opposite_index(frequencies, box), disk_index(frequencies, box)
-        )
+        return cls(box, frequencies, opposite_index(frequencies, box), disk_index(frequencies, box))
 
     def coefficients(self, images: Tensor) -> Tensor:
         """Return the Hartley coefficients, shape (n, K), of images of shape (n, D, D)."""
@@ -66,9 +64,14 @@ class ImageModel:
         ``shifts`` are origin shifts (x, y) in pixels, as RELION's: the content lies at ``−shift``.
         """
         slices = central_slices(grid, rotations, self.frequencies)
-        if shifts is None:
-            return slices
-        return shift_hartley(slices, self.opposite, self.frequencies, -shifts, self.box)
+        return slices if shifts is None else self.shift(slices, -shifts)
+
+    def shift(self, coefficients: Tensor, shifts: Tensor) -> Tensor:
+        """Move the content of images (..., K) by ``shifts`` (..., 2), (x, y) in pixels.
+
+        Moving an observed image by its origin shift centres it.
+        """
+        return shift_hartley(coefficients, self.opposite, self.frequencies, shifts, self.box)
 
 
 def image_error(

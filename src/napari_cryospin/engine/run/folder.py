@@ -88,7 +88,9 @@ class RunFolder:
             If the folder holds a run already, or cannot be made.
         """
         if self.settings_path.exists():
-            raise InputError(f"{self.path} holds a run already: choose another folder or resume it.")
+            raise InputError(
+                f"{self.path} holds a run already: choose another folder or resume it."
+            )
         try:
             for part in ("volumes", "checkpoints"):
                 (self.path / part).mkdir(parents=True, exist_ok=True)

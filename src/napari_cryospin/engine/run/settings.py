@@ -48,7 +48,9 @@ class DataSettings(_Section):
 class ModelSettings(_Section):
     """The encoder with its heads."""
 
-    heads: Annotated[int, Field(ge=1, le=64)] = Field(7, description="Pose heads of the encoder (M).")
+    heads: Annotated[int, Field(ge=1, le=64)] = Field(
+        7, description="Pose heads of the encoder (M)."
+    )
     encoder_width: Annotated[int, Field(ge=4, le=256)] | None = Field(
         None, description="Channels of the first encoder block; by default by box and device."
     )
@@ -102,7 +104,8 @@ class Settings(_Section):
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Random seed.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
     threads: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="CPU threads; by default all cores but one in the dock, all in a terminal."
+        None,
+        description="CPU threads; by default all cores but one in the dock, all in a terminal.",
     )
     switch_at: Annotated[int, Field(ge=0)] | Literal["never"] | None = Field(
         None, description="Epoch of the switch; 'never': by hand; by default after auto-encoding."

@@ -120,9 +120,7 @@ class Training:
         self.volume.load_state_dict(state["volume"])
         self.poses = PoseTable(**state["poses"])
         self.clock = Clock(**state["clock"])
-        kind = (
-            AmortizedInference if self.clock.stage is Stage.AUTO_ENCODING else DirectInference
-        )
+        kind = AmortizedInference if self.clock.stage is Stage.AUTO_ENCODING else DirectInference
         self.inference = kind(self.stack, self.volume, self.poses, self.settings)
         self.inference.load_state(state["inference"])
 

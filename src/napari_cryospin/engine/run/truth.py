@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_cryospin.engine.data.density import read_map
-from napari_cryospin.engine.data.resize import fit_map
+from napari_cryospin.engine.data.density import fit_map, read_map
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.alignment import align_rotations, apply_alignment
