@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mrcfile
 import numpy as np
@@ -13,6 +13,9 @@ from napari_cryospin.engine.data.ctf import ctf, electron_wavelength
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.data.table import Defocus, OpticsGroup, ParticleTable
 from napari_cryospin.engine.geometry.rotations import random_rotations
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def values(frequencies: list[tuple[float, float]], **changes: float) -> np.ndarray:

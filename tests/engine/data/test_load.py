@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mrcfile
 import numpy as np
@@ -8,6 +8,9 @@ import pytest
 
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def write_stack(path: Path, shape: tuple[int, ...], pixel_size: float = 2.0) -> Path:

@@ -73,9 +73,7 @@ def test_names_a_stack_that_is_missing_and_where_it_was_sought(
 
 
 @pytest.mark.parametrize("size", [0, 100, 1024, 2000])
-def test_a_stack_that_is_cut_off_is_refused(
-    tmp_path: Path, images: np.ndarray, size: int
-) -> None:
+def test_a_stack_that_is_cut_off_is_refused(tmp_path: Path, images: np.ndarray, size: int) -> None:
     path = write_stack(tmp_path / "a.mrcs", images.astype(np.float32))
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(InputError, match=r"a\.mrcs"):

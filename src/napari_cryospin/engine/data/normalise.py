@@ -56,7 +56,7 @@ def soft_mask(box: int, diameter: float) -> Tensor:
 
     It is 1 inside the diameter (pixels) and falls to 0 over a few pixels, all within the box.
     """
-    edge = max(2.0, 0.05 * box)
+    edge = max(3.0, 0.05 * box)
     outer = min(diameter / 2 + edge, box / 2)
     depth = (outer - radius_squared(box).sqrt()) / edge
     return 0.5 - 0.5 * torch.cos(math.pi * depth.clamp(0, 1))
