@@ -170,7 +170,7 @@ def fit_map(
         Side and Å per voxel of the result.
     """
     volume = np.asarray(volume, dtype=np.float32)
-    side = 2 * round(box * target_pixel_size / pixel_size / 2)
+    side = round(box * target_pixel_size / pixel_size)
     return _fourier_resize(_real_resize(volume, side), box)
 
 

@@ -56,7 +56,7 @@ def insert_slices(values: Tensor, rotations: Tensor, frequencies: Tensor, box: i
         Shape (C, D+1, D+1, D+1).
     """
     side = box + 1
-    grid = torch.zeros(values.shape[0], side, side, side, device=values.device, requires_grad=True)
+    grid = values.new_zeros(values.shape[0], side, side, side).requires_grad_()
     with torch.enable_grad():
         slices = central_slices(grid, rotations.detach(), frequencies)
         (result,) = torch.autograd.grad(slices, grid, values)

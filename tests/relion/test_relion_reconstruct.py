@@ -1,0 +1,56 @@
+"""RELION itself reads our files and agrees: its reconstruction from our truth is our map."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_cryospin.engine.data.density import read_map
+from napari_cryospin.engine.data.molecule import procedural_molecule
+from napari_cryospin.engine.data.simulate import simulate
+from napari_cryospin.engine.evaluation.fsc import fsc
+from napari_cryospin.engine.run import events
+from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.run.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+pytestmark = [
+    pytest.mark.relion,
+    pytest.mark.skipif(not shutil.which("relion_reconstruct"), reason="RELION is not installed"),
+]
+
+
+def relion_map(star: Path) -> NDArray[np.float32]:
+    """Run relion_reconstruct with CTF on a star file, in the star file's folder."""
+    out = star.with_suffix(".relion.mrc")
+    command = ["relion_reconstruct", "--i", star.name, "--o", out.name, "--ctf"]
+    subprocess.run(command, cwd=star.parent, check=True, capture_output=True, timeout=300)
+    return read_map(out)[0]
+
+
+def test_relion_gets_the_simulated_map_back(tmp_path: Path) -> None:
+    volume = procedural_molecule(64, 3.0)
+    simulate(volume, tmp_path, n_particles=1500, pixel_size=3.0, snr=5.0, shift_std=9.0, seed=1)
+    curve = fsc(relion_map(tmp_path / "truth.star"), volume)
+    assert (curve[: len(curve) // 2 + 1] > 0.9).all()
+
+
+def test_relion_agrees_with_the_map_of_a_run(tmp_path: Path) -> None:
+    volume = procedural_molecule(32, 4.0)
+    simulate(volume, tmp_path, n_particles=600, pixel_size=4.0, snr=2.0, seed=2)
+    settings = Settings.from_preset("quick")
+    settings.data.stack = tmp_path / "particles.star"
+    settings.encode.epochs, settings.decode.epochs = 1, 2
+    *_, last = Reconstruction(settings, tmp_path / "run").run()
+    assert isinstance(last, events.Finished)
+    ours, _ = read_map(tmp_path / "run" / "map.mrc")
+    curve = fsc(relion_map(tmp_path / "run" / "particles.star"), ours)
+    assert (curve[: len(curve) // 2 + 1] > 0.9).all()
