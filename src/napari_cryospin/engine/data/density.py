@@ -122,7 +122,8 @@ def density_from_points(
     line = np.exp(-2 * (math.pi * sigma * _OVERSAMPLING / pixel_size * k) ** 2) / np.sinc(k) ** 2
     spectrum *= (line[:, None, None] * line[:, None] * line).astype(np.float32)
     blurred = scipy.fft.ifftn(spectrum, workers=-1).real
-    return _fourier_resize(blurred, box)
+    # resizing keeps values; a point's weight lies in fewer voxels of the coarse grid
+    return _OVERSAMPLING**3 * _fourier_resize(blurred, box)
 
 
 def read_map(path: Path) -> tuple[NDArray[np.float32], float]:

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cryospin.engine.geometry.rotations import angular_distance, exponential_map
+from napari_cryospin.engine.inference.amortized import AmortizedInference
+from napari_cryospin.engine.inference.direct import DirectInference, PerImageAdam
+from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.models.encoder import PoseEncoder
+from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
+from napari_cryospin.engine.run.training import signal_amplitude
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.run.settings import Settings
+
+
+def volume_like(stack: WorkingStack) -> HartleyVolume:
+    generator = torch.Generator().manual_seed(0)
+    return HartleyVolume(stack.box, signal_amplitude(stack.images), generator)
+
+
+@pytest.mark.parametrize("shifts", [False, True])
+def test_winner_takes_all(stack: WorkingStack, settings: Settings, shifts: bool) -> None:
+    torch.manual_seed(0)
+    settings.model.shifts = shifts
+    poses = PoseTable.empty(stack.n, 3, torch.device("cpu"))
+    inference = AmortizedInference(stack, volume_like(stack), poses, settings)
+    rows = torch.arange(40)
+    inference.train_batch(rows)
+    winners = poses.winning_head[rows]
+    assert torch.equal(winners, poses.candidate_losses[rows].argmin(1))
+    for row in rows:
+        assert torch.equal(poses.rotations[row], poses.candidates[row, winners[row]])
+    assert (poses.winning_head[40:] == -1).all()
+    assert bool(poses.shifts[rows].any()) == shifts
+    # a head that won nothing has no gradient
+    last = inference.encoder.heads[-1]
+    for head in range(3):
+        assert bool(last.weight.grad[head].any()) == bool((winners == head).any())
+
+
+def test_auto_encoding_lowers_the_loss(stack: WorkingStack, settings: Settings) -> None:
+    torch.manual_seed(0)
+    poses = PoseTable.empty(stack.n, 3, torch.device("cpu"))
+    inference = AmortizedInference(stack, volume_like(stack), poses, settings)
+    batches = torch.arange(stack.n).split(50)
+    losses = [inference.train_batch(rows) for _ in range(10) for rows in batches]
+    assert np.mean(losses[-4:]) < 0.9 * np.mean(losses[:4])
+
+
+@pytest.mark.parametrize("loss", ["squared", "absolute"])
+def test_auto_decoding_refines_poses(
+    stack: WorkingStack, settings: Settings, true_map: Tensor, true_rotations: Tensor, loss: str
+) -> None:
+    torch.manual_seed(0)
+    settings.model.loss = loss
+    volume = volume_like(stack)
+    volume.assign(grid_of_map(true_map))
+    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    off = exponential_map(0.1 * torch.randn(stack.n, 3))
+    poses.rotations = off @ true_rotations
+    inference = DirectInference(stack, volume, poses, settings)
+
+    def error() -> float:
+        return float(np.median(angular_distance(poses.rotations.numpy(), true_rotations.numpy())))
+
+    before = error()
+    for factor in (1.0, 0.5, 0.2, 0.1):
+        inference.set_rate(factor)
+        for rows in torch.arange(stack.n).split(50):
+            inference.train_batch(rows)
+    assert error() < 0.4 * before
+    turned = poses.rotations @ poses.rotations.mT
+    assert torch.allclose(turned, torch.eye(3).expand_as(turned), atol=1e-4)
+
+
+def test_auto_decoding_refines_shifts(
+    stack: WorkingStack, settings: Settings, true_map: Tensor, true_rotations: Tensor
+) -> None:
+    torch.manual_seed(0)
+    settings.model.shifts = True
+    volume = volume_like(stack)
+    volume.assign(grid_of_map(true_map))
+    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    poses.rotations = true_rotations.clone()
+    poses.shifts = torch.randn(stack.n, 2)
+    inference = DirectInference(stack, volume, poses, settings)
+    for factor in (1.0, 0.5, 0.2, 0.1):
+        inference.set_rate(factor)
+        inference.train_batch(torch.arange(stack.n))
+    # the particles lie in the middle: shifts of about 1.2 pixels have to go
+    assert poses.shifts.norm(dim=1).median() < 0.5
+
+
+def test_adam_of_each_image_is_its_own() -> None:
+    gradients = torch.randn(6, 4, 2)
+    adam = PerImageAdam(4, 2, 0.1, torch.device("cpu"))
+    seen = torch.tensor([1, 3])
+    steps = [adam.step(seen, gradient[seen]) for gradient in gradients]
+    parameter = torch.zeros(2, 2, requires_grad=True)
+    reference = torch.optim.Adam([parameter], lr=0.1, betas=(0.9, 0.9))
+    for gradient in gradients:
+        parameter.grad = gradient[seen]
+        reference.step()
+    assert torch.allclose(sum(steps), parameter.detach(), atol=1e-6)
+    assert not adam.first[0].any()
+    assert adam.steps.flatten().tolist() == [0, 6, 0, 6]
+
+
+@pytest.mark.parametrize("box", [32, 50, 64])
+def test_encoder_gives_a_pose_per_head(box: int) -> None:
+    encoder = PoseEncoder(box, heads=5, width=8, shifts=True)
+    rotations, shifts = encoder(torch.randn(3, box, box))
+    assert rotations.shape == (3, 5, 3, 3)
+    assert torch.allclose(torch.linalg.det(rotations), torch.ones(3, 5), atol=1e-4)
+    assert shifts is not None
+    assert shifts.abs().max() <= 0.1 * box
+
+
+def test_the_papers_encoder_has_the_papers_size() -> None:
+    encoder = PoseEncoder(128, heads=7, width=64, shifts=False)
+    millions = sum(p.numel() for p in encoder.parameters()) / 1e6
+    # Table 2 of the paper states 13.0 M for the whole model
+    assert 10 < millions < 22

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cryospin.engine.data.density import read_map
+from napari_cryospin.engine.data.star import read_star
+from napari_cryospin.engine.run import events
+from napari_cryospin.engine.run.controls import Controls
+from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.run.settings import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari_cryospin.engine.run.settings import Settings
+
+TERMINAL = (events.Finished, events.Failed)
+
+
+def run(settings: Settings, folder: Path) -> list[events.Event]:
+    return list(Reconstruction(settings, folder).run())
+
+
+def of_type(stream: list[events.Event], kind: type[events.Event]) -> list[events.Event]:
+    return [event for event in stream if isinstance(event, kind)]
+
+
+def steer(
+    reconstruction: Reconstruction, at: type[events.Event], command: Callable[[], None], after: int = 1
+) -> list[events.Event]:
+    """Run, giving a command when the ``after``-th event of a type has come."""
+    stream: list[events.Event] = []
+    for event in reconstruction.run():
+        stream.append(event)
+        if isinstance(event, at) and len(of_type(stream, at)) == after:
+            command()
+    return stream
+
+
+def test_a_run_tells_its_story_in_order(settings: Settings, tmp_path: Path) -> None:
+    stream = run(settings, tmp_path / "run")
+    assert isinstance(stream[-1], events.Finished)
+    assert sum(isinstance(event, TERMINAL) for event in stream) == 1
+    stages = [event.stage for event in of_type(stream, events.EpochDone)]
+    assert stages == [Stage.AUTO_ENCODING] * 2 + [Stage.AUTO_DECODING] * 2
+    (switched,) = of_type(stream, events.Switched)
+    assert (switched.epoch, switched.by) == (2, "schedule")
+    (started,) = of_type(stream, events.RunStarted)
+    assert (started.n_particles, started.box, started.truth_known) == (200, 32, True)
+    assert of_type(stream, events.VolumeUpdated)
+    poses = of_type(stream, events.PosesUpdated)[-1]
+    assert poses.candidates.shape == (200, 3, 3, 3)
+    assert (poses.winning_head >= 0).all()
+
+
+def test_a_run_leaves_a_folder_of_open_formats(settings: Settings, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    stream = run(settings, folder.path)
+    for name in ("map.mrc", "half1.mrc", "half2.mrc"):
+        volume, pixel_size = read_map(folder.path / name)
+        assert volume.shape == (32, 32, 32)
+        assert pixel_size == pytest.approx(4.0)
+    assert len(list((folder.path / "volumes").iterdir())) == 4
+    table = read_star(folder.star_path)
+    last = of_type(stream, events.PosesUpdated)[-1]
+    assert np.allclose(table.rotations, last.rotations, atol=1e-5)
+    assert set(table.half_set) == {1, 2}
+    metrics = folder.metrics()
+    assert [int(row["epoch"]) for row in metrics] == [0, 1, 2, 3]
+    assert all(float(row["median_pose_error_deg"]) > 0 for row in metrics)
+    assert folder.settings() == settings
+    lines = folder.events_path.read_text().splitlines()
+    assert '"event": "Finished"' in lines[-1]
+    assert folder.fsc_path.read_text().startswith("frequency_per_angstrom,fsc_halves,fsc_truth")
+    assert not list(folder.path.rglob("*.writing*"))
+
+
+def test_seeded_runs_repeat(settings: Settings, tmp_path: Path) -> None:
+    maps = []
+    for name in ("a", "b"):
+        run(settings, tmp_path / name)
+        maps.append(read_map(tmp_path / name / "map.mrc")[0])
+    assert np.array_equal(*maps)
+    settings.seed += 1
+    run(settings, tmp_path / "c")
+    assert not np.array_equal(maps[0], read_map(tmp_path / "c" / "map.mrc")[0])
+
+
+@pytest.mark.parametrize("stopped_at", [2, 14])
+def test_a_resumed_run_keeps_its_trajectory(
+    settings: Settings, tmp_path: Path, stopped_at: int
+) -> None:
+    run(settings, tmp_path / "whole")
+    interrupted = Reconstruction(settings, tmp_path / "parts")
+    stream = steer(interrupted, events.BatchDone, interrupted.controls.stop, stopped_at)
+    assert isinstance(stream[-1], events.Finished)
+    assert stream[-1].stopped
+    assert (tmp_path / "parts" / "map.mrc").exists()
+    resumed = list(Reconstruction.resume(tmp_path / "parts").run())
+    assert isinstance(resumed[-1], events.Finished)
+    whole, parts = (read_map(tmp_path / name / "map.mrc")[0] for name in ("whole", "parts"))
+    assert np.array_equal(whole, parts)
+    assert len(RunFolder(tmp_path / "parts").metrics()) == 4
+
+
+def test_nothing_happens_while_paused(settings: Settings, tmp_path: Path) -> None:
+    controls = Controls()
+    seen: list[events.Event] = []
+
+    def consume() -> None:
+        for event in Reconstruction(settings, tmp_path / "run", controls).run():
+            seen.append(event)
+            if isinstance(event, events.BatchDone) and len(of_type(seen, events.BatchDone)) == 3:
+                controls.pause()
+
+    thread = threading.Thread(target=consume)
+    thread.start()
+    while not of_type(seen, events.Paused):
+        time.sleep(0.01)
+    count = len(seen)
+    time.sleep(0.3)
+    assert len(seen) == count
+    controls.resume()
+    thread.join(timeout=60)
+    assert of_type(seen, events.Resumed)
+    assert isinstance(seen[-1], events.Finished)
+
+
+def test_a_switch_by_hand_ends_the_epoch(settings: Settings, tmp_path: Path) -> None:
+    settings.switch_at = "never"
+    reconstruction = Reconstruction(settings, tmp_path / "run")
+    stream = steer(reconstruction, events.BatchDone, reconstruction.controls.switch, 2)
+    (switched,) = of_type(stream, events.Switched)
+    assert (switched.epoch, switched.by) == (1, "hand")
+    stages = [event.stage for event in of_type(stream, events.EpochDone)]
+    assert stages == [Stage.AUTO_ENCODING] + [Stage.AUTO_DECODING] * 2
+
+
+def test_without_a_switch_the_run_stays_in_auto_encoding(settings: Settings, tmp_path: Path) -> None:
+    settings.switch_at = "never"
+    stream = run(settings, tmp_path / "run")
+    assert not of_type(stream, events.Switched)
+    assert len(of_type(stream, events.EpochDone)) == 4
+
+
+def test_discarding_writes_no_results(settings: Settings, tmp_path: Path) -> None:
+    reconstruction = Reconstruction(settings, tmp_path / "run")
+    stream = steer(
+        reconstruction, events.BatchDone, lambda: reconstruction.controls.stop(keep=False)
+    )
+    assert isinstance(stream[-1], events.Finished)
+    assert not stream[-1].kept
+    assert not (tmp_path / "run" / "map.mrc").exists()
+
+
+def test_the_pose_search_is_part_of_auto_decoding(settings: Settings, tmp_path: Path) -> None:
+    settings.search.epochs = 1
+    settings.search.nside = 2
+    stream = run(settings, tmp_path / "run")
+    searching = [e for e in of_type(stream, events.Progress) if e.task == "Searching poses"]
+    assert searching[-1].done == searching[-1].total > 0
+
+
+def test_bad_input_ends_with_one_sentence(settings: Settings, tmp_path: Path) -> None:
+    settings.data.stack = tmp_path / "absent.star"
+    (failed,) = of_type(run(settings, tmp_path / "run"), events.Failed)
+    assert "absent.star" in failed.message
+    assert "\n" not in failed.message
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_run_is_not_overwritten(settings: Settings, tmp_path: Path) -> None:
+    RunFolder(tmp_path).create(settings)
+    (failed,) = of_type(run(settings, tmp_path), events.Failed)
+    assert "holds a run already" in failed.message
+
+
+def test_an_unexpected_error_is_told_and_logged(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(
+        "napari_cryospin.engine.inference.direct.DirectInference.train_batch", out_of_memory
+    )
+    stream = run(settings, tmp_path / "run")
+    assert isinstance(stream[-1], events.Failed)
+    assert "smaller working box" in stream[-1].message
+    # what was computed before the switch can be resumed
+    assert RunFolder(tmp_path / "run").checkpoints()
+
+
+def test_an_unknown_device_is_bad_input(settings: Settings, tmp_path: Path) -> None:
+    settings.device = "cuda:77"
+    (failed,) = of_type(run(settings, tmp_path / "run"), events.Failed)
+    assert "cuda:77" in failed.message
+
+
+def test_a_damaged_checkpoint_is_told(settings: Settings, tmp_path: Path) -> None:
+    run(settings, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    folder.checkpoints()[-1].write_bytes(b"damaged")
+    (failed,) = of_type(list(Reconstruction.resume(folder.path).run()), events.Failed)
+    assert "delete it" in failed.message
