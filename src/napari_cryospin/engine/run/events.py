@@ -65,7 +65,10 @@ class EpochStarted(Event):
 
 @dataclass(frozen=True)
 class BatchDone(Event):
-    """A batch has been trained on. ``loss`` is per Fourier coefficient; rates are smoothed."""
+    """``batch`` of ``n_batches`` batches of the epoch are done.
+
+    ``loss`` is that of the last one, per Fourier coefficient; the rate is smoothed.
+    """
 
     epoch: int
     batch: int
@@ -105,6 +108,8 @@ class PosesUpdated(Event):
         Poses proposed by the heads, (n, M, 3, 3); those of auto-encoding's last visit.
     candidate_losses
         Loss of each head's pose, (n, M); NaN where not seen yet.
+    truth
+        True poses in the frame of the present map, (n, 3, 3), where the truth is known.
     """
 
     epoch: int
@@ -114,6 +119,7 @@ class PosesUpdated(Event):
     winning_head: NDArray[np.int64]
     candidates: NDArray[np.float32]
     candidate_losses: NDArray[np.float32]
+    truth: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.progress import with_progress
 from napari_cryospin.engine.run.results import write_results
 from napari_cryospin.engine.run.settings import Settings, Stage
+from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
 
@@ -58,6 +59,7 @@ class Reconstruction:
         self.folder = RunFolder(folder)
         self.controls = controls or Controls()
         self.stack: WorkingStack | None = None
+        self._truth: Truth | None = None
         self._resume = False
         self._last = {"map": 0.0, "poses": 0.0}
 
@@ -96,7 +98,7 @@ class Reconstruction:
         device = find_device(settings.device)
         stack = yield from self._load()
         self.stack = stack = stack.to(device)
-        truth = Truth.of(settings.data, stack)
+        self._truth = truth = Truth.of(settings.data, stack)
         training = Training(stack, settings)
         if self._resume:
             training.load_state(self.folder.read_checkpoint(device))
@@ -117,7 +119,7 @@ class Reconstruction:
             truth_known=truth is not None,
             notes=stack.notes,
         )
-        yield from self._train(training, truth)
+        yield from self._train(training)
         if self.controls.stopped and not self.controls.keep:
             yield events.Finished(self.folder.path, stopped=True, kept=False, resolution=None)
             return
@@ -136,7 +138,7 @@ class Reconstruction:
             )
         )
 
-    def _train(self, training: Training, truth: Truth | None) -> Iterator[Event]:
+    def _train(self, training: Training) -> Iterator[Event]:
         clock, settings = training.clock, self.settings
         while not self.controls.stopped:
             if clock.switch_due(settings):
@@ -145,13 +147,13 @@ class Reconstruction:
             if clock.epoch >= n_epochs:
                 return
             yield events.EpochStarted(clock.epoch, n_epochs, clock.stage)
-            yield from self._epoch(training, truth)
+            yield from self._epoch(training)
 
     def _switch(self, training: Training, by: str) -> Event:
         training.switch()
         return events.Switched(training.clock.epoch, by)
 
-    def _epoch(self, training: Training, truth: Truth | None) -> Iterator[Event]:
+    def _epoch(self, training: Training) -> Iterator[Event]:
         """Train one epoch; a stop leaves it unfinished, a switch by hand ends it early."""
         clock = training.clock
         started, losses = time.monotonic(), []
@@ -183,14 +185,14 @@ class Reconstruction:
             )
             yield from self._live(training)
         by_hand = clock.batch < len(batches)
-        yield from self._end_epoch(training, truth, losses, time.monotonic() - started)
+        yield from self._end_epoch(training, losses, time.monotonic() - started)
         if by_hand:
             yield self._switch(training, "hand")
 
     def _end_epoch(
-        self, training: Training, truth: Truth | None, losses: list[float], seconds: float
+        self, training: Training, losses: list[float], seconds: float
     ) -> Iterator[Event]:
-        clock, poses = training.clock, training.poses
+        clock, poses, truth = training.clock, training.poses, self._truth
         volume = training.map()
         comparison = truth.compare(poses.rotations, volume) if truth else None
         done = events.EpochDone(
@@ -278,16 +280,7 @@ class Reconstruction:
         return events.VolumeUpdated(clock.epoch, clock.stage, training.map(), self._pixel_size)
 
     def _poses_event(self, training: Training) -> Event:
-        poses, clock = training.poses, training.clock
-        return events.PosesUpdated(
-            epoch=clock.epoch,
-            stage=clock.stage,
-            rotations=poses.rotations.cpu().numpy().copy(),
-            shifts=poses.shifts.cpu().numpy() * self._pixel_size,
-            winning_head=poses.winning_head.cpu().numpy().copy(),
-            candidates=poses.candidates.cpu().numpy().copy(),
-            candidate_losses=poses.candidate_losses.cpu().numpy().copy(),
-        )
+        return poses_event(training.poses, training.clock, self._pixel_size, self._truth)
 
     def _checkpoint(self, training: Training) -> Event:
         path = self.folder.write_checkpoint(training.state(), training.clock.epoch)

@@ -60,6 +60,11 @@ class Truth:
             volume = fit_map(*read_map(data.truth_map), stack.box, stack.pixel_size)
         return cls(table.rotations[stack.rows], volume, stack.pixel_size)
 
+    def in_frame_of(self, rotations: Tensor) -> NDArray[np.float32]:
+        """Return the true poses (n, 3, 3) in the frame of a run's poses, and in its hand."""
+        alignment = align_rotations(rotations.cpu().numpy(), self.rotations)
+        return alignment.undo(self.rotations).astype("float32")
+
     def compare(self, rotations: Tensor, volume: NDArray[np.float32]) -> Comparison:
         """Compare poses (n, 3, 3) and a map with the truth, after global alignment."""
         alignment = align_rotations(rotations.cpu().numpy(), self.rotations)

@@ -1,0 +1,105 @@
+"""The state of a run folder as events: what a window needs to show a run that it did not watch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.data.density import read_map
+from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.run.events import EpochDone, PosesUpdated, VolumeUpdated
+from napari_cryospin.engine.run.settings import Settings, Stage
+from napari_cryospin.engine.run.training import Clock
+from napari_cryospin.engine.run.truth import Truth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari_cryospin.engine.run.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run as its folder tells it: settings, particles, past epochs, last map and last poses."""
+
+    settings: Settings
+    stack: WorkingStack
+    history: tuple[EpochDone, ...]
+    volume: VolumeUpdated
+    poses: PosesUpdated
+
+
+def read_snapshot(
+    folder: RunFolder, progress: Callable[[int, int], None] | None = None
+) -> Snapshot:
+    """Read a run folder, finished or not.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no run or no map yet, or the particles have gone.
+    """
+    settings = folder.settings()
+    if settings.data.stack is None:
+        raise InputError(f"{folder.settings_path} names no particle stack.")
+    maps = [folder.map_path] if folder.map_path.exists() else _epoch_maps(folder)
+    if not maps:
+        raise InputError(f"{folder.path} holds no map yet: wait for its first epoch.")
+    table = open_particles(settings.data.stack, passthrough=settings.data.passthrough)
+    stack = prepare(table, settings.data, progress)
+    checkpoint = folder.read_checkpoint(torch.device("cpu"))
+    clock, poses = Clock(**checkpoint["clock"]), PoseTable(**checkpoint["poses"])
+    truth = Truth.of(settings.data, stack)
+    epoch = max(clock.epoch - 1, 0)
+    volume, pixel_size = read_map(maps[-1])
+    return Snapshot(
+        settings,
+        stack,
+        tuple(_epoch_done(row) for row in folder.metrics()),
+        VolumeUpdated(epoch, clock.stage, volume, pixel_size),
+        poses_event(poses, clock, stack.pixel_size, truth),
+    )
+
+
+def poses_event(
+    poses: PoseTable, clock: Clock, pixel_size: float, truth: Truth | None
+) -> PosesUpdated:
+    """Return a copy of the poses as an event."""
+    return PosesUpdated(
+        epoch=clock.epoch,
+        stage=clock.stage,
+        rotations=poses.rotations.cpu().numpy().copy(),
+        shifts=poses.shifts.cpu().numpy() * pixel_size,
+        winning_head=poses.winning_head.cpu().numpy().copy(),
+        candidates=poses.candidates.cpu().numpy().copy(),
+        candidate_losses=poses.candidate_losses.cpu().numpy().copy(),
+        truth=truth.in_frame_of(poses.rotations) if truth else None,
+    )
+
+
+def _epoch_maps(folder: RunFolder) -> list[Path]:
+    return sorted((folder.path / "volumes").glob("epoch_*.mrc"))
+
+
+def _epoch_done(row: dict[str, str]) -> EpochDone:
+    def figure(name: str) -> float | None:
+        return float(row[name]) if row[name] else None
+
+    loss = figure("loss")
+    return EpochDone(
+        epoch=int(row["epoch"]),
+        stage=Stage(row["stage"]),
+        loss=math.nan if loss is None else loss,
+        head_share=tuple(float(share) for share in row["head_share"].split()),
+        median_pose_error=figure("median_pose_error_deg"),
+        mean_pose_error=figure("mean_pose_error_deg"),
+        resolution=figure("resolution_angstrom"),
+        seconds=float(row["seconds"]),
+    )

@@ -1,0 +1,54 @@
+"""Colours that several views share: one colour per head, everywhere the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtGui import QColor, QPalette
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from qtpy.QtWidgets import QWidget
+
+# Okabe and Ito's colours without black, then Tol's "muted": 15 that colour-blind eyes keep apart
+_HEADS = (
+    "#E69F00 #56B4E9 #009E73 #F0E442 #0072B2 #D55E00 #CC79A7 "
+    "#88CCEE #882255 #999933 #332288 #DDCC77 #44AA99 #AA4499 #CC6677"
+).split()
+UNSEEN = "#707070"
+COLOURMAP = "magma"
+
+
+def head_colour(head: int) -> str:
+    """Return the colour ``#rrggbb`` of a head (index from 0); grey for −1, not seen yet."""
+    return UNSEEN if head < 0 else _HEADS[head % len(_HEADS)]
+
+
+def head_label(head: int) -> str:
+    """Return the number by which a head (index from 0) is shown; people count from 1."""
+    return str(head + 1)
+
+
+def head_colours(heads: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Return RGBA colours in 0..1, shape (n, 4), of heads, shape (n,)."""
+    names = [UNSEEN, *_HEADS]
+    rgba = np.array([QColor(name).getRgbF() for name in names], dtype=np.float32)
+    return rgba[np.where(heads < 0, 0, heads % len(_HEADS) + 1)]
+
+
+def text_on(colour: str) -> str:
+    """Return black or white, whichever is read better on a colour."""
+    return "#000000" if QColor(colour).lightness() > 90 else "#ffffff"
+
+
+def foreground(widget: QWidget) -> QColor:
+    """Return the text colour that the theme gives a widget."""
+    return widget.palette().color(QPalette.ColorRole.WindowText)
+
+
+def faint(widget: QWidget, alpha: int = 70) -> QColor:
+    """Return a widget's text colour, mostly transparent, for grids and frames."""
+    colour = foreground(widget)
+    colour.setAlpha(alpha)
+    return colour

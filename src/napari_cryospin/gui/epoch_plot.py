@@ -1,0 +1,141 @@
+"""Small plots in the theme's colours: curves over epochs, and the shares of the heads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyqtgraph as pg
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QSizePolicy
+
+from napari_cryospin.gui.colours import faint, foreground, head_colour, head_label
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from qtpy.QtWidgets import QWidget
+
+
+class ThemedPlot(pg.PlotWidget):
+    """A compact plot that follows the theme and leaves the mouse wheel to the dock."""
+
+    def __init__(self, title: str, left: str, bottom: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent, background=None)
+        self._title, self._labels = title, {"left": left, "bottom": bottom}
+        item = self.getPlotItem()
+        item.setMouseEnabled(x=False, y=False)
+        item.hideButtons()
+        item.setMenuEnabled(False)
+        item.getAxis("left").setWidth(52)
+        item.getAxis("left").enableAutoSIPrefix(False)
+        self.setMinimumHeight(110)
+        self.setMinimumWidth(150)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.restyle()
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        colour = foreground(self).name()
+        for name, text in self._labels.items():
+            axis = self.getAxis(name)
+            axis.setPen(faint(self, 150))
+            axis.setTextPen(colour)
+            axis.setLabel(text, color=colour)
+        self.getPlotItem().setTitle(self._title, color=colour, size="9pt")
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Follow the theme."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange:
+            self.restyle()
+
+    def wheelEvent(self, event: object) -> None:
+        """Leave the wheel to the scroll area around the plot."""
+        event.ignore()  # type: ignore[attr-defined]
+
+
+class EpochPlot(ThemedPlot):
+    """Named curves over epochs, updated in place, with a line where the switch was.
+
+    Parameters
+    ----------
+    title
+        What is plotted; each curve's name follows in its colour when there is more than one.
+    left
+        The y axis with its unit.
+    curves
+        Name and colour of each curve.
+    thin
+        Names of curves with many values: a thin line without points.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        left: str,
+        curves: Mapping[str, str],
+        *,
+        thin: Sequence[str] = (),
+        parent: QWidget | None = None,
+    ) -> None:
+        if len(curves) > 1:
+            names = [f'<span style="color: {c}">● {name}</span>' for name, c in curves.items()]
+            title = f"{title}: {', '.join(names)}"
+        super().__init__(title, left, "epoch", parent)
+        self._curves = {name: self._curve(c, name in thin) for name, c in curves.items()}
+        self._switch = pg.InfiniteLine(angle=90, label="switch", labelOpts={"position": 0.9})
+        self._switch.setVisible(False)
+        self.addItem(self._switch, ignoreBounds=True)
+        self.restyle()
+
+    def set_curve(self, name: str, epochs: Sequence[float], values: Sequence[float]) -> None:
+        """Replace the values of a curve."""
+        self._curves[name].setData(epochs, values)
+
+    def curve(self, name: str) -> pg.PlotDataItem:
+        """Return a curve by its name."""
+        return self._curves[name]
+
+    def mark_switch(self, epoch: float | None) -> None:
+        """Put the line of the switch at an epoch, or take it away."""
+        self._switch.setVisible(epoch is not None)
+        self._switch.setPos(0 if epoch is None else epoch)
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        super().restyle()
+        # called once by the base class before there is a line
+        line = getattr(self, "_switch", None)
+        if line is not None:
+            line.setPen(pg.mkPen(foreground(self), style=Qt.PenStyle.DashLine))
+            line.label.setColor(foreground(self))
+
+    def _curve(self, colour: str, thin: bool) -> pg.PlotDataItem:
+        if thin:
+            curve = self.plot(pen=pg.mkPen(colour, width=1))
+            curve.setDownsampling(auto=True, method="peak")
+            return curve
+        pen = pg.mkPen(colour, width=2)
+        return self.plot(pen=pen, symbol="o", symbolSize=5, symbolBrush=colour, symbolPen=None)
+
+
+class HeadPlot(ThemedPlot):
+    """Bars: the share of the particles that each head wins."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Particles won by each head", "share (%)", "head", parent)
+        self.bars = pg.BarGraphItem(x=[], height=[], width=0.8)
+        self.addItem(self.bars)
+        self.setYRange(0, 100)
+
+    def set_shares(self, shares: Sequence[float]) -> None:
+        """Show fractions (0..1), one per head."""
+        heads = range(len(shares))
+        self.bars.setOpts(
+            x=[head + 1 for head in heads],
+            height=[100 * share for share in shares],
+            brushes=[pg.mkBrush(head_colour(head)) for head in heads],
+        )
+        self.getAxis("bottom").setTicks([[(head + 1, head_label(head)) for head in heads]])
+        self.setXRange(0.4, len(shares) + 0.6, padding=0)
+        self.setYRange(0, max(100 * max(shares, default=1), 1), padding=0.05)

@@ -1,0 +1,319 @@
+"""The session: one per dock. It owns the thread, the state and the latest of everything."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QCoreApplication, QObject, QThread, QTimer, Signal, Slot
+
+from napari_cryospin.engine.run import events
+from napari_cryospin.engine.run.controls import Controls
+from napari_cryospin.engine.run.settings import Settings
+from napari_cryospin.gui.background import Background
+from napari_cryospin.gui.worker import ReconstructionWorker
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.table import ParticleTable
+
+logger = logging.getLogger(__name__)
+
+VOLUME_INTERVAL_MS = 500
+PLOT_INTERVAL_MS = 100
+# a batch, a checkpoint and the final maps fit in here
+STOP_TIMEOUT_MS = 60_000
+
+
+class SessionState(StrEnum):
+    """What the session is doing; the values are shown to the user."""
+
+    IDLE = "Ready"
+    LOADING = "Loading…"
+    RUNNING = "Running"
+    PAUSED = "Paused"
+    STOPPING = "Stopping…"
+    FINISHED = "Finished"
+    FAILED = "Failed"
+
+
+ACTIVE = frozenset(
+    {SessionState.LOADING, SessionState.RUNNING, SessionState.PAUSED, SessionState.STOPPING}
+)
+
+
+class Session(QObject):
+    """Listens to widgets (methods) and to the engine (events); tells both by signals.
+
+    All signals are emitted on the main thread. Attributes hold the latest state.
+
+    Attributes
+    ----------
+    state, table, stack, settings, folder
+        Present state; the particle table and working stack; settings and folder of the run.
+    truth_rotations
+        True poses in the frame of the present map, (n, 3, 3), or None.
+    latest_volume, latest_poses
+        Latest events of their kind, or None.
+    history, losses
+        Figures of past epochs, and of all batches.
+    """
+
+    state_changed = Signal(object)
+    table_changed = Signal(object)
+    run_started = Signal(object)
+    progress = Signal(object)
+    epoch_started = Signal(object)
+    batch_done = Signal(object)
+    epoch_done = Signal(object)
+    volume_updated = Signal(object)
+    poses_updated = Signal(object)
+    switched = Signal(object)
+    finished = Signal(object)
+    failed = Signal(object)
+    run_opened = Signal(object)
+    message = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.state = SessionState.IDLE
+        self.table: ParticleTable | None = None
+        self.stack: WorkingStack | None = None
+        self.settings: Settings | None = None
+        self.folder: Path | None = None
+        self.truth_rotations: NDArray[np.floating] | None = None
+        self._reset()
+        self._thread: QThread | None = None
+        self._worker: ReconstructionWorker | None = None
+        self._controls = Controls()
+        self._background = Background(self)
+        self._background.done.connect(self._on_background_done)
+        self._background.failed.connect(self._on_background_failed)
+        self._slow, self._fast = QTimer(self), QTimer(self)
+        self._slow.setInterval(VOLUME_INTERVAL_MS)
+        self._slow.timeout.connect(self._pull_states)
+        self._fast.setInterval(PLOT_INTERVAL_MS)
+        self._fast.timeout.connect(self._pull_batches)
+        self._closed = False
+        application = QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.close)
+        # the last resort, for a program that ends without its event loop
+        atexit.register(self.close)
+
+    @property
+    def active(self) -> bool:
+        """Whether a run is under way (paused or stopping included)."""
+        return self._thread is not None
+
+    def load(self, path: Path, passthrough: Path | None = None) -> None:
+        """Read a particle table in the background; :attr:`table_changed` tells when it is there."""
+
+        def task() -> tuple[str, Any]:
+            from napari_cryospin.engine.data.load import open_particles
+
+            return "table", open_particles(path, passthrough=passthrough)
+
+        self.message.emit(f"Reading {path.name} …")
+        self._background.submit(task)
+
+    def open_run(self, folder: Path) -> None:
+        """Read a run folder in the background and show its state."""
+        if self.active:
+            self.message.emit("A run is under way: stop it before opening another.")
+            return
+
+        def task() -> tuple[str, Any]:
+            from napari_cryospin.engine.run.folder import RunFolder
+            from napari_cryospin.engine.run.snapshot import read_snapshot
+
+            return "run", (folder, read_snapshot(RunFolder(folder)))
+
+        self.message.emit(f"Reading the run in {folder} …")
+        self._background.submit(task)
+
+    def start(self, settings: Settings, folder: Path) -> None:
+        """Start a new run."""
+        self._launch(settings, folder)
+
+    def resume_run(self, folder: Path) -> None:
+        """Go on with the run in a folder from its last checkpoint."""
+        self._launch(None, folder)
+
+    def pause(self) -> None:
+        """Let training rest after the present batch."""
+        self._controls.pause()
+
+    def resume(self) -> None:
+        """Let a paused training go on."""
+        self._controls.resume()
+
+    def switch(self) -> None:
+        """Switch from auto-encoding to auto-decoding; a paused run goes on."""
+        self._controls.switch()
+        self._controls.resume()
+
+    def stop(self, keep: bool = True) -> None:
+        """End the run; ``keep`` writes its results, otherwise they are left unwritten."""
+        if self.active:
+            self._set_state(SessionState.STOPPING)
+            self._controls.stop(keep=keep)
+
+    @Slot()
+    def close(self) -> None:
+        """Stop and keep a run that is under way, wait for its end, and end the threads."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        self._slow.stop()
+        self._fast.stop()
+        self._background.stop()
+        self._controls.stop(keep=True)
+        if self._thread is not None:
+            self._thread.quit()
+            if not self._thread.wait(STOP_TIMEOUT_MS):
+                logger.warning("The reconstruction did not stop within a minute")
+
+    def _reset(self) -> None:
+        self.latest_volume: events.VolumeUpdated | None = None
+        self.latest_poses: events.PosesUpdated | None = None
+        self.history: list[events.EpochDone] = []
+        self.losses: list[float] = []
+
+    def _launch(self, settings: Settings | None, folder: Path) -> None:
+        if self.active or self._closed:
+            self.message.emit("A run is under way already.")
+            return
+        if settings is not None or folder != self.folder:
+            self._reset()
+        self.settings, self.folder = settings or self.settings, folder
+        self._controls = Controls()
+        self._worker = ReconstructionWorker(settings, folder, self._controls)
+        self._thread = QThread()
+        self._thread.setObjectName("cryospin-reconstruction")
+        self._worker.moveToThread(self._thread)
+        self._thread.started.connect(self._worker.run)
+        self._worker.happened.connect(self._on_event)
+        self._worker.ended.connect(self._on_ended)
+        self._set_state(SessionState.LOADING)
+        self._thread.start()
+        self._slow.start()
+        self._fast.start()
+
+    def _set_state(self, state: SessionState) -> None:
+        if state is not self.state:
+            self.state = state
+            self.state_changed.emit(state)
+
+    @Slot(object)
+    def _on_event(self, event: events.Event) -> None:
+        match event:
+            case events.RunStarted():
+                self._on_run_started(event)
+            case events.Progress():
+                self.progress.emit(event)
+            case events.EpochStarted():
+                self.epoch_started.emit(event)
+            case events.EpochDone():
+                self.history.append(event)
+                self.epoch_done.emit(event)
+            case events.Switched():
+                self.switched.emit(event)
+            case events.Paused():
+                self._pull_all()
+                self._set_running_state(SessionState.PAUSED)
+            case events.Resumed():
+                self._set_running_state(SessionState.RUNNING)
+
+    def _set_running_state(self, state: SessionState) -> None:
+        # a run that was told to stop stays "stopping", whatever it still has to say
+        if self.state is not SessionState.STOPPING:
+            self._set_state(state)
+
+    def _on_run_started(self, event: events.RunStarted) -> None:
+        assert self._worker is not None
+        self.stack = self._worker.stack
+        self.truth_rotations = None
+        self._set_running_state(SessionState.RUNNING)
+        self.run_started.emit(event)
+        for note in event.notes:
+            self.message.emit(note)
+
+    @Slot(object)
+    def _on_ended(self, last: events.Event) -> None:
+        self._pull_all()
+        self._slow.stop()
+        self._fast.stop()
+        thread, self._thread, self._worker = self._thread, None, None
+        if thread is not None:
+            thread.quit()
+            thread.wait(STOP_TIMEOUT_MS)
+        if isinstance(last, events.Failed):
+            logger.error("%s", last.details)
+            self._set_state(SessionState.FAILED)
+            self.failed.emit(last)
+            self.message.emit(last.message)
+        elif isinstance(last, events.Finished):
+            self._set_state(SessionState.FINISHED)
+            self.finished.emit(last)
+
+    def _pull_all(self) -> None:
+        self._pull_batches()
+        self._pull_states()
+
+    @Slot()
+    def _pull_states(self) -> None:
+        if self._worker is None:
+            return
+        poses, volume = self._worker.poses.take(), self._worker.volume.take()
+        if poses is not None:
+            self._show_poses(poses)
+        if volume is not None:
+            self._show_volume(volume)
+
+    def _show_poses(self, poses: events.PosesUpdated) -> None:
+        self.latest_poses, self.truth_rotations = poses, poses.truth
+        self.poses_updated.emit(poses)
+
+    def _show_volume(self, volume: events.VolumeUpdated) -> None:
+        self.latest_volume = volume
+        self.volume_updated.emit(volume)
+
+    @Slot()
+    def _pull_batches(self) -> None:
+        if self._worker is None:
+            return
+        while self._worker.losses:
+            self.losses.append(self._worker.losses.popleft().loss)
+        batch = self._worker.batch.take()
+        if batch is not None:
+            self.batch_done.emit(batch)
+
+    @Slot(object)
+    def _on_background_done(self, answer: tuple[str, Any]) -> None:
+        kind, result = answer
+        if kind == "table":
+            self.table = result
+            self.message.emit("")
+            self.table_changed.emit(result)
+            return
+        folder, snapshot = result
+        self._reset()
+        self.folder, self.settings, self.stack = folder, snapshot.settings, snapshot.stack
+        self.table, self.history = snapshot.stack.table, list(snapshot.history)
+        self.table_changed.emit(self.table)
+        self.run_opened.emit(snapshot)
+        self._show_poses(snapshot.poses)
+        self._show_volume(snapshot.volume)
+        self.message.emit(f"Showing the run in {folder}.")
+
+    @Slot(str)
+    def _on_background_failed(self, sentence: str) -> None:
+        self.message.emit(sentence)
