@@ -83,7 +83,7 @@ class MonitorPanel(QWidget):
 
     @Slot(object)
     def _on_batch_done(self, event: BatchDone) -> None:
-        self._batches.append((event.epoch + (event.batch + 1) / event.n_batches, event.loss))
+        self._batches.append((event.epoch + event.batch / event.n_batches, event.loss))
         self._soon()
 
     @Slot(object)

@@ -1,0 +1,79 @@
+"""A run as a command line, so that what was clicked can be repeated in a terminal."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.run.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FLAGS = {
+    "data.passthrough": "--passthrough",
+    "data.truth_star": "--truth-star",
+    "data.truth_map": "--truth-map",
+    "data.contrast": "--contrast",
+    "data.box": "--box",
+    "data.max_particles": "--max-particles",
+    "model.heads": "--heads",
+    "encode.epochs": "--epochs-encode",
+    "decode.epochs": "--epochs-decode",
+    "switch_at": "--switch-at",
+    "device": "--device",
+    "threads": "--threads",
+    "seed": "--seed",
+}
+
+
+def command_line(settings: Settings, out: Path) -> str:
+    """Return the ``napari-cryospin reconstruct`` line that repeats a run.
+
+    Settings that have no option of their own are taken from the run's ``settings.toml``.
+
+    Parameters
+    ----------
+    settings
+        Settings of the run.
+    out
+        Its run folder; the line names a new one beside it.
+    """
+    words = ["napari-cryospin", "reconstruct", str(settings.data.stack)]
+    words += ["--out", str(out.with_name(out.name + "-again"))]
+    expressed, options = _options(settings)
+    if expressed == settings:
+        words += options
+    else:
+        words += ["--settings", str(out / "settings.toml")]
+    return shlex.join(words)
+
+
+def _options(settings: Settings) -> tuple[Settings, list[str]]:
+    """Return what options can say of the settings, and the options."""
+    try:
+        said = Settings.from_preset(settings.preset)
+    except InputError:
+        said = Settings()
+    words = ["--preset", said.preset]
+    said.data.stack = settings.data.stack
+    for where, flag in _FLAGS.items():
+        value = _get(settings, where)
+        if value != _get(said, where) and value is not None:
+            words += [flag, str(value)]
+            _set(said, where, value)
+    if settings.model.shifts != said.model.shifts:
+        words.append("--shifts" if settings.model.shifts else "--no-shifts")
+        said.model.shifts = settings.model.shifts
+    return said, words
+
+
+def _get(settings: Settings, where: str) -> object:
+    section, _, name = where.rpartition(".")
+    return getattr(getattr(settings, section) if section else settings, name)
+
+
+def _set(settings: Settings, where: str, value: object) -> None:
+    section, _, name = where.rpartition(".")
+    setattr(getattr(settings, section) if section else settings, name, value)

@@ -1,0 +1,1 @@
+"""The dock and its views: shows engine state and sends commands; no mathematics."""

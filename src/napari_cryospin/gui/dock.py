@@ -1,0 +1,139 @@
+"""The cryoSPIN dock: tabs for data, training, monitor, posterior and results; the Run box below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import Slot
+from qtpy.QtWidgets import QFrame, QTabWidget, QVBoxLayout, QWidget
+
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.run.settings import Settings
+from napari_cryospin.gui.background import Background
+from napari_cryospin.gui.data_panel import DataPanel
+from napari_cryospin.gui.layers import VolumeLayer
+from napari_cryospin.gui.monitor_panel import MonitorPanel
+from napari_cryospin.gui.posterior_panel import PosteriorPanel
+from napari_cryospin.gui.results_panel import ResultsPanel
+from napari_cryospin.gui.run_panel import RunPanel
+from napari_cryospin.gui.samples import simulate_sample
+from napari_cryospin.gui.session import Session
+from napari_cryospin.gui.training_panel import TrainingPanel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import napari
+
+    from napari_cryospin.engine.run.events import Failed
+
+_MINIMUM_WIDTH = 380
+
+
+class CryoSpinDock(QWidget):
+    """Everything that cryoSPIN shows and asks, in one dock.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer that the layers are made in.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.session = Session(self)
+        self.data = DataPanel(self.session)
+        self.training = TrainingPanel(self.session)
+        self.monitor = MonitorPanel(self.session)
+        self.posterior = PosteriorPanel(self.session, napari_viewer)
+        self.results = ResultsPanel(self.session)
+        self.run = RunPanel(self.session)
+        self.volume = VolumeLayer(self.session, napari_viewer)
+        self._simulator = Background(self)
+        self._demo: tuple[Path, int] | None = None
+        self._build()
+        self.run.start_asked.connect(self._on_start)
+        self.session.run_started.connect(self._on_run_started)
+        self.session.failed.connect(self._on_failed)
+        self._simulator.done.connect(self._on_simulated)
+        self._simulator.failed.connect(self.session.message)
+        # a dock gets no close event: its end is told by its destruction
+        self.destroyed.connect(self.session.close)
+
+    def open_path(self, path: Path) -> None:
+        """Open a particle table, a stack or a run folder."""
+        if path.is_dir():
+            self.session.open_run(path)
+        else:
+            self.tabs.setCurrentWidget(self.data)
+            self.data.open(path)
+
+    def start_demo(self, folder: Path, seed: int) -> None:
+        """Simulate the sample stack into a folder and reconstruct it there."""
+        self._demo = (folder, seed)
+        self.session.message.emit("Simulating 3,000 particles for the demo …")
+        self._simulator.submit(lambda: simulate_sample(folder, seed))
+
+    def stop(self) -> None:
+        """Stop and keep what runs, and end all threads."""
+        self.session.close()
+        self.posterior.stop()
+        self.data.stop()
+        self._simulator.stop()
+
+    def _build(self) -> None:
+        self.tabs = QTabWidget()
+        self.tabs.setObjectName("cryospin_tabs")
+        for name, panel in (
+            ("Data", self.data),
+            ("Training", self.training),
+            ("Monitor", self.monitor),
+            ("Posterior", self.posterior),
+            ("Results", self.results),
+        ):
+            self.tabs.addTab(panel, name)
+        line = QFrame()
+        line.setFrameShape(QFrame.Shape.HLine)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.addWidget(self.tabs, 1)
+        layout.addWidget(line)
+        layout.addWidget(self.run)
+        self.setMinimumWidth(_MINIMUM_WIDTH)
+
+    @Slot()
+    def _on_start(self) -> None:
+        table = self.session.table
+        try:
+            settings = self.training.settings(
+                None if table is None else table.source, self.data.passthrough_path
+            )
+        except InputError as error:
+            self.session.message.emit(str(error))
+            return
+        if self.training.folder.exists():
+            self.training.suggest_folder()
+        self.session.start(settings, self.training.folder)
+
+    @Slot(object)
+    def _on_run_started(self, _event: object) -> None:
+        self.tabs.setCurrentWidget(self.monitor)
+
+    @Slot(object)
+    def _on_failed(self, event: Failed) -> None:
+        show_warning(event.message)
+
+    @Slot(object)
+    def _on_simulated(self, _nothing: object) -> None:
+        assert self._demo is not None
+        folder, seed = self._demo
+        settings = Settings.from_preset("quick")
+        settings.seed = seed
+        settings.data.stack = folder / "particles.star"
+        settings.data.truth_star = folder / "truth.star"
+        settings.data.truth_map = folder / "truth.mrc"
+        self.training.show_settings(settings)
+        self.data.open(folder / "particles.star")
+        self.training.run_folder.value = folder / "run"
+        self.session.start(settings, folder / "run")

@@ -1,0 +1,52 @@
+"""Opening napari with the dock: for the command line, the reader and the sample data."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_cryospin.gui.dock import CryoSpinDock
+
+PLUGIN = "napari-cryospin"
+DOCK = "cryoSPIN"
+
+
+def dock_of(viewer: napari.Viewer) -> CryoSpinDock:
+    """Return the dock of a viewer; it is opened where it is not."""
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    return cast("CryoSpinDock", widget)
+
+
+def open_viewer() -> None:
+    """Open napari with the dock, and run until it is closed."""
+    import napari
+
+    viewer = napari.Viewer()
+    dock_of(viewer)
+    napari.run()
+
+
+def open_demo(seed: int = 0, out: Path | None = None) -> None:
+    """Open napari with a simulated stack and a reconstruction running, until it is closed.
+
+    Parameters
+    ----------
+    seed
+        Seed of the simulation and of the run.
+    out
+        Folder for the stack and the run; by default a new one in the present folder.
+    """
+    import napari
+
+    viewer = napari.Viewer()
+    dock_of(viewer).start_demo(out or new_demo_folder(), seed)
+    napari.run()
+
+
+def new_demo_folder() -> Path:
+    """Return a name for a new demo's folder, in the present folder."""
+    return Path.cwd() / f"demo-run-{datetime.now():%Y%m%d-%H%M%S}"
