@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import Slot
+from qtpy.QtCore import QSize, Slot
 from qtpy.QtWidgets import QFrame, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.settings import Settings
+from napari_cryospin.engine.run.demo import demo_settings, simulate_demo
 from napari_cryospin.gui.background import Background
 from napari_cryospin.gui.data_panel import DataPanel
 from napari_cryospin.gui.layers import VolumeLayer
@@ -17,7 +17,6 @@ from napari_cryospin.gui.monitor_panel import MonitorPanel
 from napari_cryospin.gui.posterior_panel import PosteriorPanel
 from napari_cryospin.gui.results_panel import ResultsPanel
 from napari_cryospin.gui.run_panel import RunPanel
-from napari_cryospin.gui.samples import simulate_sample
 from napari_cryospin.gui.session import Session
 from napari_cryospin.gui.training_panel import TrainingPanel
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.run.events import Failed
 
-_MINIMUM_WIDTH = 380
+_MINIMUM_WIDTH, _PREFERRED_WIDTH = 360, 420
 
 
 class CryoSpinDock(QWidget):
@@ -73,7 +72,7 @@ class CryoSpinDock(QWidget):
         """Simulate the sample stack into a folder and reconstruct it there."""
         self._demo = (folder, seed)
         self.session.message.emit("Simulating 3,000 particles for the demo …")
-        self._simulator.submit(lambda: simulate_sample(folder, seed))
+        self._simulator.submit(lambda: simulate_demo(folder, seed))
 
     def stop(self) -> None:
         """Stop and keep what runs, and end all threads."""
@@ -102,6 +101,10 @@ class CryoSpinDock(QWidget):
         layout.addWidget(self.run)
         self.setMinimumWidth(_MINIMUM_WIDTH)
 
+    def sizeHint(self) -> QSize:
+        """Ask for a narrow dock: the canvas needs the room."""
+        return QSize(_PREFERRED_WIDTH, 700)
+
     @Slot()
     def _on_start(self) -> None:
         table = self.session.table
@@ -128,11 +131,7 @@ class CryoSpinDock(QWidget):
     def _on_simulated(self, _nothing: object) -> None:
         assert self._demo is not None
         folder, seed = self._demo
-        settings = Settings.from_preset("quick")
-        settings.seed = seed
-        settings.data.stack = folder / "particles.star"
-        settings.data.truth_star = folder / "truth.star"
-        settings.data.truth_map = folder / "truth.mrc"
+        settings = demo_settings(folder, seed)
         self.training.show_settings(settings)
         self.data.open(folder / "particles.star")
         self.training.run_folder.value = folder / "run"

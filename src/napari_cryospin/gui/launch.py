@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import napari
 
     from napari_cryospin.gui.dock import CryoSpinDock
@@ -30,23 +30,19 @@ def open_viewer() -> None:
     napari.run()
 
 
-def open_demo(seed: int = 0, out: Path | None = None) -> None:
+def open_demo(seed: int, folder: Path) -> None:
     """Open napari with a simulated stack and a reconstruction running, until it is closed.
 
     Parameters
     ----------
     seed
         Seed of the simulation and of the run.
-    out
-        Folder for the stack and the run; by default a new one in the present folder.
+    folder
+        Folder for the stack and the run.
     """
     import napari
 
     viewer = napari.Viewer()
-    dock_of(viewer).start_demo(out or new_demo_folder(), seed)
+    dock_of(viewer).start_demo(folder, seed)
     napari.run()
 
-
-def new_demo_folder() -> Path:
-    """Return a name for a new demo's folder, in the present folder."""
-    return Path.cwd() / f"demo-run-{datetime.now():%Y%m%d-%H%M%S}"

@@ -18,6 +18,8 @@ VOLUME = "cryoSPIN volume"
 # in standard deviations of the map: where the surface is drawn, and the range of its shading
 ISO_THRESHOLD = 3.5
 CONTRAST_LIMITS = (0.0, 12.0)
+# the posterior's spheres stand to both sides of the map
+_ROOM_FOR_SPHERES = 0.4
 
 
 class VolumeLayer(QObject):
@@ -82,6 +84,7 @@ class VolumeLayer(QObject):
         # once, for a first look; from here on the view is the user's
         self._viewer.dims.ndisplay = 3
         self._viewer.reset_view()
+        self._viewer.camera.zoom *= _ROOM_FOR_SPHERES
 
     def _on_removed(self, event: object) -> None:
         if self._layer is not None and getattr(event, "value", None) is self._layer:

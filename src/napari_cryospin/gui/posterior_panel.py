@@ -265,7 +265,7 @@ def describe(result: PosteriorResult) -> str:
     x, y = np.asarray(posterior.best_shift, dtype=np.float64) * request.stack.pixel_size
     return (
         f"<b>Entropy</b> {posterior.entropy:.2f} nats "
-        f"(like {math.exp(posterior.entropy):.1f} equal directions)<br>"
+        f"(like {math.exp(posterior.entropy):.1f} equal poses)<br>"
         f"<b>Best pose</b> rot {rot:.1f}°, tilt {tilt:.1f}°, psi {psi:.1f}°, "
         f"shift {x:.1f}, {y:.1f} Å<br>"
         f"<b>Map</b> of epoch {request.volume.epoch + 1} ({request.volume.stage}); "

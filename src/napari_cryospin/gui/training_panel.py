@@ -35,18 +35,18 @@ DEFAULT_PRESET = "cpu"
 BY_HAND, AT_EPOCH = "by hand", "at epoch"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Field:
     """A setting in the form: its place in Settings, its label, and what its widget needs.
 
-    An ``unset`` text is shown for 0, which stands for None.
+    Where ``optional``, 0 stands for None.
     """
 
     where: str
     label: str
     widget: type[ValueWidget]
     options: dict[str, Any]
-    unset: str | None = None
+    optional: bool = False
 
     def get(self, settings: Settings) -> Any:
         """Return the value of the setting, for the widget."""
@@ -61,7 +61,7 @@ class Field:
         section: Any = settings
         for part in path:
             section = getattr(section, part)
-        setattr(section, name, None if self.unset is not None and value == 0 else value)
+        setattr(section, name, None if self.optional and value == 0 else value)
 
     def tip(self) -> str:
         """Return the description of the setting."""
@@ -72,12 +72,12 @@ class Field:
         return str(model.model_fields[name].description)
 
 
-def _integer(where: str, label: str, low: int, high: int, unset: str | None = None) -> Field:
-    return Field(where, label, SpinBox, {"min": low, "max": high}, unset)
+def _integer(where: str, label: str, low: int, high: int, optional: bool = False) -> Field:
+    return Field(where, label, SpinBox, {"min": low, "max": high}, optional)
 
 
-def _number(where: str, label: str, high: float, step: float, unset: str | None = None) -> Field:
-    return Field(where, label, FloatSpinBox, {"min": 0.0, "max": high, "step": step}, unset)
+def _number(where: str, label: str, high: float, step: float, optional: bool = False) -> Field:
+    return Field(where, label, FloatSpinBox, {"min": 0.0, "max": high, "step": step}, optional)
 
 
 def _choice(where: str, label: str, *choices: Any) -> Field:
@@ -94,10 +94,10 @@ _BASIC = (
     _integer("seed", "Seed", 0, 2**31 - 1),
 )
 _ADVANCED = (
-    _integer("data.max_particles", "Use only first (particles)", 0, 10**8, "all"),
+    _integer("data.max_particles", "Particles to use (0: all)", 0, 10**8, True),
     _choice("data.contrast", "Particles on disk", "as table", "white", "black"),
-    _number("data.mask_diameter", "Mask diameter (Å)", 1e5, 10.0, "whole box"),
-    _integer("model.encoder_width", "Encoder width (channels)", 0, 256, "by box and device"),
+    _number("data.mask_diameter", "Mask diameter (Å, 0: box)", 1e5, 10.0, True),
+    _integer("model.encoder_width", "Encoder width (0: by box)", 0, 256, True),
     _choice("model.loss", "Loss", "squared", "absolute"),
     _integer("encode.batch_size", "Batch, auto-encoding", 1, 4096),
     _number("encode.learning_rate_encoder", "Rate of encoder", 1.0, 1e-4),
@@ -109,7 +109,7 @@ _ADVANCED = (
     _integer("decode.pose_steps", "Pose steps per volume step", 1, 100),
     _integer("search.epochs", "Epochs with pose search", 0, 10_000),
     _choice("search.nside", "HEALPix nside of search", 2, 4, 8),
-    _integer("threads", "CPU threads", 0, 1024, "all but one"),
+    _integer("threads", "CPU threads (0: all but one)", 0, 1024, True),
 )
 
 
@@ -241,8 +241,6 @@ class TrainingPanel(QWidget):
             options={"tooltip": field.tip(), **field.options},
         )
         widget.native.setObjectName(field.where)
-        if field.unset is not None:
-            widget.native.setSpecialValueText(field.unset)
         self._widgets[field] = widget
         return widget
 

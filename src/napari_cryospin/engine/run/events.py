@@ -184,8 +184,10 @@ class Finished(Event):
 class Failed(Event):
     """The run ended by an error; ``message`` is one sentence for the user.
 
-    ``details`` is the traceback, for the log. What was computed before stays on disk.
+    ``details`` is the traceback, for the log; ``bad_input`` says that the input is to blame. What was
+    computed before stays on disk.
     """
 
     message: str
     details: str
+    bad_input: bool = False

@@ -86,7 +86,9 @@ class Reconstruction:
                     self.folder.append_event(event)
                 yield event
         except Exception as error:
-            failed = events.Failed(_sentence(error), traceback.format_exc())
+            failed = events.Failed(
+                _sentence(error), traceback.format_exc(), isinstance(error, InputError)
+            )
             if self.folder.path.is_dir():
                 self.folder.append_event(failed)
             yield failed

@@ -1,0 +1,248 @@
+"""The commands and their options; each loads what it needs only when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_cryospin.engine.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+app = typer.Typer(
+    name="napari-cryospin",
+    help="cryoSPIN: ab-initio cryo-EM reconstruction, live in napari or in a terminal.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+BAD_INPUT = 2
+
+
+class Contrast(StrEnum):
+    """Contrast of the particles on disk."""
+
+    AS_TABLE = "as table"
+    WHITE = "white"
+    BLACK = "black"
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Turn bad input into one sentence and exit code 2."""
+    try:
+        yield
+    except InputError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(BAD_INPUT) from error
+
+
+@app.callback(invoke_without_command=True)
+def window(context: typer.Context) -> None:
+    """Open napari with the cryoSPIN dock where no command is given."""
+    if context.invoked_subcommand is not None:
+        return
+    with told_plainly():
+        if not has_display():
+            raise InputError(
+                "There is no display for a window: use a command such as 'reconstruct' (see --help)."
+            )
+        from napari_cryospin.gui.launch import open_viewer
+
+        open_viewer()
+
+
+@app.command()
+def demo(
+    headless: Annotated[bool, typer.Option(help="Run in the terminal, without a window.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation and of the run.", min=0)] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to make; by default demo-run-DATE here.")
+    ] = None,
+) -> None:
+    """Simulate a small stack and reconstruct it: in napari, or in the terminal."""
+    from napari_cryospin.engine.run.demo import new_demo_folder
+
+    folder = out or new_demo_folder()
+    with told_plainly():
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder} is not empty: choose another folder with --out.")
+        if not headless and has_display():
+            from napari_cryospin.gui.launch import open_demo
+
+            open_demo(seed, folder)
+            return
+        if not headless:
+            typer.echo("There is no display: the demo runs in the terminal.")
+        from napari_cryospin.cli.demo import run_demo
+
+        raise typer.Exit(run_demo(folder, seed))
+
+
+@app.command()
+def simulate(
+    source: Annotated[Path, typer.Argument(help="PDB, mmCIF (.gz too) or MRC map.")],
+    out: Annotated[Path, typer.Option(help="Folder for the stack and its truth.")],
+    n_particles: Annotated[int, typer.Option(help="Number of particles.", min=1)] = 3000,
+    box: Annotated[int, typer.Option(help="Side of the images, pixels (even).", min=16)] = 128,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(help="Å per pixel; by default what makes the molecule span two thirds."),
+    ] = None,
+    resolution: Annotated[
+        float | None, typer.Option(help="Resolution of a map made from atoms, Å [2 pixels].")
+    ] = None,
+    snr: Annotated[
+        float, typer.Option(help="Variance of clean images over variance of noise (a ratio).")
+    ] = 0.1,
+    shift_std: Annotated[
+        float, typer.Option(help="Standard deviation of the shifts along x and y, Å.", min=0)
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
+) -> None:
+    """Simulate a particle stack with known truth from a structure or a map."""
+    from napari_cryospin.cli.progress import task_bar
+
+    with told_plainly():
+        if box % 2:
+            raise InputError(f"--box must be even, and {box} is not.")
+        from napari_cryospin.engine.data.simulate import simulate as make
+        from napari_cryospin.engine.data.simulate import source_map
+
+        volume, used = source_map(source, box=box, pixel_size=pixel_size, resolution=resolution)
+        with task_bar("Simulating") as report:
+            make(
+                volume,
+                out,
+                n_particles=n_particles,
+                pixel_size=used,
+                snr=snr,
+                shift_std=shift_std,
+                seed=seed,
+                progress=report,
+            )
+    typer.echo(f"{n_particles} particles of {box} px, {used:.4g} Å/px, in {out}")
+
+
+@app.command()
+def reconstruct(
+    stack: Annotated[
+        Path | None, typer.Argument(help="Particles: .star, .cs or .mrcs; not with --resume.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make, or to resume.")] = None,
+    preset: Annotated[str, typer.Option(help="Settings to start from; see 'presets'.")] = "cpu",
+    settings_file: Annotated[
+        Path | None, typer.Option("--settings", help="settings.toml to start from instead.")
+    ] = None,
+    box: Annotated[int | None, typer.Option(help="Working box, pixels.")] = None,
+    heads: Annotated[int | None, typer.Option(help="Heads of the encoder.")] = None,
+    epochs_encode: Annotated[int | None, typer.Option(help="Epochs of auto-encoding.")] = None,
+    epochs_decode: Annotated[int | None, typer.Option(help="Epochs of auto-decoding.")] = None,
+    switch_at: Annotated[
+        str | None, typer.Option(help="Epoch of the switch to auto-decoding, or 'never'.")
+    ] = None,
+    shifts: Annotated[
+        bool | None, typer.Option("--shifts/--no-shifts", help="Estimate in-plane shifts.")
+    ] = None,
+    max_particles: Annotated[int | None, typer.Option(help="Use only the first so many.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads (a number).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
+    passthrough: Annotated[Path | None, typer.Option(help="cryoSPARC passthrough .cs.")] = None,
+    contrast: Annotated[Contrast | None, typer.Option(help="Particles on disk.")] = None,
+    truth_star: Annotated[Path | None, typer.Option(help="STAR file with true poses.")] = None,
+    truth_map: Annotated[Path | None, typer.Option(help="MRC file of the true map.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint.")] = False,
+) -> None:
+    """Reconstruct a map from a particle stack."""
+    from napari_cryospin.cli.run import follow, new_run, resumed_run
+
+    overrides: dict[str, Any] = {
+        "data.stack": None if stack is None else stack.absolute(),
+        "data.passthrough": None if passthrough is None else passthrough.absolute(),
+        "data.truth_star": None if truth_star is None else truth_star.absolute(),
+        "data.truth_map": None if truth_map is None else truth_map.absolute(),
+        "data.contrast": None if contrast is None else contrast.value,
+        "data.box": box,
+        "data.max_particles": max_particles,
+        "model.heads": heads,
+        "model.shifts": shifts,
+        "encode.epochs": epochs_encode,
+        "decode.epochs": epochs_decode,
+        "switch_at": int(switch_at) if switch_at and switch_at.isdigit() else switch_at,
+        "device": device,
+        "threads": threads,
+        "seed": seed,
+    }
+    given = {where: value for where, value in overrides.items() if value is not None}
+    with told_plainly():
+        if out is None:
+            raise InputError("No run folder was named: give one with --out.")
+        run = resumed_run(out, given) if resume else new_run(out, preset, settings_file, given)
+        raise typer.Exit(follow(run))
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    truth_star: Annotated[Path, typer.Option(help="STAR file with the true poses.")],
+    truth_map: Annotated[Path, typer.Option(help="MRC file of the true map.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare a run with the truth: pose error (degrees), resolution (Å), hand."""
+    with told_plainly():
+        from napari_cryospin.cli.report import print_evaluation
+        from napari_cryospin.engine.evaluation.report import evaluate as compare
+        from napari_cryospin.engine.run.folder import RunFolder
+
+        folder = RunFolder(run)
+        folder.settings()
+        found = compare(folder.star_path, folder.map_path, truth_star, truth_map)
+        print_evaluation(found, as_json=as_json)
+
+
+@app.command()
+def posterior(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    particle: Annotated[int, typer.Option(help="Particle, counted from 0.", min=0)],
+    nside: Annotated[int, typer.Option(help="HEALPix nside of the grid (2, 4, 8, 16, 32).")] = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    png: Annotated[Path | None, typer.Option(help="PNG file for a Mollweide heatmap.")] = None,
+) -> None:
+    """Show the posterior of one particle's pose (degrees, nats)."""
+    with told_plainly():
+        from napari_cryospin.cli.report import posterior_of, print_posterior, write_heatmap
+
+        found = posterior_of(run, particle, nside)
+        if png is not None:
+            write_heatmap(found, png)
+        print_posterior(found, as_json=as_json)
+
+
+@app.command()
+def presets() -> None:
+    """List the presets and their main settings."""
+    from napari_cryospin.engine.run.settings import PRESETS, Settings
+
+    for name in PRESETS:
+        settings = Settings.from_preset(name)
+        typer.echo(
+            f"{name:20} box {settings.data.box} px, {settings.model.heads} heads, "
+            f"{settings.encode.epochs} + {settings.decode.epochs} epochs, "
+            f"shifts {'yes' if settings.model.shifts else 'no'}, {settings.model.loss} error, "
+            f"pose search in {settings.search.epochs} epochs"
+        )
+
+
+def has_display() -> bool:
+    """Return whether a window can be opened."""
+    if sys.platform != "linux":
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

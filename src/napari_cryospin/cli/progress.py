@@ -1,0 +1,121 @@
+"""A run in the terminal: progress bars, or plain lines where nobody watches."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from napari_cryospin.engine.run import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@contextmanager
+def task_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that takes how much is done and the total, and draws a bar."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=_console(), transient=True) as bars:
+        task = bars.add_task(name, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _console() -> Console:
+    return Console(stderr=True)
+
+
+class Follower:
+    """Prints the events of a run: a line an epoch, and a bar while an epoch is under way."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=_console(),
+            transient=True,
+        )
+        self._task: TaskID = self._bars.add_task("Starting", total=None, note="")
+
+    def __enter__(self) -> Follower:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def show(self, event: events.Event) -> None:
+        """Show one event."""
+        match event:
+            case events.RunStarted():
+                self._started(event)
+            case events.Progress():
+                self._bar(event.task, event.done, event.total, "")
+            case events.BatchDone():
+                self._batch(event)
+            case events.Switched():
+                how = "by hand" if event.by == "hand" else "by schedule"
+                self.line(f"Switched to auto-decoding {how} at epoch {event.epoch}")
+            case events.EpochDone():
+                self.line(epoch_line(event))
+            case events.Finished():
+                self._finished(event)
+
+    def line(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._bars.console.print(text, highlight=False, soft_wrap=True)
+
+    def _bar(self, name: str, done: int, total: int, note: str) -> None:
+        self._bars.update(self._task, description=name, completed=done, total=total, note=note)
+
+    def _started(self, event: events.RunStarted) -> None:
+        self.line(
+            f"{event.n_particles} particles of {event.box} px, {event.pixel_size:.4g} Å/px · "
+            f"{event.n_heads} heads · seed {event.seed} · {event.device}"
+        )
+        for note in event.notes:
+            self.line(f"Note: {note}")
+
+    def _batch(self, event: events.BatchDone) -> None:
+        note = (
+            f"{event.images_per_second:,.0f} images/s · "
+            f"{event.seconds_left:.0f} s left · loss {event.loss:.4g}"
+        )
+        name = f"{event.stage} · epoch {event.epoch + 1}"
+        self._bar(name, event.batch, event.n_batches, note)
+
+    def _finished(self, event: events.Finished) -> None:
+        if not event.kept:
+            self.line(f"Discarded; the log stays in {event.folder}")
+            return
+        reached = "" if event.resolution is None else f", {event.resolution:.2f} Å between half-maps"
+        self.line(f"Map and poses are in {event.folder}{reached}")
+
+
+def epoch_line(done: events.EpochDone) -> str:
+    """Return the figures of an epoch in a line."""
+    shares = " ".join(f"{100 * share:.0f}" for share in done.head_share)
+    parts = [
+        f"epoch {done.epoch + 1:3d}",
+        done.stage,
+        f"loss {done.loss:.4f}",
+        f"heads {shares} %",
+    ]
+    if done.median_pose_error is not None and done.mean_pose_error is not None:
+        parts.append(
+            f"pose error {done.median_pose_error:.2f}° median {done.mean_pose_error:.2f}° mean"
+        )
+    if done.resolution is not None:
+        parts.append(f"{done.resolution:.2f} Å")
+    return " · ".join((*parts, f"{done.seconds:.1f} s"))

@@ -1,0 +1,84 @@
+"""Making a run from options, and following it to its end."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import typer
+from pydantic import ValidationError
+
+from napari_cryospin.cli.progress import Follower
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.run.events import Failed
+from napari_cryospin.engine.run.settings import Settings, first_problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import FrameType
+
+    from napari_cryospin.engine.run.reconstruction import Reconstruction
+
+_FAILED, _BAD_INPUT = 1, 2
+
+
+def new_run(
+    out: Path, preset: str, settings_file: Path | None, given: dict[str, Any]
+) -> Reconstruction:
+    """Return a new run from a preset or a settings file, with the given settings over it."""
+    from napari_cryospin.engine.run.reconstruction import Reconstruction
+
+    if "data.stack" not in given and settings_file is None:
+        raise InputError("No particles were named: give a .star, .cs or .mrcs file.")
+    start = Settings.from_preset(preset) if settings_file is None else Settings.from_toml(settings_file)
+    return Reconstruction(with_overrides(start, given), out.absolute())
+
+
+def resumed_run(out: Path, given: dict[str, Any]) -> Reconstruction:
+    """Return a run that goes on in its folder, with its own settings."""
+    from napari_cryospin.engine.run.reconstruction import Reconstruction
+
+    if given.keys() - {"data.stack"}:
+        raise InputError("A resumed run keeps its settings: leave the other options out.")
+    return Reconstruction.resume(out.absolute())
+
+
+def with_overrides(settings: Settings, given: dict[str, Any]) -> Settings:
+    """Return settings with values set by their dotted names.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range or of the wrong kind.
+    """
+    try:
+        for where, value in given.items():
+            *path, name = where.split(".")
+            section: Any = settings
+            for part in path:
+                section = getattr(section, part)
+            setattr(section, name, value)
+    except ValidationError as error:
+        raise InputError(first_problem(error)) from error
+    return settings
+
+
+def follow(run: Reconstruction) -> int:
+    """Show a run to its end and return the exit code; Ctrl-C once stops and keeps it."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        follower.line("Stopping after this batch; what is done is kept …")
+        run.controls.stop(keep=True)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with Follower() as follower:
+            for event in run.run():
+                follower.show(event)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if isinstance(event, Failed):
+        typer.echo(f"Error: {event.message}", err=True)
+        return _BAD_INPUT if event.bad_input else _FAILED
+    return 0

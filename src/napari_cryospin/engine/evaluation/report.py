@@ -1,0 +1,134 @@
+"""A finished run against the truth, from files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cryospin.engine.data.density import fit_map, read_map
+from napari_cryospin.engine.data.star import read_star
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.evaluation.alignment import (
+    align_rotations,
+    apply_alignment,
+    refine_map_alignment,
+)
+from napari_cryospin.engine.evaluation.fsc import crossing_shell, fsc, resolution
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.data.table import ParticleTable
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How close a run came to the truth.
+
+    Parameters
+    ----------
+    n_particles
+        Particles compared.
+    median_pose_error_deg, mean_pose_error_deg
+        After global alignment over both hands, degrees.
+    median_shift_error_angstrom
+        Å; None where the run has no shifts or the truth none.
+    resolution_angstrom
+        Where the FSC with the true map first falls below 0.5, Å.
+    fsc_fraction_of_nyquist
+        The same place as a fraction of Nyquist.
+    hand
+        "same" or "mirrored".
+    """
+
+    n_particles: int
+    median_pose_error_deg: float
+    mean_pose_error_deg: float
+    median_shift_error_angstrom: float | None
+    resolution_angstrom: float
+    fsc_fraction_of_nyquist: float
+    hand: str
+
+    def figures(self) -> dict[str, float | int | str | None]:
+        """Return the figures under the names that the command line prints."""
+        names = dict(vars(self))
+        names["fsc_0.5_fraction_of_nyquist"] = names.pop("fsc_fraction_of_nyquist")
+        return names
+
+
+def evaluate(star: Path, map_path: Path, truth_star: Path, truth_map: Path) -> Evaluation:
+    """Compare poses and map of a run with the truth.
+
+    Particles are matched by stack and image number; where the names differ, by their order.
+
+    Parameters
+    ----------
+    star, map_path
+        ``particles.star`` and ``map.mrc`` of the run.
+    truth_star, truth_map
+        True poses, and the true map; it is brought to the box and pixel size of the run's.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or the particles cannot be matched.
+    """
+    for path in (star, map_path, truth_star, truth_map):
+        if not path.is_file():
+            raise InputError(f"{path} does not exist: has the run ended?")
+    table, truth = read_star(star), read_star(truth_star)
+    if table.rotations is None or truth.rotations is None:
+        raise InputError(f"{star if table.rotations is None else truth_star} holds no poses.")
+    rows = _match(table, truth)
+    alignment = align_rotations(table.rotations, truth.rotations[rows])
+    volume, pixel_size = read_map(map_path)
+    true_volume = fit_map(*read_map(truth_map), volume.shape[0], pixel_size)
+    refined, shift = refine_map_alignment(volume, true_volume, alignment)
+    curve = fsc(apply_alignment(volume, refined, shift), true_volume)
+    return Evaluation(
+        n_particles=table.n_particles,
+        median_pose_error_deg=alignment.median,
+        mean_pose_error_deg=alignment.mean,
+        median_shift_error_angstrom=_shift_error(table, truth, rows),
+        resolution_angstrom=resolution(curve, pixel_size, 0.5),
+        fsc_fraction_of_nyquist=crossing_shell(curve, 0.5) / (len(curve) - 1),
+        hand="mirrored" if alignment.mirrored else "same",
+    )
+
+
+def _match(table: ParticleTable, truth: ParticleTable) -> NDArray[np.int64]:
+    """Return the row of the truth for every particle."""
+    rows = {key: row for row, key in enumerate(_keys(truth))}
+    found = [rows.get(key, -1) for key in _keys(table)]
+    if -1 not in found:
+        return np.array(found)
+    if table.n_particles == truth.n_particles:
+        return np.arange(table.n_particles)
+    raise InputError(
+        f"{truth.source} is not the truth of {table.source}: some particles are not in it."
+    )
+
+
+def _keys(table: ParticleTable) -> list[tuple[str, int]]:
+    names = [stack.name for stack in table.stacks]
+    stacks = (names[index] for index in table.stack_index)
+    return list(zip(stacks, table.image_index.tolist(), strict=True))
+
+
+def _shift_error(
+    table: ParticleTable, truth: ParticleTable, rows: NDArray[np.int64]
+) -> float | None:
+    """Return the median distance of shifts, less the one that moves the whole map, which is free."""
+    if table.shifts is None or truth.shifts is None or not np.any(table.shifts):
+        return None
+    assert table.rotations is not None
+    difference = table.shifts - truth.shifts[rows]
+    # a map displaced by s gives every particle the shift (R s)_xy
+    axes = table.rotations[:, :2].reshape(-1, 3)
+    displaced = np.linalg.lstsq(axes, difference.ravel(), rcond=None)[0]
+    rest = difference - (axes @ displaced).reshape(-1, 2)
+    return float(np.median(np.linalg.norm(rest, axis=1)))

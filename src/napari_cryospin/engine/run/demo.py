@@ -1,0 +1,48 @@
+"""The demo: a small stack of a made-up molecule, and the settings that reconstruct it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.run.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+N_PARTICLES = 3000
+BOX, PIXEL_SIZE, SNR = 32, 4.0, 1.0
+
+
+def simulate_demo(
+    folder: Path, seed: int = 0, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Simulate the demo's particle stack with its truth into a folder."""
+    from napari_cryospin.engine.data.molecule import procedural_molecule
+    from napari_cryospin.engine.data.simulate import simulate
+
+    simulate(
+        procedural_molecule(BOX, PIXEL_SIZE),
+        folder,
+        n_particles=N_PARTICLES,
+        pixel_size=PIXEL_SIZE,
+        snr=SNR,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def demo_settings(folder: Path, seed: int = 0) -> Settings:
+    """Return the settings of a run on the demo's stack in a folder, with its truth."""
+    settings = Settings.from_preset("quick")
+    settings.seed = seed
+    settings.data.stack = folder / "particles.star"
+    settings.data.truth_star = folder / "truth.star"
+    settings.data.truth_map = folder / "truth.mrc"
+    return settings
+
+
+def new_demo_folder() -> Path:
+    """Return a name for a new demo's folder, in the present folder."""
+    return Path.cwd() / f"demo-run-{datetime.now():%Y%m%d-%H%M%S}"
