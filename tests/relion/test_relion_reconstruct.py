@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from napari_cryospin.engine.data.density import read_map
@@ -20,6 +19,7 @@ from napari_cryospin.engine.run.settings import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 pytestmark = [

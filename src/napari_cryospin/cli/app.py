@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,7 +52,7 @@ def window(context: typer.Context) -> None:
     with told_plainly():
         if not has_display():
             raise InputError(
-                "There is no display for a window: use a command such as 'reconstruct' (see --help)."
+                "There is no display for a window: use a command such as reconstruct (--help)."
             )
         from napari_cryospin.gui.launch import open_viewer
 

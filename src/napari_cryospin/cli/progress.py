@@ -99,7 +99,9 @@ class Follower:
         if not event.kept:
             self.line(f"Discarded; the log stays in {event.folder}")
             return
-        reached = "" if event.resolution is None else f", {event.resolution:.2f} Å between half-maps"
+        reached = (
+            "" if event.resolution is None else f", {event.resolution:.2f} Å between half-maps"
+        )
         self.line(f"Map and poses are in {event.folder}{reached}")
 
 

@@ -30,7 +30,9 @@ def print_evaluation(found: Evaluation, *, as_json: bool) -> None:
         typer.echo(json.dumps(figures, indent=2))
         return
     for name, value in figures.items():
-        shown = "not known" if value is None else f"{value:.3f}" if isinstance(value, float) else value
+        shown = (
+            "not known" if value is None else f"{value:.3f}" if isinstance(value, float) else value
+        )
         typer.echo(f"{name:30} {shown}")
 
 

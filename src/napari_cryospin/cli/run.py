@@ -30,7 +30,9 @@ def new_run(
 
     if "data.stack" not in given and settings_file is None:
         raise InputError("No particles were named: give a .star, .cs or .mrcs file.")
-    start = Settings.from_preset(preset) if settings_file is None else Settings.from_toml(settings_file)
+    start = (
+        Settings.from_preset(preset) if settings_file is None else Settings.from_toml(settings_file)
+    )
     return Reconstruction(with_overrides(start, given), out.absolute())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Qt, QThread, Signal, Slot
+from qtpy.QtCore import QObject, QThread, Signal, Slot
 
 from napari_cryospin.engine.errors import InputError
 
@@ -50,7 +50,7 @@ class Background(QObject):
         self._thread.setObjectName("cryospin-background")
         self._worker = _Worker()
         self._worker.moveToThread(self._thread)
-        self._asked.connect(self._worker.work, Qt.ConnectionType.QueuedConnection)
+        self._asked.connect(self._worker.work)
         self._worker.done.connect(self._on_done)
         self._worker.failed.connect(self._on_failed)
         self._thread.start()

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 _FILTER = "Particles (*.star *.cs *.mrcs *.mrc *.st);;All files (*)"
 _WELCOME = (
-    "Choose a RELION .star file, a cryoSPARC .cs file or a bare .mrcs stack, "
-    "or drop one on napari."
+    "Choose a RELION .star file, a cryoSPARC .cs file or a bare .mrcs stack, or drop one on napari."
 )
 
 
@@ -132,7 +131,8 @@ class DataPanel(QWidget):
         )
         self.image = pg.ImageItem(axisOrder="row-major")
         view.addItem(self.image)
-        return canvas
+        widget: QWidget = canvas
+        return widget
 
     def _is_cs(self) -> bool:
         return self.path.text().strip().lower().endswith(".cs")
@@ -191,7 +191,8 @@ class DataPanel(QWidget):
         def task() -> np.ndarray:
             from napari_cryospin.engine.data.stack import StackReader
 
-            return StackReader(table).read(np.array([row]))[0]
+            image: np.ndarray = StackReader(table).read(np.array([row]))[0]
+            return image
 
         self._reader.submit(task)
 

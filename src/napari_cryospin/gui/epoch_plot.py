@@ -43,10 +43,10 @@ class ThemedPlot(pg.PlotWidget):
             axis.setLabel(text, color=colour)
         self.getPlotItem().setTitle(self._title, color=colour, size="9pt")
 
-    def changeEvent(self, event: QEvent) -> None:
+    def changeEvent(self, event: QEvent | None) -> None:
         """Follow the theme."""
         super().changeEvent(event)
-        if event.type() == QEvent.Type.StyleChange:
+        if event is not None and event.type() == QEvent.Type.StyleChange:
             self.restyle()
 
     def wheelEvent(self, event: object) -> None:

@@ -45,4 +45,3 @@ def open_demo(seed: int, folder: Path) -> None:
     viewer = napari.Viewer()
     dock_of(viewer).start_demo(folder, seed)
     napari.run()
-

@@ -25,8 +25,8 @@ _ROOM_FOR_SPHERES = 0.4
 class VolumeLayer(QObject):
     """Shows the session's latest map in σ units.
 
-    Camera, contrast, threshold, selection and order belong to the user once the layer stands. If the
-    user deletes the layer it stays away until the next run.
+    Camera, contrast, threshold, selection and order belong to the user once the layer stands. If
+    the user deletes the layer it stays away until the next run.
 
     Parameters
     ----------

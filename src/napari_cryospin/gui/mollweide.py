@@ -1,7 +1,7 @@
 """The Mollweide map of view directions: where a direction is drawn, and which one is where.
 
-Map coordinates are x in −2..2 and y in −1..1. Longitude is ``rlnAngleRot`` (0 in the middle, growing
-to the right), latitude is 90° − ``rlnAngleTilt``: the direction +z is at the top.
+Map coordinates are x in −2..2 and y in −1..1. Longitude is ``rlnAngleRot`` (0 in the middle,
+growing to the right), latitude is 90° − ``rlnAngleTilt``: the direction +z is at the top.
 """
 
 from __future__ import annotations

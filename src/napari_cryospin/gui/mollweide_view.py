@@ -44,9 +44,9 @@ class Scale(Enum):
         """Return what is shown for the probabilities of directions, within :attr:`levels`."""
         relative = probability / max(float(probability.max()), np.finfo(np.float64).tiny)
         if self is Scale.LINEAR:
-            return relative.astype(np.float32)
+            return np.asarray(relative, dtype=np.float32)
         floor = 10.0**-DECADES
-        return np.log10(np.maximum(relative, floor)).astype(np.float32)
+        return np.asarray(np.log10(np.maximum(relative, floor)), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,11 @@ class MollweideView(QWidget):
         self._image.setColorMap(colourmap)
         self._grid = pg.PlotCurveItem(*mollweide.graticule(), connect="finite")
         self._bar = pg.ColorBarItem(
-            values=self.scale.levels, colorMap=colourmap, orientation="h", interactive=False, width=9
+            values=self.scale.levels,
+            colorMap=colourmap,
+            orientation="h",
+            interactive=False,
+            width=9,
         )
         self._bar.setImageItem(self._image)
         self._canvas.addItem(self._bar, row=1, col=0)
@@ -115,9 +119,7 @@ class MollweideView(QWidget):
         """Show the candidates as numbers, the winner ringed, the present and the true pose."""
         heads = range(len(marks.candidates))
         x, y = _place(marks.candidates)
-        self._candidates.setData(
-            x=x, y=y, brush=[pg.mkBrush(head_colour(head)) for head in heads]
-        )
+        self._candidates.setData(x=x, y=y, brush=[pg.mkBrush(head_colour(head)) for head in heads])
         self._number(x, y)
         winner = [marks.winner] if 0 <= marks.winner < len(x) else []
         self._ring.setData(x=x[winner], y=y[winner])
@@ -141,10 +143,10 @@ class MollweideView(QWidget):
         rot, tilt = mollweide.unproject(x, y)
         return f"rot {rot:.0f}°, tilt {tilt:.0f}°: probability {self._probability[pixel]:.3g}"
 
-    def changeEvent(self, event: QEvent) -> None:
+    def changeEvent(self, event: QEvent | None) -> None:
         """Follow the theme."""
         super().changeEvent(event)
-        if event.type() == QEvent.Type.StyleChange:
+        if event is not None and event.type() == QEvent.Type.StyleChange:
             self._restyle()
 
     def _add_marks(self) -> None:
@@ -194,9 +196,7 @@ class MollweideView(QWidget):
 
 def _bare_view(canvas: pg.GraphicsLayoutWidget) -> pg.ViewBox:
     """Return a view box that shows the whole map and cannot be dragged."""
-    view = canvas.addViewBox(
-        row=0, col=0, lockAspect=True, enableMouse=False, enableMenu=False
-    )
+    view = canvas.addViewBox(row=0, col=0, lockAspect=True, enableMouse=False, enableMenu=False)
     view.setRange(QRectF(-2.02, -1.02, 4.04, 2.04), padding=0)
     return view
 

@@ -42,7 +42,7 @@ class MonitorPanel(QWidget):
         session.epoch_done.connect(self._on_epoch_done)
         session.switched.connect(self._on_switched)
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def showEvent(self, event: QShowEvent | None) -> None:
         """Draw what happened while the panel was hidden."""
         super().showEvent(event)
         self._draw()
@@ -121,9 +121,7 @@ class MonitorPanel(QWidget):
         for plot in self._over_epochs:
             plot.mark_switch(self._switch)
 
-    def _over(
-        self, figure: Callable[[EpochDone], float | None]
-    ) -> list[tuple[float, float]]:
+    def _over(self, figure: Callable[[EpochDone], float | None]) -> list[tuple[float, float]]:
         """Return (epochs done, figure) where the figure is known."""
         values = ((done.epoch + 1, figure(done)) for done in self._epochs.values())
         return [(epoch, value) for epoch, value in values if value is not None]

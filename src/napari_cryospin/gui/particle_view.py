@@ -49,10 +49,10 @@ class ParticleView(QWidget):
         for item in self.images:
             item.clear()
 
-    def changeEvent(self, event: QEvent) -> None:
+    def changeEvent(self, event: QEvent | None) -> None:
         """Follow the theme."""
         super().changeEvent(event)
-        if event.type() == QEvent.Type.StyleChange:
+        if event is not None and event.type() == QEvent.Type.StyleChange:
             self._restyle()
 
     def _add_image(self, canvas: pg.GraphicsLayoutWidget, column: int) -> pg.ImageItem:

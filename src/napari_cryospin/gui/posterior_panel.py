@@ -90,7 +90,7 @@ class PosteriorPanel(QWidget):
         self._timer.stop()
         self.service.stop()
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def showEvent(self, event: QShowEvent | None) -> None:
         """Catch up with what happened while the panel was hidden."""
         super().showEvent(event)
         self._refresh()

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from qtpy.QtCore import QCoreApplication, QObject, Qt, QThread, Signal, Slot
+from qtpy.QtCore import QCoreApplication, QObject, QThread, Signal, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.data.stack import WorkingStack
+    from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.inference.posterior import ParticlePosterior, PosteriorExplorer
     from napari_cryospin.engine.run.events import VolumeUpdated
 
@@ -105,9 +105,7 @@ class _Worker(QObject):
             seconds = time.perf_counter() - start
             self.done.emit(PosteriorResult(request, posterior, angles, seconds))
 
-    def _compute(
-        self, request: PosteriorRequest
-    ) -> tuple[ParticlePosterior, NDArray[np.float64]]:
+    def _compute(self, request: PosteriorRequest) -> tuple[ParticlePosterior, NDArray[np.float64]]:
         from napari_cryospin.engine.geometry.rotations import euler_from_matrices
         from napari_cryospin.gui.mollweide import index_table
         from napari_cryospin.gui.spheres import healpix_mesh
@@ -151,8 +149,8 @@ class PosteriorService(QObject):
         self._thread = QThread()
         self._worker = _Worker(self._mailbox, factory or _default_factory)
         self._worker.moveToThread(self._thread)
-        self._wake.connect(self._worker.work, Qt.ConnectionType.QueuedConnection)
-        self._worker.done.connect(self._on_done, Qt.ConnectionType.QueuedConnection)
+        self._wake.connect(self._worker.work)
+        self._worker.done.connect(self._on_done)
         self._thread.start(QThread.Priority.LowPriority)
         self._end = _ThreadEnd(self._thread, self._worker, self._mailbox)
         self.destroyed.connect(self._end)

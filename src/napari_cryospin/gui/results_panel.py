@@ -73,7 +73,10 @@ class ResultsPanel(QWidget):
         )
         self.show_folder.clicked.connect(self._on_show_folder)
         self.copy = self._button(
-            column, "Copy as command line", "copy", "The command that repeats this run in a terminal"
+            column,
+            "Copy as command line",
+            "copy",
+            "The command that repeats this run in a terminal",
         )
         self.copy.clicked.connect(self._on_copy)
         return box
@@ -104,12 +107,11 @@ class ResultsPanel(QWidget):
         folder = self._session.folder
         for name, _, file, _, _ in _SAVE:
             self.save[name].setEnabled(folder is not None and (folder / file).is_file())
-        exists = folder is not None and folder.is_dir()
-        self.show_folder.setEnabled(exists)
+        self.show_folder.setEnabled(folder is not None and folder.is_dir())
         self.copy.setEnabled(self._session.settings is not None and folder is not None)
         self.open.setEnabled(not self._session.active)
-        can_resume = exists and any((folder / "checkpoints").glob("*.pt"))
-        self.resume.setEnabled(bool(can_resume) and not self._session.active)
+        can_resume = folder is not None and any((folder / "checkpoints").glob("*.pt"))
+        self.resume.setEnabled(can_resume and not self._session.active)
         self.summary.setText(self._summary(folder))
 
     def _summary(self, folder: Path | None) -> str:

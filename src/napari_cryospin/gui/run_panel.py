@@ -53,7 +53,9 @@ class RunPanel(QWidget):
         self.start = self._button("Start", "start", "Start a new run with the present settings")
         self.pause = self._button("Pause", "pause", "Let training rest; press again to go on")
         self.switch = self._button(
-            "Switch to auto-decoding", "switch", "Optimise each particle's pose directly from now on"
+            "Switch to auto-decoding",
+            "switch",
+            "Optimise each particle's pose directly from now on",
         )
         self.stop = self._button("Stop and keep", "stop", "End the run and write maps and poses")
         self.discard = self._button("Discard", "discard", "End the run without writing its results")
@@ -187,7 +189,9 @@ class RunPanel(QWidget):
             return
         if not event.stopped:
             self.epochs.setValue(self.epochs.maximum())
-        reached = "" if event.resolution is None else f", {event.resolution:.1f} Å between half-maps"
+        reached = (
+            "" if event.resolution is None else f", {event.resolution:.1f} Å between half-maps"
+        )
         self.message.setText(f"Map and poses are in {event.folder}{reached}.")
 
     @Slot(str)

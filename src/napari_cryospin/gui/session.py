@@ -5,23 +5,24 @@ from __future__ import annotations
 import atexit
 import logging
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QCoreApplication, QObject, QThread, QTimer, Signal, Slot
 
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
-from napari_cryospin.engine.run.settings import Settings
 from napari_cryospin.gui.background import Background
 from napari_cryospin.gui.worker import ReconstructionWorker
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.data.table import ParticleTable
+    from napari_cryospin.engine.run.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magicgui.types import FileDialogMode
 from magicgui.widgets import (
     CheckBox,
     ComboBox,
@@ -15,7 +16,6 @@ from magicgui.widgets import (
     FileEdit,
     FloatSpinBox,
     SpinBox,
-    create_widget,
 )
 from pydantic import ValidationError
 from qtpy.QtCore import Slot
@@ -27,6 +27,8 @@ from napari_cryospin.engine.run.settings import PRESETS, Settings, first_problem
 
 if TYPE_CHECKING:
     from magicgui.widgets.bases import ValueWidget
+
+    AnyWidget = ValueWidget[Any]
 
     from napari_cryospin.engine.data.table import ParticleTable
     from napari_cryospin.gui.session import Session
@@ -44,7 +46,7 @@ class Field:
 
     where: str
     label: str
-    widget: type[ValueWidget]
+    widget: type[AnyWidget]
     options: dict[str, Any]
     optional: bool = False
 
@@ -160,7 +162,7 @@ class TrainingPanel(QWidget):
     @property
     def folder(self) -> Path:
         """The folder that the next run will make."""
-        return Path(self.run_folder.value)
+        return Path(str(self.run_folder.value))
 
     def show_settings(self, settings: Settings) -> None:
         """Fill the form."""
@@ -172,8 +174,8 @@ class TrainingPanel(QWidget):
             widget.value = field.get(settings)
         by_hand = settings.switch_at == "never"
         self.switch_mode.value = BY_HAND if by_hand else AT_EPOCH
-        known = isinstance(settings.switch_at, int)
-        self.switch_epoch.value = settings.switch_at if known else settings.encode.epochs
+        planned = settings.switch_at
+        self.switch_epoch.value = planned if isinstance(planned, int) else settings.encode.epochs
 
     def suggest_folder(self) -> None:
         """Name a new run folder beside the particles."""
@@ -182,7 +184,7 @@ class TrainingPanel(QWidget):
         self.run_folder.value = beside / f"cryospin-{datetime.now():%Y%m%d-%H%M%S}"
 
     def _build(self) -> None:
-        self._widgets: dict[Field, ValueWidget] = {}
+        self._widgets: dict[Field, AnyWidget] = {}
         self.preset = ComboBox(
             label="Preset",
             name="preset",
@@ -208,13 +210,14 @@ class TrainingPanel(QWidget):
         )
         switch.margins = (0, 0, 0, 0)
         self.run_folder = FileEdit(
-            mode="d", label="Run folder", name="run_folder", tooltip="A new folder for this run."
+            mode=FileDialogMode.EXISTING_DIRECTORY,
+            label="Run folder",
+            name="run_folder",
+            tooltip="A new folder for this run.",
         )
         basic = [self._widget(field) for field in _BASIC]
         self._by_where("encode.epochs").changed.connect(self._on_encode_epochs)
-        form = Container(
-            widgets=[self.preset, *basic[:4], switch, *basic[4:], self.run_folder]
-        )
+        form = Container(widgets=[self.preset, *basic[:4], switch, *basic[4:], self.run_folder])
         advanced = Container(widgets=[self._widget(field) for field in _ADVANCED])
         self.advanced = QCollapsible("Advanced settings")
         self.advanced.addWidget(advanced.native)
@@ -233,18 +236,18 @@ class TrainingPanel(QWidget):
         layout.addWidget(scroll)
         self.suggest_folder()
 
-    def _widget(self, field: Field) -> ValueWidget:
-        widget: Any = create_widget(
+    def _widget(self, field: Field) -> AnyWidget:
+        widget = field.widget(
             label=field.label,
             name=field.where.replace(".", "_"),
-            widget_type=field.widget,
-            options={"tooltip": field.tip(), **field.options},
+            tooltip=field.tip(),
+            **field.options,
         )
         widget.native.setObjectName(field.where)
         self._widgets[field] = widget
         return widget
 
-    def _by_where(self, where: str) -> ValueWidget:
+    def _by_where(self, where: str) -> AnyWidget:
         return next(widget for field, widget in self._widgets.items() if field.where == where)
 
     def _on_preset(self, name: str) -> None:

@@ -51,7 +51,12 @@ def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
 
 def test_only_the_truth_tells_poses(tmp_path: Path) -> None:
     simulate(
-        procedural_molecule(32, 4.0), tmp_path, n_particles=300, pixel_size=4.0, snr=1, shift_std=6.0
+        procedural_molecule(32, 4.0),
+        tmp_path,
+        n_particles=300,
+        pixel_size=4.0,
+        snr=1,
+        shift_std=6.0,
     )
     blind, truth = (read_star(tmp_path / f"{name}.star") for name in ("particles", "truth"))
     assert blind.rotations is None
@@ -104,7 +109,9 @@ def test_molecules_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_sources(shared_data: Path) -> None:
-    own, pixel_size = source_map(shared_data / "maps" / "polnet_5A_2cg9.mrc", box=32, pixel_size=None)
+    own, pixel_size = source_map(
+        shared_data / "maps" / "polnet_5A_2cg9.mrc", box=32, pixel_size=None
+    )
     assert own.shape == (32, 32, 32)
     assert pixel_size == pytest.approx(5.0 * 66 / 32)
     atoms = shared_data / "atoms" / "4ake_adenylate_kinase_open.cif"

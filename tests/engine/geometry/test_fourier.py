@@ -68,7 +68,9 @@ def test_origin_shifts_are_undone_by_shifting_the_image() -> None:
     grid, rotation = torch.randn(33, 33, 33), torch.eye(3)[None]
     origin = torch.tensor([[2.5, -1.25]])
     observed = model.project(grid, rotation, origin)
-    assert torch.allclose(model.shift(observed, origin), model.project(grid, rotation, None), atol=1e-4)
+    assert torch.allclose(
+        model.shift(observed, origin), model.project(grid, rotation, None), atol=1e-4
+    )
 
 
 def test_inserting_is_the_transpose_of_slicing() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def poses(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rotations and origin shifts in pixels; read_star would ask for a pixel size, which one lacks."""
+    """Rotations, and origin shifts in pixels; read_star would want a pixel size, too."""
     blocks = starfile.read(path, always_dict=True)
     table = blocks.get("particles", next(iter(blocks.values())))
     angles = table[["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]].to_numpy()

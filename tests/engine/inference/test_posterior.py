@@ -85,7 +85,9 @@ def test_a_search_with_the_true_map_finds_the_poses(
     assert np.median(errors) < 6
     # its M-step gives the map back at the frequencies in use
     inside = ImageModel.within(32, 6)
-    true, found = (inside.project(g, true_rotations[:20], None) for g in (grid_of_map(true_map), grid))
+    true, found = (
+        inside.project(g, true_rotations[:20], None) for g in (grid_of_map(true_map), grid)
+    )
     assert np.corrcoef(true.ravel(), found.ravel())[0, 1] > 0.95
 
 

@@ -34,7 +34,10 @@ def of_type(stream: list[events.Event], kind: type[events.Event]) -> list[events
 
 
 def steer(
-    reconstruction: Reconstruction, at: type[events.Event], command: Callable[[], None], after: int = 1
+    reconstruction: Reconstruction,
+    at: type[events.Event],
+    command: Callable[[], None],
+    after: int = 1,
 ) -> list[events.Event]:
     """Run, giving a command when the ``after``-th event of a type has come."""
     stream: list[events.Event] = []
@@ -144,7 +147,9 @@ def test_a_switch_by_hand_ends_the_epoch(settings: Settings, tmp_path: Path) -> 
     assert stages == [Stage.AUTO_ENCODING] + [Stage.AUTO_DECODING] * 2
 
 
-def test_without_a_switch_the_run_stays_in_auto_encoding(settings: Settings, tmp_path: Path) -> None:
+def test_without_a_switch_the_run_stays_in_auto_encoding(
+    settings: Settings, tmp_path: Path
+) -> None:
     settings.switch_at = "never"
     stream = run(settings, tmp_path / "run")
     assert not of_type(stream, events.Switched)

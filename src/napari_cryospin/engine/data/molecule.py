@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,8 +53,8 @@ def _beads() -> NDArray[np.float64]:
         foot = np.array([26 * np.cos(angle), 26 * np.sin(angle), 0.0])
         parts.append(_helix(foot, foot * 0.9 + np.array([0, 0, 14.0 + 5.0 * i])))
     bend = np.array([[6.0, 0, 12], [0, 4, 34], [-8, 2, 56], [-20, -6, 74]])
-    parts += [_helix(a, b) for a, b in zip(bend, bend[1:], strict=False)]
-    parts += [_helix(a + (5, 7, 0), b + (7, 5, 0)) for a, b in zip(bend, bend[1:], strict=False)]
+    parts += [_helix(a, b) for a, b in itertools.pairwise(bend)]
+    parts += [_helix((*a, 5, 7, 0), (*b, 7, 5, 0)) for a, b in itertools.pairwise(bend)]
     parts.append(_globule(np.array([-26.0, -10, 88]), 17.0, 210, seed=1))
     parts.append(_helix(np.array([-4.0, 6, 50]), np.array([22.0, 28, 62])))
     parts.append(_globule(np.array([30.0, 34, 66]), 9.5, 70, seed=2))
@@ -72,7 +73,7 @@ def _helix(start: ArrayLike, end: ArrayLike) -> NDArray[np.float64]:
     along = np.arange(0, length, _RISE)
     turn = along / _RISE * _TURN
     spiral = np.cos(turn)[:, None] * side + np.sin(turn)[:, None] * other
-    return start + along[:, None] * axis + _RADIUS * spiral
+    return np.asarray(start + along[:, None] * axis + _RADIUS * spiral)
 
 
 def _globule(centre: NDArray[np.float64], radius: float, n: int, seed: int) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-_OPTICS = {"voltage": 300.0, "spherical_aberration": 2.7, "amplitude_contrast": 0.1}
+_VOLTAGE, _CS, _AMPLITUDE_CONTRAST = 300.0, 2.7, 0.1  # kV, mm
 _ASTIGMATISM = 200.0
 _CHUNK_FLOATS = 16_000_000
 _MAP_SUFFIXES = (".mrc", ".map", ".ccp4", ".mrc.gz", ".map.gz")
@@ -79,7 +79,7 @@ def simulate(
 ) -> ParticleTable:
     """Write ``particles.mrcs``, ``particles.star``, ``truth.star`` and ``truth.mrc`` to a folder.
 
-    Poses are uniform, shifts Gaussian, defocus uniform with a little astigmatism, the noise is white.
+    Poses are uniform, shifts Gaussian, defocus uniform with a little astigmatism, noise white.
     ``particles.star`` holds CTF and optics but no poses. Particles are white, as RELION's.
 
     Parameters
@@ -114,7 +114,13 @@ def simulate(
     out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     table = _random_table(
-        out / "particles.mrcs", volume.shape[0], n_particles, pixel_size, shift_std, defocus_range, rng
+        out / "particles.mrcs",
+        volume.shape[0],
+        n_particles,
+        pixel_size,
+        shift_std,
+        defocus_range,
+        rng,
     )
     with replacing(out / "particles.mrcs") as temporary:
         _write_images(temporary, volume, table, snr, rng, progress)
@@ -151,7 +157,7 @@ def _random_table(
         stacks=(stack,),
         stack_index=zeros,
         image_index=np.arange(n),
-        optics=(OpticsGroup("simulated", pixel_size, box, **_OPTICS),),
+        optics=(OpticsGroup("simulated", pixel_size, box, _VOLTAGE, _CS, _AMPLITUDE_CONTRAST),),
         optics_index=zeros,
         defocus=defocus,
         rotations=random_rotations(n, rng),
@@ -213,16 +219,16 @@ class _CleanImages:
         return clean
 
     def _ctf(self, rows: NDArray[np.int64]) -> torch.Tensor:
-        defocus, optics = self.table.defocus, self.table.optics[0]
+        defocus = self.table.defocus
         assert defocus is not None
         columns = {
             name: torch.from_numpy(getattr(defocus, name)[rows])
             for name in ("u", "v", "angle", "phase_shift")
         }
         constants = {
-            "voltage": optics.voltage,
-            "cs": optics.spherical_aberration,
-            "amplitude_contrast": optics.amplitude_contrast,
+            "voltage": _VOLTAGE,
+            "cs": _CS,
+            "amplitude_contrast": _AMPLITUDE_CONTRAST,
         }
         columns |= {name: torch.full((len(rows),), value) for name, value in constants.items()}
         return ctf(self.model.frequencies / (self.box * self.table.pixel_size), **columns)

@@ -67,7 +67,7 @@ class PoseAlignment:
 def align_rotations(estimated: ArrayLike, truth: ArrayLike) -> PoseAlignment:
     """Align estimated poses with the true ones over all rotations and both hands.
 
-    The global rotation is a consensus: among those that single particles suggest, the one with which
+    The global rotation is a consensus: of those that single particles suggest, the one with which
     most particles agree, refined on them. Outliers, up to more than half, do not move it.
 
     Parameters
@@ -92,7 +92,9 @@ def _align_hand(
     # angle between suggestions: tr(Gᵢᵀ Gⱼ) for all pairs is one matrix product
     trace = trials.reshape(-1, 9) @ suggested[judges].reshape(-1, 9).T
     angle = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
-    rotation = trials[np.argmax(np.exp(-0.5 * (angle / _CONSENSUS) ** 2).sum(1))]
+    rotation: NDArray[np.float64] = trials[
+        np.argmax(np.exp(-0.5 * (angle / _CONSENSUS) ** 2).sum(1))
+    ]
     for _ in range(_REFINEMENTS):
         errors = angular_distance(suggested, rotation)
         # a width that follows the bulk of the errors, yet never beyond the consensus
@@ -108,7 +110,7 @@ def _agreement(errors: NDArray[np.float64]) -> float:
 
 def _nearest_rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     u, _, v = np.linalg.svd(matrix)
-    return np.asarray(u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v)
+    return np.asarray(u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v, dtype=np.float64)
 
 
 def _mirror(rotations: NDArray[np.floating], mirrored: bool) -> NDArray[np.float64]:
@@ -131,7 +133,7 @@ def apply_alignment(
         Further movement (x, y, z), voxels.
     """
     volume = np.asarray(volume, dtype=np.float32)
-    # poses turn by A → A G, so the point r of the truth's frame lies at G r of the map's, (x, y, z);
+    # poses turn by A → A G, so the point r of the truth's frame is G r of the map's, (x, y, z);
     # reversing both axes of the matrix says the same for (z, y, x)
     matrix = alignment.rotation
     if alignment.mirrored:

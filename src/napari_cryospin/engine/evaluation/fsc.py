@@ -39,7 +39,7 @@ def fsc(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     cross = np.bincount(shells, (fa * fb.conj()).real)
     power = np.bincount(shells, abs(fa) ** 2) * np.bincount(shells, abs(fb) ** 2)
     curve = np.divide(cross, np.sqrt(power), out=np.zeros_like(cross), where=power > 0)
-    return curve[: box // 2 + 1]
+    return np.asarray(curve[: box // 2 + 1], dtype=np.float64)
 
 
 def frequency_shells(box: int) -> NDArray[np.int64]:

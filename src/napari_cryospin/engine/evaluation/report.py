@@ -122,7 +122,7 @@ def _keys(table: ParticleTable) -> list[tuple[str, int]]:
 def _shift_error(
     table: ParticleTable, truth: ParticleTable, rows: NDArray[np.int64]
 ) -> float | None:
-    """Return the median distance of shifts, less the one that moves the whole map, which is free."""
+    """Return the median distance of shifts, less a movement of the whole map, which is free."""
     if table.shifts is None or truth.shifts is None or not np.any(table.shifts):
         return None
     assert table.rotations is not None

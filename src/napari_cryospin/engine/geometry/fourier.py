@@ -21,11 +21,12 @@ def hartley_2d(images: Tensor) -> Tensor:
     axes = (-2, -1)
     spectrum = torch.fft.fft2(torch.fft.ifftshift(images, dim=axes), norm="ortho")
     spectrum = torch.fft.fftshift(spectrum, dim=axes)
-    return spectrum.real - spectrum.imag
+    result: Tensor = spectrum.real - spectrum.imag
+    return result
 
 
 def inverse_hartley_2d(hartley: Tensor) -> Tensor:
-    """Return images of their Hartley transforms, shape (..., D, D); the transform is its own inverse."""
+    """Return images from Hartley transforms, (..., D, D); the transform is its own inverse."""
     return hartley_2d(hartley)
 
 
@@ -34,7 +35,8 @@ def hartley_grid_from_map(volume: Tensor) -> Tensor:
     box = volume.shape[-1]
     spectrum = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(volume))) / box
     spectrum = torch.nn.functional.pad(spectrum[None], (0, 1) * 3, mode="circular")[0]
-    return spectrum.real - spectrum.imag
+    result: Tensor = spectrum.real - spectrum.imag
+    return result
 
 
 def map_from_hartley_grid(grid: Tensor) -> Tensor:
@@ -43,7 +45,8 @@ def map_from_hartley_grid(grid: Tensor) -> Tensor:
     # the two copies of each Nyquist plane stand for one coefficient
     spectrum = grid[:box, :box, :box] * box
     result = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(spectrum))) / box**3
-    return result.real - result.imag
+    volume: Tensor = result.real - result.imag
+    return volume
 
 
 def interpolation_window(box: int, device: torch.device | str = "cpu") -> Tensor:
@@ -79,7 +82,7 @@ def disk_index(frequencies: Tensor, box: int) -> Tensor:
 
 
 def opposite_index(frequencies: Tensor, box: int) -> Tensor:
-    """Return for every frequency (K, 2) of a disk the position of its opposite in it, shape (K,)."""
+    """Return, for every frequency (K, 2) of a disk, the position of its opposite, shape (K,)."""
     lookup = torch.empty(box * box, dtype=torch.long, device=frequencies.device)
     position = torch.arange(len(frequencies), device=frequencies.device)
     lookup[disk_index(frequencies, box)] = position

@@ -37,7 +37,7 @@ def matrices_from_euler(angles: ArrayLike) -> NDArray[np.float64]:
     """
     angles = np.asarray(angles, dtype=np.float64)
     flat = Rotation.from_euler("ZYZ", angles.reshape(-1, 3), degrees=True).as_matrix()
-    return np.swapaxes(flat, 1, 2).reshape(*angles.shape[:-1], 3, 3)
+    return np.asarray(np.swapaxes(flat, 1, 2).reshape(*angles.shape[:-1], 3, 3))
 
 
 def euler_from_matrices(matrices: ArrayLike) -> NDArray[np.float64]:
@@ -45,12 +45,12 @@ def euler_from_matrices(matrices: ArrayLike) -> NDArray[np.float64]:
     matrices = np.asarray(matrices, dtype=np.float64)
     flat = np.swapaxes(matrices.reshape(-1, 3, 3), 1, 2)
     angles = Rotation.from_matrix(flat).as_euler("ZYZ", degrees=True, suppress_warnings=True)
-    return angles.reshape(*matrices.shape[:-2], 3)
+    return np.asarray(angles.reshape(*matrices.shape[:-2], 3))
 
 
 def random_rotations(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return ``n`` rotations drawn uniformly from SO(3), shape (n, 3, 3)."""
-    return Rotation.random(n, rng=rng).as_matrix()
+    return np.asarray(Rotation.random(n, rng=rng).as_matrix())
 
 
 def rotation_from_6d(vectors: Tensor) -> Tensor:

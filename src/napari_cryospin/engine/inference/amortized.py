@@ -43,7 +43,7 @@ class AmortizedInference:
         width = settings.model.encoder_width or default_width(stack.box, device)
         self.encoder = PoseEncoder(
             stack.box, settings.model.heads, width, shifts=settings.model.shifts
-        ).to(device, memory_format=torch.channels_last)
+        ).to(device)
         encode = settings.encode
         self.optimizer = torch.optim.Adam(
             [
@@ -76,7 +76,7 @@ class AmortizedInference:
     def _candidate_losses(
         self, grid: Tensor, rotations: Tensor, shifts: Tensor | None, observed: Tensor, ctf: Tensor
     ) -> Tensor:
-        """Return the error of every head's pose, (n, M); no gradient is needed to find the winner."""
+        """Return the error of every head's pose, (n, M); finding the winner needs no gradient."""
         heads = rotations.shape[1]
         losses = [
             image_error(

@@ -25,7 +25,7 @@ _SHIFT_UNIT = 1 / 8
 class DirectInference:
     """Alternates pose steps (per-image Adam) with a step of the volume, on batches of particles.
 
-    Parameters are those of :class:`~.amortized.AmortizedInference`; auto-decoding settings are used.
+    Parameters are those of :class:`~.amortized.AmortizedInference`; it uses the decode settings.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class DirectInference:
             group["lr"] = factor * self._decode.learning_rate_volume
 
     def train_batch(self, rows: Tensor) -> float:
-        """Take the pose steps and one volume step on the particles ``rows``; return the mean error."""
+        """Take the pose steps and a volume step on particles ``rows``; return the mean error."""
         observed = self.model.coefficients(self.stack.images[rows])
         ctf = self.stack.ctf(rows, self.model.frequencies)
         grid = self.volume().detach()
@@ -64,7 +64,7 @@ class DirectInference:
         return loss.item()
 
     def _pose_step(self, rows: Tensor, grid: Tensor, observed: Tensor, ctf: Tensor) -> None:
-        """Move each pose by ``R ← exp([ω]×) R`` and each shift likewise, from a gradient at ω = 0."""
+        """Move each pose by ``R ← exp([ω]×) R``, and each shift, by the gradient at ω = 0."""
         step = torch.zeros(len(rows), 5, device=rows.device, requires_grad=True)
         rotations, shifts = self._moved(rows, step)
         projection = self.model.project(grid, rotations, shifts if self.shifts else None)

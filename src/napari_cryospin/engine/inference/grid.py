@@ -40,7 +40,7 @@ class GridSlices:
         return cls(model, values, values.square())
 
     def images_per_block(self) -> int:
-        """Number of images whose log-probabilities are held at once."""
+        """Return the number of images whose log-probabilities are held at once."""
         return max(1, _BLOCK // len(self.values))
 
     def log_probability(self, observed: Tensor, ctf: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class GridSlices:
 
 
 def shift_grid(extent: float, step: float, device: torch.device | str = "cpu") -> Tensor:
-    """Return shifts (x, y) on a square grid inside the circle of radius ``extent``, (S, 2), pixels."""
+    """Return shifts (x, y) on a square grid in the circle of radius ``extent``, (S, 2), pixels."""
     n = int(extent // step)
     line = step * torch.arange(-n, n + 1, dtype=torch.float32)
     y, x = torch.meshgrid(line, line, indexing="ij")

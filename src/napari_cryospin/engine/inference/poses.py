@@ -22,7 +22,7 @@ class PoseTable:
     winning_head
         Head that gave the present pose, (n,); −1 where the particle has not been seen yet.
     candidates, candidate_shifts
-        Poses that the heads gave at the particle's last auto-encoding visit, (n, M, 3, 3), (n, M, 2).
+        Poses that the heads gave at the last auto-encoding visit, (n, M, 3, 3) and (n, M, 2).
     candidate_losses
         Their errors, (n, M); NaN where not seen yet.
     """

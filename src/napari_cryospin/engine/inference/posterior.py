@@ -78,7 +78,7 @@ class PosteriorExplorer:
     nside
         HEALPix nside of the grid of view directions.
     radius
-        Frequency radius (low-pass), in units of 1/box; by default what the grid resolves, ``2 nside``.
+        Frequency radius (low-pass) in units of 1/box; by default what the grid resolves: 2 nside.
     """
 
     def __init__(self, stack: WorkingStack, *, nside: int = 8, radius: float | None = None) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.inference.poses import PoseTable
 
-# (frequency radius, nside, repetitions): the lowest frequencies are cheap, and settling there is what
-# makes the search find the right structure from any start
+# (frequency radius, nside, repetitions): the lowest frequencies are cheap, and settling there is
+# what makes the search find the right structure from any start
 _SCHEDULE = (
     (3, 2, 8),
     (4, 2, 6),
@@ -46,7 +46,7 @@ class SearchRound:
 
 
 def search_rounds(box: int, nside: int) -> list[SearchRound]:
-    """Return the rounds of a full search, up to the frequencies that ``nside`` and ``box`` allow."""
+    """Return the rounds of a full search, up to what ``nside`` and ``box`` allow."""
     return [
         SearchRound(radius, grid)
         for radius, grid, repetitions in _SCHEDULE

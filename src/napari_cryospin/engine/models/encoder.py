@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ class PoseEncoder(nn.Module):
         side = box // 2 ** len(_BLOCK_WIDTHS)
         sizes = [channels * side**2, *(factor * width for factor in _HIDDEN_WIDTHS)]
         hidden: list[nn.Module] = []
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(sizes):
             hidden += [HeadwiseLinear(heads, inputs, outputs), nn.ReLU()]
         self.heads = nn.Sequential(*hidden, HeadwiseLinear(heads, sizes[-1], 8 if shifts else 6))
 
@@ -96,7 +97,7 @@ class HeadwiseLinear(nn.Module):
 
 
 def default_width(box: int, device: torch.device) -> int:
-    """Return the encoder width that suits a box and a device: the paper's on a GPU, less on a CPU."""
+    """Return the width that suits a box and a device: the paper's on a GPU, less on a CPU."""
     if device.type != "cpu":
         return 64 if box > 64 else 32
     return 16 if box <= 48 else 24

@@ -1,11 +1,9 @@
-"""Image formation in Hartley space: ``Y = CTF · shift(slice(map, pose)) + noise``, and its error."""
+"""Image formation in Hartley space, ``Y = CTF · shift(slice(map, pose)) + noise``: its error."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
-
-import torch
 
 from napari_cryospin.engine.geometry.fourier import (
     disk,
@@ -18,6 +16,7 @@ from napari_cryospin.engine.geometry.fourier import (
 from napari_cryospin.engine.geometry.slices import central_slices
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 

@@ -56,7 +56,7 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class EpochStarted(Event):
-    """An epoch begins; ``epoch`` counts from 0 over the whole run, ``n_epochs`` is its planned end."""
+    """An epoch begins; ``epoch`` counts from 0 over the run, ``n_epochs`` is its planned end."""
 
     epoch: int
     n_epochs: int
@@ -184,8 +184,8 @@ class Finished(Event):
 class Failed(Event):
     """The run ended by an error; ``message`` is one sentence for the user.
 
-    ``details`` is the traceback, for the log; ``bad_input`` says that the input is to blame. What was
-    computed before stays on disk.
+    ``details`` is the traceback, for the log; ``bad_input`` says that the input is to blame.
+    What was computed before stays on disk.
     """
 
     message: str

@@ -33,8 +33,8 @@ def write_results(
 ) -> Generator[Progress, None, float | None]:
     """Write ``half1.mrc``, ``half2.mrc``, ``map.mrc``, ``fsc.csv`` and ``particles.star``.
 
-    The maps are closed-form back-projections of the images at their final poses, the map weighted by
-    the FSC of the halves. Both halves share one pose search, so their FSC is an upper bound.
+    The maps are closed-form back-projections of the images at their final poses, the map weighted
+    by the FSC of the halves. Both halves share one pose search, so their FSC is an upper bound.
 
     Returns
     -------

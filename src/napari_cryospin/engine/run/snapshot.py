@@ -76,7 +76,7 @@ def poses_event(
         epoch=clock.epoch,
         stage=clock.stage,
         rotations=poses.rotations.cpu().numpy().copy(),
-        shifts=poses.shifts.cpu().numpy() * pixel_size,
+        shifts=(poses.shifts * pixel_size).cpu().numpy(),
         winning_head=poses.winning_head.cpu().numpy().copy(),
         candidates=poses.candidates.cpu().numpy().copy(),
         candidate_losses=poses.candidate_losses.cpu().numpy().copy(),

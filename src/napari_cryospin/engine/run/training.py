@@ -26,7 +26,7 @@ _CHECKPOINT_VERSION = 1
 
 @dataclass
 class Clock:
-    """Where a run is: ``batch`` batches into ``epoch``; ``switched_at`` is None before the switch."""
+    """Where a run is: ``batch`` batches into ``epoch``; ``switched_at`` is None before a switch."""
 
     epoch: int = 0
     batch: int = 0
@@ -126,7 +126,7 @@ class Training:
 
 
 def signal_amplitude(images: Tensor) -> Tensor:
-    """Return the expected amplitude of a map's coefficients at radius 0 to D, from normalised images.
+    """Return the expected amplitude of a map's coefficients at radius 0 to D, from its images.
 
     The mean power of the images less the noise's 1, over the mean CTF² of one half.
     """

@@ -32,7 +32,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Truth:
-    """True poses (n, 3, 3) of the particles in use, and the true map at the working box if known."""
+    """True poses (n, 3, 3) of the particles in use; the true map at the working box, if known."""
 
     rotations: NDArray[np.float64]
     volume: NDArray[np.float32] | None
