@@ -93,4 +93,4 @@ def _auxiliary_angle(latitude: NDArray[np.float64]) -> NDArray[np.float64]:
         middle = (low + high) / 2
         below = 2 * middle + np.sin(2 * middle) < target
         low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return (low + high) / 2
+    return np.asarray((low + high) / 2, dtype=np.float64)

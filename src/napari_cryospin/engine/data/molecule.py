@@ -54,7 +54,8 @@ def _beads() -> NDArray[np.float64]:
         parts.append(_helix(foot, foot * 0.9 + np.array([0, 0, 14.0 + 5.0 * i])))
     bend = np.array([[6.0, 0, 12], [0, 4, 34], [-8, 2, 56], [-20, -6, 74]])
     parts += [_helix(a, b) for a, b in itertools.pairwise(bend)]
-    parts += [_helix((*a, 5, 7, 0), (*b, 7, 5, 0)) for a, b in itertools.pairwise(bend)]
+    near, far = np.array([5.0, 7, 0]), np.array([7.0, 5, 0])
+    parts += [_helix(a + near, b + far) for a, b in itertools.pairwise(bend)]
     parts.append(_globule(np.array([-26.0, -10, 88]), 17.0, 210, seed=1))
     parts.append(_helix(np.array([-4.0, 6, 50]), np.array([22.0, 28, 62])))
     parts.append(_globule(np.array([30.0, 34, 66]), 9.5, 70, seed=2))

@@ -115,7 +115,7 @@ def _nearest_rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _mirror(rotations: NDArray[np.floating], mirrored: bool) -> NDArray[np.float64]:
     rotations = np.asarray(rotations, dtype=np.float64)
-    return _MIRROR @ rotations @ _MIRROR if mirrored else rotations
+    return np.asarray(_MIRROR @ rotations @ _MIRROR if mirrored else rotations)
 
 
 def apply_alignment(
