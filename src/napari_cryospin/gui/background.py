@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QThread, Signal, Slot
+from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.gui.threads import WorkerThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
-STOP_TIMEOUT_MS = 10_000
 
 
 class _Worker(QObject):
@@ -46,10 +46,8 @@ class Background(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._ticket = 0
-        self._thread = QThread()
-        self._thread.setObjectName("cryospin-background")
         self._worker = _Worker()
-        self._worker.moveToThread(self._thread)
+        self._thread = WorkerThread(self._worker, self, "cryospin-background")
         self._asked.connect(self._worker.work)
         self._worker.done.connect(self._on_done)
         self._worker.failed.connect(self._on_failed)
@@ -59,12 +57,6 @@ class Background(QObject):
         """Run a task; the answers to earlier ones are dropped."""
         self._ticket += 1
         self._asked.emit(self._ticket, task)
-
-    def stop(self) -> None:
-        """End the thread after the task that it is at."""
-        self._ticket += 1
-        self._thread.quit()
-        self._thread.wait(STOP_TIMEOUT_MS)
 
     @Slot(int, object)
     def _on_done(self, ticket: int, result: object) -> None:

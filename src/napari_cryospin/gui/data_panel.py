@@ -54,10 +54,6 @@ class DataPanel(QWidget):
         self._reader.failed.connect(self._on_no_image)
         session.table_changed.connect(self._on_table)
 
-    def stop(self) -> None:
-        """End the preview's thread."""
-        self._reader.stop()
-
     def open(self, path: Path) -> None:
         """Read a particle table or stack."""
         self.path.setText(str(path))

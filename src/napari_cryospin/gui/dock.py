@@ -57,8 +57,6 @@ class CryoSpinDock(QWidget):
         self.session.failed.connect(self._on_failed)
         self._simulator.done.connect(self._on_simulated)
         self._simulator.failed.connect(self.session.message)
-        # a dock gets no close event: its end is told by its destruction
-        self.destroyed.connect(self.session.close)
 
     def open_path(self, path: Path) -> None:
         """Open a particle table, a stack or a run folder."""
@@ -73,13 +71,6 @@ class CryoSpinDock(QWidget):
         self._demo = (folder, seed)
         self.session.message.emit("Simulating 3,000 particles for the demo …")
         self._simulator.submit(lambda: simulate_demo(folder, seed))
-
-    def stop(self) -> None:
-        """Stop and keep what runs, and end all threads."""
-        self.session.close()
-        self.posterior.stop()
-        self.data.stop()
-        self._simulator.stop()
 
     def _build(self) -> None:
         self.tabs = QTabWidget()

@@ -84,7 +84,7 @@ class VolumeLayer(QObject):
         # once, for a first look; from here on the view is the user's
         self._viewer.dims.ndisplay = 3
         self._viewer.reset_view()
-        self._viewer.camera.zoom *= _ROOM_FOR_SPHERES
+        self._viewer.scene.camera.zoom *= _ROOM_FOR_SPHERES
 
     def _on_removed(self, event: object) -> None:
         if self._layer is not None and getattr(event, "value", None) is self._layer:

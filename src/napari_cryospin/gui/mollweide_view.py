@@ -78,9 +78,9 @@ class MollweideView(QWidget):
         self._canvas.ci.layout.setContentsMargins(0, 0, 0, 0)
         self._plot = _bare_view(self._canvas)
         colourmap = pg.colormap.get(COLOURMAP)
-        self._image = pg.ImageItem(axisOrder="row-major")
-        self._image.setRect(QRectF(-2, -1, 4, 2))
-        self._image.setColorMap(colourmap)
+        self.image = pg.ImageItem(axisOrder="row-major")
+        self.image.setRect(QRectF(-2, -1, 4, 2))
+        self.image.setColorMap(colourmap)
         self._grid = pg.PlotCurveItem(*mollweide.graticule(), connect="finite")
         self._bar = pg.ColorBarItem(
             values=self.scale.levels,
@@ -89,7 +89,7 @@ class MollweideView(QWidget):
             interactive=False,
             width=9,
         )
-        self._bar.setImageItem(self._image)
+        self._bar.setImageItem(self.image)
         self._canvas.addItem(self._bar, row=1, col=0)
         self._add_marks()
         layout = QVBoxLayout(self)
@@ -104,8 +104,8 @@ class MollweideView(QWidget):
         table = mollweide.index_table(nside)
         image = self.scale.values(probability)[table]
         image[table < 0] = np.nan
-        self._image.setImage(image, autoLevels=False)
-        self._image.setRect(QRectF(-2, -1, 4, 2))
+        self.image.setImage(image, autoLevels=False)
+        self.image.setRect(QRectF(-2, -1, 4, 2))
 
     def set_scale(self, scale: Scale) -> None:
         """Choose how probabilities become colours."""
@@ -130,7 +130,7 @@ class MollweideView(QWidget):
     def clear(self) -> None:
         """Show nothing."""
         self._probability = None
-        self._image.clear()
+        self.image.clear()
         self.set_marks(Marks(np.empty((0, 3)), -1))
 
     def describe(self, x: float, y: float) -> str:
@@ -150,7 +150,7 @@ class MollweideView(QWidget):
             self._restyle()
 
     def _add_marks(self) -> None:
-        self._plot.addItem(self._image)
+        self._plot.addItem(self.image)
         self._plot.addItem(self._grid)
         self._truth = pg.ScatterPlotItem(size=MARKER + 3, symbol="star", pen=pg.mkPen("k"))
         self._truth.setBrush(pg.mkBrush("w"))

@@ -85,11 +85,6 @@ class PosteriorPanel(QWidget):
         """Index of the chosen particle in the working stack, from 0."""
         return int(self.spin.value())
 
-    def stop(self) -> None:
-        """End the second thread; the panel shows no more posteriors."""
-        self._timer.stop()
-        self.service.stop()
-
     def showEvent(self, event: QShowEvent | None) -> None:
         """Catch up with what happened while the panel was hidden."""
         super().showEvent(event)
@@ -206,7 +201,9 @@ class PosteriorPanel(QWidget):
         if stack is None or volume is None:
             return
         self._stale = False
-        self.service.ask(stack, volume, min(self.particle, stack.n - 1))
+        particle, poses = min(self.particle, stack.n - 1), self._session.latest_poses
+        x, y = (0.0, 0.0) if poses is None else poses.shifts[particle] / stack.pixel_size
+        self.service.ask(stack, volume, particle, (float(x), float(y)))
 
     @Slot(object)
     def _on_ready(self, result: PosteriorResult) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QCoreApplication, QObject, QThread, Signal, Slot
+from qtpy.QtCore import QObject, QThread, Signal, Slot
+
+from napari_cryospin.gui.mailbox import Mailbox
+from napari_cryospin.gui.threads import WorkerThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,18 +26,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# a running slot cannot be interrupted: this is how long the program waits for its end
-STOP_TIMEOUT_MS = 10_000
-
 
 @dataclass(frozen=True)
 class PosteriorRequest:
-    """A wish: the posterior of a particle of a stack, given a map."""
+    """A wish: the posterior of a particle of a stack, given a map.
+
+    ``shift`` is the particle's origin shift (x, y), pixels of the working box.
+    """
 
     generation: int
     particle: int
     stack: WorkingStack
     volume: VolumeUpdated
+    shift: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -60,29 +62,12 @@ class PosteriorFailure:
     message: str
 
 
-class _Mailbox:
-    """One slot between two threads: a new request replaces one that nobody has taken."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._request: PosteriorRequest | None = None
-
-    def put(self, request: PosteriorRequest | None) -> None:
-        with self._lock:
-            self._request = request
-
-    def take(self) -> PosteriorRequest | None:
-        with self._lock:
-            request, self._request = self._request, None
-            return request
-
-
 class _Worker(QObject):
     """Lives in the second thread; keeps the explorer of the last stack and map."""
 
     done = Signal(object)
 
-    def __init__(self, mailbox: _Mailbox, factory: ExplorerFactory) -> None:
+    def __init__(self, mailbox: Mailbox[PosteriorRequest], factory: ExplorerFactory) -> None:
         super().__init__()
         self._mailbox = mailbox
         self._factory = factory
@@ -116,7 +101,7 @@ class _Worker(QObject):
         if last is None or last.volume is not request.volume:
             self._explorer.set_volume(request.volume.volume)
         self._last = request
-        posterior = self._explorer.particle(request.particle)
+        posterior = self._explorer.particle(request.particle, request.shift)
         # computed here once, so that the main thread finds healpy and both tables ready
         index_table(posterior.nside)
         healpix_mesh(posterior.nside)
@@ -129,7 +114,7 @@ class PosteriorService(QObject):
     Parameters
     ----------
     parent
-        Owner; the thread ends with it, with the program, or at :meth:`stop`.
+        Owner; the thread ends with it or with the program.
     factory
         Makes the explorer of a stack, in the second thread.
     """
@@ -142,33 +127,33 @@ class PosteriorService(QObject):
         self, parent: QObject | None = None, factory: ExplorerFactory | None = None
     ) -> None:
         super().__init__(parent)
-        self._mailbox = _Mailbox()
+        self._mailbox: Mailbox[PosteriorRequest] = Mailbox()
         self._generation = 0
         self._wanted: PosteriorRequest | None = None
         self._pending = False
-        self._thread = QThread()
         self._worker = _Worker(self._mailbox, factory or _default_factory)
-        self._worker.moveToThread(self._thread)
+        self._thread = WorkerThread(self._worker, self, "cryospin-posterior")
         self._wake.connect(self._worker.work)
         self._worker.done.connect(self._on_done)
         self._thread.start(QThread.Priority.LowPriority)
-        self._end = _ThreadEnd(self._thread, self._worker, self._mailbox)
-        self.destroyed.connect(self._end)
-        application = QCoreApplication.instance()
-        if application is not None:
-            application.aboutToQuit.connect(self.stop)
 
     @property
     def busy(self) -> bool:
         """Whether an answer is being computed."""
         return self._pending
 
-    def ask(self, stack: WorkingStack, volume: VolumeUpdated, particle: int) -> None:
+    def ask(
+        self,
+        stack: WorkingStack,
+        volume: VolumeUpdated,
+        particle: int,
+        shift: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         """Ask for a posterior; answers for another particle or stack are dropped from now on."""
         wanted = self._wanted
         if wanted is None or wanted.stack is not stack or wanted.particle != particle:
             self._generation += 1
-        self._wanted = PosteriorRequest(self._generation, particle, stack, volume)
+        self._wanted = PosteriorRequest(self._generation, particle, stack, volume, shift)
         self._mailbox.put(self._wanted)
         self._pending = True
         self._wake.emit()
@@ -178,11 +163,6 @@ class PosteriorService(QObject):
         self._generation += 1
         self._wanted, self._pending = None, False
         self._mailbox.put(None)
-
-    def stop(self) -> None:
-        """End the thread; returns when it has ended."""
-        self.forget()
-        self._end()
 
     @Slot(object)
     def _on_done(self, answer: PosteriorResult | PosteriorFailure) -> None:
@@ -194,36 +174,6 @@ class PosteriorService(QObject):
             self.ready.emit(answer)
         else:
             self.failed.emit(answer)
-
-
-class _ThreadEnd:
-    """Ends a thread, once; knows nothing of the service, which may already be gone."""
-
-    # keeps running threads from the garbage collector, which would destroy them
-    running: ClassVar[set[_ThreadEnd]] = set()
-
-    def __init__(self, thread: QThread, worker: _Worker, mailbox: _Mailbox) -> None:
-        self._thread = thread
-        self._worker = worker
-        self._mailbox = mailbox
-        self.running.add(self)
-
-    def __call__(self, *_: object) -> None:
-        if self not in self.running:
-            return
-        self._mailbox.put(None)
-        self._thread.quit()
-        if self._thread.wait(STOP_TIMEOUT_MS):
-            self.running.discard(self)
-
-    @classmethod
-    def end_all(cls) -> None:
-        """End every thread of a program that exits without its event loop's farewell."""
-        for end in list(cls.running):
-            end()
-
-
-atexit.register(_ThreadEnd.end_all)
 
 
 def _default_factory(stack: WorkingStack) -> PosteriorExplorer:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QCoreApplication, QObject, QThread, QTimer, Signal, Slot
+from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.gui.background import Background
+from napari_cryospin.gui.threads import WorkerThread
 from napari_cryospin.gui.worker import ReconstructionWorker
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Session(QObject):
         self.folder: Path | None = None
         self.truth_rotations: NDArray[np.floating] | None = None
         self._reset()
-        self._thread: QThread | None = None
+        self._thread: WorkerThread | None = None
         self._worker: ReconstructionWorker | None = None
         self._controls = Controls()
         self._background = Background(self)
@@ -102,11 +102,6 @@ class Session(QObject):
         self._fast.setInterval(PLOT_INTERVAL_MS)
         self._fast.timeout.connect(self._pull_batches)
         self._closed = False
-        application = QCoreApplication.instance()
-        if application is not None:
-            application.aboutToQuit.connect(self.close)
-        # the last resort, for a program that ends without its event loop
-        atexit.register(self.close)
 
     @property
     def active(self) -> bool:
@@ -168,19 +163,14 @@ class Session(QObject):
 
     @Slot()
     def close(self) -> None:
-        """Stop and keep a run that is under way, wait for its end, and end the threads."""
+        """Stop and keep a run that is under way, and wait for its end."""
         if self._closed:
             return
         self._closed = True
-        atexit.unregister(self.close)
         self._slow.stop()
         self._fast.stop()
-        self._background.stop()
-        self._controls.stop(keep=True)
         if self._thread is not None:
-            self._thread.quit()
-            if not self._thread.wait(STOP_TIMEOUT_MS):
-                logger.warning("The reconstruction did not stop within a minute")
+            self._thread.end()
 
     def _reset(self) -> None:
         self.latest_volume: events.VolumeUpdated | None = None
@@ -197,10 +187,14 @@ class Session(QObject):
         self.settings, self.folder = settings or self.settings, folder
         self._controls = Controls()
         self._worker = ReconstructionWorker(settings, folder, self._controls)
-        self._thread = QThread()
-        self._thread.setObjectName("cryospin-reconstruction")
-        self._worker.moveToThread(self._thread)
-        self._thread.started.connect(self._worker.run)
+        self._thread = WorkerThread(
+            self._worker,
+            self,
+            "cryospin-reconstruction",
+            hurry=self._controls.stop,
+            timeout_ms=STOP_TIMEOUT_MS,
+        )
+        self._thread.thread.started.connect(self._worker.run)
         self._worker.happened.connect(self._on_event)
         self._worker.ended.connect(self._on_ended)
         self._set_state(SessionState.LOADING)
@@ -254,8 +248,7 @@ class Session(QObject):
         self._fast.stop()
         thread, self._thread, self._worker = self._thread, None, None
         if thread is not None:
-            thread.quit()
-            thread.wait(STOP_TIMEOUT_MS)
+            thread.end()
         if isinstance(last, events.Failed):
             logger.error("%s", last.details)
             self._set_state(SessionState.FAILED)

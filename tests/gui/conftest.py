@@ -1,0 +1,56 @@
+"""Fixtures of the GUI tests: real widgets, real windows, the real engine on a small stack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_cryospin.engine.run.settings import Settings
+from napari_cryospin.gui.session import Session
+from napari_cryospin.gui.threads import WorkerThread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import napari
+    from pytestqt.qtbot import QtBot
+
+    from napari_cryospin.gui.dock import CryoSpinDock
+
+
+@pytest.fixture
+def settings(small_stack: Path) -> Settings:
+    """Settings whose run takes long enough to be steered, on the small stack with its truth."""
+    settings = Settings.from_preset("quick")
+    settings.threads = 1
+    settings.data.stack = small_stack / "particles.star"
+    settings.data.truth_star = small_stack / "truth.star"
+    settings.data.truth_map = small_stack / "truth.mrc"
+    settings.model.heads = 3
+    settings.model.encoder_width = 8
+    settings.search.epochs = 0
+    settings.encode.epochs = 400
+    settings.decode.epochs = 400
+    settings.switch_at = "never"
+    return settings
+
+
+@pytest.fixture
+def session(qtbot: QtBot) -> Iterator[Session]:
+    session = Session()
+    yield session
+    WorkerThread.end_all()
+
+
+@pytest.fixture
+def dock(make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot) -> Iterator[CryoSpinDock]:
+    """The dock in a real, shown napari window."""
+    from napari_cryospin.gui.launch import dock_of
+
+    viewer = make_napari_viewer(show=True)
+    dock = dock_of(viewer)
+    dock.viewer = viewer
+    yield dock
+    WorkerThread.end_all()

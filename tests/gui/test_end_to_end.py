@@ -1,0 +1,155 @@
+"""The main job with real buttons in a real napari window, with the real engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QPushButton
+
+from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.settings import Stage
+from napari_cryospin.gui.layers import VOLUME
+from napari_cryospin.gui.session import SessionState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from napari_cryospin.engine.run.settings import Settings
+    from napari_cryospin.gui.dock import CryoSpinDock
+
+LONG = 60_000
+
+
+def press(qtbot: QtBot, dock: CryoSpinDock, name: str) -> None:
+    button = dock.findChild(QPushButton, name)
+    assert button.isEnabled(), name
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def load_and_start(qtbot: QtBot, dock: CryoSpinDock, settings: Settings, folder: Path) -> None:
+    with qtbot.waitSignal(dock.session.table_changed, timeout=LONG):
+        dock.open_path(settings.data.stack)
+    dock.training.show_settings(settings)
+    dock.training.run_folder.value = folder
+    with qtbot.waitSignals([dock.session.volume_updated] * 2, timeout=LONG):
+        press(qtbot, dock, "run_start")
+
+
+def test_from_a_stack_to_a_map(
+    qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path
+) -> None:
+    session, run = dock.session, dock.run
+    load_and_start(qtbot, dock, settings, tmp_path / "run")
+    assert dock.data.table.item(0, 1).text() == "200"
+    assert "auto-encoding" in run.state.text()
+    assert not run.start.isEnabled()
+
+    # the layer is fed in place, and the view is the user's
+    layer = dock.viewer.layers[VOLUME]
+    dock.viewer.scene.camera.angles = (10, 20, 30)
+    layer.iso_threshold, layer.contrast_limits = 2.5, (0, 9)
+    before = layer.data.copy()
+    qtbot.waitUntil(lambda: not np.array_equal(layer.data, before), timeout=LONG)
+    assert dock.viewer.layers[VOLUME] is layer
+    assert tuple(dock.viewer.scene.camera.angles) == (10, 20, 30)
+    assert (layer.iso_threshold, tuple(layer.contrast_limits)) == (2.5, (0, 9))
+
+    press(qtbot, dock, "run_pause")
+    qtbot.waitUntil(lambda: session.state is SessionState.PAUSED, timeout=LONG)
+    assert run.pause.text() == "Resume"
+    with qtbot.assertNotEmitted(session.volume_updated, wait=1200):
+        pass
+    press(qtbot, dock, "run_pause")
+    qtbot.waitUntil(lambda: session.state is SessionState.RUNNING, timeout=LONG)
+
+    press(qtbot, dock, "run_switch")
+    qtbot.waitUntil(lambda: "auto-decoding" in run.state.text(), timeout=LONG)
+    assert not run.switch.isEnabled()
+    qtbot.waitUntil(lambda: session.latest_volume.stage is Stage.AUTO_DECODING, timeout=LONG)
+
+    # another particle, another heatmap
+    dock.tabs.setCurrentWidget(dock.posterior)
+    with qtbot.waitSignal(dock.posterior.service.ready, timeout=LONG) as first:
+        dock.posterior.spin.setValue(3)
+    while first.args[0].posterior.particle != 3:
+        with qtbot.waitSignal(dock.posterior.service.ready, timeout=LONG) as first:
+            pass
+    heatmap = dock.posterior.mollweide.image.image.copy()
+    qtbot.mouseClick(dock.posterior.next, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dock.posterior._result.posterior.particle == 4, timeout=LONG)
+    assert not np.array_equal(
+        np.nan_to_num(heatmap), np.nan_to_num(dock.posterior.mollweide.image.image)
+    )
+    assert len(dock.viewer.layers) == 4
+
+    press(qtbot, dock, "run_stop")
+    qtbot.waitUntil(lambda: session.state is SessionState.FINISHED, timeout=LONG)
+    assert (tmp_path / "run" / "map.mrc").is_file()
+    assert dock.results.save["map"].isEnabled()
+    assert "Map and poses are in" in run.message.text()
+
+    epochs = len(session.history)
+    press(qtbot, dock, "results_resume")
+    qtbot.waitUntil(lambda: len(session.history) > epochs, timeout=LONG)
+    assert session.history[-1].epoch == epochs
+    press(qtbot, dock, "run_discard")
+    qtbot.waitUntil(lambda: session.state is SessionState.FINISHED, timeout=LONG)
+
+
+def test_closing_the_window_in_mid_training(
+    qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path
+) -> None:
+    load_and_start(qtbot, dock, settings, tmp_path / "run")
+    thread = dock.session._thread.thread
+    dock.viewer.close()
+    qtbot.waitUntil(thread.isFinished, timeout=LONG)
+    assert RunFolder(tmp_path / "run").checkpoints()
+
+
+def test_a_deleted_layer_stays_away_until_the_next_run(
+    qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path
+) -> None:
+    load_and_start(qtbot, dock, settings, tmp_path / "run")
+    dock.viewer.layers.remove(VOLUME)
+    with qtbot.waitSignals([dock.session.volume_updated] * 2, timeout=LONG):
+        pass
+    assert VOLUME not in dock.viewer.layers
+    press(qtbot, dock, "run_discard")
+    qtbot.waitUntil(lambda: not dock.session.active, timeout=LONG)
+    with qtbot.waitSignals([dock.session.volume_updated] * 2, timeout=LONG):
+        press(qtbot, dock, "run_start")
+    assert VOLUME in dock.viewer.layers
+
+
+def test_starting_without_particles_says_what_to_do(qtbot: QtBot, dock: CryoSpinDock) -> None:
+    press(qtbot, dock, "run_start")
+    assert "choose a file in the Data tab" in dock.run.message.text()
+
+
+@pytest.mark.parametrize("name", ["particles.star", "run"])
+def test_dropping_a_file_or_a_run_opens_it_in_the_dock(
+    qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path, name: str
+) -> None:
+    from napari_cryospin.engine.run.reconstruction import Reconstruction
+
+    if name == "run":
+        settings.encode.epochs = settings.decode.epochs = 1
+        list(Reconstruction(settings, tmp_path / "run").run())
+        path = tmp_path / "run"
+    else:
+        path = settings.data.stack
+    with qtbot.waitSignal(dock.session.table_changed, timeout=LONG):
+        dock.viewer.open(path, plugin="napari-cryospin")
+    assert dock.session.table.n_particles == 200
+
+
+def test_the_sample_opens_in_the_dock(qtbot: QtBot, dock: CryoSpinDock) -> None:
+    with qtbot.waitSignal(dock.session.table_changed, timeout=LONG):
+        dock.viewer.open_sample("napari-cryospin", "synthetic-stack")
+    assert dock.session.table.n_particles == 3000
+    assert dock.viewer.layers["Simulated particles"].data.shape == (3000, 32, 32)
