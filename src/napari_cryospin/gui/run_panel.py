@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal, Slot
+from qtpy.QtCore import Qt, Signal, Slot
 from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_cryospin.engine.run.settings import Stage
@@ -79,7 +79,11 @@ class RunPanel(QWidget):
         self.batches.setObjectName("run_batches")
         self.message = QLabel()
         self.message.setObjectName("run_message")
-        self.message.setWordWrap(True)
+        # the box keeps its height, whatever it says: two lines
+        for label in (self.message, self.device):
+            label.setWordWrap(True)
+            label.setFixedHeight(2 * label.fontMetrics().lineSpacing() + 2)
+            label.setAlignment(Qt.AlignmentFlag.AlignTop)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(3)
@@ -92,6 +96,7 @@ class RunPanel(QWidget):
         button = QPushButton(text)
         button.setObjectName(f"run_{name}")
         button.setToolTip(tip)
+        button.setMinimumHeight(button.sizeHint().height())
         return button
 
     def _clear(self) -> None:
@@ -193,6 +198,7 @@ class RunPanel(QWidget):
             "" if event.resolution is None else f", {event.resolution:.1f} Å between half-maps"
         )
         self.message.setText(f"Map and poses are in {event.folder}{reached}.")
+        self.message.setToolTip(str(event.folder))
 
     @Slot(str)
     def _on_message(self, sentence: str) -> None:

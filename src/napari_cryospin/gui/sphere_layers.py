@@ -35,6 +35,7 @@ VIEWS = "views by winning head"
 _TAG = "cryospin sphere"
 _UNITS = ("angstrom",) * 3
 _VIEWS_NSIDE = 8
+_SHADE = 0.3
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,10 @@ class SphereLayers:
         title = f"Posterior of particle {shown.particle}"
         layer = self._layers.get(POSTERIOR)
         if layer is None:
-            options = {"colormap": COLOURMAP, "contrast_limits": shown.limits}
+            low, high = shown.limits
+            # the colour map's black begins lower, or the sphere would vanish on a dark canvas
+            limits = (low - _SHADE * (high - low), high)
+            options = {"colormap": COLOURMAP, "contrast_limits": limits}
             self._add(POSTERIOR, Surface(data, name=title, **options, **_common(POSTERIOR)))
             return
         layer.data = data

@@ -43,7 +43,7 @@ def beside_volume(box: int, pixel_size: float, side: int) -> Sphere:
     length = box * pixel_size
     # the map's origin is voxel box // 2, and voxel centres are at whole pixels
     middle = (box // 2) * pixel_size
-    return Sphere((middle, middle, middle + side * 1.1 * length), 0.45 * length)
+    return Sphere((middle, middle, middle + side * length), 0.4 * length)
 
 
 @lru_cache(maxsize=4)

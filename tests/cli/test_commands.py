@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from napari_cryospin.cli.app import app
+from napari_cryospin.engine.run.command import command_line
+from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL = ["--preset", "quick", "--epochs-encode", "1", "--epochs-decode", "1", "--threads", "1"]
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def is_one_sentence(result: Result) -> bool:
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    return len(lines) == 1 and "Traceback" not in result.stderr
+
+
+@pytest.fixture(scope="module")
+def run(small_stack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "run"
+    result = call("reconstruct", small_stack / "particles.star", "--out", out, *SMALL)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_reconstruct_leaves_a_run(run: Path) -> None:
+    for name in ("map.mrc", "half1.mrc", "particles.star", "metrics.csv", "settings.toml"):
+        assert (run / name).is_file()
+    settings = RunFolder(run).settings()
+    assert (settings.encode.epochs, settings.decode.epochs) == (1, 1)
+
+
+def test_reconstruct_prints_a_line_an_epoch(small_stack: Path, tmp_path: Path) -> None:
+    result = call("reconstruct", small_stack / "particles.star", "--out", tmp_path / "r", *SMALL)
+    lines = [line for line in result.output.splitlines() if line.startswith("epoch")]
+    assert len(lines) == 2
+    assert "auto-encoding" in lines[0]
+    assert "auto-decoding" in lines[1]
+
+
+def test_evaluate(run: Path, small_stack: Path) -> None:
+    truth = ["--truth-star", small_stack / "truth.star", "--truth-map", small_stack / "truth.mrc"]
+    figures = json.loads(call("evaluate", run, *truth, "--json").stdout)
+    assert set(figures) >= {
+        "median_pose_error_deg",
+        "mean_pose_error_deg",
+        "resolution_angstrom",
+        "fsc_0.5_fraction_of_nyquist",
+        "hand",
+    }
+    assert 0 < figures["median_pose_error_deg"] <= 180
+    assert "median_pose_error_deg" in call("evaluate", run, *truth).stdout
+
+
+def test_posterior(run: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    png = tmp_path / "heatmap.png"
+    result = call("posterior", run, "--particle", 3, "--nside", 4, "--json", "--png", png)
+    summary = json.loads(result.stdout)
+    assert summary["particle"] == 3
+    assert summary["entropy_nats"] >= 0
+    assert sum(row["probability"] for row in summary["top_directions"]) <= 1 + 1e-9
+    with Image.open(png) as image:
+        assert image.width == 1200
+        assert len(image.convert("RGB").getcolors(1 << 20)) > 2
+
+
+def test_resume_keeps_the_runs_settings(run: Path) -> None:
+    assert call("reconstruct", "--out", run, "--resume").exit_code == 0
+    refused = call("reconstruct", "--out", run, "--resume", "--heads", 3)
+    assert refused.exit_code == 2
+    assert is_one_sentence(refused)
+
+
+def test_simulate(tmp_path: Path, small_stack: Path) -> None:
+    out = tmp_path / "stack"
+    result = call(
+        "simulate", small_stack / "truth.mrc", "--out", out, "--box", 32, "--n-particles", 9
+    )
+    assert result.exit_code == 0, result.output
+    for name in ("particles.star", "particles.mrcs", "truth.star", "truth.mrc"):
+        assert (out / name).is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["reconstruct", "absent.star", "--out", "r"],
+        ["reconstruct", "absent.star"],
+        ["reconstruct", "--out", "r"],
+        ["reconstruct", "absent.star", "--out", "r", "--preset", "fast"],
+        ["reconstruct", "absent.star", "--out", "r", "--heads", "0"],
+        ["reconstruct", "absent.star", "--out", "r", "--switch-at", "soon"],
+        ["reconstruct", "--out", "r", "--resume"],
+        ["evaluate", "r", "--truth-star", "t.star", "--truth-map", "t.mrc"],
+        ["posterior", "r", "--particle", "0"],
+        ["simulate", "absent.pdb", "--out", "s"],
+        ["simulate", "absent.pdb", "--out", "s", "--box", "33"],
+    ],
+)
+def test_bad_input_is_one_sentence_and_code_2(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert is_one_sentence(result)
+
+
+def test_an_existing_run_is_kept(run: Path, small_stack: Path) -> None:
+    before = (run / "map.mrc").read_bytes()
+    result = call("reconstruct", small_stack / "particles.star", "--out", run, *SMALL)
+    assert result.exit_code == 2
+    assert "resume" in result.stderr
+    assert (run / "map.mrc").read_bytes() == before
+
+
+@pytest.mark.parametrize("particle", [200, 10_000])
+def test_a_particle_that_does_not_exist(run: Path, particle: int) -> None:
+    result = call("posterior", run, "--particle", particle)
+    assert result.exit_code == 2
+    assert "0 to 199" in result.stderr
+
+
+def test_a_run_can_be_repeated_from_its_command_line(run: Path, small_stack: Path) -> None:
+    settings = RunFolder(run).settings()
+    line = shlex.split(command_line(settings, run))
+    assert line[:2] == ["napari-cryospin", "reconstruct"]
+    result = call(*line[1:])
+    assert result.exit_code == 0, result.output
+    again = run.with_name("run-again")
+    assert RunFolder(again).settings() == settings
+    assert (again / "map.mrc").read_bytes()[1024:] == (run / "map.mrc").read_bytes()[1024:]
+
+
+def test_settings_without_an_option_are_named_by_their_file(tmp_path: Path) -> None:
+    settings = Settings.from_preset("cpu")
+    settings.decode.pose_steps = 9
+    assert "--settings" in command_line(settings, tmp_path / "run")
+
+
+def test_help_names_units_and_needs_no_torch() -> None:
+    script = (
+        "from napari_cryospin.cli import main; import sys; sys.argv[1:] = ['simulate', '--help']"
+    )
+    check = (
+        "\ntry: main()\nfinally: assert 'torch' not in sys.modules and 'napari' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script + check], capture_output=True, text=True, check=True
+    )
+    assert "Å per pixel" in done.stdout
+
+
+def test_without_a_display_the_window_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_cryospin.cli.app.has_display", lambda: False)
+    result = call()
+    assert result.exit_code == 2
+    assert "no display" in result.stderr
