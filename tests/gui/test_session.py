@@ -127,6 +127,21 @@ def test_a_finished_run_can_be_opened(
     assert session.stack.n == 200
 
 
+def test_a_run_that_is_started_meanwhile_is_not_replaced_by_an_opened_one(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    from napari_cryospin.engine.run.reconstruction import Reconstruction
+
+    old = settings.model_copy(deep=True)
+    old.encode.epochs = old.decode.epochs = 1
+    list(Reconstruction(old, tmp_path / "old").run())
+    session.open_run(tmp_path / "old")
+    with qtbot.waitSignal(session._background.done, timeout=LONG):
+        session.start(settings, tmp_path / "new")
+    assert session.folder == tmp_path / "new"
+    assert session.settings is settings
+
+
 def test_a_folder_that_is_no_run_is_told(qtbot: QtBot, session: Session, tmp_path: Path) -> None:
     messages: list[str] = []
     session.message.connect(messages.append)

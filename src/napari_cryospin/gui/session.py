@@ -298,6 +298,9 @@ class Session(QObject):
             self.message.emit("")
             self.table_changed.emit(result)
             return
+        if self.active:
+            # started while the folder was still being read: the run under way is the one to show
+            return
         folder, snapshot = result
         self._reset()
         self.folder, self.settings, self.stack = folder, snapshot.settings, snapshot.stack
