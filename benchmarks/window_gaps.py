@@ -1,7 +1,7 @@
 """How alive the window stays: gaps between 20 ms timer ticks on the main thread while it trains.
 
-Run it with a display, or ``xvfb-run -a -s "-screen 0 1920x1080x24" python benchmarks/window_gaps.py``;
-it writes ``results/window_gaps.md``.
+Run ``python benchmarks/window_gaps.py`` with a display, or under
+``xvfb-run -a -s "-screen 0 1920x1080x24"``; it writes ``results/window_gaps.md``.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from napari_cryospin.gui.posterior_panel import PosteriorPanel
 from napari_cryospin.gui.results_panel import ResultsPanel
 from napari_cryospin.gui.run_panel import RunPanel
 from napari_cryospin.gui.session import Session
-from napari_cryospin.gui.training_panel import TrainingPanel
+from napari_cryospin.gui.training_panel import TrainingPanel, spare_threads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +123,7 @@ class CryoSpinDock(QWidget):
         assert self._demo is not None
         folder, seed = self._demo
         settings = demo_settings(folder, seed)
+        settings.threads = spare_threads()
         self.training.show_settings(settings)
         self.data.open(folder / "particles.star")
         self.training.run_folder.value = folder / "run"

@@ -27,7 +27,8 @@ class ThemedPlot(pg.PlotWidget):
         item.hideButtons()
         item.setMenuEnabled(False)
         item.getAxis("left").setWidth(52)
-        item.getAxis("left").enableAutoSIPrefix(False)
+        for side in ("left", "bottom"):
+            item.getAxis(side).enableAutoSIPrefix(False)
         self.setMinimumHeight(110)
         self.setMinimumWidth(150)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VOLUME_INTERVAL_MS = 500
+# where drawing is slow (no GPU), it gets at most one part in so many of the main thread's time
+_REST = 20
 PLOT_INTERVAL_MS = 100
 # a batch, a checkpoint and the final maps fit in here
 STOP_TIMEOUT_MS = 60_000
@@ -98,6 +101,7 @@ class Session(QObject):
         self._background.failed.connect(self._on_background_failed)
         self._slow, self._fast = QTimer(self), QTimer(self)
         self._slow.setInterval(VOLUME_INTERVAL_MS)
+        self._drawing_since = 0.0
         self._slow.timeout.connect(self._pull_states)
         self._fast.setInterval(PLOT_INTERVAL_MS)
         self._fast.timeout.connect(self._pull_batches)
@@ -271,6 +275,14 @@ class Session(QObject):
             self._show_poses(poses)
         if volume is not None:
             self._show_volume(volume)
+            self._drawing_since = time.perf_counter()
+            QTimer.singleShot(0, self._on_drawn)
+
+    @Slot()
+    def _on_drawn(self) -> None:
+        """Choose when to pull next: a canvas that draws slowly is given fewer maps."""
+        took = 1000 * (time.perf_counter() - self._drawing_since)
+        self._slow.setInterval(max(VOLUME_INTERVAL_MS, int(_REST * took)))
 
     def _show_poses(self, poses: events.PosesUpdated) -> None:
         self.latest_poses, self.truth_rotations = poses, poses.truth

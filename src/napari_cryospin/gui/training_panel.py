@@ -115,6 +115,11 @@ _ADVANCED = (
 )
 
 
+def spare_threads() -> int:
+    """Return the number of CPU threads that leaves one core for the window."""
+    return max(1, (os.cpu_count() or 2) - 1)
+
+
 class TrainingPanel(QWidget):
     """A form of all settings; :meth:`settings` returns what it says.
 
@@ -147,7 +152,7 @@ class TrainingPanel(QWidget):
         try:
             for field, widget in self._widgets.items():
                 field.set(settings, widget.value)
-            settings.threads = settings.threads or max(1, (os.cpu_count() or 2) - 1)
+            settings.threads = settings.threads or spare_threads()
             by_hand = self.switch_mode.value == BY_HAND
             settings.switch_at = "never" if by_hand else self.switch_epoch.value
             settings.preset = self.preset.value
