@@ -110,6 +110,7 @@ _ADVANCED = (
     _number("decode.final_rate", "Share of rates left at end", 1.0, 0.01),
     _integer("decode.pose_steps", "Pose steps per volume step", 1, 100),
     _integer("search.epochs", "Epochs with pose search", 0, 10_000),
+    _integer("search.starts", "Starts of pose search", 1, 20),
     _choice("search.nside", "HEALPix nside of search", 2, 4, 8),
     _integer("threads", "CPU threads (0: all but one)", 0, 1024, True),
 )

@@ -80,7 +80,7 @@ def test_a_search_with_the_true_map_finds_the_poses(
     stack: WorkingStack, true_map: Tensor, true_rotations: Tensor
 ) -> None:
     poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
-    grid = search_poses(stack, grid_of_map(true_map), poses, SearchRound(10, 8), shifts=False)
+    grid, _ = search_poses(stack, grid_of_map(true_map), poses, SearchRound(10, 8), shifts=False)
     errors = angular_distance(poses.rotations.numpy(), true_rotations.numpy())
     assert np.median(errors) < 6
     # its M-step gives the map back at the frequencies in use
@@ -108,10 +108,22 @@ def test_a_search_finds_shifts(
 
 
 def test_rounds_march_to_what_grid_and_box_resolve() -> None:
-    rounds = search_rounds(32, 8)
-    assert [r.radius for r in rounds] == sorted(r.radius for r in rounds)
-    assert max(r.nside for r in rounds) == 8
-    assert max(r.nside for r in search_rounds(32, 4)) == 4
+    coarse, fine = search_rounds(32, 8)
+    radii = [round_.radius for round_ in coarse + fine]
+    assert radii == sorted(radii)
+    assert {round_.nside for round_ in fine} == {8}
+    assert {round_.nside for round_ in coarse} == {2, 4}
+    assert search_rounds(32, 4) == (coarse, [])
+
+
+def test_the_evidence_prefers_the_true_map(stack: WorkingStack, true_map: Tensor) -> None:
+    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    turned = torch.rot90(true_map, 1, (0, 1)).flip(2)
+    evidence = [
+        search_poses(stack, grid_of_map(volume), poses, SearchRound(6, 4), shifts=False)[1]
+        for volume in (true_map, 0.5 * (true_map + turned))
+    ]
+    assert evidence[0] > evidence[1]
 
 
 def test_shift_grid_is_a_disk() -> None:

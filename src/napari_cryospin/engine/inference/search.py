@@ -35,6 +35,7 @@ _SCHEDULE = (
     (10, 8, 1),
     (13, 8, 1),
 )
+_COARSE_NSIDE = 4
 
 
 @dataclass(frozen=True)
@@ -45,21 +46,26 @@ class SearchRound:
     nside: int
 
 
-def search_rounds(box: int, nside: int) -> list[SearchRound]:
-    """Return the rounds of a full search, up to what ``nside`` and ``box`` allow."""
-    return [
+def search_rounds(box: int, nside: int) -> tuple[list[SearchRound], list[SearchRound]]:
+    """Return the coarse and the fine rounds of a search, up to what ``nside`` and ``box`` allow.
+
+    The coarse ones decide which structure is found; there are always some of them.
+    """
+    rounds = [
         SearchRound(radius, grid)
         for radius, grid, repetitions in _SCHEDULE
         if grid <= nside and radius < box // 2
         for _ in range(repetitions)
     ]
+    coarse = [round_ for round_ in rounds if round_.nside <= _COARSE_NSIDE]
+    return coarse, rounds[len(coarse) :]
 
 
 @torch.no_grad()
 def search_poses(
     stack: WorkingStack, grid: Tensor, poses: PoseTable, round_: SearchRound, *, shifts: bool
-) -> Tensor:
-    """Set every pose to its posterior's best, and return the map's new Hartley grid.
+) -> tuple[Tensor, float]:
+    """Set every pose to its posterior's best, and estimate the map anew.
 
     Parameters
     ----------
@@ -76,8 +82,11 @@ def search_poses(
 
     Returns
     -------
-    Tensor
-        Hartley grid (D+1)³, zero beyond the radius.
+    grid
+        New Hartley grid (D+1)³, zero beyond the radius.
+    evidence
+        Mean over the particles of log Σ exp(log p) over the pose grid, nats: how well the old map
+        explains them.
     """
     device = stack.images.device
     model = ImageModel.within(stack.box, round_.radius, device)
@@ -86,6 +95,7 @@ def search_poses(
     sums = torch.zeros(2, len(rotations), len(model.frequencies), device=device)
     # a quarter of the finest period in use is enough for the coarse steps of a search
     tried = shift_grid(0.1 * stack.box, max(1.0, stack.box / (4 * round_.radius)), device)
+    evidence = torch.zeros((), dtype=torch.float64, device=device)
     for rows in torch.arange(stack.n, device=device).split(slices.images_per_block()):
         observed = model.coefficients(stack.images[rows])
         ctf = stack.ctf(rows, model.frequencies)
@@ -96,7 +106,8 @@ def search_poses(
         else:
             log_p = slices.log_probability(observed, ctf)
         poses.rotations[rows] = rotations[log_p.argmax(1)]
+        evidence += torch.logsumexp(log_p, 1).sum()
         weights = torch.softmax(log_p, 1)
         sums[0].addmm_(weights.T, ctf * observed)
         sums[1].addmm_(weights.T, ctf.square())
-    return solve_map(sums, rotations, model)
+    return solve_map(sums, rotations, model), evidence.item() / stack.n

@@ -13,13 +13,13 @@ from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.inference.direct import DirectInference
-from napari_cryospin.engine.inference.search import search_poses, search_rounds
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.devices import describe_device, find_device
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.progress import with_progress
 from napari_cryospin.engine.run.results import write_results
+from napari_cryospin.engine.run.searching import PoseSearch
 from napari_cryospin.engine.run.settings import Settings, Stage
 from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.run.training import Training
@@ -224,25 +224,13 @@ class Reconstruction:
         )
 
     def _search(self, training: Training) -> Iterator[Event]:
-        """Search all poses; after the first time, only at the finest frequencies."""
-        rounds = search_rounds(training.stack.box, self.settings.search.nside)
-        if training.clock.epoch != training.clock.switched_at:
-            rounds = rounds[-1:]
-        for done, round_ in enumerate(rounds):
-            yield events.Progress("Searching poses", done, len(rounds))
+        first = training.clock.epoch == training.clock.switched_at
+        for progress in PoseSearch(training, first=first).rounds():
+            yield progress
+            yield from self._live(training)
             yield from self._obey_pause()
             if self.controls.stopped:
                 return
-            grid = search_poses(
-                training.stack,
-                training.volume().detach(),
-                training.poses,
-                round_,
-                shifts=self.settings.model.shifts,
-            )
-            training.volume.assign(grid)
-            yield from self._live(training)
-        yield events.Progress("Searching poses", len(rounds), len(rounds))
 
     def _live(self, training: Training) -> Iterator[Event]:
         """Yield the map and the poses as often as they are worth looking at."""

@@ -88,6 +88,9 @@ class SearchSettings(_Section):
     epochs: Annotated[int, Field(ge=0)] = Field(
         0, description="Auto-decoding epochs that begin with a pose search (0: never)."
     )
+    starts: Annotated[int, Field(ge=1, le=20)] = Field(
+        2, description="Starts of the first search: the present map, then random ones."
+    )
     nside: Literal[2, 4, 8] = Field(8, description="HEALPix nside of the finest pose grid.")
 
 

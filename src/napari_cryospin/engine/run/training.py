@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.preprocess import WorkingStack
 
 _CHECKPOINT_VERSION = 1
+# generators of one run are numbered below this
+_SEEDS = 100_003
 
 
 @dataclass
@@ -70,13 +72,22 @@ class Training:
         device = stack.images.device
         # the encoder's weights come from torch's own generator
         torch.manual_seed(settings.seed)
-        generator = torch.Generator().manual_seed(settings.seed)
-        amplitude = signal_amplitude(stack.images)
-        self.volume = HartleyVolume(stack.box, amplitude, generator).to(device)
+        self._amplitude = signal_amplitude(stack.images)
+        self.volume = self._random_volume(0)
         self.poses = PoseTable.empty(stack.n, settings.model.heads, device)
         self.inference: AmortizedInference | DirectInference = AmortizedInference(
             stack, self.volume, self.poses, settings
         )
+
+    def random_map(self, start: int) -> Tensor:
+        """Return the Hartley grid (D+1)³ of another random map, the same for the same number."""
+        grid: Tensor = self._random_volume(start)().detach()
+        return grid
+
+    def _random_volume(self, start: int) -> HartleyVolume:
+        generator = torch.Generator().manual_seed(_SEEDS * self.settings.seed + start)
+        volume = HartleyVolume(self.stack.box, self._amplitude, generator)
+        return volume.to(self.stack.images.device)
 
     def batches(self) -> list[Tensor]:
         """Return the rows of all batches of the present epoch, shuffled by seed and epoch alone."""
@@ -85,7 +96,7 @@ class Training:
             if self.clock.stage is Stage.AUTO_ENCODING
             else self.settings.decode
         )
-        generator = torch.Generator().manual_seed(self.settings.seed * 100_003 + self.clock.epoch)
+        generator = torch.Generator().manual_seed(_SEEDS * self.settings.seed + self.clock.epoch)
         order = torch.randperm(self.stack.n, generator=generator).to(self.stack.images.device)
         batches = list(order.split(stage.batch_size))
         # batch normalisation cannot learn from one image: the last batch takes it in
