@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # a Gaussian of this many resolutions falls to 1/e at that resolution in Fourier space
 _SIGMA_PER_RESOLUTION = 1 / (math.pi * math.sqrt(2))
 _OVERSAMPLING = 2
+# share of the box that a molecule spans by default
+_SPAN = 2 / 3
 
 
 def density_from_atoms(
@@ -62,6 +64,28 @@ def density_from_atoms(
         )
     sigma = _SIGMA_PER_RESOLUTION * (resolution or 2 * pixel_size)
     return density_from_points(points, weights, box=box, pixel_size=pixel_size, sigma=sigma)
+
+
+def fitting_pixel_size(path: Path, box: int) -> float:
+    """Return the Å per pixel with which the molecule of a file spans two thirds of a box.
+
+    Parameters
+    ----------
+    path
+        PDB or mmCIF file (gzipped or not).
+    box
+        Side of the box, pixels.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or holds no atoms.
+    """
+    points, weights = _atoms(path, None)
+    points -= np.average(points, axis=0, weights=weights)
+    # the farthest atom counts, so that the molecule fits whichever way it is turned
+    span = 2 * float(np.linalg.norm(points, axis=1).max())
+    return max(span, 1.0) / (_SPAN * box)
 
 
 def _atoms(path: Path, chains: str | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -10,7 +10,12 @@ import numpy as np
 import torch
 
 from napari_cryospin.engine.data.ctf import ctf
-from napari_cryospin.engine.data.density import density_from_atoms, fit_map, read_map
+from napari_cryospin.engine.data.density import (
+    density_from_atoms,
+    fit_map,
+    fitting_pixel_size,
+    read_map,
+)
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.data.table import Defocus, OpticsGroup, ParticleTable
 from napari_cryospin.engine.errors import InputError
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 _VOLTAGE, _CS, _AMPLITUDE_CONTRAST = 300.0, 2.7, 0.1  # kV, mm
 _ASTIGMATISM = 200.0
 _CHUNK_FLOATS = 16_000_000
+# how many times larger or smaller than a map the box of its images may be
+_MAX_SCALE = 8
 _MAP_SUFFIXES = (".mrc", ".map", ".ccp4", ".mrc.gz", ".map.gz")
 
 
@@ -43,8 +50,8 @@ def source_map(
     box
         Side of the result, pixels.
     pixel_size
-        Å per pixel of the result; needed for atoms; by default an MRC map keeps its
-        extent.
+        Å per pixel of the result; by default an MRC map keeps its extent, and a molecule spans
+        two thirds of the box.
     resolution
         Resolution of a density made from atoms, Å.
 
@@ -55,14 +62,29 @@ def source_map(
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist: give a PDB, mmCIF or MRC file.")
+    for name, value in (("pixel size", pixel_size), ("resolution", resolution)):
+        if value is not None and not 0 < value < np.inf:
+            raise InputError(f"The {name} must be above 0 Å, and {value:g} is not.")
     if path.name.lower().endswith(_MAP_SUFFIXES):
-        volume, own = read_map(path)
-        target = pixel_size or own * volume.shape[0] / box
-        return fit_map(volume, own, box, target), target
+        return _fitted_map(path, box, pixel_size)
     if pixel_size is None:
-        raise InputError(f"{path} holds atoms: choose the pixel size in Å.")
+        pixel_size = fitting_pixel_size(path, box)
     volume = density_from_atoms(path, box=box, pixel_size=pixel_size, resolution=resolution)
     return volume, pixel_size
+
+
+def _fitted_map(
+    path: Path, box: int, pixel_size: float | None
+) -> tuple[NDArray[np.float32], float]:
+    volume, own = read_map(path)
+    fitting = own * volume.shape[0] / box
+    target = pixel_size or fitting
+    if not 1 / _MAX_SCALE <= target / fitting <= _MAX_SCALE:
+        raise InputError(
+            f"A box of {box} pixels of {target:g} Å does not suit {path}: "
+            f"choose a pixel size near {fitting:.3g} Å."
+        )
+    return fit_map(volume, own, box, target), target
 
 
 def simulate(
@@ -106,12 +128,15 @@ def simulate(
     Raises
     ------
     InputError
-        If the number of particles or the SNR is not positive.
+        If the number of particles or the SNR is not positive, or the folder cannot be made.
     """
-    if n_particles < 1 or snr <= 0:
+    if n_particles < 1 or not snr > 0:
         raise InputError("A simulation needs at least one particle and an SNR above 0.")
     volume = np.asarray(volume, dtype=np.float32)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {out} cannot be made: {error.strerror}.") from error
     rng = np.random.default_rng(seed)
     table = _random_table(
         out / "particles.mrcs",
