@@ -6,13 +6,17 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from napari_cryospin.cli.app import app
+from napari_cryospin.cli.report import write_heatmap
+from napari_cryospin.engine.inference.posterior import ParticlePosterior
 from napari_cryospin.engine.run.command import command_line
+from napari_cryospin.engine.run.demo import demo_settings
 from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.settings import Settings
+from napari_cryospin.engine.run.settings import PRESETS, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,11 +84,66 @@ def test_posterior(run: Path, tmp_path: Path) -> None:
         assert len(image.convert("RGB").getcolors(1 << 20)) > 2
 
 
-def test_resume_keeps_the_runs_settings(run: Path) -> None:
+def test_resume_goes_on(run: Path, small_stack: Path) -> None:
     assert call("reconstruct", "--out", run, "--resume").exit_code == 0
-    refused = call("reconstruct", "--out", run, "--resume", "--heads", 3)
+    stack = small_stack / "particles.star"
+    assert call("reconstruct", stack, "--out", run, "--resume").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--heads", "3"], ["--preset", "quick"], ["--settings", "s.toml"], ["other.star"]],
+)
+def test_resume_keeps_the_runs_settings(run: Path, arguments: list[str]) -> None:
+    refused = call("reconstruct", *arguments, "--out", run, "--resume")
     assert refused.exit_code == 2
     assert is_one_sentence(refused)
+    assert "leave the" in refused.stderr
+
+
+def test_a_failure_that_is_not_the_inputs_is_code_1(
+    small_stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "checkpoint")
+
+    monkeypatch.setattr(RunFolder, "write_checkpoint", full)
+    result = call("reconstruct", small_stack / "particles.star", "--out", tmp_path / "r", *SMALL)
+    assert result.exit_code == 1
+    assert is_one_sentence(result)
+    assert "No space left" in result.stderr
+
+
+def test_a_run_starts_from_a_settings_file(run: Path, small_stack: Path, tmp_path: Path) -> None:
+    line = ["--settings", run / "settings.toml", "--heads", 2, "--out", tmp_path / "r"]
+    result = call("reconstruct", small_stack / "particles.star", *line)
+    assert result.exit_code == 0, result.output
+    settings = RunFolder(tmp_path / "r").settings()
+    assert (settings.model.heads, settings.encode.epochs) == (2, 1)
+
+
+def test_a_heatmap_is_the_docks_map(tmp_path: Path) -> None:
+    import healpy
+    from PIL import Image
+
+    from napari_cryospin.gui.mollweide import project
+
+    # two directions, at rot 60°, tilt 50° and, less probable, elsewhere
+    probability = np.full(healpy.nside2npix(8), 1e-12)
+    probability[healpy.ang2pix(8, np.radians(50), np.radians(60))] = 1
+    flat = np.zeros((2, 2), dtype=np.float32)
+    found = ParticlePosterior(
+        0, 8, probability, np.ones(1), np.eye(3), np.zeros(2), 0.0, 0.0, flat, flat, flat
+    )
+    write_heatmap(found, tmp_path / "map.png")
+    with Image.open(tmp_path / "map.png") as image:
+        shown = np.asarray(image.convert("RGB")).astype(float)
+    # magma's top is a pale yellow, unlike its dark bottom and the white outside
+    bright = (shown.sum(-1) > 500) & (shown[..., 2] < 230)
+    row, column = np.argwhere(bright).mean(0)
+    x, y = project(60.0, 50.0)
+    assert column / shown.shape[1] * 4 - 2 == pytest.approx(float(x), abs=0.1)
+    assert 1 - row / shown.shape[0] * 2 == pytest.approx(float(y), abs=0.1)
 
 
 def test_simulate(tmp_path: Path, small_stack: Path) -> None:
@@ -95,6 +154,40 @@ def test_simulate(tmp_path: Path, small_stack: Path) -> None:
     assert result.exit_code == 0, result.output
     for name in ("particles.star", "particles.mrcs", "truth.star", "truth.mrc"):
         assert (out / name).is_file()
+
+
+def test_atoms_need_no_pixel_size(tmp_path: Path) -> None:
+    atom = "ATOM  {0:5d}  CA  ALA A{0:4d}    {1:8.3f}   0.000   0.000  1.00  0.00           C\n"
+    atoms = "".join(atom.format(i, 10.0 * i) for i in range(1, 12))
+    (tmp_path / "rod.pdb").write_text(atoms + "END\n")
+    options = ["--out", tmp_path / "s", "--box", 32, "--n-particles", 5]
+    result = call("simulate", tmp_path / "rod.pdb", *options)
+    assert result.exit_code == 0, result.output
+    # a rod of 100 Å spans two thirds of 32 pixels
+    assert "4.688 Å/px" in result.stdout
+
+
+def test_the_demo_without_a_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def settings(folder: Path, seed: int) -> Settings:
+        small = demo_settings(folder, seed)
+        small.encode.epochs = small.decode.epochs = 1
+        return small
+
+    monkeypatch.setattr("napari_cryospin.engine.run.demo.N_PARTICLES", 100)
+    monkeypatch.setattr("napari_cryospin.cli.demo.demo_settings", settings)
+    monkeypatch.setattr("napari_cryospin.cli.app.has_display", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    result = call("demo", "--seed", 3)
+    assert result.exit_code == 0, result.output
+    assert "There is no display" in result.stdout
+    assert "median_pose_error_deg" in result.stdout
+    (folder,) = tmp_path.glob("demo-run-*")
+    assert RunFolder(folder / "run").settings().seed == 3
+
+
+def test_presets_are_listed() -> None:
+    lines = call("presets").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(PRESETS)
 
 
 @pytest.mark.parametrize(
@@ -111,13 +204,21 @@ def test_simulate(tmp_path: Path, small_stack: Path) -> None:
         ["posterior", "r", "--particle", "0"],
         ["simulate", "absent.pdb", "--out", "s"],
         ["simulate", "absent.pdb", "--out", "s", "--box", "33"],
+        ["simulate", "TRUTH", "--out", "s", "--box", "32", "--pixel-size", "0"],
+        ["simulate", "TRUTH", "--out", "s", "--box", "32", "--pixel-size", "1e-9"],
+        ["simulate", "TRUTH", "--out", "s", "--box", "32", "--snr", "nan"],
+        ["simulate", "TRUTH", "--out", "file", "--box", "32"],
+        ["reconstruct", "absent.star", "--out", "r", "--preset", "cpu", "--settings", "s.toml"],
+        ["demo", "--headless", "--out", "."],
     ],
 )
 def test_bad_input_is_one_sentence_and_code_2(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], small_stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = call(*arguments)
+    (tmp_path / "file").touch()
+    truth = small_stack / "truth.mrc"
+    result = call(*(truth if word == "TRUTH" else word for word in arguments))
     assert result.exit_code == 2
     assert is_one_sentence(result)
 

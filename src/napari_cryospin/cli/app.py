@@ -137,7 +137,9 @@ def reconstruct(
         Path | None, typer.Argument(help="Particles: .star, .cs or .mrcs; not with --resume.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make, or to resume.")] = None,
-    preset: Annotated[str, typer.Option(help="Settings to start from; see 'presets'.")] = "cpu",
+    preset: Annotated[
+        str | None, typer.Option(help="Settings to start from; see 'presets' [default: cpu].")
+    ] = None,
     settings_file: Annotated[
         Path | None, typer.Option("--settings", help="settings.toml to start from instead.")
     ] = None,
@@ -146,7 +148,8 @@ def reconstruct(
     epochs_encode: Annotated[int | None, typer.Option(help="Epochs of auto-encoding.")] = None,
     epochs_decode: Annotated[int | None, typer.Option(help="Epochs of auto-decoding.")] = None,
     switch_at: Annotated[
-        str | None, typer.Option(help="Epoch of the switch to auto-decoding, or 'never'.")
+        str | None,
+        typer.Option(help="Epochs before the switch to auto-decoding, or 'never'."),
     ] = None,
     shifts: Annotated[
         bool | None, typer.Option("--shifts/--no-shifts", help="Estimate in-plane shifts.")
@@ -185,6 +188,8 @@ def reconstruct(
     with told_plainly():
         if out is None:
             raise InputError("No run folder was named: give one with --out.")
+        if resume and (preset or settings_file):
+            raise InputError("A resumed run keeps its settings: leave the other options out.")
         run = resumed_run(out, given) if resume else new_run(out, preset, settings_file, given)
         raise typer.Exit(follow(run))
 

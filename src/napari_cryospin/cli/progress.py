@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 def task_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function that takes how much is done and the total, and draws a bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=_console(), transient=True) as bars:
+    console = _console()
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bars:
         task = bars.add_task(name, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
@@ -38,13 +45,15 @@ class Follower:
     """Prints the events of a run: a line an epoch, and a bar while an epoch is under way."""
 
     def __init__(self) -> None:
+        console = _console()
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
-            console=_console(),
+            console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._task: TaskID = self._bars.add_task("Starting", total=None, note="")
 
@@ -66,7 +75,7 @@ class Follower:
                 self._batch(event)
             case events.Switched():
                 how = "by hand" if event.by == "hand" else "by schedule"
-                self.line(f"Switched to auto-decoding {how} at epoch {event.epoch}")
+                self.line(f"Switched to auto-decoding {how} after epoch {event.epoch}")
             case events.EpochDone():
                 self.line(epoch_line(event))
             case events.Finished():

@@ -101,7 +101,8 @@ def write_heatmap(found: ParticlePosterior, path: Path) -> None:
 
     probability = found.direction_probability
     log_p = np.log10(np.maximum(probability / probability.max(), 10**-_DECADES))
-    projection = MollweideProj(xsize=_HEATMAP_WIDTH)
+    # the dock's map: longitude grows to the right, as on a globe seen from outside
+    projection = MollweideProj(xsize=_HEATMAP_WIDTH, flipconv="geo")
     image = projection.projmap(log_p, lambda x, y, z: healpy.vec2pix(found.nside, x, y, z))
     # outside the ellipse healpy gives minus infinity; its first row is the south
     inside = np.isfinite(image)[::-1]

@@ -20,18 +20,23 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
 _FAILED, _BAD_INPUT = 1, 2
+_DEFAULT_PRESET = "cpu"
 
 
 def new_run(
-    out: Path, preset: str, settings_file: Path | None, given: dict[str, Any]
+    out: Path, preset: str | None, settings_file: Path | None, given: dict[str, Any]
 ) -> Reconstruction:
     """Return a new run from a preset or a settings file, with the given settings over it."""
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
     if "data.stack" not in given and settings_file is None:
         raise InputError("No particles were named: give a .star, .cs or .mrcs file.")
+    if preset is not None and settings_file is not None:
+        raise InputError("A run starts from --preset or from --settings: leave one of them out.")
     start = (
-        Settings.from_preset(preset) if settings_file is None else Settings.from_toml(settings_file)
+        Settings.from_preset(preset or _DEFAULT_PRESET)
+        if settings_file is None
+        else Settings.from_toml(settings_file)
     )
     return Reconstruction(with_overrides(start, given), out.absolute())
 
@@ -42,7 +47,11 @@ def resumed_run(out: Path, given: dict[str, Any]) -> Reconstruction:
 
     if given.keys() - {"data.stack"}:
         raise InputError("A resumed run keeps its settings: leave the other options out.")
-    return Reconstruction.resume(out.absolute())
+    run = Reconstruction.resume(out.absolute())
+    own, named = run.settings.data.stack, given.get("data.stack")
+    if named is not None and (own is None or named.resolve() != own.resolve()):
+        raise InputError(f"The run in {out} is one of {own}, not of {named}: leave the stack out.")
+    return run
 
 
 def with_overrides(settings: Settings, given: dict[str, Any]) -> Settings:
@@ -66,10 +75,13 @@ def with_overrides(settings: Settings, given: dict[str, Any]) -> Settings:
 
 
 def follow(run: Reconstruction) -> int:
-    """Show a run to its end and return the exit code; Ctrl-C once stops and keeps it."""
+    """Show a run to its end and return the exit code.
+
+    Ctrl-C once stops the run and keeps it; twice aborts.
+    """
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         follower.line("Stopping after this batch; what is done is kept …")
         run.controls.stop(keep=True)
 

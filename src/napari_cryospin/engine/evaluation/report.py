@@ -63,7 +63,7 @@ class Evaluation:
 def evaluate(star: Path, map_path: Path, truth_star: Path, truth_map: Path) -> Evaluation:
     """Compare poses and map of a run with the truth.
 
-    Particles are matched by stack and image number; where the names differ, by their order.
+    Particles are matched by stack and image number; where the names do not decide, by their order.
 
     Parameters
     ----------
@@ -104,12 +104,14 @@ def _match(table: ParticleTable, truth: ParticleTable) -> NDArray[np.int64]:
     """Return the row of the truth for every particle."""
     rows = {key: row for row, key in enumerate(_keys(truth))}
     found = [rows.get(key, -1) for key in _keys(table)]
-    if -1 not in found:
+    # stacks of one name in several folders cannot be told apart by it
+    if -1 not in found and len(rows) == truth.n_particles:
         return np.array(found)
     if table.n_particles == truth.n_particles:
         return np.arange(table.n_particles)
     raise InputError(
-        f"{truth.source} is not the truth of {table.source}: some particles are not in it."
+        f"{truth.source} is not the truth of {table.source}: some particles are not in it, or "
+        "share their name."
     )
 
 
