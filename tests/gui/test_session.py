@@ -142,6 +142,27 @@ def test_a_run_that_is_started_meanwhile_is_not_replaced_by_an_opened_one(
     assert session.settings is settings
 
 
+def test_a_run_that_another_process_writes_is_followed(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    from napari_cryospin.engine.run.events import EpochDone
+    from napari_cryospin.engine.run.reconstruction import Reconstruction
+
+    settings.encode.epochs, settings.decode.epochs, settings.switch_at = 2, 1, None
+    events = Reconstruction(settings, tmp_path / "run").run()
+    while not isinstance(next(events), EpochDone):
+        pass
+    next(events)
+    with qtbot.waitSignal(session.volume_updated, timeout=LONG):
+        session.open_run(tmp_path / "run")
+    assert len(session.history) == 1
+    stack = session.stack
+    with qtbot.waitSignals([session.epoch_done] * 2, timeout=LONG):
+        list(events)
+    assert [done.epoch for done in session.history] == [0, 1, 2]
+    assert session.stack is stack
+
+
 def test_a_folder_that_is_no_run_is_told(qtbot: QtBot, session: Session, tmp_path: Path) -> None:
     messages: list[str] = []
     session.message.connect(messages.append)

@@ -54,6 +54,7 @@ class CryoSpinDock(QWidget):
         self._build()
         self.run.start_asked.connect(self._on_start)
         self.session.run_started.connect(self._on_run_started)
+        self.session.run_opened.connect(self._on_run_started)
         self.session.failed.connect(self._on_failed)
         self._simulator.done.connect(self._on_simulated)
         self._simulator.failed.connect(self.session.message)

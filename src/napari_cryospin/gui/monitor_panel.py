@@ -41,6 +41,7 @@ class MonitorPanel(QWidget):
         session.batch_done.connect(self._on_batch_done)
         session.epoch_done.connect(self._on_epoch_done)
         session.switched.connect(self._on_switched)
+        session.run_opened.connect(self._on_run_opened)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Draw what happened while the panel was hidden."""
@@ -79,6 +80,11 @@ class MonitorPanel(QWidget):
         for done in self._session.history:
             if done.epoch < event.first_epoch:
                 self._on_epoch_done(done)
+        self._soon()
+
+    @Slot(object)
+    def _on_run_opened(self, _snapshot: object) -> None:
+        self._clear()
         self._soon()
 
     @Slot(object)

@@ -76,6 +76,7 @@ class PosteriorPanel(QWidget):
         self._timer.setInterval(INTERVAL_MS)
         self._timer.timeout.connect(self._refresh)
         session.run_started.connect(self._on_run_started)
+        session.run_opened.connect(self._on_run_started)
         session.volume_updated.connect(self._on_volume_updated)
         session.poses_updated.connect(self._on_poses_updated)
         self._on_volume_updated(session.latest_volume)

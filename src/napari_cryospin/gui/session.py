@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.data.table import ParticleTable
+    from napari_cryospin.engine.run.snapshot import Snapshot
     from napari_cryospin.engine.run.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ VOLUME_INTERVAL_MS = 500
 # where drawing is slow (no GPU), it gets at most one part in so many of the main thread's time
 _REST = 20
 PLOT_INTERVAL_MS = 100
+FOLLOW_INTERVAL_MS = 2000
 # a batch, a checkpoint and the final maps fit in here
 STOP_TIMEOUT_MS = 60_000
 
@@ -50,6 +52,12 @@ class SessionState(StrEnum):
 ACTIVE = frozenset(
     {SessionState.LOADING, SessionState.RUNNING, SessionState.PAUSED, SessionState.STOPPING}
 )
+
+
+def last_written(folder: Path) -> float:
+    """Return when an epoch was last added to a run folder, as a time stamp; 0 where none was."""
+    metrics = folder / "metrics.csv"
+    return metrics.stat().st_mtime if metrics.exists() else 0.0
 
 
 class Session(QObject):
@@ -102,6 +110,9 @@ class Session(QObject):
         self._slow, self._fast = QTimer(self), QTimer(self)
         self._slow.setInterval(VOLUME_INTERVAL_MS)
         self._drawing_since = 0.0
+        self._follow, self._written = QTimer(self), 0.0
+        self._follow.setInterval(FOLLOW_INTERVAL_MS)
+        self._follow.timeout.connect(self._look_again)
         self._slow.timeout.connect(self._pull_states)
         self._fast.setInterval(PLOT_INTERVAL_MS)
         self._fast.timeout.connect(self._pull_batches)
@@ -124,18 +135,22 @@ class Session(QObject):
         self._background.submit(task)
 
     def open_run(self, folder: Path) -> None:
-        """Read a run folder in the background and show its state."""
+        """Show a run folder, and follow it while another process still writes it."""
         if self.active:
             self.message.emit("A run is under way: stop it before opening another.")
             return
+        self.message.emit(f"Reading the run in {folder} …")
+        self._read_run(folder, None)
+
+    def _read_run(self, folder: Path, stack: WorkingStack | None) -> None:
+        """Read a run folder in the background; its particles only where they are not known yet."""
 
         def task() -> tuple[str, Any]:
             from napari_cryospin.engine.run.folder import RunFolder
             from napari_cryospin.engine.run.snapshot import read_snapshot
 
-            return "run", (folder, read_snapshot(RunFolder(folder)))
+            return "run", (folder, read_snapshot(RunFolder(folder), stack))
 
-        self.message.emit(f"Reading the run in {folder} …")
         self._background.submit(task)
 
     def start(self, settings: Settings, folder: Path) -> None:
@@ -314,14 +329,32 @@ class Session(QObject):
             # started while the folder was still being read: the run under way is the one to show
             return
         folder, snapshot = result
-        self._reset()
-        self.folder, self.settings, self.stack = folder, snapshot.settings, snapshot.stack
-        self.table, self.history = snapshot.stack.table, list(snapshot.history)
-        self.table_changed.emit(self.table)
-        self.run_opened.emit(snapshot)
+        if snapshot.stack is not self.stack:
+            self._show_opened(folder, snapshot)
+        for done in snapshot.history[len(self.history) :]:
+            self.history.append(done)
+            self.epoch_done.emit(done)
         self._show_poses(snapshot.poses)
         self._show_volume(snapshot.volume)
+        self._written = last_written(folder)
+
+    def _show_opened(self, folder: Path, snapshot: Snapshot) -> None:
+        self._reset()
+        self.folder, self.settings, self.stack = folder, snapshot.settings, snapshot.stack
+        self.table = snapshot.stack.table
+        self.table_changed.emit(self.table)
+        self.run_opened.emit(snapshot)
         self.message.emit(f"Showing the run in {folder}.")
+        self._follow.start()
+
+    @Slot()
+    def _look_again(self) -> None:
+        """Read the followed run again where an epoch has been added to it."""
+        if self.folder is None or self.active:
+            self._follow.stop()
+        elif last_written(self.folder) != self._written:
+            self._written = last_written(self.folder)
+            self._read_run(self.folder, self.stack)
 
     @Slot(str)
     def _on_background_failed(self, sentence: str) -> None:

@@ -87,10 +87,7 @@ class RunFolder:
         InputError
             If the folder holds a run already, or cannot be made.
         """
-        if self.settings_path.exists():
-            raise InputError(
-                f"{self.path} holds a run already: choose another folder or resume it."
-            )
+        self.require_new()
         try:
             for part in ("volumes", "checkpoints"):
                 (self.path / part).mkdir(parents=True, exist_ok=True)
@@ -98,6 +95,13 @@ class RunFolder:
                 temporary.write_text(settings.to_toml(), encoding="utf-8")
         except OSError as error:
             raise InputError(f"The run folder {self.path} cannot be written: {error}.") from error
+
+    def require_new(self) -> None:
+        """Raise InputError if the folder holds a run already."""
+        if self.settings_path.exists():
+            raise InputError(
+                f"{self.path} holds a run already: choose another folder, or resume it."
+            )
 
     def settings(self) -> Settings:
         """Read the settings.

@@ -97,6 +97,8 @@ class Reconstruction:
         settings = self.settings
         if settings.threads:
             torch.set_num_threads(settings.threads)
+        if not self._resume:
+            self.folder.require_new()
         device = find_device(settings.device)
         stack = yield from self._load()
         self.stack = stack = stack.to(device)

@@ -22,8 +22,8 @@ class PoseSearch:
     """Searches the poses of all particles, round by round.
 
     A low-resolution map can be a dead end, and where auto-encoding ended in one the search would
-    stay there. So the coarse rounds are made from the present map and from random ones; the evidence
-    tells a dead end clearly.
+    stay there. So the coarse rounds are made from the present map and from random ones; the
+    evidence tells a dead end clearly.
 
     Parameters
     ----------

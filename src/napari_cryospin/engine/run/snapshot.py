@@ -19,7 +19,6 @@ from napari_cryospin.engine.run.training import Clock
 from napari_cryospin.engine.run.truth import Truth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from napari_cryospin.engine.run.folder import RunFolder
@@ -36,10 +35,15 @@ class Snapshot:
     poses: PosesUpdated
 
 
-def read_snapshot(
-    folder: RunFolder, progress: Callable[[int, int], None] | None = None
-) -> Snapshot:
+def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snapshot:
     """Read a run folder, finished or not.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    stack
+        Its particles, where they have been read already.
 
     Raises
     ------
@@ -49,11 +53,12 @@ def read_snapshot(
     settings = folder.settings()
     if settings.data.stack is None:
         raise InputError(f"{folder.settings_path} names no particle stack.")
-    maps = [folder.map_path] if folder.map_path.exists() else _epoch_maps(folder)
+    maps = _maps(folder)
     if not maps:
         raise InputError(f"{folder.path} holds no map yet: wait for its first epoch.")
-    table = open_particles(settings.data.stack, passthrough=settings.data.passthrough)
-    stack = prepare(table, settings.data, progress)
+    if stack is None:
+        table = open_particles(settings.data.stack, passthrough=settings.data.passthrough)
+        stack = prepare(table, settings.data)
     checkpoint = folder.read_checkpoint(torch.device("cpu"))
     clock, poses = Clock(**checkpoint["clock"]), PoseTable(**checkpoint["poses"])
     truth = Truth.of(settings.data, stack)
@@ -84,8 +89,11 @@ def poses_event(
     )
 
 
-def _epoch_maps(folder: RunFolder) -> list[Path]:
-    return sorted((folder.path / "volumes").glob("epoch_*.mrc"))
+def _maps(folder: RunFolder) -> list[Path]:
+    """Return the maps of a run, the newest last: a resumed run has a map older than its epochs'."""
+    maps = [*(folder.path / "volumes").glob("epoch_*.mrc"), folder.map_path]
+    found = [path for path in maps if path.exists()]
+    return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 def _epoch_done(row: dict[str, str]) -> EpochDone:

@@ -1,0 +1,52 @@
+"""Take the README's picture of the window: a real run of the demo, after the switch.
+
+Run it with a display, or under ``xvfb-run -a -s "-screen 0 1600x900x24"``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import napari
+from qtpy.QtCore import QEventLoop, QTimer
+
+from napari_cryospin.gui.launch import dock_of
+
+TARGET = Path(__file__).parents[1] / "docs" / "images" / "window.png"
+
+
+def wait(milliseconds: int) -> None:
+    """Let the event loop run for a while."""
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()
+
+
+def main() -> None:
+    """Run the demo until its end in view of the posterior, and save the window."""
+    viewer = napari.Viewer()
+    viewer.window.resize(1600, 900)
+    dock = dock_of(viewer)
+    ended = QEventLoop()
+    dock.session.finished.connect(lambda _: ended.quit())
+    dock.session.switched.connect(lambda _: dock.tabs.setCurrentWidget(dock.posterior))
+    dock.posterior.spin.setValue(0)
+    with tempfile.TemporaryDirectory() as folder:
+        dock.start_demo(Path(folder) / "demo", seed=0)
+        picture = QTimer()
+        picture.setSingleShot(True)
+        # some seconds of auto-decoding: the map has its shape, and training goes on
+        dock.session.epoch_done.connect(
+            lambda done: picture.start(1500) if done.epoch == 4 else None
+        )
+        picture.timeout.connect(
+            lambda: viewer.window.screenshot(TARGET, canvas_only=False, flash=False)
+        )
+        ended.exec()
+        wait(500)
+        viewer.close()
+
+
+if __name__ == "__main__":
+    main()
