@@ -26,6 +26,9 @@ class ParticleView(QWidget):
         canvas.setBackground(None)
         canvas.ci.layout.setContentsMargins(0, 0, 0, 0)
         canvas.ci.layout.setSpacing(3)
+        for column in range(3):
+            canvas.ci.layout.setColumnPreferredWidth(column, 100)
+            canvas.ci.layout.setColumnStretchFactor(column, 1)
         self._titles = [canvas.addLabel(title, row=0, col=i) for i, title in enumerate(_TITLES)]
         self.images = [self._add_image(canvas, column) for column in range(3)]
         layout = QVBoxLayout(self)

@@ -82,7 +82,7 @@ class RunPanel(QWidget):
         # the box keeps its height, whatever it says: two lines
         for label in (self.message, self.device):
             label.setWordWrap(True)
-            label.setFixedHeight(2 * label.fontMetrics().lineSpacing() + 2)
+            label.setFixedHeight(2 * label.fontMetrics().lineSpacing() + 8)
             label.setAlignment(Qt.AlignmentFlag.AlignTop)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
@@ -148,8 +148,8 @@ class RunPanel(QWidget):
     def _on_run_started(self, event: RunStarted) -> None:
         self._stage = event.stage
         self.device.setText(
-            f"{event.device} · seed {event.seed} · {event.n_particles:,} particles of "
-            f"{event.box} px, {event.pixel_size:.3g} Å/px"
+            f"{event.device} · seed {event.seed}<br>"
+            f"{event.n_particles:,} particles of {event.box} px, {event.pixel_size:.3g} Å/px"
         )
         self.device.setToolTip(str(event.folder))
         self.epochs.setRange(0, event.n_epochs)
