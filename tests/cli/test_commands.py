@@ -16,7 +16,7 @@ from napari_cryospin.engine.inference.posterior import ParticlePosterior
 from napari_cryospin.engine.run.command import command_line
 from napari_cryospin.engine.run.demo import demo_settings
 from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.settings import PRESETS, Settings
+from napari_cryospin.engine.settings import PRESETS, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

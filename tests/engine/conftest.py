@@ -8,7 +8,7 @@ import torch
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.data.star import read_star
-from napari_cryospin.engine.run.settings import DataSettings, Settings
+from napari_cryospin.engine.settings import DataSettings, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_cryospin.engine.run.settings import Settings
+from napari_cryospin.engine.settings import Settings
 from napari_cryospin.gui.session import Session
 from napari_cryospin.gui.threads import WorkerThread
 

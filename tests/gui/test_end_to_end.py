@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 
 from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.settings import Stage
+from napari_cryospin.engine.settings import Stage
 from napari_cryospin.gui.layers import VOLUME
 from napari_cryospin.gui.session import SessionState
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_cryospin.engine.run.settings import Settings
+    from napari_cryospin.engine.settings import Settings
     from napari_cryospin.gui.dock import CryoSpinDock
 
 LONG = 60_000

@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_cryospin.engine.run.events import VolumeUpdated
-from napari_cryospin.engine.run.settings import Stage
+from napari_cryospin.engine.settings import Stage
 from napari_cryospin.gui.layers import VOLUME, VolumeLayer
 
 if TYPE_CHECKING:

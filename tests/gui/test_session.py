@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.settings import Stage
+from napari_cryospin.engine.settings import Stage
 from napari_cryospin.gui.mailbox import Mailbox
 from napari_cryospin.gui.session import Session, SessionState
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_cryospin.engine.run.settings import Settings
+    from napari_cryospin.engine.settings import Settings
 
 LONG = 30_000
 

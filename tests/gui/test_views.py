@@ -10,7 +10,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_cryospin.engine.run.events import EpochDone, VolumeUpdated
-from napari_cryospin.engine.run.settings import Settings, Stage
+from napari_cryospin.engine.settings import Settings, Stage
 from napari_cryospin.gui import mollweide
 from napari_cryospin.gui.layers import in_sigma
 from napari_cryospin.gui.monitor_panel import MonitorPanel

@@ -14,7 +14,7 @@ from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.evaluation.fsc import fsc
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.run.settings import Settings
+from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -234,7 +234,7 @@ def posterior(
 @app.command()
 def presets() -> None:
     """List the presets and their main settings."""
-    from napari_cryospin.engine.run.settings import PRESETS, Settings
+    from napari_cryospin.engine.settings import PRESETS, Settings
 
     for name in PRESETS:
         settings = Settings.from_preset(name)

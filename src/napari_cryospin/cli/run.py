@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from napari_cryospin.cli.progress import Follower
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.events import Failed
-from napari_cryospin.engine.run.settings import Settings, first_problem
+from napari_cryospin.engine.settings import Settings, first_problem
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QTimer, Slot
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_cryospin.engine.run.settings import Stage
+from napari_cryospin.engine.settings import Stage
 from napari_cryospin.gui.epoch_plot import EpochPlot, HeadPlot
 
 if TYPE_CHECKING:

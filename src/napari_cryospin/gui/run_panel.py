@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, Signal, Slot
 from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_cryospin.engine.run.settings import Stage
+from napari_cryospin.engine.settings import Stage
 from napari_cryospin.gui.session import ACTIVE, SessionState
 
 if TYPE_CHECKING:

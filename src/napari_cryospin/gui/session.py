@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.data.table import ParticleTable
-    from napari_cryospin.engine.run.settings import Settings
     from napari_cryospin.engine.run.snapshot import Snapshot
+    from napari_cryospin.engine.settings import Settings
 
 logger = logging.getLogger(__name__)
 

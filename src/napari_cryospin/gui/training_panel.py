@@ -23,7 +23,7 @@ from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.settings import PRESETS, Settings, first_problem
+from napari_cryospin.engine.settings import PRESETS, Settings, first_problem
 
 if TYPE_CHECKING:
     from magicgui.widgets.bases import ValueWidget

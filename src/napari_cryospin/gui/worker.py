@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.run.controls import Controls
-    from napari_cryospin.engine.run.settings import Settings
+    from napari_cryospin.engine.settings import Settings
 
 
 class ReconstructionWorker(QObject):

@@ -9,7 +9,7 @@ import pytest
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.settings import DataSettings
+from napari_cryospin.engine.settings import DataSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

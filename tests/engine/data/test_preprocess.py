@@ -15,7 +15,7 @@ from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.table import Defocus, OpticsGroup, ParticleTable
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.fourier import disk, hartley_2d
-from napari_cryospin.engine.run.settings import DataSettings
+from napari_cryospin.engine.settings import DataSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
-    from napari_cryospin.engine.run.settings import Settings
+    from napari_cryospin.engine.settings import Settings
 
 
 def volume_like(stack: WorkingStack) -> HartleyVolume:

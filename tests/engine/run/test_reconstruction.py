@@ -14,13 +14,13 @@ from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.run.settings import Stage
+from napari_cryospin.engine.settings import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_cryospin.engine.run.settings import Settings
+    from napari_cryospin.engine.settings import Settings
 
 TERMINAL = (events.Finished, events.Failed)
 
@@ -186,6 +186,7 @@ def test_an_existing_run_is_not_overwritten(settings: Settings, tmp_path: Path) 
     RunFolder(tmp_path).create(settings)
     (failed,) = of_type(run(settings, tmp_path), events.Failed)
     assert "holds a run already" in failed.message
+    assert not RunFolder(tmp_path).events_path.exists()
 
 
 def test_an_unexpected_error_is_told_and_logged(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.table import ParticleTable
-    from napari_cryospin.engine.run.settings import DataSettings
+    from napari_cryospin.engine.settings import DataSettings
 
 # raw images in memory at a time
 _CHUNK_BYTES = 64 * 2**20

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.inference.poses import PoseTable
     from napari_cryospin.engine.models.volume import HartleyVolume
-    from napari_cryospin.engine.run.settings import Settings
+    from napari_cryospin.engine.settings import Settings
 
 
 class AmortizedInference:

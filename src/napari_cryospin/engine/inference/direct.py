@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.inference.poses import PoseTable
     from napari_cryospin.engine.models.volume import HartleyVolume
-    from napari_cryospin.engine.run.settings import Settings
+    from napari_cryospin.engine.settings import Settings
 
 # one unit of the shift's parameter: the shift and the rotation share a learning rate in radians,
 # and a radian at half the mask's radius moves the outline of a particle by about D/8

@@ -1,1 +1,1 @@
-"""The reconstruction: settings and presets, stages, events, commands, the run folder."""
+"""The reconstruction: stages, events, commands, the run folder."""

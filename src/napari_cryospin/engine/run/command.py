@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.settings import Settings
+from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cryospin.engine.run.settings import Settings
+from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.run.settings import Stage
+    from napari_cryospin.engine.settings import Stage
 
 
 @dataclass(frozen=True)

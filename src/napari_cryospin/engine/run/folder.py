@@ -15,7 +15,7 @@ import torch
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing
-from napari_cryospin.engine.run.settings import Settings
+from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

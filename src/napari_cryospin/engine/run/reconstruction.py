@@ -20,10 +20,10 @@ from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.progress import with_progress
 from napari_cryospin.engine.run.results import write_results
 from napari_cryospin.engine.run.searching import PoseSearch
-from napari_cryospin.engine.run.settings import Settings, Stage
 from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
+from napari_cryospin.engine.settings import Settings, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -89,7 +89,7 @@ class Reconstruction:
             failed = events.Failed(
                 _sentence(error), traceback.format_exc(), isinstance(error, InputError)
             )
-            if self.folder.path.is_dir():
+            if started:
                 self.folder.append_event(failed)
             yield failed
 

@@ -14,9 +14,9 @@ from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.run.events import EpochDone, PosesUpdated, VolumeUpdated
-from napari_cryospin.engine.run.settings import Settings, Stage
 from napari_cryospin.engine.run.training import Clock
 from napari_cryospin.engine.run.truth import Truth
+from napari_cryospin.engine.settings import Settings, Stage
 
 if TYPE_CHECKING:
     from pathlib import Path

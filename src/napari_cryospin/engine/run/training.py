@@ -12,7 +12,7 @@ from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
-from napari_cryospin.engine.run.settings import Settings, Stage
+from napari_cryospin.engine.settings import Settings, Stage
 
 if TYPE_CHECKING:
     import numpy as np

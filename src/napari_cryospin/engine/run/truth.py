@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
-    from napari_cryospin.engine.run.settings import DataSettings
+    from napari_cryospin.engine.settings import DataSettings
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.settings import PRESETS, Settings, Stage, first_problem
 from napari_cryospin.engine.run.training import Clock
+from napari_cryospin.engine.settings import PRESETS, Settings, Stage, first_problem
 
 if TYPE_CHECKING:
     from pathlib import Path
