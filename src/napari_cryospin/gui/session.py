@@ -109,7 +109,10 @@ class Session(QObject):
         self._background.failed.connect(self._on_background_failed)
         self._slow, self._fast = QTimer(self), QTimer(self)
         self._slow.setInterval(VOLUME_INTERVAL_MS)
-        self._drawing_since = 0.0
+        # fires once the event loop has drawn; a child, so that it ends with the session
+        self._drawn, self._drawing_since = QTimer(self), 0.0
+        self._drawn.setSingleShot(True)
+        self._drawn.timeout.connect(self._on_drawn)
         self._follow, self._written = QTimer(self), 0.0
         self._follow.setInterval(FOLLOW_INTERVAL_MS)
         self._follow.timeout.connect(self._look_again)
@@ -291,7 +294,7 @@ class Session(QObject):
         if volume is not None:
             self._show_volume(volume)
             self._drawing_since = time.perf_counter()
-            QTimer.singleShot(0, self._on_drawn)
+            self._drawn.start()
 
     @Slot()
     def _on_drawn(self) -> None:
