@@ -112,6 +112,7 @@ def test_a_failure_that_is_not_the_inputs_is_code_1(
     assert result.exit_code == 1
     assert is_one_sentence(result)
     assert "No space left" in result.stderr
+    assert "events.jsonl" in result.stderr
 
 
 def test_a_run_starts_from_a_settings_file(run: Path, small_stack: Path, tmp_path: Path) -> None:
@@ -210,6 +211,9 @@ def test_presets_are_listed() -> None:
         ["simulate", "TRUTH", "--out", "file", "--box", "32"],
         ["reconstruct", "absent.star", "--out", "r", "--preset", "cpu", "--settings", "s.toml"],
         ["demo", "--headless", "--out", "."],
+        ["demo", "--headless", "--out", "file"],
+        ["reconstruct", "TRUTH", "--out", "r", "--switch-at", "²"],
+        ["reconstruct", "TRUTH", "--out", "r", "--truth-map", "TRUTH"],
     ],
 )
 def test_bad_input_is_one_sentence_and_code_2(

@@ -72,6 +72,8 @@ def demo(
 
     folder = out or new_demo_folder()
     with told_plainly():
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file: choose a folder with --out.")
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder} is not empty: choose another folder with --out.")
         if not headless and has_display():
@@ -179,7 +181,7 @@ def reconstruct(
         "model.shifts": shifts,
         "encode.epochs": epochs_encode,
         "decode.epochs": epochs_decode,
-        "switch_at": int(switch_at) if switch_at and switch_at.isdigit() else switch_at,
+        "switch_at": int(switch_at) if switch_at and switch_at.isdecimal() else switch_at,
         "device": device,
         "threads": threads,
         "seed": seed,
@@ -188,6 +190,8 @@ def reconstruct(
     with told_plainly():
         if out is None:
             raise InputError("No run folder was named: give one with --out.")
+        if switch_at and not switch_at.isdecimal() and switch_at != "never":
+            raise InputError(f"--switch-at takes a number of epochs or 'never', not '{switch_at}'.")
         if resume and (preset or settings_file):
             raise InputError("A resumed run keeps its settings: leave the other options out.")
         run = resumed_run(out, given) if resume else new_run(out, preset, settings_file, given)

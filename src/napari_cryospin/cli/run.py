@@ -38,7 +38,10 @@ def new_run(
         if settings_file is None
         else Settings.from_toml(settings_file)
     )
-    return Reconstruction(with_overrides(start, given), out.absolute())
+    settings = with_overrides(start, given)
+    if settings.data.truth_map is not None and settings.data.truth_star is None:
+        raise InputError("A true map is aligned by the true poses: name them with --truth-star.")
+    return Reconstruction(settings, out.absolute())
 
 
 def resumed_run(out: Path, given: dict[str, Any]) -> Reconstruction:
@@ -94,5 +97,8 @@ def follow(run: Reconstruction) -> int:
         signal.signal(signal.SIGINT, before)
     if isinstance(event, Failed):
         typer.echo(f"Error: {event.message}", err=True)
-        return _BAD_INPUT if event.bad_input else _FAILED
+        if event.bad_input:
+            return _BAD_INPUT
+        typer.echo(f"The details are in {run.folder.events_path}", err=True)
+        return _FAILED
     return 0

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, zoom
 from scipy.spatial.transform import Rotation
 
 from napari_cryospin.engine.evaluation.alignment import (
@@ -73,3 +73,24 @@ def test_map_alignment_is_refined() -> None:
     refined, shift = refine_map_alignment(volume, volume, off)
     assert angular_distance(refined.rotation, np.eye(3)) < 0.3
     assert np.allclose(shift, 0, atol=0.1)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("turn", [(1.5, -1, 2), (4, 3, -2), (-3, 2, 4)])
+def test_refinement_ends_at_the_optimum(mirrored: bool, turn: tuple[float, ...]) -> None:
+    volume, rotation = blob(), random_rotations(1, np.random.default_rng(4))[0]
+    shift = (0.7, -1.2, 0.4)
+    truth = apply_alignment(volume, PoseAlignment(rotation, mirrored, NONE), shift)
+    off = rotation @ Rotation.from_rotvec(turn, degrees=True).as_matrix()
+    refined, found = refine_map_alignment(volume, truth, PoseAlignment(off, mirrored, NONE))
+    assert angular_distance(refined.rotation, rotation) < 0.1
+    assert np.allclose(found, shift, atol=0.05)
+
+
+def test_the_shift_of_a_large_map_is_in_its_own_voxels() -> None:
+    volume = zoom(blob(), 2, order=3)
+    moved = np.roll(volume, (2, 0, -1), axis=(0, 1, 2))
+    off = PoseAlignment(Rotation.from_rotvec([2, 1, -1], degrees=True).as_matrix(), False, NONE)
+    refined, shift = refine_map_alignment(volume, moved, off)
+    assert angular_distance(refined.rotation, np.eye(3)) < 0.3
+    assert np.allclose(shift, (-1, 0, 2), atol=0.1)

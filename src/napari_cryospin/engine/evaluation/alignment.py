@@ -14,6 +14,7 @@ import scipy.ndimage
 import scipy.optimize
 from scipy.spatial.transform import Rotation
 
+from napari_cryospin.engine.data.density import fit_map
 from napari_cryospin.engine.geometry.rotations import angular_distance
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ _TRIALS, _JUDGES = 300, 1000
 # width of the consensus, degrees: wide enough for the coarsest pose grid
 _CONSENSUS = 12.0
 _REFINEMENTS = 10
+# low frequencies align maps: a larger box would be slower, and easier to trap
+_REFINEMENT_BOX = 32
+# half the step of the derivatives, degrees and voxels
+_STEP = 0.25
 
 
 @dataclass(frozen=True)
@@ -135,10 +140,7 @@ def apply_alignment(
     volume = np.asarray(volume, dtype=np.float32)
     # poses turn by A → A G, so the point r of the truth's frame is G r of the map's, (x, y, z);
     # reversing both axes of the matrix says the same for (z, y, x)
-    matrix = alignment.rotation
-    if alignment.mirrored:
-        matrix = _MIRROR @ matrix
-    matrix = matrix[::-1, ::-1]
+    matrix = _index_matrix(alignment)
     centre = np.array(volume.shape) // 2
     moved = centre + np.asarray(shift, dtype=np.float64)[::-1]
     result = scipy.ndimage.affine_transform(
@@ -147,10 +149,15 @@ def apply_alignment(
     return np.asarray(result, dtype=np.float32)
 
 
+def _index_matrix(alignment: PoseAlignment) -> NDArray[np.float64]:
+    matrix = _MIRROR @ alignment.rotation if alignment.mirrored else alignment.rotation
+    return matrix[::-1, ::-1]
+
+
 def refine_map_alignment(
     volume: ArrayLike, truth: ArrayLike, start: PoseAlignment
 ) -> tuple[PoseAlignment, NDArray[np.float64]]:
-    """Refine an alignment by the correlation of the maps themselves.
+    """Refine an alignment by the correlation of the maps themselves, low-passed.
 
     Parameters
     ----------
@@ -166,21 +173,40 @@ def refine_map_alignment(
     shift
         Movement (x, y, z) that goes with it, voxels.
     """
-    truth = np.asarray(truth, dtype=np.float32)
+    full = np.shape(truth)[0]
+    box = min(full, _REFINEMENT_BOX)
+    coarse, coarse_truth = (fit_map(each, 1.0, box, full / box) for each in (volume, truth))
+    goal = _standardised(coarse)
+    spline = scipy.ndimage.spline_filter(coarse_truth, order=3, output=np.float64)
+    centre = np.full(3, box // 2)
 
     def moved(parameters: NDArray[np.float64]) -> tuple[PoseAlignment, NDArray[np.float64]]:
         turn = Rotation.from_rotvec(parameters[:3], degrees=True).as_matrix()
         return PoseAlignment(start.rotation @ turn, start.mirrored, start.errors), parameters[3:]
 
-    def mismatch(parameters: NDArray[np.float64]) -> float:
-        aligned = apply_alignment(volume, *moved(parameters))
-        return -float(np.corrcoef(aligned.ravel(), truth.ravel())[0, 1])
+    # the truth moves, back to the map: interpolating the map would change its noise
+    def mismatch(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        alignment, shift = moved(parameters)
+        matrix = _index_matrix(alignment).T
+        offset = centre + shift[::-1] - matrix @ centre
+        back = scipy.ndimage.affine_transform(spline, matrix, offset, order=3, prefilter=False)
+        return _standardised(back) - goal
 
-    steps = np.concatenate([np.zeros((1, 6)), np.eye(6)])
-    found = scipy.optimize.minimize(
-        mismatch,
-        np.zeros(6),
-        method="Nelder-Mead",
-        options={"initial_simplex": steps, "xatol": 0.02, "fatol": 1e-6, "maxfev": 200},
+    def slope(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        steps = _STEP * np.eye(6)
+        sides = [mismatch(parameters + step) - mismatch(parameters - step) for step in steps]
+        return np.stack(sides, axis=1) / (2 * _STEP)
+
+    found = scipy.optimize.least_squares(
+        mismatch, np.zeros(6), slope, xtol=1e-4, ftol=1e-5, max_nfev=20
     )
-    return moved(found.x)
+    refined, shift = moved(found.x)
+    return refined, shift * (full / box)
+
+
+def _standardised(volume: NDArray[np.floating]) -> NDArray[np.float64]:
+    flat = np.asarray(volume, dtype=np.float64).ravel()
+    flat = flat - flat.mean()
+    # an empty map has no norm to divide by
+    norm = max(float(np.linalg.norm(flat)), np.finfo(np.float64).tiny)
+    return np.asarray(flat / norm, dtype=np.float64)
