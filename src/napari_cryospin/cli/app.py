@@ -157,7 +157,7 @@ def reconstruct(
         bool | None, typer.Option("--shifts/--no-shifts", help="Estimate in-plane shifts.")
     ] = None,
     max_particles: Annotated[int | None, typer.Option(help="Use only the first so many.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads (a number).")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     passthrough: Annotated[Path | None, typer.Option(help="cryoSPARC passthrough .cs.")] = None,

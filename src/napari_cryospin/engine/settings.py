@@ -105,7 +105,7 @@ class Settings(_Section):
 
     preset: str = Field("cpu", description="Preset that these settings started from.")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Random seed.")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:1.")
     threads: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="CPU threads; by default all cores but one in the dock, all in a terminal.",

@@ -92,7 +92,7 @@ _BASIC = (
     _integer("encode.epochs", "Auto-encoding epochs", 0, 10_000),
     _integer("decode.epochs", "Auto-decoding epochs", 0, 10_000),
     Field("model.shifts", "Estimate shifts", CheckBox, {"text": ""}),
-    _choice("device", "Device", "auto", "cpu", "cuda", "mps"),
+    _choice("device", "Device", "auto", "cpu", "cuda"),
     _integer("seed", "Seed", 0, 2**31 - 1),
 )
 _ADVANCED = (

@@ -58,10 +58,9 @@ def ctf(
         Shape (n, K), float32.
     """
     # phases reach thousands of radians: float32 would do for the result, not for them
-    exact = torch.float32 if frequencies.device.type == "mps" else torch.float64
-    kx, ky = frequencies.to(exact).unbind(-1)
+    kx, ky = frequencies.double().unbind(-1)
     u, v, angle, phase_shift, voltage, cs, amplitude_contrast = (
-        value.to(exact)[:, None]
+        value.double()[:, None]
         for value in (u, v, angle, phase_shift, voltage, cs, amplitude_contrast)
     )
     squared = kx**2 + ky**2

@@ -24,6 +24,8 @@ def find_device(name: str) -> torch.device:
         raise InputError(
             f"The device '{name}' cannot be used on this computer: choose auto or cpu."
         ) from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"The device '{name}' is not supported: choose auto, cpu or cuda.")
     return device
 
 
@@ -31,7 +33,5 @@ def describe_device(device: torch.device) -> str:
     """Return a readable name: the GPU's, or the CPU with its number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    if device.type == "cpu":
-        threads = torch.get_num_threads()
-        return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
-    return device.type.upper()
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
