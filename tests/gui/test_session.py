@@ -163,56 +163,6 @@ def test_a_run_that_another_process_writes_is_followed(
     assert session.stack is stack
 
 
-def test_the_results_of_a_followed_run_are_shown(
-    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
-) -> None:
-    from napari_cryospin.engine.run.events import CheckpointWritten
-    from napari_cryospin.engine.run.reconstruction import Reconstruction
-
-    settings.encode.epochs, settings.decode.epochs, settings.switch_at = 1, 0, None
-    run = Reconstruction(settings, tmp_path / "run").run()
-    while not isinstance(next(run), CheckpointWritten):
-        pass
-    with qtbot.waitSignal(session.volume_updated, timeout=LONG):
-        session.open_run(tmp_path / "run")
-    assert len(session.history) == 1
-    # the end of the run adds no epoch, but the final map
-    with qtbot.waitSignal(session.volume_updated, timeout=LONG):
-        list(run)
-    assert len(session.history) == 1
-
-
-def test_following_a_run_does_not_hinder_reading_other_particles(
-    qtbot: QtBot, session: Session, settings: Settings, small_stack: Path, tmp_path: Path
-) -> None:
-    from napari_cryospin.engine.run.reconstruction import Reconstruction
-
-    settings.encode.epochs = settings.decode.epochs = 1
-    list(Reconstruction(settings, tmp_path / "run").run())
-    with qtbot.waitSignal(session.volume_updated, timeout=LONG):
-        session.open_run(tmp_path / "run")
-    session.load(small_stack / "truth.star")
-    session._follower.changed.emit()
-    qtbot.waitUntil(lambda: session.table is not None, timeout=LONG)
-    assert session.table.source.name == "truth.star"
-
-
-def test_a_resumed_run_has_each_epoch_once(
-    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
-) -> None:
-    from napari_cryospin.engine.run.reconstruction import Reconstruction
-
-    settings.encode.epochs, settings.decode.epochs = 2, 1
-    list(Reconstruction(settings, tmp_path / "run").run())
-    with qtbot.waitSignal(session.volume_updated, timeout=LONG):
-        session.open_run(tmp_path / "run")
-    # as after a kill between the figures of an epoch and its checkpoint
-    RunFolder(tmp_path / "run").checkpoints()[-1].unlink()
-    with qtbot.waitSignal(session.finished, timeout=LONG):
-        session.resume_run(tmp_path / "run")
-    assert [done.epoch for done in session.history] == [0, 1, 2]
-
-
 def test_a_folder_that_is_no_run_is_told(qtbot: QtBot, session: Session, tmp_path: Path) -> None:
     messages: list[str] = []
     session.message.connect(messages.append)

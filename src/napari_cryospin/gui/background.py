@@ -45,18 +45,13 @@ class Background(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._ticket = self._answered = 0
+        self._ticket = 0
         self._worker = _Worker()
         self._thread = WorkerThread(self._worker, self, "cryospin-background")
         self._asked.connect(self._worker.work)
         self._worker.done.connect(self._on_done)
         self._worker.failed.connect(self._on_failed)
         self._thread.start()
-
-    @property
-    def busy(self) -> bool:
-        """Whether the answer to the latest task is still to come."""
-        return self._ticket != self._answered
 
     def submit(self, task: Callable[[], Any]) -> None:
         """Run a task; the answers to earlier ones are dropped."""
@@ -66,11 +61,9 @@ class Background(QObject):
     @Slot(int, object)
     def _on_done(self, ticket: int, result: object) -> None:
         if ticket == self._ticket:
-            self._answered = ticket
             self.done.emit(result)
 
     @Slot(int, str)
     def _on_failed(self, ticket: int, message: str) -> None:
         if ticket == self._ticket:
-            self._answered = ticket
             self.failed.emit(message)

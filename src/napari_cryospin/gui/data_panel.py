@@ -28,11 +28,9 @@ from napari_cryospin.gui.describe import describe_table
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.data.table import ParticleTable
-    from napari_cryospin.engine.run.snapshot import Snapshot
     from napari_cryospin.gui.session import Session
 
 _FILTER = "Particles (*.star *.cs *.mrcs *.mrc *.st);;All files (*)"
-_FACTS, _ROW_HEIGHT = 10, 20
 _WELCOME = (
     "Choose a RELION .star file, a cryoSPARC .cs file or a bare .mrcs stack, or drop one on napari."
 )
@@ -55,14 +53,11 @@ class DataPanel(QWidget):
         self._reader.done.connect(self._on_image)
         self._reader.failed.connect(self._on_no_image)
         session.table_changed.connect(self._on_table)
-        session.run_opened.connect(self._on_run_opened)
-        self._on_table(None)
 
     def open(self, path: Path) -> None:
         """Read a particle table or stack."""
-        if self.path.text() != str(path):
-            self.passthrough.clear()
         self.path.setText(str(path))
+        self._show_passthrough()
         self._load()
 
     @property
@@ -78,9 +73,6 @@ class DataPanel(QWidget):
         )
         self.browse, self.browse_passthrough = QPushButton("Browse…"), QPushButton("Browse…")
         self.browse.setObjectName("data_browse")
-        self.browse.setToolTip("Choose the particles")
-        self.browse_passthrough.setObjectName("data_browse_passthrough")
-        self.browse_passthrough.setToolTip("Choose the passthrough file")
         self.browse.clicked.connect(self._on_browse)
         self.browse_passthrough.clicked.connect(self._on_browse_passthrough)
         self._passthrough_label = QLabel("Passthrough")
@@ -92,7 +84,7 @@ class DataPanel(QWidget):
         files.addWidget(self.passthrough, 1, 1)
         files.addWidget(self.browse_passthrough, 1, 2)
         self.table = _fact_table()
-        self.notes = QLabel()
+        self.notes = QLabel(_WELCOME)
         self.notes.setObjectName("data_notes")
         self.notes.setWordWrap(True)
         layout = QVBoxLayout(self)
@@ -100,13 +92,8 @@ class DataPanel(QWidget):
         layout.addLayout(files)
         layout.addWidget(self.notes)
         layout.addWidget(self.table)
-        self.preview = QWidget()
-        column = QVBoxLayout(self.preview)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(self._preview_bar())
-        column.addWidget(self._canvas(), 1)
-        layout.addWidget(self.preview, 1)
-        layout.addStretch()
+        layout.addLayout(self._preview_bar())
+        layout.addWidget(self._preview(), 1)
         self._show_passthrough()
 
     def _file_edit(self, name: str, tip: str) -> QLineEdit:
@@ -121,19 +108,20 @@ class DataPanel(QWidget):
         self.particle.setObjectName("data_particle")
         self.particle.setToolTip("Row of the particle table, from 1")
         self.particle.setKeyboardTracking(False)
+        self.particle.setEnabled(False)
         self.particle.valueChanged.connect(self._show_particle)
         self.of = QLabel()
         row = QHBoxLayout()
-        row.addWidget(QLabel("Preview of table row"))
+        row.addWidget(QLabel("Preview of particle"))
         row.addWidget(self.particle)
         row.addWidget(self.of)
         row.addStretch()
         return row
 
-    def _canvas(self) -> QWidget:
+    def _preview(self) -> QWidget:
         canvas = pg.GraphicsLayoutWidget()
         canvas.setBackground(None)
-        canvas.setMinimumHeight(110)
+        canvas.setMinimumHeight(140)
         view = canvas.addViewBox(
             lockAspect=True, enableMouse=False, enableMenu=False, invertY=True, defaultPadding=0
         )
@@ -172,14 +160,7 @@ class DataPanel(QWidget):
             self._load()
 
     @Slot(object)
-    def _on_table(self, table: ParticleTable | None) -> None:
-        self.table.setVisible(table is not None)
-        self.preview.setVisible(table is not None)
-        if table is None:
-            self.image.clear()
-            self.notes.setText(_WELCOME)
-            self.notes.setVisible(True)
-            return
+    def _on_table(self, table: ParticleTable) -> None:
         self.path.setText(str(table.source))
         self._show_passthrough()
         facts = describe_table(table)
@@ -189,16 +170,13 @@ class DataPanel(QWidget):
                 item = QTableWidgetItem(text)
                 item.setToolTip(text)
                 self.table.setItem(row, column, item)
+        self.table.setVisible(True)
         self.notes.setText("\n".join(table.notes))
         self.notes.setVisible(bool(table.notes))
         self.of.setText(f"of {table.n_particles:,}")
+        self.particle.setEnabled(True)
         self.particle.setRange(1, table.n_particles)
         self._show_particle()
-
-    @Slot(object)
-    def _on_run_opened(self, snapshot: Snapshot) -> None:
-        passthrough = snapshot.settings.data.passthrough
-        self.passthrough.setText("" if passthrough is None else str(passthrough))
 
     @Slot()
     def _show_particle(self) -> None:
@@ -230,11 +208,12 @@ def _fact_table() -> QTableWidget:
     table.setObjectName("data_table")
     table.horizontalHeader().hide()
     table.verticalHeader().hide()
-    table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
+    table.verticalHeader().setDefaultSectionSize(22)
     table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
     table.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
     table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
     table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     table.setSelectionMode(QTableWidget.SelectionMode.NoSelection)
-    table.setMinimumHeight(_FACTS * _ROW_HEIGHT + 4)
+    table.setMinimumHeight(10 * 22 + 4)
+    table.setVisible(False)
     return table

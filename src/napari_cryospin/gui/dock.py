@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QSize, Signal, Slot
-from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Slot
+from qtpy.QtWidgets import QFrame, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.demo import demo_settings, simulate_demo
-from napari_cryospin.engine.run.events import Progress
 from napari_cryospin.gui.background import Background
 from napari_cryospin.gui.data_panel import DataPanel
 from napari_cryospin.gui.layers import VolumeLayer
 from napari_cryospin.gui.monitor_panel import MonitorPanel
-from napari_cryospin.gui.panel_tabs import PanelTabs
 from napari_cryospin.gui.posterior_panel import PosteriorPanel
 from napari_cryospin.gui.results_panel import ResultsPanel
 from napari_cryospin.gui.run_panel import RunPanel
@@ -41,8 +39,6 @@ class CryoSpinDock(QWidget):
         The viewer that the layers are made in.
     """
 
-    _simulated = Signal(object)
-
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.session = Session(self)
@@ -60,7 +56,6 @@ class CryoSpinDock(QWidget):
         self.session.run_started.connect(self._on_run_started)
         self.session.run_opened.connect(self._on_run_started)
         self.session.failed.connect(self._on_failed)
-        self._simulated.connect(self.session.progress)
         self._simulator.done.connect(self._on_simulated)
         self._simulator.failed.connect(self.session.message)
 
@@ -76,14 +71,10 @@ class CryoSpinDock(QWidget):
         """Simulate the sample stack into a folder and reconstruct it there."""
         self._demo = (folder, seed)
         self.session.message.emit("Simulating 3,000 particles for the demo …")
-        self._simulator.submit(lambda: simulate_demo(folder, seed, self._report_simulated))
-
-    def _report_simulated(self, done: int, total: int) -> None:
-        # called in the simulator's thread
-        self._simulated.emit(Progress("Simulating", done, total))
+        self._simulator.submit(lambda: simulate_demo(folder, seed))
 
     def _build(self) -> None:
-        self.tabs = PanelTabs()
+        self.tabs = QTabWidget()
         self.tabs.setObjectName("cryospin_tabs")
         for name, panel in (
             ("Data", self.data),
@@ -92,7 +83,7 @@ class CryoSpinDock(QWidget):
             ("Posterior", self.posterior),
             ("Results", self.results),
         ):
-            self.tabs.add_panel(panel, name)
+            self.tabs.addTab(panel, name)
         line = QFrame()
         line.setFrameShape(QFrame.Shape.HLine)
         layout = QVBoxLayout(self)
@@ -109,9 +100,6 @@ class CryoSpinDock(QWidget):
     @Slot()
     def _on_start(self) -> None:
         table = self.session.table
-        if table is None and self.session.reading:
-            self.session.message.emit("The particles are still being read: start in a moment.")
-            return
         try:
             settings = self.training.settings(
                 None if table is None else table.source, self.data.passthrough_path
@@ -119,7 +107,9 @@ class CryoSpinDock(QWidget):
         except InputError as error:
             self.session.message.emit(str(error))
             return
-        self.session.start(settings, self.training.new_folder())
+        if self.training.folder.exists():
+            self.training.suggest_folder()
+        self.session.start(settings, self.training.folder)
 
     @Slot(object)
     def _on_run_started(self, _event: object) -> None:

@@ -185,8 +185,7 @@ class PosteriorPanel(QWidget):
         self.hover.setText(text or _LEGEND)
 
     def _wanted(self) -> bool:
-        # the first answer makes the spheres; afterwards only what is in view is computed
-        return self._result is None or self.isVisible() or self.layers.posterior_shown
+        return self.isVisible() or self.layers.posterior_shown
 
     @Slot()
     def _refresh(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,13 +51,7 @@ class ResultsPanel(QWidget):
         layout.addWidget(self._this_run())
         layout.addWidget(self._other_runs())
         layout.addStretch()
-        # a followed run writes its results after its last epoch: then a new map is read
-        for signal in (
-            session.state_changed,
-            session.epoch_done,
-            session.run_opened,
-            session.volume_updated,
-        ):
+        for signal in (session.state_changed, session.epoch_done, session.run_opened):
             signal.connect(self._refresh)
         self._refresh()
 
@@ -126,10 +119,9 @@ class ResultsPanel(QWidget):
             return "No run yet."
         history = self._session.history
         if not history:
-            return f"{escape(str(folder))}: no epoch has ended yet."
+            return f"{folder}: no epoch has ended yet."
         last = history[-1]
-        epochs = "1 epoch" if last.epoch == 0 else f"{last.epoch + 1} epochs"
-        parts = [escape(str(folder)), f"{epochs}, loss {last.loss:.4g}"]
+        parts = [f"{folder}", f"{last.epoch + 1} epochs, loss {last.loss:.4g}"]
         if last.resolution is not None:
             parts.append(f"{last.resolution:.1f} Å against the true map (FSC 0.5)")
         if last.median_pose_error is not None:
@@ -159,7 +151,7 @@ class ResultsPanel(QWidget):
         try:
             shutil.copyfile(self._session.folder / file, target)
         except OSError as error:
-            self._session.message.emit(f"{target} could not be written: {error.strerror or error}.")
+            self._session.message.emit(f"{target} could not be written: {error.strerror}.")
         else:
             self._session.message.emit(f"Saved {target}.")
 

@@ -5,15 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal, Slot
-from qtpy.QtWidgets import (
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_cryospin.engine.settings import Stage
 from napari_cryospin.gui.session import ACTIVE, SessionState
@@ -54,7 +46,7 @@ class RunPanel(QWidget):
         session.batch_done.connect(self._on_batch)
         session.switched.connect(self._on_switched)
         session.finished.connect(self._on_finished)
-        session.message.connect(self._say)
+        session.message.connect(self._on_message)
         self._on_state(session.state)
 
     def _build(self) -> None:
@@ -87,25 +79,17 @@ class RunPanel(QWidget):
         self.batches.setObjectName("run_batches")
         self.message = QLabel()
         self.message.setObjectName("run_message")
-        self.message.setTextFormat(Qt.TextFormat.PlainText)
-        # the box keeps its height, whatever it says
-        for label, lines in ((self.message, 3), (self.device, 2)):
+        # the box keeps its height, whatever it says: two lines
+        for label in (self.message, self.device):
             label.setWordWrap(True)
-            label.setFixedHeight(lines * label.fontMetrics().lineSpacing() + 10)
+            label.setFixedHeight(2 * label.fontMetrics().lineSpacing() + 8)
             label.setAlignment(Qt.AlignmentFlag.AlignTop)
-        head, bars = QHBoxLayout(), QHBoxLayout()
-        head.addWidget(self.state, 1)
-        head.addWidget(self.rate)
-        bars.addWidget(self.epochs)
-        bars.addWidget(self.batches)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(3)
         layout.addLayout(buttons)
-        layout.addLayout(head)
-        layout.addLayout(bars)
-        layout.addWidget(self.device)
-        layout.addWidget(self.message)
+        for widget in (self.state, self.epochs, self.batches, self.rate, self.device, self.message):
+            layout.addWidget(widget)
         self._clear()
 
     def _button(self, text: str, name: str, tip: str) -> QPushButton:
@@ -151,8 +135,6 @@ class RunPanel(QWidget):
         self.pause.setText("Resume" if state is SessionState.PAUSED else "Pause")
         self.stop.setEnabled(state in ACTIVE and state is not SessionState.STOPPING)
         self.discard.setEnabled(self.stop.isEnabled())
-        if state not in ACTIVE:
-            self.rate.setText("")
         self._show_stage()
 
     def _show_stage(self) -> None:
@@ -171,7 +153,7 @@ class RunPanel(QWidget):
         )
         self.device.setToolTip(str(event.folder))
         self.epochs.setRange(0, event.n_epochs)
-        self._say("")
+        self.message.setText("")
         self._show_stage()
 
     @Slot(object)
@@ -194,32 +176,33 @@ class RunPanel(QWidget):
         self.batches.setValue(event.batch)
         self.batches.setFormat("batch %v of %m")
         left = duration(event.seconds_left)
-        self.rate.setText(f"{event.images_per_second:,.0f} images/s · {left} left")
+        self.rate.setText(
+            f"{event.images_per_second:,.0f} images/s · {left} left · loss {event.loss:.4g}"
+        )
 
     @Slot(object)
     def _on_switched(self, event: Switched) -> None:
         self._stage = Stage.AUTO_DECODING
         how = "by hand" if event.by == "hand" else "by schedule"
-        self._say(f"Switched to auto-decoding {how} at epoch {event.epoch}.")
+        self.message.setText(f"Switched to auto-decoding {how} at epoch {event.epoch}.")
         self._show_stage()
 
     @Slot(object)
     def _on_finished(self, event: Finished) -> None:
         if not event.kept:
-            self._say(f"Discarded; the log stays in {event.folder}.")
+            self.message.setText(f"Discarded; the log stays in {event.folder}.")
             return
         if not event.stopped:
             self.epochs.setValue(self.epochs.maximum())
         reached = (
             "" if event.resolution is None else f", {event.resolution:.1f} Å between half-maps"
         )
-        self._say(f"Map and poses are in {event.folder}{reached}.")
+        self.message.setText(f"Map and poses are in {event.folder}{reached}.")
+        self.message.setToolTip(str(event.folder))
 
     @Slot(str)
-    def _say(self, sentence: str) -> None:
-        # long paths may be broken after a slash; the tooltip has what three lines cannot hold
-        self.message.setText(sentence.replace("/", "/\u200b"))
-        self.message.setToolTip(sentence)
+    def _on_message(self, sentence: str) -> None:
+        self.message.setText(sentence)
 
 
 def duration(seconds: float) -> str:

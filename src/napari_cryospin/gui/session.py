@@ -12,7 +12,6 @@ from qtpy.QtCore import QObject, QTimer, Signal, Slot
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.gui.background import Background
-from napari_cryospin.gui.follower import RunFollower, last_written
 from napari_cryospin.gui.threads import WorkerThread
 from napari_cryospin.gui.worker import ReconstructionWorker
 
@@ -33,6 +32,7 @@ VOLUME_INTERVAL_MS = 500
 # where drawing is slow (no GPU), it gets at most one part in so many of the main thread's time
 _REST = 20
 PLOT_INTERVAL_MS = 100
+FOLLOW_INTERVAL_MS = 2000
 # a batch, a checkpoint and the final maps fit in here
 STOP_TIMEOUT_MS = 60_000
 
@@ -52,6 +52,12 @@ class SessionState(StrEnum):
 ACTIVE = frozenset(
     {SessionState.LOADING, SessionState.RUNNING, SessionState.PAUSED, SessionState.STOPPING}
 )
+
+
+def last_written(folder: Path) -> float:
+    """Return when an epoch was last added to a run folder, as a time stamp; 0 where none was."""
+    metrics = folder / "metrics.csv"
+    return metrics.stat().st_mtime if metrics.exists() else 0.0
 
 
 class Session(QObject):
@@ -107,8 +113,9 @@ class Session(QObject):
         self._drawn, self._drawing_since = QTimer(self), 0.0
         self._drawn.setSingleShot(True)
         self._drawn.timeout.connect(self._on_drawn)
-        self._follower = RunFollower(self)
-        self._follower.changed.connect(self._on_followed_changed)
+        self._follow, self._written = QTimer(self), 0.0
+        self._follow.setInterval(FOLLOW_INTERVAL_MS)
+        self._follow.timeout.connect(self._look_again)
         self._slow.timeout.connect(self._pull_states)
         self._fast.setInterval(PLOT_INTERVAL_MS)
         self._fast.timeout.connect(self._pull_batches)
@@ -119,26 +126,15 @@ class Session(QObject):
         """Whether a run is under way (paused or stopping included)."""
         return self._thread is not None
 
-    @property
-    def reading(self) -> bool:
-        """Whether particles or a run are being read."""
-        return self._background.busy
-
     def load(self, path: Path, passthrough: Path | None = None) -> None:
-        """Read a particle table in the background; :attr:`table_changed` tells what came of it.
-
-        Until then there is none, so that nobody starts on the particles of another file.
-        """
+        """Read a particle table in the background; :attr:`table_changed` tells when it is there."""
 
         def task() -> tuple[str, Any]:
             from napari_cryospin.engine.data.load import open_particles
 
             return "table", open_particles(path, passthrough=passthrough)
 
-        self.table = None
         self.message.emit(f"Reading {path.name} …")
-        # this drops a followed run that is being read: it is to be looked at again
-        self._follower.seen = 0.0
         self._background.submit(task)
 
     def open_run(self, folder: Path) -> None:
@@ -158,7 +154,6 @@ class Session(QObject):
 
             return "run", (folder, read_snapshot(RunFolder(folder), stack))
 
-        self._follower.seen = last_written(folder)
         self._background.submit(task)
 
     def start(self, settings: Settings, folder: Path) -> None:
@@ -196,7 +191,6 @@ class Session(QObject):
         self._closed = True
         self._slow.stop()
         self._fast.stop()
-        self._follower.stop()
         if self._thread is not None:
             self._thread.end()
 
@@ -212,7 +206,6 @@ class Session(QObject):
             return
         if settings is not None or folder != self.folder:
             self._reset()
-        self._follower.stop()
         self.settings, self.folder = settings or self.settings, folder
         self._controls = Controls()
         self._worker = ReconstructionWorker(settings, folder, self._controls)
@@ -265,8 +258,6 @@ class Session(QObject):
         assert self._worker is not None
         self.stack = self._worker.stack
         self.truth_rotations = None
-        # a resumed run makes the epochs after its checkpoint again
-        self.history = [done for done in self.history if done.epoch < event.first_epoch]
         self._set_running_state(SessionState.RUNNING)
         self.run_started.emit(event)
         for note in event.notes:
@@ -348,6 +339,7 @@ class Session(QObject):
             self.epoch_done.emit(done)
         self._show_poses(snapshot.poses)
         self._show_volume(snapshot.volume)
+        self._written = last_written(folder)
 
     def _show_opened(self, folder: Path, snapshot: Snapshot) -> None:
         self._reset()
@@ -356,16 +348,17 @@ class Session(QObject):
         self.table_changed.emit(self.table)
         self.run_opened.emit(snapshot)
         self.message.emit(f"Showing the run in {folder}.")
-        self._follower.follow(folder)
+        self._follow.start()
 
     @Slot()
-    def _on_followed_changed(self) -> None:
-        """Read the followed run again, unless something else is being read."""
-        if self.folder is not None and not self._background.busy:
+    def _look_again(self) -> None:
+        """Read the followed run again where an epoch has been added to it."""
+        if self.folder is None or self.active:
+            self._follow.stop()
+        elif last_written(self.folder) != self._written:
+            self._written = last_written(self.folder)
             self._read_run(self.folder, self.stack)
 
     @Slot(str)
     def _on_background_failed(self, sentence: str) -> None:
-        if self.table is None:
-            self.table_changed.emit(None)
         self.message.emit(sentence)
