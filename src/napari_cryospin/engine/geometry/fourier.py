@@ -64,15 +64,17 @@ def disk(box: int, radius: float, device: torch.device | str = "cpu") -> Tensor:
     """Return the integer frequencies (kx, ky) with ``0 < |k| ≤ radius``, shape (K, 2), float32.
 
     ``radius`` is limited to below Nyquist. They are ordered by |k|, so the disk of a smaller radius
-    is the beginning of a larger one, and ``-k`` of every frequency is in it.
+    is the beginning of a larger one, and every frequency ``k`` is followed by ``-k``.
     """
     half = box // 2
     k = torch.arange(-half + 1, half)
     ky, kx = torch.meshgrid(k, k, indexing="ij")
     norm = torch.sqrt((kx**2 + ky**2).double())
-    inside = (norm <= min(radius, half - 1)) & (norm > 0)
+    one_half = (ky > 0) | ((ky == 0) & (kx > 0))
+    inside = (norm <= min(radius, half - 1)) & one_half
     order = torch.argsort(norm[inside], stable=True)
-    return torch.stack((kx[inside][order], ky[inside][order]), -1).float().to(device)
+    first = torch.stack((kx[inside][order], ky[inside][order]), -1)
+    return torch.stack((first, -first), 1).flatten(0, 1).float().to(device)
 
 
 def disk_index(frequencies: Tensor, box: int) -> Tensor:

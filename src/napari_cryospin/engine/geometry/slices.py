@@ -21,7 +21,8 @@ def central_slices(grid: Tensor, rotations: Tensor, frequencies: Tensor) -> Tens
     rotations
         Euler matrices, shape (n, 3, 3).
     frequencies
-        Integer frequencies (kx, ky) of the images, shape (K, 2).
+        Integer frequencies (kx, ky) of the images, shape (K, 2), every k followed by −k as
+        :func:`~.fourier.disk` gives them.
 
     Returns
     -------
@@ -29,13 +30,29 @@ def central_slices(grid: Tensor, rotations: Tensor, frequencies: Tensor) -> Tens
         Shape (n, K), or (C, n, K).
     """
     half = (grid.shape[-1] - 1) // 2
+    batch = grid.reshape(-1, *grid.shape[-3:])
+    # the weights of k and −k are the same: both are read at once, from the grid and its mirror
+    pair = torch.cat((batch, batch.flip(-3, -2, -1)))
     # grid_sample wants coordinates in [−1, 1], in the order (x, y, z): just what k·A gives
-    points = (frequencies / half) @ rotations[:, :2]
-    batch = grid.reshape(1, -1, *grid.shape[-3:])
+    points = (frequencies[::2] / half) @ rotations[:, :2]
+    sampled = _sample(pair, points.reshape(-1, 3)).reshape(2, len(batch), len(rotations), -1)
+    slices = sampled.movedim(0, -1).flatten(-2)
+    return slices if grid.dim() == 4 else slices[0]
+
+
+def _sample(grids: Tensor, points: Tensor) -> Tensor:
+    """Return grids (C, D+1, D+1, D+1) at points (m, 3), shape (C, m)."""
+    # on the CPU grid_sample gives every item of a batch to one thread
+    shares = torch.get_num_threads() if grids.device.type == "cpu" else 1
+    padded = torch.nn.functional.pad(points, (0, 0, 0, -len(points) % shares))
     sampled = torch.nn.functional.grid_sample(
-        batch, points[None, None], mode="bilinear", padding_mode="zeros", align_corners=True
+        grids.expand(shares, *grids.shape),
+        padded.view(shares, 1, 1, -1, 3),
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=True,
     )
-    return sampled[0, :, 0] if grid.dim() == 4 else sampled[0, 0, 0]
+    return sampled[:, :, 0, 0].transpose(0, 1).flatten(1)[:, : len(points)]
 
 
 def insert_slices(values: Tensor, rotations: Tensor, frequencies: Tensor, box: int) -> Tensor:
