@@ -49,6 +49,8 @@ class WorkingStack:
     ctf_parameters
         Defocus u, v (Å), angle, phase shift (degrees), voltage (kV), Cs (mm) and amplitude
         contrast, shape (n, 7), float32; or None.
+    mask_power
+        Mean square of the mask: the share of white noise that it leaves in a coefficient.
     notes
         What the user should know of the data, one sentence each.
     """
@@ -59,6 +61,7 @@ class WorkingStack:
     box: int
     pixel_size: float
     ctf_parameters: Tensor | None
+    mask_power: float
     notes: tuple[str, ...]
 
     @property
@@ -155,10 +158,16 @@ def prepare(
         )
     scales = _scales(images, noisy, members, diameter / sizes.pixel_size)
     images *= _sign(table, settings, notes) * scales[:, None, None]
-    images *= soft_mask(sizes.box, diameter / sizes.pixel_size)
-    parameters = _ctf_parameters(table, rows)
+    mask = soft_mask(sizes.box, diameter / sizes.pixel_size)
     return WorkingStack(
-        table, rows, images, sizes.box, sizes.pixel_size, parameters, tuple(dict.fromkeys(notes))
+        table,
+        rows,
+        images * mask,
+        sizes.box,
+        sizes.pixel_size,
+        _ctf_parameters(table, rows),
+        float(mask.square().mean()),
+        tuple(dict.fromkeys(notes)),
     )
 
 

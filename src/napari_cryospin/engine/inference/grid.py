@@ -1,7 +1,8 @@
 """The exact posterior of poses on a grid, as matrix products.
 
 For white noise of unit variance, ``log p(pose j | image i) = (C∘X) Pᵀ − ½ (C∘C) (P∘P)ᵀ`` up to a
-constant of the image, with the slices P of the map at the grid's poses inside a frequency disk.
+constant of the image, with the slices P of the map at the grid's poses inside a frequency disk. For
+other noise, images X and CTFs C are given in units of its standard deviation.
 """
 
 from __future__ import annotations

@@ -2,109 +2,246 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from napari_cryospin.engine.geometry.grids import pose_grid
-from napari_cryospin.engine.geometry.rotations import euler_from_matrices
-from napari_cryospin.engine.inference.grid import GridSlices
-from napari_cryospin.engine.models.image import ImageModel
-from napari_cryospin.engine.models.volume import grid_of_map
+from napari_cryospin.engine.geometry.cells import (
+    ancestors,
+    angles_of_cells,
+    cells_of_rotations,
+    n_in_plane,
+    rotations_of_cells,
+)
+from napari_cryospin.engine.geometry.rotations import angular_distance
+from napari_cryospin.engine.inference.coarse_grid import CoarseGrid
+from napari_cryospin.engine.inference.grid import shift_grid
+from napari_cryospin.engine.inference.likelihood import PoseLikelihood
+from napari_cryospin.engine.inference.modes import MODE_WEIGHT, Modes, find_modes, separation
+from napari_cryospin.engine.inference.noise import estimate_noise
+from napari_cryospin.engine.inference.refinement import Cells, refine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.models.noise import NoiseSpectrum
 
-# slices are kept between particles while they take less than this many floats
-_KEPT = 40_000_000
-_POSES_PER_PART = 8192
+
+@dataclass(frozen=True)
+class PosteriorOptions:
+    """How posteriors are computed.
+
+    Parameters
+    ----------
+    nside
+        HEALPix nside of the grid that covers all poses, with ``6 nside`` in-plane angles.
+    depth
+        Finest nside around the modes.
+    radius
+        Low-pass: largest frequency radius in use, in units of 1/box; by default Nyquist. A level
+        uses what it resolves, ``2 nside``, at most.
+    temperature
+        Divides log-probabilities: above 1 less probable poses become visible.
+    shift_extent
+        Shifts within this distance of the present one are marginalised over, pixels of the working
+        box; 0 takes the present shift as known.
+    enough
+        The refinement ends early where so many fine cells share the probability.
+    """
+
+    nside: int = 8
+    depth: int = 64
+    radius: float | None = None
+    temperature: float = 1.0
+    shift_extent: float = 0.0
+    enough: float = math.inf
 
 
 @dataclass(frozen=True)
 class ParticlePosterior:
-    """Posterior of the pose of one particle over HEALPix directions × in-plane rotations.
+    """Posterior of the pose of one particle.
 
     Parameters
     ----------
     particle
         Row of the working stack.
-    nside
-        HEALPix nside of the directions.
-    direction_probability
-        Probability of each view direction, summed over in-plane rotations, shape (12 nside²,), in
-        RING order, in the frame of the map.
-    in_plane_probability
-        Probability of each in-plane rotation at the best direction, shape (6 nside,).
-    best_rotation
-        Most probable pose of the grid, Euler matrix (3, 3).
-    best_shift
-        Origin shift (x, y) that was used, pixels of the working box.
-    best_in_plane
-        ``rlnAnglePsi`` of the best pose, degrees.
-    entropy
-        Entropy over the whole grid, nats; its exponential is the effective number of poses.
+    options
+        How it was computed.
+    probability
+        Probability of every cell of the grid (NEST pixels × in-plane intervals), shape
+        (12 nside², 6 nside), in the frame of the map.
+    fine
+        The posterior on finer cells around the modes.
+    modes
+        Poses of the modes, the heaviest first, (m, 3, 3), at the fine level.
+    mode_weights
+        Share of the probability of each, from the fine level, shape (m,).
     image, projection, difference
         The particle, the CTF-multiplied projection of the map at the best pose, and the particle
         less the projection, each (D, D), in one unit (noise of variance 1).
+    candidate_projections
+        CTF-multiplied projections at the poses that were asked for, (M, D, D).
     """
 
     particle: int
-    nside: int
-    direction_probability: NDArray[np.float64]
-    in_plane_probability: NDArray[np.float64]
-    best_rotation: NDArray[np.float64]
-    best_shift: NDArray[np.float64]
-    best_in_plane: float
-    entropy: float
+    options: PosteriorOptions
+    probability: NDArray[np.float32]
+    fine: Cells
+    modes: NDArray[np.float64]
+    mode_weights: NDArray[np.float64]
     image: NDArray[np.float32]
     projection: NDArray[np.float32]
     difference: NDArray[np.float32]
+    candidate_projections: NDArray[np.float32]
+
+    @property
+    def nside(self) -> int:
+        """HEALPix nside of the grid."""
+        return self.options.nside
+
+    @cached_property
+    def direction_probability(self) -> NDArray[np.float64]:
+        """Probability of each view direction of the grid, (12 nside²,), in RING order."""
+        import healpy
+
+        nested = self.probability.sum(1, dtype=np.float64)
+        return np.asarray(healpy.reorder(nested, n2r=True))
+
+    def in_plane(self, pixel: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return psi (degrees, ascending) and probability, (6 nside,), at a direction (RING)."""
+        import healpy
+
+        nested = healpy.ring2nest(self.nside, pixel)
+        first = nested * n_in_plane(self.nside)
+        cells = first + np.arange(n_in_plane(self.nside))
+        psi = angles_of_cells(cells, self.nside)[:, 2]
+        order = np.argsort(psi)
+        return psi[order], self.probability[nested, order].astype(np.float64)
+
+    @cached_property
+    def fine_directions(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Directions of the fine level (NEST pixels, ascending) and their probabilities."""
+        pixels, place = np.unique(
+            self.fine.cells // n_in_plane(self.fine.nside), return_inverse=True
+        )
+        probability = self.fine.probability(self.options.temperature).sum(0)
+        return pixels, np.asarray(np.bincount(place, probability), dtype=np.float64)
+
+    @property
+    def best_rotation(self) -> NDArray[np.float64]:
+        """Most probable pose, Euler matrix (3, 3)."""
+        _, cell = self._best
+        best: NDArray[np.float64] = rotations_of_cells(self.fine.cells[[cell]], self.fine.nside)[0]
+        return best
+
+    @property
+    def best_shift(self) -> NDArray[np.float64]:
+        """Origin shift (x, y) of the most probable pose, pixels of the working box."""
+        shift: NDArray[np.float64] = self.fine.shifts[self._best[0]]
+        return shift
+
+    @property
+    def entropy(self) -> float:
+        """Entropy over the grid, nats; its exponential is the effective number of poses."""
+        p = self.probability.astype(np.float64)
+        return float(-(p * np.log(np.maximum(p, 1e-300))).sum())
+
+    @property
+    def n_modes(self) -> int:
+        """Number of modes with at least ``MODE_WEIGHT`` of the probability."""
+        return int((self.mode_weights >= MODE_WEIGHT).sum())
+
+    def mode_of(self, rotations: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Return the mode in which each pose (k, 3, 3) lies, shape (k,); −1 where in none."""
+        if len(rotations) == 0 or len(self.modes) == 0:
+            return np.full(len(rotations), -1)
+        distances = angular_distance(np.asarray(rotations)[:, None], self.modes[None])
+        nearest = distances.argmin(1)
+        return np.where(distances.min(1) < separation(self.nside), nearest, -1)
+
+    def credible_level(self, rotation: NDArray[np.floating], rng: np.random.Generator) -> float:
+        """Return the probability of the smallest credible set that holds a pose (3, 3).
+
+        Ties between the poses of one cell are broken at random. Over particles of a calibrated
+        posterior the level of the true pose is uniform in 0..1.
+        """
+        probability = self.fine.probability(self.options.temperature).sum(0)
+        cell = cells_of_rotations(np.asarray(rotation)[None], self.fine.nside)[0]
+        (place,) = np.nonzero(self.fine.cells == cell)
+        if len(place) == 0:
+            return 1.0
+        own = probability[place[0]]
+        return float(probability[probability > own].sum() + rng.random() * own)
+
+    @property
+    def _best(self) -> tuple[int, int]:
+        shift, cell = np.unravel_index(self.fine.log_p.argmax(), self.fine.log_p.shape)
+        return int(shift), int(cell)
 
 
 class PosteriorExplorer:
-    """Computes posteriors of single particles against the map that it was given last.
+    """Computes posteriors of particles against the map that it was given last.
 
     Parameters
     ----------
     stack
         The working stack.
-    nside
-        HEALPix nside of the grid of view directions.
-    radius
-        Frequency radius (low-pass) in units of 1/box; by default what the grid resolves: 2 nside.
+    options
+        How posteriors are computed; a new explorer is needed for others.
     """
 
-    def __init__(self, stack: WorkingStack, *, nside: int = 8, radius: float | None = None) -> None:
+    def __init__(self, stack: WorkingStack, options: PosteriorOptions | None = None) -> None:
         self.stack = stack
-        self.grid = pose_grid(nside)
-        device = stack.images.device
-        self.model = ImageModel.within(stack.box, radius or 2 * nside, device)
-        self._full = ImageModel.within(stack.box, stack.box / 2, device)
-        self._hartley: Tensor | None = None
-        self._kept: list[GridSlices] = []
+        self.options = options or PosteriorOptions()
+        self.radius = min(self.options.radius or stack.box / 2, stack.box / 2)
+        self._grid: CoarseGrid | None = None
 
-    @torch.no_grad()
-    def set_volume(self, volume: ArrayLike) -> None:
-        """Use a map, shape (D, D, D), (z, y, x), in the unit of the normalised images."""
-        tensor = torch.as_tensor(np.array(volume, dtype=np.float32))
-        self._hartley = grid_of_map(tensor.to(self.stack.images.device))
-        self._kept = []
-        if self.grid.rotations.shape[0] * len(self.model.frequencies) <= _KEPT:
-            self._kept = list(self._sliced(self._hartley))
+    def set_volume(
+        self,
+        volume: ArrayLike,
+        shifts: ArrayLike | None = None,
+        noise: NoiseSpectrum | None = None,
+    ) -> None:
+        """Use a map.
 
-    def _sliced(self, hartley: Tensor) -> Iterator[GridSlices]:
-        for rotations in self.grid.rotations.to(hartley.device).split(_POSES_PER_PART):
-            yield GridSlices.of(hartley, rotations, self.model)
+        Parameters
+        ----------
+        volume
+            Shape (D, D, D), (z, y, x), in the unit of the normalised images.
+        shifts
+            Present origin shifts (x, y) of all particles, pixels, (n, 2); 0 by default.
+        noise
+            Noise of the images; by default estimated from what the map leaves of them.
+        """
+        likelihood = PoseLikelihood(self.stack, volume, noise)
+        self._grid = CoarseGrid(likelihood, self.options.nside, self.radius)
+        if noise is None:
+            origins = np.zeros((self.stack.n, 2)) if shifts is None else np.asarray(shifts)
+            tensor = torch.from_numpy(origins).to(self.stack.images)
+            likelihood.noise = estimate_noise(self._grid, tensor, radius=self.radius)
 
-    @torch.no_grad()
-    def particle(self, index: int, shift: ArrayLike = (0.0, 0.0)) -> ParticlePosterior:
+    @property
+    def grid(self) -> CoarseGrid:
+        """The grid over all poses, with the map.
+
+        Raises
+        ------
+        RuntimeError
+            If no map was set.
+        """
+        if self._grid is None:
+            raise RuntimeError("set_volume must be called first")
+        return self._grid
+
+    def particle(
+        self, index: int, shift: ArrayLike = (0.0, 0.0), candidates: ArrayLike | None = None
+    ) -> ParticlePosterior:
         """Return the posterior of one particle.
 
         Parameters
@@ -112,47 +249,95 @@ class PosteriorExplorer:
         index
             Row of the working stack.
         shift
-            Origin shift (x, y) of the particle, pixels of the working box.
+            Present origin shift (x, y) of the particle, pixels of the working box.
+        candidates
+            Poses (M, 3, 3) whose projections are wanted as well.
 
         Raises
         ------
         RuntimeError
             If no map was set.
         """
-        if self._hartley is None:
-            raise RuntimeError("set_volume must be called before particle")
-        row = torch.tensor([index], device=self.stack.images.device)
-        image = self.stack.images[row]
-        origin = torch.as_tensor(np.array(shift, dtype=np.float32), device=row.device)
-        observed = self.model.shift(self.model.coefficients(image), origin)
-        ctf = self.stack.ctf(row, self.model.frequencies)
-        parts = self._kept or self._sliced(self._hartley)
-        log_p = torch.cat([part.log_probability(observed, ctf)[0] for part in parts])
-        probability = torch.softmax(log_p.double(), 0).cpu().numpy()
-        best = int(probability.argmax())
-        rotation = self.grid.rotations[best]
-        projection = self._projection(rotation, origin, row)
-        per_direction = probability.reshape(-1, self.grid.n_psi)
-        in_plane = per_direction[best // self.grid.n_psi]
-        particle = image[0].cpu().numpy()
+        start, log_p = self._start(index, np.asarray(shift, dtype=np.float64))
+        likelihood, options = self.grid.likelihood, self.options
+        fine = refine(
+            likelihood,
+            index,
+            start,
+            depth=options.depth,
+            radius=self.radius,
+            temperature=options.temperature,
+            enough=options.enough,
+        )
+        modes = find_modes(log_p[None], options.nside)
+        rotations, weights = _refined_modes(modes, fine, options)
+        image = self.stack.images[index].cpu().numpy()
+        shown = self._projections(index, fine, candidates)
         return ParticlePosterior(
             particle=index,
-            nside=self.grid.nside,
-            direction_probability=per_direction.sum(1),
-            in_plane_probability=in_plane / in_plane.sum(),
-            best_rotation=rotation.double().numpy(),
-            best_shift=origin.double().cpu().numpy(),
-            best_in_plane=float(euler_from_matrices(rotation.numpy())[2]),
-            entropy=float(-(probability * np.log(np.maximum(probability, 1e-300))).sum()),
-            image=particle,
-            projection=projection,
-            difference=particle - projection,
+            options=options,
+            probability=_normalised(log_p).view(-1, n_in_plane(options.nside)).cpu().numpy(),
+            fine=fine,
+            modes=rotations,
+            mode_weights=weights,
+            image=image,
+            projection=shown[0],
+            difference=image - shown[0],
+            candidate_projections=shown[1:],
         )
 
-    def _projection(self, rotation: Tensor, origin: Tensor, row: Tensor) -> NDArray[np.float32]:
-        assert self._hartley is not None
-        rotations = rotation[None].to(self._hartley.device)
-        coefficients = self._full.project(self._hartley, rotations, origin[None])
-        ctf = self.stack.ctf(row, self._full.frequencies)
-        result: NDArray[np.float32] = self._full.images(ctf * coefficients)[0].cpu().numpy()
-        return result
+    def _start(self, index: int, shift: NDArray[np.float64]) -> tuple[Cells, Tensor]:
+        """Return the posterior on the grid, and its tempered marginal over shifts, (J,)."""
+        options, grid = self.options, self.grid
+        shifts, step = shift[None], 0.0
+        if options.shift_extent > 0:
+            # a quarter of the finest period in use, as the finer levels halve it
+            radius = float(grid.model.frequencies.norm(dim=1).max())
+            step = min(max(1.0, self.stack.box / (4 * radius)), options.shift_extent)
+            shifts = shift + shift_grid(options.shift_extent, step).double().numpy()
+        device = self.stack.images.device
+        rows = torch.tensor([index], device=device).expand(len(shifts))
+        log_p = grid.log_probability(rows, torch.from_numpy(shifts).to(self.stack.images))
+        values = log_p.double().cpu().numpy()
+        start = Cells(options.nside, np.arange(values.shape[1]), shifts, step, values)
+        return start, torch.logsumexp(log_p / options.temperature, 0)
+
+    def _projections(
+        self, index: int, fine: Cells, candidates: ArrayLike | None
+    ) -> NDArray[np.float32]:
+        """Return the projections at the best pose and at the candidates, (1 + M, D, D)."""
+        shift, cell = np.unravel_index(fine.log_p.argmax(), fine.log_p.shape)
+        poses = rotations_of_cells(fine.cells[[cell]], fine.nside)
+        if candidates is not None and len(np.asarray(candidates)):
+            poses = np.concatenate((poses, np.asarray(candidates)))
+        shifts = np.tile(fine.shifts[shift], (len(poses), 1))
+        shown = self.grid.likelihood.projections(index, poses, shifts)
+        return np.asarray(shown.cpu().numpy())
+
+
+def _normalised(log_p: Tensor) -> Tensor:
+    return torch.softmax(log_p.double(), -1).float()
+
+
+def _refined_modes(
+    modes: Modes, fine: Cells, options: PosteriorOptions
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return poses (m, 3, 3) and weights (m,) of one particle's modes on the fine level.
+
+    A fine cell belongs to the mode whose peak is the nearest; a mode that has lost all its cells
+    keeps the place of its peak, without weight.
+    """
+    peaks = modes.cells[0][modes.cells[0] >= 0]
+    poses = rotations_of_cells(peaks, modes.nside)
+    probability = fine.probability(options.temperature).sum(0)
+    coarse, place = np.unique(ancestors(fine.cells, fine.nside, modes.nside), return_inverse=True)
+    distances = angular_distance(rotations_of_cells(coarse, modes.nside)[:, None], poses[None])
+    owner = distances.argmin(1)[place]
+    weights = np.bincount(owner, probability, minlength=len(peaks)).astype(np.float64)
+    for mode in range(len(peaks)):
+        mine = np.flatnonzero(owner == mode)
+        if len(mine):
+            best = mine[probability[mine].argmax()]
+            poses[mode] = rotations_of_cells(fine.cells[[best]], fine.nside)[0]
+    order = np.argsort(-weights)
+    return poses[order], weights[order]

@@ -1,0 +1,86 @@
+"""The likelihood of poses given a map: images and CTFs in units of the noise, slices of the map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_cryospin.engine.geometry.projection import Projector
+from napari_cryospin.engine.inference.grid import GridSlices
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.noise import NoiseSpectrum
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+
+# samples of one call of the slicer: each needs its three coordinates in memory
+_SAMPLES = 8_000_000
+
+
+class PoseLikelihood:
+    """``log p(image | pose, map)`` of a stack's particles, inside any frequency radius.
+
+    Parameters
+    ----------
+    stack
+        The working stack.
+    volume
+        Map (D, D, D), (z, y, x), in the unit of the normalised images.
+    noise
+        Noise of the images; white of unit variance by default.
+    """
+
+    def __init__(
+        self, stack: WorkingStack, volume: ArrayLike, noise: NoiseSpectrum | None = None
+    ) -> None:
+        self.stack = stack
+        device = stack.images.device
+        tensor = torch.as_tensor(np.array(volume, dtype=np.float32)).to(device)
+        self.projector = Projector(tensor)
+        self.noise = noise or NoiseSpectrum.white(stack.box, device)
+        self._models: dict[float, ImageModel] = {}
+
+    @property
+    def nyquist(self) -> int:
+        """The largest frequency radius, in units of 1/box."""
+        return self.stack.box // 2 - 1
+
+    def model(self, radius: float) -> ImageModel:
+        """Return the image model of all frequencies within a radius, in units of 1/box."""
+        radius = min(radius, self.nyquist)
+        if radius not in self._models:
+            device = self.stack.images.device
+            self._models[radius] = ImageModel.within(self.stack.box, radius, device)
+        return self._models[radius]
+
+    def whitened(self, rows: Tensor, model: ImageModel) -> tuple[Tensor, Tensor]:
+        """Return coefficients and CTFs of particles, (b, K) each, in units of the noise."""
+        deviation = self.noise.deviation(model)
+        observed = model.coefficients(self.stack.images[rows])
+        return observed / deviation, self.stack.ctf(rows, model.frequencies) / deviation
+
+    def slices(self, rotations: ArrayLike, model: ImageModel) -> GridSlices:
+        """Return the slices of the map at poses (J, 3, 3)."""
+        poses = torch.as_tensor(np.asarray(rotations, dtype=np.float32))
+        poses = poses.to(self.stack.images.device)
+        rows = max(1, _SAMPLES // len(model.frequencies))
+        parts = [self.projector.slices(part, model.frequencies) for part in poses.split(rows)]
+        values = torch.cat(parts)
+        return GridSlices(model, values, values.square())
+
+    def projections(self, row: int, rotations: ArrayLike, shifts: ArrayLike) -> Tensor:
+        """Return CTF-multiplied projections (J, D, D) as particle ``row`` would show them.
+
+        ``shifts`` are origin shifts (x, y), pixels of the working box, shape (J, 2).
+        """
+        model = self.model(self.nyquist)
+        slices = self.slices(rotations, model).values
+        origin = torch.as_tensor(np.asarray(shifts, dtype=np.float32)).to(slices.device)
+        rows = torch.tensor([row], device=slices.device)
+        ctf = self.stack.ctf(rows, model.frequencies)
+        return model.images(ctf * model.shift(slices, -origin))
