@@ -1,4 +1,4 @@
-"""Judging posteriors where the truth is known: are they calibrated, do they hold the true pose?"""
+"""Judging posteriors where the truth is known: calibration, and coverage of the true pose."""
 
 from __future__ import annotations
 
