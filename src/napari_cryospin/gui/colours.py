@@ -18,6 +18,8 @@ _HEADS = (
 ).split()
 UNSEEN = "#707070"
 COLOURMAP = "magma"
+# the stages, where they are drawn over the colour map
+ENCODING, DECODING = "#56B4E9", "#00C896"
 
 
 def head_colour(head: int) -> str:

@@ -44,6 +44,12 @@ def angles_of(directions: NDArray[np.floating]) -> tuple[NDArray[np.float64], ND
     return np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(np.hypot(x, y), z))
 
 
+def direction_of(rot: float, tilt: float) -> NDArray[np.float64]:
+    """Return the view direction (x, y, z) of rot and tilt in degrees."""
+    rot, tilt = np.radians(rot), np.radians(tilt)
+    return np.array([np.sin(tilt) * np.cos(rot), np.sin(tilt) * np.sin(rot), np.cos(tilt)])
+
+
 @lru_cache(maxsize=4)
 def index_table(nside: int) -> NDArray[np.int64]:
     """Return the HEALPix pixel (RING) shown at each pixel of the map image; −1 outside.

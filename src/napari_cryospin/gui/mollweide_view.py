@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph as pg
@@ -20,6 +20,7 @@ from napari_cryospin.gui.colours import (
     head_label,
     text_on,
 )
+from napari_cryospin.gui.trail import TrailItem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,9 +41,15 @@ class Scale(Enum):
         """Values of the first and the last colour."""
         return (-DECADES, 0) if self is Scale.LOG else (0, 1)
 
-    def values(self, probability: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return what is shown for the probabilities of directions, within :attr:`levels`."""
-        relative = probability / max(float(probability.max()), np.finfo(np.float64).tiny)
+    def values(
+        self, probability: NDArray[np.floating], peak: float | None = None
+    ) -> NDArray[np.float32]:
+        """Return what is shown for probabilities, within :attr:`levels`.
+
+        They are relative to ``peak``, by default the largest of them.
+        """
+        peak = float(probability.max()) if peak is None else peak
+        relative = probability / max(peak, np.finfo(np.float64).tiny)
         if self is Scale.LINEAR:
             return np.asarray(relative, dtype=np.float32)
         floor = 10.0**-DECADES
@@ -53,26 +60,50 @@ class Scale(Enum):
 class Marks:
     """What is known of a particle's pose besides its posterior, as view directions (x, y, z).
 
-    ``candidates`` has shape (M, 3), or (0, 3) where no head has spoken; ``winner`` is an index into
-    it or −1; ``present`` is the pose in use.
+    Parameters
+    ----------
+    candidates
+        The heads' poses, (M, 3), or (0, 3) where no head has spoken.
+    winner
+        Index into them, or −1.
+    present, truth
+        The pose in use, and the true one where it is known, (3,).
+    trail
+        The poses in use at the recorded epochs, (E, 3).
+    decoding
+        Which epochs of the trail were auto-decoding, (E,).
+    now
+        Which of them is shown, an index, or −1.
     """
 
     candidates: NDArray[np.floating]
     winner: int
     present: NDArray[np.floating] | None = None
     truth: NDArray[np.floating] | None = None
+    trail: NDArray[np.floating] = field(default_factory=lambda: np.empty((0, 3)))
+    decoding: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=bool))
+    now: int = -1
 
 
 class MollweideView(QWidget):
-    """A heatmap over view directions. ``hovered`` says in words what is under the pointer."""
+    """A heatmap over view directions.
+
+    ``hovered`` says in words what is under the pointer, ``pixel_hovered`` which direction (HEALPix
+    pixel, RING; −1: none), ``clicked`` carries the direction (x, y, z) of a click.
+    """
 
     hovered = Signal(str)
+    pixel_hovered = Signal(int)
+    clicked = Signal(object)
+    title = "posterior"
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.scale = Scale.LOG
         self._probability: NDArray[np.float64] | None = None
+        self._psi: NDArray[np.float64] | None = None
         self._nside = 0
+        self._pixel = -1
         self._canvas = pg.GraphicsLayoutWidget(parent=self)
         self._canvas.setBackground(None)
         self._canvas.ci.layout.setContentsMargins(0, 0, 0, 0)
@@ -96,11 +127,17 @@ class MollweideView(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._canvas)
         self._canvas.scene().sigMouseMoved.connect(self._on_mouse_moved)
-        self._restyle()
+        self._canvas.scene().sigMouseClicked.connect(self._on_mouse_clicked)
+        self.restyle()
 
-    def set_posterior(self, probability: NDArray[np.float64], nside: int) -> None:
-        """Show probabilities of directions (healpy RING order), shape (12 nside²,)."""
-        self._probability, self._nside = probability, nside
+    def set_posterior(
+        self, probability: NDArray[np.float64], nside: int, psi: NDArray[np.float64] | None = None
+    ) -> None:
+        """Show probabilities of directions (healpy RING order), shape (12 nside²,).
+
+        ``psi`` is the most probable in-plane angle at each of them, degrees.
+        """
+        self._probability, self._nside, self._psi = probability, nside, psi
         table = mollweide.index_table(nside)
         image = self.scale.values(probability)[table]
         image[table < 0] = np.nan
@@ -113,7 +150,7 @@ class MollweideView(QWidget):
         self._bar.setLevels(scale.levels)
         self._label_bar()
         if self._probability is not None:
-            self.set_posterior(self._probability, self._nside)
+            self.set_posterior(self._probability, self._nside, self._psi)
 
     def set_marks(self, marks: Marks) -> None:
         """Show the candidates as numbers, the winner ringed, the present and the true pose."""
@@ -126,10 +163,27 @@ class MollweideView(QWidget):
         for item, direction in ((self._present, marks.present), (self._truth, marks.truth)):
             there = np.empty((0, 3)) if direction is None else direction[None]
             item.setData(*_place(there))
+        self._trail.set_trail(*_place(marks.trail), marks.decoding, marks.now, longest=1.0)
+
+    def graphics(self) -> list[pg.GraphicsLayoutWidget]:
+        """Return what is drawn, for saving."""
+        return [self._canvas]
+
+    def table(self) -> dict[str, NDArray[np.float64]]:
+        """Return the directions with their probabilities, for saving."""
+        import healpy
+
+        assert self._probability is not None
+        tilt, rot = healpy.pix2ang(self._nside, np.arange(len(self._probability)))
+        columns = {"rot_deg": np.degrees(rot), "tilt_deg": np.degrees(tilt)}
+        if self._psi is not None:
+            columns["best_psi_deg"] = self._psi
+        return {**columns, "probability": self._probability}
 
     def clear(self) -> None:
         """Show nothing."""
         self._probability = None
+        self._pixel = -1
         self.image.clear()
         self.set_marks(Marks(np.empty((0, 3)), -1))
 
@@ -141,13 +195,14 @@ class MollweideView(QWidget):
         if pixel < 0:
             return ""
         rot, tilt = mollweide.unproject(x, y)
-        return f"rot {rot:.0f}°, tilt {tilt:.0f}°: probability {self._probability[pixel]:.3g}"
+        psi = "" if self._psi is None else f", psi {self._psi[pixel]:.0f}°"
+        return f"rot {rot:.0f}°, tilt {tilt:.0f}°{psi}: probability {self._probability[pixel]:.3g}"
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Follow the theme."""
         super().changeEvent(event)
         if event is not None and event.type() == QEvent.Type.StyleChange:
-            self._restyle()
+            self.restyle()
 
     def _add_marks(self) -> None:
         self._plot.addItem(self.image)
@@ -158,6 +213,7 @@ class MollweideView(QWidget):
         self._present.setBrush(pg.mkBrush("#00e5ff"))
         self._candidates = pg.ScatterPlotItem(size=MARKER, pen=pg.mkPen("k", width=1))
         self._ring = pg.ScatterPlotItem(size=MARKER + 7, pen=pg.mkPen("w", width=2), brush=None)
+        self._trail = TrailItem(self._plot)
         for item in (self._candidates, self._ring, self._truth, self._present):
             self._plot.addItem(item)
         self._numbers: list[pg.TextItem] = []
@@ -182,7 +238,8 @@ class MollweideView(QWidget):
     def _label_bar(self) -> None:
         self._bar.setLabel("bottom", self.scale.value, color=foreground(self).name())
 
-    def _restyle(self) -> None:
+    def restyle(self) -> None:
+        """Take the theme's colours."""
         self._grid.setPen(faint(self))
         axis = self._bar.getAxis("bottom")
         axis.setTextPen(foreground(self))
@@ -192,6 +249,18 @@ class MollweideView(QWidget):
     def _on_mouse_moved(self, position: QPointF) -> None:
         point = self._plot.mapSceneToView(position)
         self.hovered.emit(self.describe(point.x(), point.y()))
+        pixel = -1
+        if self._probability is not None:
+            pixel = mollweide.pixel_at(self._nside, point.x(), point.y())
+        if pixel != self._pixel:
+            self._pixel = pixel
+            self.pixel_hovered.emit(pixel)
+
+    def _on_mouse_clicked(self, event: Any) -> None:
+        point = self._plot.mapSceneToView(event.scenePos())
+        rot, tilt = mollweide.unproject(point.x(), point.y())
+        if np.isfinite(rot):
+            self.clicked.emit(mollweide.direction_of(float(rot), float(tilt)))
 
 
 def _bare_view(canvas: pg.GraphicsLayoutWidget) -> pg.ViewBox:
