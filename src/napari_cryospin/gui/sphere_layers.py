@@ -1,20 +1,35 @@
-"""The spheres beside the volume: posterior, head candidates, and views by winning head.
+"""The spheres around the volume: posterior, head candidates, views by winning head, heads' cells.
 
-Layers are made once and then only given new data: camera, contrast, selection, order and visibility
-belong to the user. A layer that the user deletes comes back with the next run, not before.
+They stay at their side of the volume however the camera turns, so that none stands before it; each
+turns with the map. See :mod:`napari_cryospin.gui.kept_layers` for what belongs to the user.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Layer, Points, Surface
+from napari.layers import Surface
 
-from napari_cryospin.gui.colours import COLOURMAP, head_colours, head_label
+from napari_cryospin.gui.camera import CameraTurner, ClickWatch, canvas_axes, is_near
+from napari_cryospin.gui.colours import COLOURMAP, head_colours
+from napari_cryospin.gui.glass import glass_colours, lookup_table
+from napari_cryospin.gui.head_spheres import (
+    HeadCells,
+    common_options,
+    head_numbers,
+    move_numbers,
+    set_mesh,
+    spheres_mesh,
+    vertex_colours,
+)
+from napari_cryospin.gui.kept_layers import TAG, KeptLayers
 from napari_cryospin.gui.spheres import (
+    below_volume,
     beside_volume,
+    healpix_centres,
     healpix_mesh,
     per_vertex,
     winning_head_of_pixels,
@@ -26,16 +41,18 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from numpy.typing import NDArray
 
+    from napari_cryospin.gui.camera import Click
     from napari_cryospin.gui.spheres import Sphere
 
 POSTERIOR = "posterior"
 CANDIDATES = "head candidates"
 VIEWS = "views by winning head"
-# the key under which a layer's metadata says which of ours it is
-_TAG = "cryospin sphere"
-_UNITS = ("angstrom",) * 3
+HEAD_CELLS = "head cells"
+HEAD_NUMBERS = "head numbers"
 _VIEWS_NSIDE = 8
-_SHADE = 0.3
+_LEVELS = 256
+# of the radius of a head's sphere: how far below it its number stands, and the size of the disc
+_NUMBER_BELOW, _NUMBER_SIZE = 1.28, 0.4
 
 
 @dataclass(frozen=True)
@@ -49,161 +66,214 @@ class PosteriorOnSphere:
 
 
 class SphereLayers:
-    """Draws the spheres of one viewer; what is hidden is drawn when it is shown again."""
+    """Draws the spheres of one viewer; what is hidden is drawn when it is shown again.
+
+    Attributes
+    ----------
+    turner
+        Turns the camera.
+    direction_clicked
+        Called with the view direction (x, y, z) on which the user clicks; turns the camera there,
+        unless another function is put in its place. A second click at the same place of the canvas
+        gives the view back.
+    """
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._layers: dict[str, Layer] = {}
-        self._deleted: set[str] = set()
-        self._waiting: dict[str, Callable[[], None]] = {}
-        self._right = self._left = beside_volume(1, 1, 1)
-        self._adopt()
+        self._kept = KeptLayers(viewer)
+        self._volume = (1, 1.0)
+        self._last_click: NDArray[np.float64] | None = None
+        self.turner = CameraTurner(viewer)
+        self.direction_clicked: Callable[[NDArray[np.float64]], None] = self.turner.toggle
+        self._place()
+        viewer.scene.camera.events.angles.connect(self._on_camera)
+        viewer.dims.events.ndisplay.connect(self._on_camera)
         viewer.layers.events.removed.connect(self._on_removed)
+        ClickWatch(viewer, self._on_click)
 
     def new_run(self) -> None:
         """Let deleted layers come back."""
-        self._deleted.clear()
+        self._kept.new_run()
 
     def set_box(self, box: int, pixel_size: float) -> None:
         """Place the spheres beside a volume of ``box`` pixels of ``pixel_size`` Å."""
-        self._right = beside_volume(box, pixel_size, 1)
-        self._left = beside_volume(box, pixel_size, -1)
+        self._volume = (box, pixel_size)
+        self._place()
 
     @property
     def posterior_shown(self) -> bool:
         """Whether a posterior sphere is on the canvas, so that it is worth computing."""
-        layer = self._layers.get(POSTERIOR)
-        return layer is not None and bool(layer.visible)
+        return self._kept.shown(POSTERIOR)
 
     def show_posterior(self, shown: PosteriorOnSphere) -> None:
         """Colour the right-hand sphere by the posterior of a particle."""
-        self._when_visible(POSTERIOR, lambda: self._draw_posterior(shown))
+        self._kept.draw(POSTERIOR, lambda: self._draw_posterior(shown))
 
     def show_candidates(self, directions: NDArray[np.floating], winner: int) -> None:
         """Put numbered points at the heads' view directions (M, 3) on the posterior sphere."""
-        self._when_visible(CANDIDATES, lambda: self._draw_candidates(directions, winner))
+        self._kept.draw(CANDIDATES, lambda: self._draw_candidates(directions, winner))
 
     def show_views(self, directions: NDArray[np.floating], heads: NDArray[np.integer]) -> None:
         """Colour the left-hand sphere by the head that wins most particles of each view."""
-        self._when_visible(VIEWS, lambda: self._draw_views(directions, heads))
+        # counted when first drawn, not at every turn of the camera
+        winners = cache(lambda: winning_head_of_pixels(directions, heads, _VIEWS_NSIDE))
+        self._kept.draw(VIEWS, lambda: self._draw_views(winners()))
+
+    def show_head_cells(self, values: NDArray[np.floating], nside: int, label: str) -> None:
+        """Colour one small sphere per head below the volume.
+
+        Parameters
+        ----------
+        values
+            Value of each head and direction (RING), shape (M, 12 nside²); NaN in empty cells.
+        nside
+            HEALPix resolution.
+        label
+            What the values are, for the layer's name.
+        """
+        if len(values) == 0:
+            return
+        cells = HeadCells(values, nside, label)
+        colours = cache(lambda: vertex_colours(cells))
+        self._kept.draw(HEAD_CELLS, lambda: self._draw_head_cells(cells, colours()))
+        self._kept.draw(HEAD_NUMBERS, lambda: self._draw_head_numbers(len(values)))
+
+    def hide_head_cells(self) -> None:
+        """Hide the heads' spheres, as the eye in the layer list does."""
+        layer = self._kept.get(HEAD_CELLS)
+        if layer is not None:
+            layer.visible = False
 
     def _draw_posterior(self, shown: PosteriorOnSphere) -> None:
-        vertices, faces = _mesh(shown.nside, self._right)
-        data = (vertices, faces, per_vertex(shown.values))
-        title = f"Posterior of particle {shown.particle}"
-        layer = self._layers.get(POSTERIOR)
+        facing = healpix_centres(shown.nside) @ self._towards_eye
+        layer, title = self._kept.get(POSTERIOR), f"Posterior of particle {shown.particle}"
         if layer is None:
-            low, high = shown.limits
-            # the colour map's black begins lower, or the sphere would vanish on a dark canvas
-            limits = (low - _SHADE * (high - low), high)
-            options = {"colormap": COLOURMAP, "contrast_limits": limits}
-            self._add(POSTERIOR, Surface(data, name=title, **options, **_common(POSTERIOR)))
-            return
-        layer.data = data
-        if layer.name.startswith("Posterior of particle"):
+            layer = self._make_posterior(shown, title)
+        elif layer.name != title and layer.name.startswith("Posterior of particle"):
             layer.name = title
+        table = lookup_table(layer.colormap.map(np.linspace(0, 1, _LEVELS)))
+        colours = glass_colours(shown.values, layer.contrast_limits, facing, table)
+        vertices, faces = healpix_mesh(shown.nside)
+        # the far side is painted first, and shines through the near one
+        faces = faces.reshape(-1, 6)[np.argsort(facing)].reshape(-1, 3)
+        mesh = (self._right.place(vertices), faces)
+        set_mesh(layer, mesh, per_vertex(colours), per_vertex(shown.values))
+
+    def _make_posterior(self, shown: PosteriorOnSphere, title: str) -> Surface:
+        vertices, faces = healpix_mesh(shown.nside)
+        data = (self._right.place(vertices), faces, per_vertex(shown.values))
+        layer = Surface(
+            data,
+            name=title,
+            colormap=COLOURMAP,
+            contrast_limits=shown.limits,
+            # with depth, clear faces would hide what is behind them
+            blending="translucent_no_depth",
+            **common_options(POSTERIOR),
+        )
+        layer.events.contrast_limits.connect(self._on_colours)
+        layer.events.colormap.connect(self._on_colours)
+        self._kept.add(POSTERIOR, layer)
+        return layer
 
     def _draw_candidates(self, directions: NDArray[np.floating], winner: int) -> None:
         if len(directions) == 0:
             return
         points = self._right.place(directions, height=1.04)
-        sizes = np.full(len(points), 0.14 * self._right.radius)
+        sizes = np.full(len(points), 0.16 * self._right.radius)
         if winner >= 0:
-            sizes[winner] *= 1.8
-        colours = head_colours(np.arange(len(points)))
-        layer = self._layers.get(CANDIDATES)
-        if layer is None:
-            self._add(CANDIDATES, _candidate_points(points, sizes, colours))
-            return
-        more_or_fewer = len(layer.data) != len(points)
-        layer.data = points
-        if more_or_fewer:
-            layer.features = _numbers(len(points))
-            layer.face_color = colours
-        layer.size = sizes
+            sizes[winner] *= 1.4
+        # small behind the sphere, or they would seem to be in front
+        sizes[directions @ self._towards_eye < 0] *= 0.6
+        self._draw_numbers(CANDIDATES, "Head candidates", points, sizes)
 
-    def _draw_views(self, directions: NDArray[np.floating], heads: NDArray[np.integer]) -> None:
-        vertices, faces = _mesh(_VIEWS_NSIDE, self._left)
-        winners = winning_head_of_pixels(directions, heads, _VIEWS_NSIDE)
-        colours = per_vertex(head_colours(winners))
-        layer = self._layers.get(VIEWS)
+    def _draw_numbers(
+        self, key: str, name: str, points: NDArray[np.float32], sizes: NDArray[np.float64]
+    ) -> None:
+        layer = self._kept.get(key)
         if layer is None:
-            layer = Surface((vertices, faces), name="Views by winning head", **_common(VIEWS))
-            layer.vertex_colors = colours
-            self._add(VIEWS, layer)
-            return
-        if not np.array_equal(layer.vertices, vertices):
-            layer.vertices = vertices
-        layer.vertex_colors = colours
-
-    def _when_visible(self, key: str, draw: Callable[[], None]) -> None:
-        if key in self._deleted:
-            return
-        layer = self._layers.get(key)
-        if layer is None or layer.visible:
-            draw()
+            self._kept.add(key, head_numbers(points, sizes, name, key))
         else:
-            self._waiting[key] = draw
+            move_numbers(layer, points, sizes)
 
-    def _add(self, key: str, layer: Layer) -> None:
-        """Add a layer below the user's, leaving his selection as it is."""
-        layers = self._viewer.layers
-        selected, active = set(layers.selection), layers.selection.active
-        layers.append(layer)
-        layers.selection = selected
-        layers.selection.active = active
-        self._keep(key, layer)
+    def _draw_views(self, winners: NDArray[np.int64]) -> None:
+        vertices, faces = healpix_mesh(_VIEWS_NSIDE)
+        mesh = (self._left.place(vertices), faces)
+        self._draw_surface(VIEWS, "Views by winning head", mesh, per_vertex(head_colours(winners)))
 
-    def _keep(self, key: str, layer: Layer) -> None:
-        self._layers[key] = layer
-        layer.events.visible.connect(self._on_visible)
+    def _draw_head_cells(self, cells: HeadCells, colours: NDArray[np.float32]) -> None:
+        mesh = spheres_mesh(cells.nside, self._row(len(cells.values)))
+        made = self._kept.get(HEAD_CELLS) is None
+        self._draw_surface(HEAD_CELLS, f"Heads: {cells.label}", mesh, colours)
+        if made:
+            self._kept.get(HEAD_CELLS).events.visible.connect(self._on_cells_visible)
+            self._show_numbers(True)
 
-    def _adopt(self) -> None:
-        """Take over the layers of a dock that was closed and opened again."""
-        for layer in self._viewer.layers:
-            key = layer.metadata.get(_TAG)
-            if key is not None:
-                self._keep(key, layer)
+    def _draw_head_numbers(self, count: int) -> None:
+        row = self._row(count)
+        below = np.array(self._axes[1]) * row[0].radius * _NUMBER_BELOW
+        points = np.array([sphere.centre for sphere in row]) + below
+        sizes = np.full(count, _NUMBER_SIZE * row[0].radius)
+        self._draw_numbers(HEAD_NUMBERS, "Heads: numbers", points.astype(np.float32), sizes)
 
-    def _on_visible(self, event: Any) -> None:
-        key = event.source.metadata.get(_TAG)
-        draw = self._waiting.pop(key, None) if event.source.visible else None
-        if draw is not None:
-            draw()
+    def _draw_surface(
+        self,
+        key: str,
+        name: str,
+        mesh: tuple[NDArray[np.float32], NDArray[np.int64]],
+        colours: NDArray[np.float32],
+    ) -> None:
+        layer = self._kept.get(key)
+        if layer is None:
+            layer = Surface(mesh, name=name, **common_options(key))
+            layer.vertex_colors = colours
+            self._kept.add(key, layer)
+        else:
+            set_mesh(layer, mesh, colours)
+
+    def _place(self) -> None:
+        """Find where the spheres stand, given the volume and the camera."""
+        self._axes = canvas_axes(self._viewer)
+        self._right: Sphere = beside_volume(*self._volume, 1, self._axes[0])
+        self._left: Sphere = beside_volume(*self._volume, -1, self._axes[0])
+        self._towards_eye = -np.array(self._viewer.scene.camera.view_direction)[::-1]
+
+    def _row(self, count: int) -> list[Sphere]:
+        return below_volume(*self._volume, count, *self._axes)
+
+    def _on_camera(self, _event: Any) -> None:
+        self._place()
+        self._kept.draw_all_again()
+
+    def _on_cells_visible(self, event: Any) -> None:
+        self._show_numbers(event.source.visible)
 
     def _on_removed(self, event: Any) -> None:
-        for key, layer in list(self._layers.items()):
-            if layer is event.value:
-                layer.events.visible.disconnect(self._on_visible)
-                del self._layers[key]
-                self._waiting.pop(key, None)
-                self._deleted.add(key)
+        if event.value.metadata.get(TAG) == HEAD_CELLS:
+            self._show_numbers(False)
 
+    def _show_numbers(self, visible: bool) -> None:
+        """Let the numbers come and go with the heads' spheres."""
+        numbers = self._kept.get(HEAD_NUMBERS)
+        if numbers is not None:
+            numbers.visible = visible
 
-def _common(key: str) -> dict[str, Any]:
-    return {"metadata": {_TAG: key}, "shading": "none", "units": _UNITS}
+    def _on_colours(self, _event: Any) -> None:
+        self._kept.draw_again(POSTERIOR)
 
+    def _on_click(self, click: Click) -> None:
+        direction = self._direction_at(click)
+        if direction is None:
+            return
+        last, self._last_click = self._last_click, click.pixel
+        if self.turner.turned and last is not None and is_near(last, click.pixel):
+            self.turner.give_back()
+        else:
+            self.direction_clicked(direction)
 
-def _mesh(nside: int, sphere: Sphere) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    vertices, faces = healpix_mesh(nside)
-    return sphere.place(vertices), faces
-
-
-def _numbers(n_heads: int) -> dict[str, list[str]]:
-    return {"head": [head_label(head) for head in range(n_heads)]}
-
-
-def _candidate_points(
-    points: NDArray[np.float32], sizes: NDArray[np.float64], colours: NDArray[np.float32]
-) -> Points:
-    return Points(
-        points,
-        name="Head candidates",
-        size=sizes,
-        face_color=colours,
-        border_color="white",
-        features=_numbers(len(points)),
-        text={"string": "{head}", "size": 9, "color": "white", "anchor": "upper_left"},
-        metadata={_TAG: CANDIDATES},
-        units=_UNITS,
-    )
+    def _direction_at(self, click: Click) -> NDArray[np.float64] | None:
+        for key, sphere in ((POSTERIOR, self._right), (VIEWS, self._left)):
+            direction = sphere.hit(click.position, click.view_direction)
+            if direction is not None and self._kept.shown(key):
+                return direction
+        return None

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
+
+# the small spheres below the volume, in box lengths: radius, distance right and down, first row
+_SMALL = 0.12
+_PITCH = (0.28, 0.36)
+_FIRST_ROW = 0.64
+_PER_ROW = 8
 
 
 @dataclass(frozen=True)
@@ -27,8 +33,41 @@ class Sphere:
         points = np.asarray(directions)[..., ::-1] * (self.radius * height) + np.array(self.centre)
         return np.ascontiguousarray(points, dtype=np.float32)
 
+    def hit(
+        self, position: NDArray[np.floating], view_direction: NDArray[np.floating]
+    ) -> NDArray[np.float64] | None:
+        """Return the direction (x, y, z) in which a line first meets the sphere, or None.
 
-def beside_volume(box: int, pixel_size: float, side: int) -> Sphere:
+        Parameters
+        ----------
+        position
+            A point on the line, (z, y, x), before or behind the sphere.
+        view_direction
+            The way the line goes, (z, y, x), a unit vector.
+        """
+        start = np.asarray(position, dtype=np.float64) - self.centre
+        along = float(start @ view_direction)
+        inside = along**2 - float(start @ start) + self.radius**2
+        if inside < 0:
+            return None
+        point = start - (along + np.sqrt(inside)) * np.asarray(view_direction)
+        return np.asarray(point[::-1] / self.radius)
+
+
+def middle_of_volume(box: int, pixel_size: float) -> NDArray[np.float64]:
+    """Return the map's origin, voxel ``box // 2``, in the world; voxel centres are at whole pixels.
+
+    Parameters
+    ----------
+    box
+        Pixels along an edge of the volume.
+    pixel_size
+        Å per pixel.
+    """
+    return np.full(3, (box // 2) * pixel_size)
+
+
+def beside_volume(box: int, pixel_size: float, side: int, right: ArrayLike = (0, 0, 1)) -> Sphere:
     """Return the sphere to the right (``side=1``) or left (``side=-1``) of the volume.
 
     Parameters
@@ -38,12 +77,49 @@ def beside_volume(box: int, pixel_size: float, side: int) -> Sphere:
     pixel_size
         Å per pixel.
     side
-        1 for larger x, −1 for smaller x.
+        1 for right, −1 for left.
+    right
+        The unit vector (z, y, x) that points right; x where not given.
     """
     length = box * pixel_size
-    # the map's origin is voxel box // 2, and voxel centres are at whole pixels
-    middle = (box // 2) * pixel_size
-    return Sphere((middle, middle, middle + side * length), 0.4 * length)
+    return _sphere(
+        middle_of_volume(box, pixel_size) + side * length * np.asarray(right), 0.4 * length
+    )
+
+
+def below_volume(
+    box: int,
+    pixel_size: float,
+    count: int,
+    right: ArrayLike = (0, 0, 1),
+    down: ArrayLike = (0, 1, 0),
+) -> list[Sphere]:
+    """Return ``count`` small spheres in centred rows below the volume.
+
+    Parameters
+    ----------
+    box
+        Pixels along an edge of the volume.
+    pixel_size
+        Å per pixel.
+    count
+        How many spheres.
+    right, down
+        The unit vectors (z, y, x) that point right and down; x and y where not given.
+    """
+    length, middle = box * pixel_size, middle_of_volume(box, pixel_size)
+    rows, columns = np.divmod(np.arange(count), _PER_ROW)
+    in_row = np.minimum(count - rows * _PER_ROW, _PER_ROW)
+    across = (columns - (in_row - 1) / 2) * _PITCH[0]
+    under = _FIRST_ROW + rows * _PITCH[1]
+    offsets = across[:, None] * np.asarray(right) + under[:, None] * np.asarray(down)
+    centres = middle + length * offsets
+    return [_sphere(centre, _SMALL * length) for centre in centres]
+
+
+def _sphere(centre: NDArray[np.float64], radius: float) -> Sphere:
+    z, y, x = centre.tolist()
+    return Sphere((z, y, x), radius)
 
 
 @lru_cache(maxsize=4)
@@ -69,6 +145,14 @@ def healpix_mesh(nside: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     for array in (vertices, faces):
         array.setflags(write=False)
     return vertices, faces
+
+
+@lru_cache(maxsize=4)
+def healpix_centres(nside: int) -> NDArray[np.float64]:
+    """Return the directions (x, y, z) of the pixels of a HEALPix sphere, shape (12 nside², 3)."""
+    import healpy
+
+    return np.stack(healpy.pix2vec(nside, np.arange(12 * nside**2)), axis=1)
 
 
 def per_vertex(values: NDArray[np.floating]) -> NDArray[np.float32]:
