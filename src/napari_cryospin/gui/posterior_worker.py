@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import QObject, QThread, Signal, Slot
 
+from napari_cryospin.gui.explorer import View
 from napari_cryospin.gui.mailbox import Mailbox
 from napari_cryospin.gui.threads import WorkerThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.inference.posterior import ParticlePosterior, PosteriorExplorer
     from napari_cryospin.engine.run.events import VolumeUpdated
 
-    ExplorerFactory = Callable[[WorkingStack], PosteriorExplorer]
+    ExplorerFactory = Callable[[WorkingStack, View], PosteriorExplorer]
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,18 @@ logger = logging.getLogger(__name__)
 class PosteriorRequest:
     """A wish: the posterior of a particle of a stack, given a map.
 
-    ``shift`` is the particle's origin shift (x, y), pixels of the working box.
+    Parameters
+    ----------
+    generation
+        Answers to wishes of an earlier one are dropped.
+    particle, stack, volume
+        Whose posterior, given which map.
+    shift
+        The particle's origin shift (x, y), pixels of the working box.
+    view
+        Low-pass and temperature.
+    candidates
+        Poses whose projections are wanted as well, (M, 3, 3).
     """
 
     generation: int
@@ -39,18 +51,27 @@ class PosteriorRequest:
     stack: WorkingStack
     volume: VolumeUpdated
     shift: tuple[float, float]
+    view: View
+    candidates: NDArray[np.floating]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What an explorer is made for: temperature and particle may change with it at hand."""
+        return id(self.stack), self.view.radius
 
 
 @dataclass(frozen=True)
 class PosteriorResult:
-    """A posterior with what it was computed from.
+    """A posterior with what it was computed from; ``seconds`` is the time that it took.
 
-    ``angles`` are rot, tilt, psi of the best pose in degrees; ``seconds`` is the time it took.
+    ``best_psi`` is the most probable in-plane angle at every direction (RING), degrees;
+    ``mode_angles`` are rot, tilt and psi of the modes, degrees, (m, 3).
     """
 
     request: PosteriorRequest
     posterior: ParticlePosterior
-    angles: NDArray[np.float64]
+    best_psi: NDArray[np.float64]
+    mode_angles: NDArray[np.float64]
     seconds: float
 
 
@@ -81,31 +102,34 @@ class _Worker(QObject):
             return
         start = time.perf_counter()
         try:
-            posterior, angles = self._compute(request)
+            posterior = self._compute(request)
+            best_psi = posterior.best_in_plane
+            angles = _angles(posterior)
         except Exception as error:  # whatever happens, the panel must hear of it
             logger.exception("The posterior of particle %d failed", request.particle)
             self._explorer = self._last = None
             self.done.emit(PosteriorFailure(request, str(error) or type(error).__name__))
         else:
             seconds = time.perf_counter() - start
-            self.done.emit(PosteriorResult(request, posterior, angles, seconds))
+            self.done.emit(PosteriorResult(request, posterior, best_psi, angles, seconds))
 
-    def _compute(self, request: PosteriorRequest) -> tuple[ParticlePosterior, NDArray[np.float64]]:
-        from napari_cryospin.engine.geometry.rotations import euler_from_matrices
+    def _compute(self, request: PosteriorRequest) -> ParticlePosterior:
         from napari_cryospin.gui.mollweide import index_table
         from napari_cryospin.gui.spheres import healpix_mesh
 
         last = self._last
-        if self._explorer is None or last is None or last.stack is not request.stack:
-            self._explorer, last = self._factory(request.stack), None
+        if self._explorer is None or last is None or last.key != request.key:
+            self._explorer, last = self._factory(request.stack, request.view), None
         if last is None or last.volume is not request.volume:
             self._explorer.set_volume(request.volume.volume)
         self._last = request
-        posterior = self._explorer.particle(request.particle, request.shift)
+        temperature = request.view.temperature
+        self._explorer.options = replace(self._explorer.options, temperature=temperature)
+        posterior = self._explorer.particle(request.particle, request.shift, request.candidates)
         # computed here once, so that the main thread finds healpy and both tables ready
         index_table(posterior.nside)
         healpix_mesh(posterior.nside)
-        return posterior, euler_from_matrices(posterior.best_rotation)
+        return posterior
 
 
 class PosteriorService(QObject):
@@ -131,7 +155,7 @@ class PosteriorService(QObject):
         self._generation = 0
         self._wanted: PosteriorRequest | None = None
         self._pending = False
-        self._worker = _Worker(self._mailbox, factory or _default_factory)
+        self._worker = _Worker(self._mailbox, factory or make_explorer)
         self._thread = WorkerThread(self._worker, self, "cryospin-posterior")
         self._wake.connect(self._worker.work)
         self._worker.done.connect(self._on_done)
@@ -148,12 +172,17 @@ class PosteriorService(QObject):
         volume: VolumeUpdated,
         particle: int,
         shift: tuple[float, float] = (0.0, 0.0),
+        view: View | None = None,
+        candidates: NDArray[np.floating] | None = None,
     ) -> None:
         """Ask for a posterior; answers for another particle or stack are dropped from now on."""
         wanted = self._wanted
         if wanted is None or wanted.stack is not stack or wanted.particle != particle:
             self._generation += 1
-        self._wanted = PosteriorRequest(self._generation, particle, stack, volume, shift)
+        poses = np.empty((0, 3, 3)) if candidates is None else candidates
+        self._wanted = PosteriorRequest(
+            self._generation, particle, stack, volume, shift, view or View(), poses
+        )
         self._mailbox.put(self._wanted)
         self._pending = True
         self._wake.emit()
@@ -176,7 +205,16 @@ class PosteriorService(QObject):
             self.failed.emit(answer)
 
 
-def _default_factory(stack: WorkingStack) -> PosteriorExplorer:
-    from napari_cryospin.engine.inference.posterior import PosteriorExplorer
+def _angles(posterior: ParticlePosterior) -> NDArray[np.float64]:
+    from napari_cryospin.engine.geometry.rotations import euler_from_matrices
 
-    return PosteriorExplorer(stack, nside=8)
+    return euler_from_matrices(posterior.modes)
+
+
+def make_explorer(stack: WorkingStack, view: View) -> PosteriorExplorer:
+    """Return the posterior explorer of a stack for a way of looking at posteriors."""
+    from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
+
+    return PosteriorExplorer(
+        stack, PosteriorOptions(radius=view.radius, temperature=view.temperature)
+    )

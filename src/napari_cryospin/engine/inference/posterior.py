@@ -113,6 +113,16 @@ class ParticlePosterior:
         nested = self.probability.sum(1, dtype=np.float64)
         return np.asarray(healpy.reorder(nested, n2r=True))
 
+    @cached_property
+    def best_in_plane(self) -> NDArray[np.float64]:
+        """Most probable psi at each direction of the grid (RING), degrees, (12 nside²,)."""
+        import healpy
+
+        rows = np.arange(len(self.probability))
+        cells = rows * n_in_plane(self.nside) + self.probability.argmax(1)
+        psi = angles_of_cells(cells, self.nside)[:, 2]
+        return np.asarray(healpy.reorder(psi, n2r=True))
+
     def in_plane(self, pixel: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return psi (degrees, ascending) and probability, (6 nside,), at a direction (RING)."""
         import healpy

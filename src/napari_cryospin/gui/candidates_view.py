@@ -1,0 +1,166 @@
+"""The heads' candidates for one particle: what each would mean, at one grey scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+
+from napari_cryospin.gui.colours import foreground, head_colour, head_label
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PER_LINE = 4
+_ROWS = ("particle", "projection × CTF", "difference")
+_IMAGE, _TITLE = 84, 34
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the view shows of one particle with M heads.
+
+    Parameters
+    ----------
+    image
+        The particle, (D, D).
+    projections
+        CTF-multiplied projections at the heads' poses, (M, D, D).
+    losses
+        Their losses, (M,).
+    winner
+        Index of the winning head, or −1.
+    to_best, to_truth
+        Angle of each pose to the posterior's best and to the true one, degrees, (M,); None where
+        that is not known.
+    """
+
+    image: NDArray[np.float32]
+    projections: NDArray[np.float32]
+    losses: NDArray[np.float32]
+    winner: int
+    to_best: NDArray[np.float64]
+    to_truth: NDArray[np.float64] | None = None
+
+
+class CandidatesView(QWidget):
+    """For each head a column: its number and loss; particle, projection, difference."""
+
+    title = "candidates"
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._canvas = pg.GraphicsLayoutWidget(parent=self)
+        self._canvas.setBackground(None)
+        self._canvas.ci.layout.setContentsMargins(0, 0, 0, 0)
+        self._canvas.ci.layout.setSpacing(2)
+        self._labels: list[pg.LabelItem] = []
+        self._images: list[list[pg.ImageItem]] = []
+        self._rings: list[pg.ViewBox] = []
+        self._shown: Candidates | None = None
+        area = QScrollArea(self)
+        area.setWidgetResizable(True)
+        area.setWidget(self._canvas)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(area)
+
+    def set_candidates(self, shown: Candidates) -> None:
+        """Show the candidates; the particle decides the grey scale of all images."""
+        self._shown = shown
+        if len(self._images) != len(shown.projections):
+            self._lay_out(len(shown.projections))
+        levels = tuple(np.percentile(shown.image, (0.5, 99.5)))
+        for head, items in enumerate(self._images):
+            projection = shown.projections[head]
+            for item, image in zip(
+                items, (shown.image, projection, shown.image - projection), strict=True
+            ):
+                item.setImage(image, levels=levels)
+        self.restyle()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._shown = None
+        self._lay_out(0)
+
+    def graphics(self) -> list[pg.GraphicsLayoutWidget]:
+        """Return what is drawn, for saving."""
+        return [self._canvas]
+
+    def table(self) -> dict[str, NDArray[np.floating]]:
+        """Return the figures of the candidates, for saving."""
+        shown = self._shown
+        if shown is None:
+            return {}
+        heads = np.arange(len(shown.losses))
+        columns = {
+            "head": heads + 1,
+            "loss": shown.losses,
+            "winner": (heads == shown.winner).astype(int),
+            "to_best_pose_deg": shown.to_best,
+        }
+        return columns if shown.to_truth is None else {**columns, "error_deg": shown.to_truth}
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange:
+            self.restyle()
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        if self._shown is None:
+            return
+        for head, label in enumerate(self._labels):
+            label.setText(self._describe(head), size="8pt", color=foreground(self))
+            won = head == self._shown.winner
+            colour = head_colour(head) if won else None
+            for ring in self._rings[3 * head : 3 * head + 3]:
+                ring.setBorder(pg.mkPen(colour, width=2) if won else None)
+
+    def _describe(self, head: int) -> str:
+        shown = self._shown
+        assert shown is not None
+        won = " ○ winner" if head == shown.winner else ""
+        error = "" if shown.to_truth is None else f" · error {shown.to_truth[head]:.0f}°"
+        return (
+            f'<span style="color: {head_colour(head)}"><b>●</b></span> <b>{head_label(head)}</b>'
+            f"{won}<br>loss {shown.losses[head]:.4g}<br>"
+            f"{shown.to_best[head]:.0f}° from best{error}"
+        )
+
+    def _lay_out(self, n_heads: int) -> None:
+        self._canvas.clear()
+        self._labels, self._images, self._rings = [], [], []
+        for head in range(n_heads):
+            first, column = (len(_ROWS) + 1) * (head // _PER_LINE), head % _PER_LINE
+            self._labels.append(self._canvas.addLabel("", row=first, col=column))
+            boxes = [self._box(first + 1 + row, column) for row in range(len(_ROWS))]
+            self._images.append([_image_in(box) for box in boxes])
+            self._rings += boxes
+        lines = -(-n_heads // _PER_LINE)
+        self._canvas.setMinimumHeight(lines * (3 * _IMAGE + _TITLE + 24))
+
+    def _box(self, row: int, column: int) -> pg.ViewBox:
+        box = self._canvas.addViewBox(
+            row=row,
+            col=column,
+            lockAspect=True,
+            enableMouse=False,
+            enableMenu=False,
+            invertY=True,
+            defaultPadding=0,
+        )
+        box.setToolTip(_ROWS[(row % (len(_ROWS) + 1)) - 1])
+        return box
+
+
+def _image_in(box: pg.ViewBox) -> pg.ImageItem:
+    item = pg.ImageItem(axisOrder="row-major")
+    box.addItem(item)
+    return item
