@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from napari_cryospin.engine.run.folder import RunFolder
@@ -78,6 +79,23 @@ def test_a_run_is_paused_resumed_switched_and_kept(
     assert finished.args[0].kept
     assert (tmp_path / "run" / "map.mrc").is_file()
     assert not session.active
+
+
+def test_the_choice_of_particles_reaches_the_run(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    messages: list[str] = []
+    session.message.connect(messages.append)
+    start(qtbot, session, settings, tmp_path / "run")
+    used = np.arange(200) >= 50
+    session.set_used(used)
+    expected = "150 of 200 particles are used from the next epoch on."
+    qtbot.waitUntil(lambda: expected in messages, timeout=LONG)
+    qtbot.waitUntil(lambda: np.array_equal(session.latest_poses.used, used), timeout=LONG)
+    with pytest.raises(ValueError, match="At least 2 particles"):
+        session.set_used(np.arange(200) == 0)
+    session.stop(keep=False)
+    wait_for(qtbot, session, SessionState.FINISHED)
 
 
 def test_discarding_writes_no_map(

@@ -177,6 +177,16 @@ class Session(QObject):
         self._controls.switch()
         self._controls.resume()
 
+    def set_used(self, used: NDArray[np.bool_] | None) -> None:
+        """Use only these particles, (n,), from the next epoch on; None takes all of them.
+
+        Raises
+        ------
+        ValueError
+            If fewer than two particles remain.
+        """
+        self._controls.set_used(used)
+
     def stop(self, keep: bool = True) -> None:
         """End the run; ``keep`` writes its results, otherwise they are left unwritten."""
         if self.active:
@@ -243,6 +253,8 @@ class Session(QObject):
                 self.epoch_done.emit(event)
             case events.Switched():
                 self.switched.emit(event)
+            case events.ParticlesChosen():
+                self._on_particles_chosen(event)
             case events.Paused():
                 self._pull_all()
                 self._set_running_state(SessionState.PAUSED)
@@ -262,6 +274,12 @@ class Session(QObject):
         self.run_started.emit(event)
         for note in event.notes:
             self.message.emit(note)
+
+    def _on_particles_chosen(self, event: events.ParticlesChosen) -> None:
+        assert self.stack is not None
+        self.message.emit(
+            f"{event.n_used:,} of {self.stack.n:,} particles are used from the next epoch on."
+        )
 
     @Slot(object)
     def _on_ended(self, last: events.Event) -> None:

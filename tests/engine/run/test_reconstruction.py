@@ -10,10 +10,15 @@ import torch
 
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.star import read_star
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.inference.amortized import AmortizedInference
+from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.run.records import poses_path, read_poses, recorded_epochs
+from napari_cryospin.engine.run.snapshot import read_snapshot
 from napari_cryospin.engine.settings import Stage
 
 if TYPE_CHECKING:
@@ -174,6 +179,161 @@ def test_the_pose_search_is_part_of_auto_decoding(settings: Settings, tmp_path: 
     assert searching[-1].done == searching[-1].total > 0
 
 
+def dropping(n: int, every: int = 4) -> np.ndarray:
+    """Return a choice of particles without every fourth."""
+    return np.arange(n) % every != 0
+
+
+def test_dropped_particles_leave_training_at_the_next_epoch(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[torch.Tensor] = []
+    for kind in (AmortizedInference, DirectInference):
+        train = kind.train_batch
+
+        def watched(self: object, rows: torch.Tensor, train: Callable = train) -> float:
+            drawn.append(rows)
+            return train(self, rows)
+
+        monkeypatch.setattr(kind, "train_batch", watched)
+    used = dropping(200)
+    run = Reconstruction(settings, tmp_path / "run")
+    stream = steer(run, events.BatchDone, lambda: run.controls.set_used(used), 2)
+    (chosen,) = of_type(stream, events.ParticlesChosen)
+    assert chosen.n_used == 150
+    batches = of_type(stream, events.BatchDone)
+    for epoch in range(4):
+        rows = torch.cat(
+            [part for part, done in zip(drawn, batches, strict=True) if done.epoch == epoch]
+        )
+        expected = np.arange(200) if epoch == 0 else np.flatnonzero(used)
+        assert np.array_equal(np.sort(rows), expected)
+    last = of_type(stream, events.PosesUpdated)[-1]
+    assert np.array_equal(last.used, used)
+
+
+def test_dropped_particles_are_not_in_the_results(settings: Settings, tmp_path: Path) -> None:
+    # the halves alternate anew: both have particles, whichever were dropped
+    used = np.arange(200) % 2 == 0
+    run = Reconstruction(settings, tmp_path / "run")
+    stream = steer(run, events.BatchDone, lambda: run.controls.set_used(used), 2)
+    assert isinstance(stream[-1], events.Finished)
+    table = read_star(run.folder.star_path)
+    assert np.array_equal(table.image_index, np.flatnonzero(used))
+    last = of_type(stream, events.PosesUpdated)[-1]
+    assert np.allclose(table.rotations, last.rotations[used], atol=1e-5)
+    assert set(table.half_set) == {1, 2}
+    halves = [read_map(run.folder.path / f"half{number}.mrc")[0] for number in (1, 2)]
+    assert all(np.std(half) > 0 for half in halves)
+
+
+def test_a_choice_is_followed_by_a_run_that_stops_then(settings: Settings, tmp_path: Path) -> None:
+    run = Reconstruction(settings, tmp_path / "run")
+
+    def choose_and_stop() -> None:
+        run.controls.set_used(dropping(200))
+        run.controls.stop()
+
+    stream = steer(run, events.BatchDone, choose_and_stop)
+    assert of_type(stream, events.ParticlesChosen)
+    assert read_star(run.folder.star_path).n_particles == 150
+
+
+@pytest.mark.parametrize("stopped_at", [3, 6, 14])
+def test_a_resumed_run_keeps_its_trajectory_with_dropped_particles(
+    settings: Settings, tmp_path: Path, stopped_at: int
+) -> None:
+    def drop_and_stop(name: str, stop: int | None) -> None:
+        run = Reconstruction(settings, tmp_path / name)
+        done = 0
+        for event in run.run():
+            done += isinstance(event, events.BatchDone)
+            if isinstance(event, events.BatchDone) and done == 2:
+                run.controls.set_used(dropping(200))
+            if isinstance(event, events.BatchDone) and done == stop:
+                run.controls.stop()
+
+    drop_and_stop("whole", None)
+    drop_and_stop("parts", stopped_at)
+    resumed = list(Reconstruction.resume(tmp_path / "parts").run())
+    assert isinstance(resumed[-1], events.Finished)
+    whole, parts = (RunFolder(tmp_path / name) for name in ("whole", "parts"))
+    assert np.array_equal(read_map(whole.map_path)[0], read_map(parts.map_path)[0])
+    for epoch in recorded_epochs(whole):
+        assert poses_path(whole, epoch).read_bytes() == poses_path(parts, epoch).read_bytes()
+
+
+def test_dropped_particles_can_be_taken_back(settings: Settings, tmp_path: Path) -> None:
+    run = Reconstruction(settings, tmp_path / "run")
+    choices = {2: dropping(200), 3: dropping(200), 6: None, 7: np.ones(200, bool)}
+    done, chosen = 0, []
+    for event in run.run():
+        if isinstance(event, events.ParticlesChosen):
+            chosen.append(event.n_used)
+        if isinstance(event, events.BatchDone):
+            done += 1
+            if done in choices:
+                run.controls.set_used(choices[done])
+    # a choice that changes nothing is not told
+    assert chosen == [150, 200]
+    assert read_star(run.folder.star_path).n_particles == 200
+
+
+def test_the_latest_choice_of_particles_wins() -> None:
+    controls = Controls()
+    assert controls.take_used() is None
+    mine = dropping(8)
+    controls.set_used(None)
+    controls.set_used(mine)
+    with pytest.raises(ValueError, match="At least 2 particles"):
+        controls.set_used(np.arange(8) == 3)
+    kept, mine[:] = mine.copy(), False
+    assert np.array_equal(controls.take_used(), kept)
+    assert controls.take_used() is None
+
+
+def test_two_particles_are_enough(settings: Settings, tmp_path: Path) -> None:
+    settings.search.epochs, settings.search.nside, settings.search.starts = 1, 2, 1
+    run = Reconstruction(settings, tmp_path / "run")
+    used = np.arange(200) < 2
+    stream = steer(run, events.BatchDone, lambda: run.controls.set_used(used))
+    assert isinstance(stream[-1], events.Finished)
+    assert read_star(run.folder.star_path).n_particles == 2
+
+
+def test_the_pose_search_leaves_dropped_particles_alone(settings: Settings, tmp_path: Path) -> None:
+    settings.search.epochs, settings.search.nside = 1, 2
+    used = dropping(200)
+    run = Reconstruction(settings, tmp_path / "run")
+    stream = steer(run, events.BatchDone, lambda: run.controls.set_used(used))
+    poses = {event.epoch: event for event in of_type(stream, events.PosesUpdated)}
+    before, after = poses[1].rotations, poses[3].rotations
+    moved = np.abs(before - after).max((1, 2)) > 1e-6
+    assert np.array_equal(moved, used)
+
+
+def test_losses_are_those_of_the_present_poses(settings: Settings, tmp_path: Path) -> None:
+    stream = run(settings, tmp_path / "run")
+    for epoch, done in enumerate(of_type(stream, events.EpochDone)):
+        at_end = [e for e in of_type(stream, events.PosesUpdated) if e.epoch == epoch][-1]
+        if done.stage is Stage.AUTO_ENCODING:
+            assert np.array_equal(at_end.losses, at_end.candidate_losses.min(1))
+        # the epoch's figure is a mean over batches, the last of which is smaller
+        assert at_end.losses.mean() == pytest.approx(done.loss, rel=0.02)
+
+
+def test_a_switch_by_hand_still_records_its_epoch(settings: Settings, tmp_path: Path) -> None:
+    settings.switch_at = "never"
+    run = Reconstruction(settings, tmp_path / "run")
+    steer(run, events.BatchDone, run.controls.switch)
+    first = read_poses(run.folder, 0)
+    assert first.stage is Stage.AUTO_ENCODING
+    # the epoch ended before most particles were seen
+    assert np.isnan(first.losses[first.winning_head == -1]).all()
+    assert 0 < (first.winning_head == -1).sum() < 200
+    assert read_poses(run.folder, 1).stage is Stage.AUTO_DECODING
+
+
 def test_bad_input_ends_with_one_sentence(settings: Settings, tmp_path: Path) -> None:
     settings.data.stack = tmp_path / "absent.star"
     (failed,) = of_type(run(settings, tmp_path / "run"), events.Failed)
@@ -217,3 +377,15 @@ def test_a_damaged_checkpoint_is_told(settings: Settings, tmp_path: Path) -> Non
     folder.checkpoints()[-1].write_bytes(b"damaged")
     (failed,) = of_type(list(Reconstruction.resume(folder.path).run()), events.Failed)
     assert "delete it" in failed.message
+
+
+def test_a_checkpoint_of_another_format_is_told(settings: Settings, tmp_path: Path) -> None:
+    run(settings, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    state = torch.load(folder.checkpoints()[-1], weights_only=True)
+    folder.write_checkpoint(state | {"version": 1}, 4)
+    (failed,) = of_type(list(Reconstruction.resume(folder.path).run()), events.Failed)
+    assert failed.bad_input
+    assert "has format 1" in failed.message
+    with pytest.raises(InputError, match="has format 1"):
+        read_snapshot(folder)

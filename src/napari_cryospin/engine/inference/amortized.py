@@ -105,6 +105,7 @@ class AmortizedInference:
         poses.candidates[rows] = rotations
         poses.candidate_losses[rows] = losses
         poses.winning_head[rows] = winner
+        poses.losses[rows] = losses[pick]
         poses.rotations[rows] = rotations[pick]
         if shifts is not None:
             poses.candidate_shifts[rows] = shifts.detach()

@@ -57,7 +57,9 @@ class DirectInference:
             self._pose_step(rows, grid, observed, ctf)
         rotations, shifts = self.poses.rotations[rows], self.poses.shifts[rows]
         projection = self.model.project(self.volume(), rotations, shifts if self.shifts else None)
-        loss = image_error(ctf * projection, observed, self.loss).mean()
+        losses = image_error(ctf * projection, observed, self.loss)
+        self.poses.losses[rows] = losses.detach()
+        loss = losses.mean()
         self.volume_optimizer.zero_grad()
         loss.backward()
         self.volume_optimizer.step()

@@ -21,6 +21,8 @@ class PoseTable:
         Present origin shifts (x, y), pixels of the working box, (n, 2).
     winning_head
         Head that gave the present pose, (n,); −1 where the particle has not been seen yet.
+    losses
+        Present error of each particle, (n,) float32; NaN where it has not been seen yet.
     candidates, candidate_shifts
         Poses that the heads gave at the last auto-encoding visit, (n, M, 3, 3) and (n, M, 2).
     candidate_losses
@@ -30,6 +32,7 @@ class PoseTable:
     rotations: Tensor
     shifts: Tensor
     winning_head: Tensor
+    losses: Tensor
     candidates: Tensor
     candidate_shifts: Tensor
     candidate_losses: Tensor
@@ -42,14 +45,15 @@ class PoseTable:
             rotations=identity.repeat(n, 1, 1),
             shifts=torch.zeros(n, 2, device=device),
             winning_head=torch.full((n,), -1, device=device),
+            losses=torch.full((n,), torch.nan, device=device),
             candidates=identity.repeat(n, heads, 1, 1),
             candidate_shifts=torch.zeros(n, heads, 2, device=device),
             candidate_losses=torch.full((n, heads), torch.nan, device=device),
         )
 
-    def head_share(self) -> tuple[float, ...]:
-        """Return the fraction of the particles seen so far that each head has won."""
-        seen = self.winning_head[self.winning_head >= 0]
+    def head_share(self, used: Tensor) -> tuple[float, ...]:
+        """Return the fraction of the used particles (n,) seen so far that each head has won."""
+        seen = self.winning_head[used & (self.winning_head >= 0)]
         counts = torch.bincount(seen, minlength=self.candidate_losses.shape[1])
         return tuple((counts / max(len(seen), 1)).tolist())
 

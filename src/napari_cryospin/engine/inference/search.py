@@ -63,7 +63,13 @@ def search_rounds(box: int, nside: int) -> tuple[list[SearchRound], list[SearchR
 
 @torch.no_grad()
 def search_poses(
-    stack: WorkingStack, grid: Tensor, poses: PoseTable, round_: SearchRound, *, shifts: bool
+    stack: WorkingStack,
+    grid: Tensor,
+    poses: PoseTable,
+    round_: SearchRound,
+    *,
+    shifts: bool,
+    rows: Tensor | None = None,
 ) -> tuple[Tensor, float]:
     """Set every pose to its posterior's best, and estimate the map anew.
 
@@ -79,6 +85,8 @@ def search_poses(
         Frequency radius and pose grid.
     shifts
         Search shifts within a tenth of the box as well.
+    rows
+        Particles to use, by default all; the poses of the others stay.
 
     Returns
     -------
@@ -96,18 +104,20 @@ def search_poses(
     # a quarter of the finest period in use is enough for the coarse steps of a search
     tried = shift_grid(0.1 * stack.box, max(1.0, stack.box / (4 * round_.radius)), device)
     evidence = torch.zeros((), dtype=torch.float64, device=device)
-    for rows in torch.arange(stack.n, device=device).split(slices.images_per_block()):
-        observed = model.coefficients(stack.images[rows])
-        ctf = stack.ctf(rows, model.frequencies)
+    if rows is None:
+        rows = torch.arange(stack.n, device=device)
+    for part in rows.split(slices.images_per_block()):
+        observed = model.coefficients(stack.images[part])
+        ctf = stack.ctf(part, model.frequencies)
         if shifts:
             log_p, best = slices.best_shift(observed, ctf, tried)
-            poses.shifts[rows] = best
+            poses.shifts[part] = best
             observed = model.shift(observed, best)
         else:
             log_p = slices.log_probability(observed, ctf)
-        poses.rotations[rows] = rotations[log_p.argmax(1)]
+        poses.rotations[part] = rotations[log_p.argmax(1)]
         evidence += torch.logsumexp(log_p, 1).sum()
         weights = torch.softmax(log_p, 1)
         sums[0].addmm_(weights.T, ctf * observed)
         sums[1].addmm_(weights.T, ctf.square())
-    return solve_map(sums, rotations, model), evidence.item() / stack.n
+    return solve_map(sums, rotations, model), evidence.item() / len(rows)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# a map from fewer particles has no halves
+_FEWEST = 2
 
 
 class Controls:
     """Thread-safe commands; every method may be called from any thread at any time.
 
     A command takes effect at the next batch boundary. Commands are flags, not a queue: pressing a
-    button twice means the same as pressing it once.
+    button twice means the same as pressing it once. Of two choices of particles the latest wins.
     """
 
     def __init__(self) -> None:
@@ -18,6 +28,7 @@ class Controls:
         self._switch = threading.Event()
         self._stop = threading.Event()
         self._keep = True
+        self._used: deque[NDArray[np.bool_]] = deque(maxlen=1)
 
     def pause(self) -> None:
         """Let training rest after the present batch."""
@@ -30,6 +41,24 @@ class Controls:
     def switch(self) -> None:
         """Switch from auto-encoding to auto-decoding after the present batch."""
         self._switch.set()
+
+    def set_used(self, used: NDArray[np.bool_] | None) -> None:
+        """Use only these particles from the next epoch on, and in the results.
+
+        Parameters
+        ----------
+        used
+            True where the particle is used, (n,); None for all of them.
+
+        Raises
+        ------
+        ValueError
+            If fewer than two particles remain; the choice before stays.
+        """
+        chosen = np.array(True if used is None else used, dtype=bool)
+        if used is not None and np.count_nonzero(chosen) < _FEWEST:
+            raise ValueError(f"At least {_FEWEST} particles must remain in use.")
+        self._used.append(chosen)
 
     def stop(self, *, keep: bool = True) -> None:
         """End the run after the present batch, paused or not.
@@ -64,6 +93,13 @@ class Controls:
         asked = self._switch.is_set()
         self._switch.clear()
         return asked
+
+    def take_used(self) -> NDArray[np.bool_] | None:
+        """Return the latest choice of particles, (n,) or a single True for all, once; or None."""
+        try:
+            return self._used.popleft()
+        except IndexError:
+            return None
 
     def wait_while_paused(self) -> None:
         """Block until :meth:`resume` or :meth:`stop`."""

@@ -104,8 +104,14 @@ class PosesUpdated(Event):
         Present origin shift (x, y) of each particle, Å, (n, 2).
     winning_head
         Index of the winning head, (n,); −1 where the particle has not been seen yet.
+    losses
+        Present loss of each particle, per Fourier coefficient, (n,); NaN where not seen yet.
+    used
+        Whether training uses the particle, (n,); False where it was dropped.
     candidates
         Poses proposed by the heads, (n, M, 3, 3); those of auto-encoding's last visit.
+    candidate_shifts
+        Their origin shifts (x, y), Å, (n, M, 2).
     candidate_losses
         Loss of each head's pose, (n, M); NaN where not seen yet.
     truth
@@ -117,7 +123,10 @@ class PosesUpdated(Event):
     rotations: NDArray[np.float32]
     shifts: NDArray[np.float32]
     winning_head: NDArray[np.int64]
+    losses: NDArray[np.float32]
+    used: NDArray[np.bool_]
     candidates: NDArray[np.float32]
+    candidate_shifts: NDArray[np.float32]
     candidate_losses: NDArray[np.float32]
     truth: NDArray[np.float32] | None = None
 
@@ -147,6 +156,13 @@ class Switched(Event):
 
     epoch: int
     by: str
+
+
+@dataclass(frozen=True)
+class ParticlesChosen(Event):
+    """Other particles were chosen: ``n_used`` of them are used from the next epoch on."""
+
+    n_used: int
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import torch
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing
+from napari_cryospin.engine.run.training import CHECKPOINT_VERSION
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class RunFolder:
         """
         self.require_new()
         try:
-            for part in ("volumes", "checkpoints"):
+            for part in ("volumes", "poses", "checkpoints"):
                 (self.path / part).mkdir(parents=True, exist_ok=True)
             with replacing(self.settings_path) as temporary:
                 temporary.write_text(settings.to_toml(), encoding="utf-8")
@@ -196,7 +197,7 @@ class RunFolder:
         Raises
         ------
         InputError
-            If there is none, or it is damaged.
+            If there is none, it is damaged, or of another format.
         """
         found = self.checkpoints()
         if not found:
@@ -208,6 +209,11 @@ class RunFolder:
                 f"The checkpoint {found[-1]} cannot be read ({type(error).__name__}): "
                 "delete it to resume from the one before."
             ) from error
+        if state["version"] != CHECKPOINT_VERSION:
+            raise InputError(
+                f"The checkpoint {found[-1]} has format {state['version']}, and this version of "
+                f"napari-cryospin reads format {CHECKPOINT_VERSION}: start a new run."
+            )
         return state
 
 

@@ -18,6 +18,7 @@ from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.devices import describe_device, find_device
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.progress import with_progress
+from napari_cryospin.engine.run.records import write_poses
 from napari_cryospin.engine.run.results import write_results
 from napari_cryospin.engine.run.searching import PoseSearch
 from napari_cryospin.engine.run.snapshot import poses_event
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from napari_cryospin.engine.run.events import Event
+    from napari_cryospin.engine.run.events import Event, PosesUpdated
 
 # seconds between live maps, and between live tables of poses, within an epoch
 _MAP_INTERVAL = 0.5
@@ -127,6 +128,7 @@ class Reconstruction:
         if self.controls.stopped and not self.controls.keep:
             yield events.Finished(self.folder.path, stopped=True, kept=False, resolution=None)
             return
+        yield from self._choose(training)
         yield self._checkpoint(training)
         resolution = yield from write_results(self.folder, training, truth)
         yield events.Finished(self.folder.path, self.controls.stopped, True, resolution)
@@ -150,6 +152,7 @@ class Reconstruction:
             n_epochs = clock.n_epochs(settings)
             if clock.epoch >= n_epochs:
                 return
+            yield from self._choose(training)
             yield events.EpochStarted(clock.epoch, n_epochs, clock.stage)
             yield from self._epoch(training)
 
@@ -161,12 +164,13 @@ class Reconstruction:
         """Train one epoch; a stop leaves it unfinished, a switch by hand ends it early."""
         clock = training.clock
         started, losses = time.monotonic(), []
+        training.begin_epoch()
         if self._search_due(training):
             yield from self._search(training)
         batches = training.batches()
         rate = _Rate()
         while clock.batch < len(batches):
-            yield from self._obey_pause()
+            yield from self._obey(training)
             if self.controls.stopped:
                 return
             if clock.stage is Stage.AUTO_ENCODING and self.controls.take_switch():
@@ -196,14 +200,14 @@ class Reconstruction:
     def _end_epoch(
         self, training: Training, losses: list[float], seconds: float
     ) -> Iterator[Event]:
-        clock, poses, truth = training.clock, training.poses, self._truth
-        volume = training.map()
-        comparison = truth.compare(poses.rotations, volume) if truth else None
+        clock, truth = training.clock, self._truth
+        volume, poses = training.map(), self._poses_event(training)
+        comparison = truth.compare(poses.rotations, poses.used, volume) if truth else None
         done = events.EpochDone(
             epoch=clock.epoch,
             stage=clock.stage,
             loss=sum(losses) / len(losses) if losses else math.nan,
-            head_share=poses.head_share(),
+            head_share=training.poses.head_share(training.used),
             median_pose_error=comparison.median if comparison else None,
             mean_pose_error=comparison.mean if comparison else None,
             resolution=comparison.resolution if comparison else None,
@@ -211,8 +215,9 @@ class Reconstruction:
         )
         self.folder.append_metrics(done)
         self.folder.write_map(f"volumes/epoch_{clock.epoch:04d}.mrc", volume, self._pixel_size)
+        write_poses(self.folder, poses)
         yield self._volume_event(training)
-        yield self._poses_event(training)
+        yield poses
         yield done
         clock.epoch, clock.batch = clock.epoch + 1, 0
         yield self._checkpoint(training)
@@ -230,7 +235,7 @@ class Reconstruction:
         for progress in PoseSearch(training, first=first).rounds():
             yield progress
             yield from self._live(training)
-            yield from self._obey_pause()
+            yield from self._obey(training)
             if self.controls.stopped:
                 return
 
@@ -244,11 +249,17 @@ class Reconstruction:
             self._last["poses"] = now
             yield self._poses_event(training)
 
-    def _obey_pause(self) -> Iterator[Event]:
+    def _obey(self, training: Training) -> Iterator[Event]:
         if self.controls.paused:
             yield events.Paused()
             self.controls.wait_while_paused()
             yield events.Resumed()
+        yield from self._choose(training)
+
+    def _choose(self, training: Training) -> Iterator[Event]:
+        used = self.controls.take_used()
+        if used is not None and training.choose(used):
+            yield events.ParticlesChosen(int(training.used.sum()))
 
     def _rate_factor(self, training: Training, n_batches: int) -> float:
         clock, decode = training.clock, self.settings.decode
@@ -260,7 +271,7 @@ class Reconstruction:
     def _images_left(self, training: Training, n_batches: int) -> float:
         clock = training.clock
         epochs = clock.n_epochs(self.settings) - clock.epoch - clock.batch / n_batches
-        return max(epochs, 0.0) * training.stack.n
+        return max(epochs, 0.0) * len(training.rows_in_epoch)
 
     @property
     def _pixel_size(self) -> float:
@@ -271,8 +282,9 @@ class Reconstruction:
         clock = training.clock
         return events.VolumeUpdated(clock.epoch, clock.stage, training.map(), self._pixel_size)
 
-    def _poses_event(self, training: Training) -> Event:
-        return poses_event(training.poses, training.clock, self._pixel_size, self._truth)
+    def _poses_event(self, training: Training) -> PosesUpdated:
+        used = training.used.cpu().numpy()
+        return poses_event(training.poses, used, training.clock, self._pixel_size, self._truth)
 
     def _checkpoint(self, training: Training) -> Event:
         path = self.folder.write_checkpoint(training.state(), training.clock.epoch)

@@ -35,6 +35,7 @@ def write_results(
 
     The maps are closed-form back-projections of the images at their final poses, the map weighted
     by the FSC of the halves. Both halves share one pose search, so their FSC is an upper bound.
+    Particles that were dropped from training are in none of the files.
 
     Returns
     -------
@@ -43,11 +44,12 @@ def write_results(
     """
     stack, poses = training.stack, training.poses
     model = ImageModel.within(stack.box, stack.box / 2, stack.images.device)
-    halves = half_sets(stack.table.half_set, stack.rows)
+    used = training.used.cpu().numpy()
+    halves = half_sets(stack.table.half_set, stack.rows[used])
     sums = []
     for number in (1, 2):
         yield Progress(_TASK, number - 1, 3)
-        rows = torch.from_numpy(np.flatnonzero(halves == number)).to(stack.images.device)
+        rows = torch.from_numpy(np.flatnonzero(used)[halves == number]).to(stack.images.device)
         sums.append(back_project(stack, poses, rows, model))
         folder.write_map(f"half{number}.mrc", _map(divide(sums[-1])), stack.pixel_size)
     curve = fsc(_map(divide(sums[0])), _map(divide(sums[1])))
@@ -56,16 +58,17 @@ def write_results(
     volume = _map(divide(sums[0] + sums[1], prior))
     folder.write_map("map.mrc", volume, stack.pixel_size)
     columns = {"fsc_halves": curve}
-    comparison = truth.compare(poses.rotations, volume) if truth else None
+    rotations = poses.rotations.cpu().numpy()
+    comparison = truth.compare(rotations, used, volume) if truth else None
     if comparison is not None and comparison.fsc is not None:
         columns["fsc_truth"] = comparison.fsc
     folder.write_fsc(columns, stack.pixel_size)
     write_star(
         folder.star_path,
         stack.table,
-        stack.rows,
-        rotations=poses.rotations.double().cpu().numpy(),
-        shifts=poses.shifts.double().cpu().numpy() * stack.pixel_size,
+        stack.rows[used],
+        rotations=rotations[used].astype(np.float64),
+        shifts=poses.shifts.double().cpu().numpy()[used] * stack.pixel_size,
         half_set=halves,
     )
     yield Progress(_TASK, 3, 3)

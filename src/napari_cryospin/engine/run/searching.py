@@ -19,7 +19,7 @@ _TASK = "Searching poses"
 
 
 class PoseSearch:
-    """Searches the poses of all particles, round by round.
+    """Searches the poses of all particles in the epoch, round by round.
 
     A low-resolution map can be a dead end, and where auto-encoding ended in one the search would
     stay there. So the coarse rounds are made from the present map and from random ones; the
@@ -74,6 +74,7 @@ class PoseSearch:
             training.poses,
             round_,
             shifts=training.settings.model.shifts,
+            rows=training.rows_in_epoch,
         )
         training.volume.assign(grid)
         self._done += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +14,7 @@ from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.run.events import EpochDone, PosesUpdated, VolumeUpdated
+from napari_cryospin.engine.run.records import poses_path, read_poses
 from napari_cryospin.engine.run.training import Clock
 from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.settings import Settings, Stage
@@ -21,18 +22,25 @@ from napari_cryospin.engine.settings import Settings, Stage
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_cryospin.engine.run.folder import RunFolder
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run as its folder tells it: settings, particles, past epochs, last map and last poses."""
+    """A run as its folder tells it: settings, particles, past epochs, last map and last poses.
+
+    ``truth`` is None where it is not known.
+    """
 
     settings: Settings
     stack: WorkingStack
     history: tuple[EpochDone, ...]
     volume: VolumeUpdated
     poses: PosesUpdated
+    truth: Truth | None
 
 
 def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snapshot:
@@ -48,7 +56,8 @@ def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snaps
     Raises
     ------
     InputError
-        If the folder holds no run or no map yet, or the particles have gone.
+        If the folder holds no run or no map yet, its checkpoint has another format, or the
+        particles have gone.
     """
     settings = folder.settings()
     if settings.data.stack is None:
@@ -61,6 +70,7 @@ def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snaps
         stack = prepare(table, settings.data)
     checkpoint = folder.read_checkpoint(torch.device("cpu"))
     clock, poses = Clock(**checkpoint["clock"]), PoseTable(**checkpoint["poses"])
+    used = checkpoint["used"].numpy()
     truth = Truth.of(settings.data, stack)
     epoch = max(clock.epoch - 1, 0)
     volume, pixel_size = read_map(maps[-1])
@@ -69,23 +79,63 @@ def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snaps
         stack,
         tuple(_epoch_done(row) for row in folder.metrics()),
         VolumeUpdated(epoch, clock.stage, volume, pixel_size),
-        poses_event(poses, clock, stack.pixel_size, truth),
+        poses_event(poses, used, clock, stack.pixel_size, truth),
+        truth,
     )
 
 
+def read_epoch(
+    folder: RunFolder, epoch: int, stack: WorkingStack, truth: Truth | None
+) -> tuple[VolumeUpdated, PosesUpdated]:
+    """Read what was recorded of an epoch of a run.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    epoch
+        One of :func:`~.records.recorded_epochs`.
+    stack, truth
+        Particles of the run, and their truth where it is known, as in :class:`Snapshot`.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, or holds other particles.
+    """
+    poses = read_poses(folder, epoch)
+    if len(poses.used) != stack.n:
+        raise InputError(
+            f"{poses_path(folder, epoch)} holds poses of {len(poses.used)} particles, not of the "
+            f"{stack.n} of the run."
+        )
+    if truth is not None:
+        poses = replace(poses, truth=truth.in_frame_of(poses.rotations, poses.used))
+    volume, pixel_size = read_map(folder.path / "volumes" / f"epoch_{epoch:04d}.mrc")
+    return VolumeUpdated(epoch, poses.stage, volume, pixel_size), poses
+
+
 def poses_event(
-    poses: PoseTable, clock: Clock, pixel_size: float, truth: Truth | None
+    poses: PoseTable,
+    used: NDArray[np.bool_],
+    clock: Clock,
+    pixel_size: float,
+    truth: Truth | None,
 ) -> PosesUpdated:
-    """Return a copy of the poses as an event."""
+    """Return a copy of the poses, and which particles (n,) are in use, as an event."""
+    rotations = poses.rotations.cpu().numpy().copy()
     return PosesUpdated(
         epoch=clock.epoch,
         stage=clock.stage,
-        rotations=poses.rotations.cpu().numpy().copy(),
+        rotations=rotations,
         shifts=(poses.shifts * pixel_size).cpu().numpy(),
         winning_head=poses.winning_head.cpu().numpy().copy(),
+        losses=poses.losses.cpu().numpy().copy(),
+        used=used.copy(),
         candidates=poses.candidates.cpu().numpy().copy(),
+        candidate_shifts=(poses.candidate_shifts * pixel_size).cpu().numpy(),
         candidate_losses=poses.candidate_losses.cpu().numpy().copy(),
-        truth=truth.in_frame_of(poses.rotations) if truth else None,
+        truth=truth.in_frame_of(rotations, used) if truth else None,
     )
 
 

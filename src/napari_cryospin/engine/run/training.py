@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from napari_cryospin.engine.geometry.fourier import hartley_2d
@@ -15,13 +16,12 @@ from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius
 from napari_cryospin.engine.settings import Settings, Stage
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
 
-_CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 # generators of one run are numbered below this
 _SEEDS = 100_003
 
@@ -64,12 +64,20 @@ class Training:
         The working stack, on the training device.
     settings
         Settings of the run. The random start is drawn from their seed.
+
+    Attributes
+    ----------
+    used
+        Particles that were chosen to be used, bool, (n,); all of them at first.
+    in_epoch
+        Particles that the present epoch is made of, bool, (n,); a choice comes in with the next.
     """
 
     def __init__(self, stack: WorkingStack, settings: Settings) -> None:
         self.stack, self.settings = stack, settings
         self.clock = Clock()
         device = stack.images.device
+        self.used = self.in_epoch = torch.ones(stack.n, dtype=torch.bool, device=device)
         # the encoder's weights come from torch's own generator
         torch.manual_seed(settings.seed)
         self._amplitude = signal_amplitude(stack.images)
@@ -89,16 +97,44 @@ class Training:
         volume = HartleyVolume(self.stack.box, self._amplitude, generator)
         return volume.to(self.stack.images.device)
 
+    def choose(self, used: NDArray[np.bool_]) -> bool:
+        """Use other particles from the next epoch on; return whether that changes anything.
+
+        Parameters
+        ----------
+        used
+            True where the particle is used, (n,), or a single True for all.
+        """
+        chosen = torch.from_numpy(np.broadcast_to(used, self.stack.n).copy()).to(self.used.device)
+        changed = not torch.equal(chosen, self.used)
+        self.used = chosen
+        return changed
+
+    def begin_epoch(self) -> None:
+        """Let the chosen particles in; an epoch that is gone on with keeps those it began with."""
+        if self.clock.batch == 0:
+            self.in_epoch = self.used
+
+    @property
+    def rows_in_epoch(self) -> Tensor:
+        """Rows of the particles that the present epoch is made of, (≤ n,), ascending."""
+        return self.in_epoch.nonzero().flatten()
+
     def batches(self) -> list[Tensor]:
-        """Return the rows of all batches of the present epoch, shuffled by seed and epoch alone."""
+        """Return the rows of all batches of the present epoch.
+
+        They are shuffled by seed and epoch alone. Particles that are dropped or taken back in the
+        course of an epoch are so from the next one on: a resumed epoch finds the same batches.
+        """
         stage = (
             self.settings.encode
             if self.clock.stage is Stage.AUTO_ENCODING
             else self.settings.decode
         )
         generator = torch.Generator().manual_seed(_SEEDS * self.settings.seed + self.clock.epoch)
-        order = torch.randperm(self.stack.n, generator=generator).to(self.stack.images.device)
-        batches = list(order.split(stage.batch_size))
+        rows = self.rows_in_epoch
+        order = torch.randperm(len(rows), generator=generator).to(rows.device)
+        batches = list(rows[order].split(stage.batch_size))
         # batch normalisation cannot learn from one image: the last batch takes it in
         if len(batches) > 1 and len(batches[-1]) == 1:
             last = batches.pop()
@@ -119,10 +155,12 @@ class Training:
     def state(self) -> dict[str, Any]:
         """Return all that a run needs to go on along the same trajectory."""
         return {
-            "version": _CHECKPOINT_VERSION,
+            "version": CHECKPOINT_VERSION,
             "clock": vars(self.clock),
             "volume": self.volume.state_dict(),
             "poses": self.poses.state(),
+            "used": self.used,
+            "in_epoch": self.in_epoch,
             "inference": self.inference.state(),
         }
 
@@ -130,6 +168,7 @@ class Training:
         """Restore :meth:`state`."""
         self.volume.load_state_dict(state["volume"])
         self.poses = PoseTable(**state["poses"])
+        self.used, self.in_epoch = state["used"], state["in_epoch"]
         self.clock = Clock(**state["clock"])
         kind = AmortizedInference if self.clock.stage is Stage.AUTO_ENCODING else DirectInference
         self.inference = kind(self.stack, self.volume, self.poses, self.settings)

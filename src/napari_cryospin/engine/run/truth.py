@@ -14,7 +14,6 @@ from napari_cryospin.engine.evaluation.fsc import fsc, resolution
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.settings import DataSettings
@@ -60,14 +59,24 @@ class Truth:
             volume = fit_map(*read_map(data.truth_map), stack.box, stack.pixel_size)
         return cls(table.rotations[stack.rows], volume, stack.pixel_size)
 
-    def in_frame_of(self, rotations: Tensor) -> NDArray[np.float32]:
-        """Return the true poses (n, 3, 3) in the frame of a run's poses, and in its hand."""
-        alignment = align_rotations(rotations.cpu().numpy(), self.rotations)
+    def in_frame_of(
+        self, rotations: NDArray[np.float32], used: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """Return the true poses (n, 3, 3) in the frame of a run's poses, and in its hand.
+
+        The particles in use, (n,), decide on the frame.
+        """
+        alignment = align_rotations(rotations[used], self.rotations[used])
         return alignment.undo(self.rotations).astype("float32")
 
-    def compare(self, rotations: Tensor, volume: NDArray[np.float32]) -> Comparison:
-        """Compare poses (n, 3, 3) and a map with the truth, after global alignment."""
-        alignment = align_rotations(rotations.cpu().numpy(), self.rotations)
+    def compare(
+        self,
+        rotations: NDArray[np.float32],
+        used: NDArray[np.bool_],
+        volume: NDArray[np.float32],
+    ) -> Comparison:
+        """Compare the poses (n, 3, 3) in use and a map with the truth, after global alignment."""
+        alignment = align_rotations(rotations[used], self.rotations[used])
         curve = reached = None
         if self.volume is not None:
             curve = fsc(apply_alignment(volume, alignment), self.volume)

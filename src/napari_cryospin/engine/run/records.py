@@ -1,0 +1,217 @@
+"""The poses after every epoch on disk, so that the way of each particle can be followed.
+
+``poses/epoch_0007.npy`` is a structured numpy array with a row per particle. An epoch of
+auto-encoding holds the candidates of its M heads as well, which tells the stages apart.
+
+* ``quaternion``, 4 int16: the pose, (x, y, z, w) times 32767
+* ``shift``, 2 float16: its origin shift (x, y), Å
+* ``loss``, float16: NaN where the particle has not been seen yet
+* ``winning_head``, int8: −1 where the particle has not been seen yet
+* ``used``, bool: False where the particle was dropped from training
+* ``candidate_quaternions``, (M, 4) int16; ``candidate_shifts``, (M, 2) float16;
+  ``candidate_losses``, M float16: the same of each head; empty in auto-decoding
+
+This makes 16 bytes per particle and epoch, and 14 more for each head in auto-encoding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.files import replacing
+from napari_cryospin.engine.run.events import PosesUpdated
+from napari_cryospin.engine.settings import Stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.run.folder import RunFolder
+
+# of a component of a unit quaternion; rounding it turns a pose by less than 0.004°
+_SCALE = 32767
+_LARGEST = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The way of one particle through the E recorded epochs of a run.
+
+    Parameters
+    ----------
+    epochs
+        Numbers of the epochs, ascending, (E,).
+    stages
+        Their stages, E of them.
+    rotations
+        Pose after each epoch, RELION Euler matrices, (E, 3, 3).
+    winning_head
+        Winning head after each epoch, (E,); −1 where the particle had not been seen yet.
+    losses
+        Loss after each epoch, (E,); NaN where the particle had not been seen yet.
+    """
+
+    epochs: NDArray[np.int64]
+    stages: tuple[Stage, ...]
+    rotations: NDArray[np.float32]
+    winning_head: NDArray[np.int64]
+    losses: NDArray[np.float32]
+
+
+def bytes_per_particle(heads: int) -> int:
+    """Return the bytes that a particle takes in the record of an epoch.
+
+    Parameters
+    ----------
+    heads
+        Number of heads M in auto-encoding; 0 in auto-decoding, which has no candidates.
+    """
+    return _row_type(heads).itemsize
+
+
+def poses_path(folder: RunFolder, epoch: int) -> Path:
+    """Return the path of the poses after an epoch, such as ``poses/epoch_0007.npy``."""
+    return folder.path / "poses" / f"epoch_{epoch:04d}.npy"
+
+
+def write_poses(folder: RunFolder, poses: PosesUpdated) -> Path:
+    """Write the poses after an epoch, in place of those from before a resume."""
+    # nothing after a redone epoch belongs to the run any more
+    for later in recorded_epochs(folder):
+        if later > poses.epoch:
+            poses_path(folder, later).unlink()
+    path = poses_path(folder, poses.epoch)
+    with replacing(path) as temporary:
+        np.save(temporary, _table(poses), allow_pickle=False)
+    return path
+
+
+def recorded_epochs(folder: RunFolder) -> list[int]:
+    """Return the epochs whose poses were recorded, ascending."""
+    files = (folder.path / "poses").glob("epoch_*.npy")
+    names = (path.stem.removeprefix("epoch_") for path in files)
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def read_poses(folder: RunFolder, epoch: int) -> PosesUpdated:
+    """Read the poses after an epoch, without the truth.
+
+    An epoch of auto-decoding has no candidates: their shape is (n, 0, 3, 3).
+
+    Raises
+    ------
+    InputError
+        If they were not recorded, or the file is damaged.
+    """
+    return _read(folder, epoch, slice(None))
+
+
+def trajectory(folder: RunFolder, particle: int) -> Trajectory:
+    """Read the way of one particle; of each file only its row is read.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    particle
+        Row of the working stack.
+
+    Raises
+    ------
+    InputError
+        If there is no such particle, or a file is damaged.
+    """
+    epochs = recorded_epochs(folder)
+    found = [_read(folder, epoch, slice(particle, particle + 1)) for epoch in epochs]
+    if any(len(poses.used) == 0 for poses in found):
+        raise InputError(f"{folder.path} holds no poses of a particle {particle}.")
+    return Trajectory(
+        epochs=np.array(epochs, np.int64),
+        stages=tuple(poses.stage for poses in found),
+        rotations=np.array([poses.rotations[0] for poses in found], np.float32).reshape(-1, 3, 3),
+        winning_head=np.array([poses.winning_head[0] for poses in found], np.int64),
+        losses=np.array([poses.losses[0] for poses in found], np.float32),
+    )
+
+
+def _row_type(heads: int) -> np.dtype[np.void]:
+    return np.dtype(
+        [
+            ("quaternion", "<i2", 4),
+            ("shift", "<f2", 2),
+            ("loss", "<f2"),
+            ("winning_head", "i1"),
+            ("used", "?"),
+            ("candidate_quaternions", "<i2", (heads, 4)),
+            ("candidate_shifts", "<f2", (heads, 2)),
+            ("candidate_losses", "<f2", (heads,)),
+        ]
+    )
+
+
+def _table(poses: PosesUpdated) -> NDArray[np.void]:
+    heads = poses.candidates.shape[1] if poses.stage is Stage.AUTO_ENCODING else 0
+    table = np.empty(len(poses.used), _row_type(heads))
+    table["quaternion"] = _quaternions(poses.rotations)
+    table["shift"] = _half(poses.shifts)
+    table["loss"] = _half(poses.losses)
+    table["winning_head"], table["used"] = poses.winning_head, poses.used
+    table["candidate_quaternions"] = _quaternions(poses.candidates[:, :heads])
+    table["candidate_shifts"] = _half(poses.candidate_shifts[:, :heads])
+    table["candidate_losses"] = _half(poses.candidate_losses[:, :heads])
+    return table
+
+
+def _read(folder: RunFolder, epoch: int, rows: slice) -> PosesUpdated:
+    path = poses_path(folder, epoch)
+    try:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        heads = stored.dtype["candidate_losses"].shape[0]
+        if stored.dtype != _row_type(heads) or stored.ndim != 1:
+            raise ValueError("it holds other fields")
+        # a copy, so that the file is closed
+        poses = _event(np.array(stored[rows]), epoch)
+    except Exception as error:
+        raise InputError(f"The poses in {path} cannot be read ({type(error).__name__}).") from error
+    return poses
+
+
+def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
+    encoding = table["candidate_losses"].shape[1] > 0
+    return PosesUpdated(
+        epoch=epoch,
+        stage=Stage.AUTO_ENCODING if encoding else Stage.AUTO_DECODING,
+        rotations=_matrices(table["quaternion"]),
+        shifts=table["shift"].astype(np.float32),
+        winning_head=table["winning_head"].astype(np.int64),
+        losses=table["loss"].astype(np.float32),
+        used=table["used"].copy(),
+        candidates=_matrices(table["candidate_quaternions"]),
+        candidate_shifts=table["candidate_shifts"].astype(np.float32),
+        candidate_losses=table["candidate_losses"].astype(np.float32),
+    )
+
+
+def _quaternions(rotations: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Return rotations (..., 3, 3) as quaternions (..., 4), rounded."""
+    exact = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_quat()
+    rounded: NDArray[np.int16] = np.rint(_SCALE * exact).astype(np.int16)
+    return rounded.reshape(*rotations.shape[:-2], 4)
+
+
+def _matrices(quaternions: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Return the rotations (..., 3, 3) of rounded quaternions (..., 4)."""
+    flat = Rotation.from_quat(quaternions.reshape(-1, 4)).as_matrix()
+    matrices: NDArray[np.float32] = flat.astype(np.float32)
+    return matrices.reshape(*quaternions.shape[:-1], 3, 3)
+
+
+def _half(values: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Return numbers in half precision; those beyond it become its largest."""
+    return np.clip(values, -_LARGEST, _LARGEST).astype(np.float16)

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
+from napari_cryospin.engine.run import events
+from napari_cryospin.engine.run.events import PosesUpdated
+from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.run.records import (
+    bytes_per_particle,
+    read_poses,
+    recorded_epochs,
+    trajectory,
+    write_poses,
+)
+from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
+from napari_cryospin.engine.settings import Settings, Stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+N, HEADS = 500, 5
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    folder.create(Settings())
+    return folder
+
+
+def some_poses(epoch: int = 7, stage: Stage = Stage.AUTO_ENCODING) -> PosesUpdated:
+    rng = np.random.default_rng(epoch)
+    candidates = random_rotations(N * HEADS, rng).reshape(N, HEADS, 3, 3).astype(np.float32)
+    losses = rng.uniform(0.5, 2, (N, HEADS)).astype(np.float32)
+    losses[0] = np.nan
+    winning_head = losses.argmin(1)
+    winning_head[0] = -1
+    return PosesUpdated(
+        epoch=epoch,
+        stage=stage,
+        rotations=candidates[np.arange(N), winning_head],
+        shifts=rng.uniform(-30, 30, (N, 2)).astype(np.float32),
+        winning_head=winning_head,
+        losses=losses[np.arange(N), winning_head],
+        used=rng.random(N) < 0.9,
+        candidates=candidates,
+        candidate_shifts=rng.uniform(-30, 30, (N, HEADS, 2)).astype(np.float32),
+        candidate_losses=losses,
+    )
+
+
+def test_poses_come_back_but_for_rounding(folder: RunFolder) -> None:
+    written = some_poses()
+    assert write_poses(folder, written) == folder.path / "poses" / "epoch_0007.npy"
+    found = read_poses(folder, 7)
+    assert (found.epoch, found.stage, found.truth) == (7, Stage.AUTO_ENCODING, None)
+    assert angular_distance(found.rotations, written.rotations).max() < 0.01
+    assert angular_distance(found.candidates, written.candidates).max() < 0.01
+    for name in ("shifts", "candidate_shifts"):
+        assert np.abs(getattr(found, name) - getattr(written, name)).max() < 0.01
+    for name in ("losses", "candidate_losses"):
+        assert np.allclose(getattr(found, name), getattr(written, name), 1e-3, equal_nan=True)
+    assert np.isnan(found.losses[0])
+    for name in ("winning_head", "used"):
+        assert np.array_equal(getattr(found, name), getattr(written, name))
+    for name, value in vars(found).items():
+        if isinstance(value, np.ndarray):
+            assert value.dtype == getattr(written, name).dtype
+
+
+def test_auto_decoding_records_no_candidates(folder: RunFolder) -> None:
+    write_poses(folder, some_poses(stage=Stage.AUTO_DECODING))
+    found = read_poses(folder, 7)
+    assert found.stage is Stage.AUTO_DECODING
+    assert found.candidates.shape == (N, 0, 3, 3)
+    assert found.candidate_shifts.shape == (N, 0, 2)
+    assert found.candidate_losses.shape == (N, 0)
+
+
+@pytest.mark.parametrize(
+    ("stage", "heads", "size"), [(Stage.AUTO_ENCODING, 5, 86), (Stage.AUTO_DECODING, 0, 16)]
+)
+def test_a_record_is_as_large_as_stated(
+    folder: RunFolder, stage: Stage, heads: int, size: int
+) -> None:
+    path = write_poses(folder, some_poses(stage=stage))
+    assert bytes_per_particle(heads) == size
+    assert np.load(path, allow_pickle=False).nbytes == N * size
+    # numpy's header goes before the rows
+    assert N * size < path.stat().st_size < N * size + 1024
+
+
+def test_a_loss_beyond_half_precision_is_its_largest(folder: RunFolder) -> None:
+    written = some_poses()
+    written.losses[3] = 1e6
+    write_poses(folder, written)
+    assert read_poses(folder, 7).losses[3] == 65504
+
+
+def test_an_epoch_that_is_redone_takes_the_place_of_the_old_ones(folder: RunFolder) -> None:
+    assert recorded_epochs(folder) == []
+    for epoch in (0, 1, 2, 10_000):
+        write_poses(folder, some_poses(epoch))
+    (folder.path / "poses" / "epoch_1 (copy).npy").touch()
+    assert recorded_epochs(folder) == [0, 1, 2, 10_000]
+    again = replace(some_poses(1), used=np.zeros(N, bool))
+    write_poses(folder, again)
+    assert recorded_epochs(folder) == [0, 1]
+    assert not read_poses(folder, 1).used.any()
+
+
+def test_a_trajectory_is_the_poses_of_all_epochs(settings: Settings, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    stream = list(Reconstruction(settings, folder.path).run())
+    assert isinstance(stream[-1], events.Finished)
+    assert recorded_epochs(folder) == [0, 1, 2, 3]
+    found = trajectory(folder, 150)
+    assert found.epochs.tolist() == [0, 1, 2, 3]
+    assert found.stages == (Stage.AUTO_ENCODING,) * 2 + (Stage.AUTO_DECODING,) * 2
+    for epoch in recorded_epochs(folder):
+        last = [e for e in stream if isinstance(e, PosesUpdated) and e.epoch == epoch][-1]
+        recorded = read_poses(folder, epoch)
+        assert angular_distance(found.rotations[epoch], last.rotations[150]) < 0.01
+        assert np.array_equal(found.rotations[epoch], recorded.rotations[150])
+        assert found.winning_head[epoch] == last.winning_head[150] >= 0
+        assert found.losses[epoch] == recorded.losses[150]
+        assert found.losses[epoch] == pytest.approx(last.losses[150], rel=1e-3)
+
+
+def test_only_one_row_is_read_for_a_trajectory(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_poses(folder, some_poses())
+    modes = []
+    load = np.load
+
+    def watched(path: Path, mmap_mode: str | None = None, **options: bool) -> np.ndarray:
+        modes.append(mmap_mode)
+        return load(path, mmap_mode=mmap_mode, **options)
+
+    monkeypatch.setattr(np, "load", watched)
+    trajectory(folder, 3)
+    assert modes == ["r"]
+
+
+def test_before_the_first_epoch_a_trajectory_is_empty(folder: RunFolder) -> None:
+    found = trajectory(folder, 0)
+    assert found.rotations.shape == (0, 3, 3)
+    assert found.stages == ()
+
+
+@pytest.mark.parametrize("particle", [-1, N])
+def test_a_particle_that_does_not_exist_is_told(folder: RunFolder, particle: int) -> None:
+    write_poses(folder, some_poses())
+    with pytest.raises(InputError, match=f"no poses of a particle {particle}"):
+        trajectory(folder, particle)
+
+
+def test_a_missing_or_damaged_record_is_told(folder: RunFolder) -> None:
+    with pytest.raises(InputError, match=r"epoch_0003\.npy"):
+        read_poses(folder, 3)
+    path = write_poses(folder, some_poses())
+    whole = path.read_bytes()
+    rows = N * bytes_per_particle(HEADS)
+    for damaged in (b"", b"damaged", whole[:100], whole[:-20], whole[:-rows] + bytes(rows)):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"epoch_0007\.npy"):
+            read_poses(folder, 7)
+    for table in (np.zeros(N), np.array([{}], dtype=object)):
+        np.save(path, table)
+        with pytest.raises(InputError, match=r"epoch_0007\.npy"):
+            read_poses(folder, 7)
+
+
+def test_an_epoch_is_read_as_the_events_that_it_ended_with(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    stream = list(Reconstruction(settings, folder.path).run())
+    snapshot = read_snapshot(folder)
+    assert snapshot.truth is not None
+    for epoch in (1, 3):
+        volume, poses = read_epoch(folder, epoch, snapshot.stack, snapshot.truth)
+        of_epoch = [event for event in stream if getattr(event, "epoch", None) == epoch]
+        last = [event for event in of_epoch if isinstance(event, PosesUpdated)][-1]
+        shown = [event for event in of_epoch if isinstance(event, events.VolumeUpdated)][-1]
+        assert np.array_equal(volume.volume, shown.volume)
+        assert (volume.stage, volume.epoch) == (shown.stage, shown.epoch) == (poses.stage, epoch)
+        assert angular_distance(poses.rotations, last.rotations).max() < 0.01
+        assert poses.truth is not None
+        # the two frames differ by the rounding alone
+        assert np.median(angular_distance(poses.truth, last.truth)) < 0.1
+    assert read_epoch(folder, 1, snapshot.stack, None)[1].truth is None
+    with pytest.raises(InputError, match="500 particles"):
+        write_poses(folder, some_poses(1))
+        read_epoch(folder, 1, snapshot.stack, None)
