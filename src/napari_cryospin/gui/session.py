@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.data.table import ParticleTable
     from napari_cryospin.engine.run.snapshot import Snapshot
+    from napari_cryospin.engine.run.truth import Truth
     from napari_cryospin.engine.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ class Session(QObject):
     ----------
     state, table, stack, settings, folder
         Present state; the particle table and working stack; settings and folder of the run.
+    truth
+        What is known of the truth, or None.
     truth_rotations
         True poses in the frame of the present map, (n, 3, 3), or None.
     latest_volume, latest_poses
@@ -99,6 +102,7 @@ class Session(QObject):
         self.stack: WorkingStack | None = None
         self.settings: Settings | None = None
         self.folder: Path | None = None
+        self.truth: Truth | None = None
         self.truth_rotations: NDArray[np.floating] | None = None
         self._reset()
         self._thread: WorkerThread | None = None
@@ -268,7 +272,7 @@ class Session(QObject):
 
     def _on_run_started(self, event: events.RunStarted) -> None:
         assert self._worker is not None
-        self.stack = self._worker.stack
+        self.stack, self.truth = self._worker.stack, self._worker.truth
         self.truth_rotations = None
         self._set_running_state(SessionState.RUNNING)
         self.run_started.emit(event)
@@ -362,6 +366,7 @@ class Session(QObject):
     def _show_opened(self, folder: Path, snapshot: Snapshot) -> None:
         self._reset()
         self.folder, self.settings, self.stack = folder, snapshot.settings, snapshot.stack
+        self.truth = snapshot.truth
         self.table = snapshot.stack.table
         self.table_changed.emit(self.table)
         self.run_opened.emit(snapshot)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.run.controls import Controls
+    from napari_cryospin.engine.run.truth import Truth
     from napari_cryospin.engine.settings import Settings
 
 
@@ -54,6 +55,7 @@ class ReconstructionWorker(QObject):
         self.batch: Mailbox[BatchDone] = Mailbox()
         self.losses: deque[BatchDone] = deque()
         self.stack: WorkingStack | None = None
+        self.truth: Truth | None = None
 
     @Slot()
     def run(self) -> None:
@@ -69,7 +71,7 @@ class ReconstructionWorker(QObject):
                 reconstruction = Reconstruction(self._settings, self._folder, self._controls)
             for event in reconstruction.run():
                 if isinstance(event, RunStarted):
-                    self.stack = reconstruction.stack
+                    self.stack, self.truth = reconstruction.stack, reconstruction.truth
                 last = event
                 self._pass_on(event)
         except Exception as error:

@@ -47,3 +47,34 @@ def coverage(
     with np.errstate(invalid="ignore"):
         near = angular_distance(hypotheses, truth[:, None]) <= tolerance
     return np.asarray(np.logical_or.accumulate(near, axis=1).mean(0))
+
+
+def common_rotation(
+    first: NDArray[np.floating], second: NDArray[np.floating], tolerance: float
+) -> tuple[float, float]:
+    """Return what relates the two best poses of most particles: a pseudo-symmetry of the map.
+
+    Parameters
+    ----------
+    first, second
+        Poses of the two heaviest modes of each particle, (n, 3, 3).
+    tolerance
+        Largest angle between rotations that count as the same, degrees.
+
+    Returns
+    -------
+    angle, share
+        Angle of the rotation of the map that most particles agree on, degrees, and their share;
+        NaN and 0 without particles.
+    """
+    if len(first) == 0:
+        return float("nan"), 0.0
+    turns = np.swapaxes(first, 1, 2) @ second
+    # which of two modes is the heavier is chance: a turn and its inverse are one
+    near = np.minimum(
+        angular_distance(turns[:, None], turns[None]),
+        angular_distance(turns[:, None], np.swapaxes(turns, 1, 2)[None]),
+    )
+    agreeing = (near <= tolerance).mean(1)
+    best = int(agreeing.argmax())
+    return float(angular_distance(turns[best], np.eye(3))), float(agreeing[best])

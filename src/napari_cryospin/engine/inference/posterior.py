@@ -134,6 +134,19 @@ class ParticlePosterior:
         order = np.argsort(psi)
         return psi[order], self.probability[nested, order].astype(np.float64)
 
+    def pixel_of(self, direction: ArrayLike) -> int:
+        """Return the pixel (RING) of the grid in which a view direction (x, y, z) lies."""
+        import healpy
+
+        return int(healpy.vec2pix(self.nside, *np.asarray(direction, dtype=np.float64)))
+
+    def angles_of_pixel(self, pixel: int) -> tuple[float, float]:
+        """Return rot and tilt of a direction of the grid (RING), degrees."""
+        import healpy
+
+        tilt, rot = healpy.pix2ang(self.nside, pixel)
+        return float(np.degrees(rot)), float(np.degrees(tilt))
+
     @cached_property
     def fine_directions(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Directions of the fine level (NEST pixels, ascending) and their probabilities."""
@@ -166,6 +179,15 @@ class ParticlePosterior:
     def n_modes(self) -> int:
         """Number of modes with at least ``MODE_WEIGHT`` of the probability."""
         return int((self.mode_weights >= MODE_WEIGHT).sum())
+
+    @property
+    def mode_distances(self) -> NDArray[np.float64]:
+        """Angle of each mode to the heaviest one, degrees, (m,)."""
+        return angular_distance(self.modes, self.modes[:1])
+
+    def distance_to_best(self, rotations: ArrayLike) -> NDArray[np.float64]:
+        """Return the angles of poses (k, 3, 3) to the most probable one, degrees, (k,)."""
+        return angular_distance(rotations, self.best_rotation)
 
     def mode_of(self, rotations: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return the mode in which each pose (k, 3, 3) lies, shape (k,); −1 where in none."""

@@ -51,8 +51,9 @@ class Reconstruction:
 
     Attributes
     ----------
-    stack
-        The working stack, once :class:`~.events.RunStarted` has been seen.
+    stack, truth
+        The working stack and what is known of its truth, once :class:`~.events.RunStarted` has been
+        seen.
     """
 
     def __init__(self, settings: Settings, folder: Path, controls: Controls | None = None) -> None:
@@ -60,7 +61,7 @@ class Reconstruction:
         self.folder = RunFolder(folder)
         self.controls = controls or Controls()
         self.stack: WorkingStack | None = None
-        self._truth: Truth | None = None
+        self.truth: Truth | None = None
         self._resume = False
         self._last = {"map": 0.0, "poses": 0.0}
 
@@ -103,7 +104,7 @@ class Reconstruction:
         device = find_device(settings.device)
         stack = yield from self._load()
         self.stack = stack = stack.to(device)
-        self._truth = truth = Truth.of(settings.data, stack)
+        self.truth = truth = Truth.of(settings.data, stack)
         training = Training(stack, settings)
         if self._resume:
             training.load_state(self.folder.read_checkpoint(device))
@@ -200,7 +201,7 @@ class Reconstruction:
     def _end_epoch(
         self, training: Training, losses: list[float], seconds: float
     ) -> Iterator[Event]:
-        clock, truth = training.clock, self._truth
+        clock, truth = training.clock, self.truth
         volume, poses = training.map(), self._poses_event(training)
         comparison = truth.compare(poses.rotations, poses.used, volume) if truth else None
         done = events.EpochDone(
@@ -284,7 +285,7 @@ class Reconstruction:
 
     def _poses_event(self, training: Training) -> PosesUpdated:
         used = training.used.cpu().numpy()
-        return poses_event(training.poses, used, training.clock, self._pixel_size, self._truth)
+        return poses_event(training.poses, used, training.clock, self._pixel_size, self.truth)
 
     def _checkpoint(self, training: Training) -> Event:
         path = self.folder.write_checkpoint(training.state(), training.clock.epoch)

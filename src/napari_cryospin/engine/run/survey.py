@@ -1,0 +1,145 @@
+"""How sure the poses of a run are, epoch by epoch: modes, entropy, and what holds the truth."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cryospin.engine.evaluation.posteriors import common_rotation, coverage
+from napari_cryospin.engine.geometry.rotations import angular_distance
+from napari_cryospin.engine.inference.modes import separation
+from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
+from napari_cryospin.engine.inference.summary import summarise
+from napari_cryospin.engine.run.snapshot import read_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.inference.summary import PosteriorSummary
+    from napari_cryospin.engine.run.events import PosesUpdated
+    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.run.truth import Truth
+
+# particles that stand for all
+PROBES = 200
+
+
+@dataclass(frozen=True)
+class EpochSurvey:
+    """Figures of the posteriors of probe particles against the map of one epoch.
+
+    Shares are of the probes, in 0..1; None where the heads have not spoken or the truth is unknown.
+
+    Parameters
+    ----------
+    epoch, stage
+        Which epoch, from 0.
+    multimodal
+        Share with more than one mode.
+    entropy
+        Median entropy over the pose grid, nats.
+    pair_angle, pair_share
+        Rotation of the map, degrees, that relates the two best modes of most multimodal probes, and
+        the share of the multimodal probes for which it does.
+    winner_in_best_mode
+        Share whose winning head lies in the heaviest mode.
+    heads_hold_truth, best_mode_holds_truth, modes_hold_truth
+        Share whose true pose lies near one of the heads' poses, in the heaviest mode, in any mode.
+    """
+
+    epoch: int
+    stage: str
+    multimodal: float
+    entropy: float
+    pair_angle: float
+    pair_share: float
+    winner_in_best_mode: float | None = None
+    heads_hold_truth: float | None = None
+    best_mode_holds_truth: float | None = None
+    modes_hold_truth: float | None = None
+
+    def figures(self) -> dict[str, float | int | str | None]:
+        """Return the figures by name."""
+        return asdict(self)
+
+
+def probe_rows(used: NDArray[np.bool_], probes: int = PROBES) -> NDArray[np.int64]:
+    """Return rows of particles in use, evenly spread over the stack."""
+    rows = np.flatnonzero(used)
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(probes, len(rows))).astype(np.int64))]
+
+
+def survey_epoch(
+    folder: RunFolder,
+    epoch: int,
+    stack: WorkingStack,
+    truth: Truth | None,
+    *,
+    options: PosteriorOptions | None = None,
+    probes: int = PROBES,
+    progress: Callable[[int, int], None] | None = None,
+) -> EpochSurvey:
+    """Return the figures of a recorded epoch.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    epoch
+        A recorded epoch.
+    stack, truth
+        Particles of the run, and their truth where it is known.
+    options
+        How posteriors are computed.
+    probes
+        Number of particles that stand for all.
+    progress
+        Called with the particles done and their number; it may raise to end the work.
+
+    Raises
+    ------
+    InputError
+        If the epoch's map or poses are missing or damaged.
+    """
+    volume, poses = read_epoch(folder, epoch, stack, truth)
+    explorer = PosteriorExplorer(stack, options)
+    shifts = poses.shifts / stack.pixel_size
+    explorer.set_volume(volume.volume, shifts)
+    summary = summarise(explorer, probe_rows(poses.used, probes), shifts, progress)
+    return figures_of(summary, poses)
+
+
+def figures_of(summary: PosteriorSummary, poses: PosesUpdated) -> EpochSurvey:
+    """Return the figures of posteriors, with what the run knows of the same particles."""
+    rows, modes = summary.rows, summary.modes
+    rotations, tolerance = modes.rotations, separation(modes.nside)
+    several = modes.counts > 1
+    angle, share = common_rotation(rotations[several, 0], rotations[several, 1], tolerance)
+    spoken = poses.candidates.shape[1] > 0 and bool((poses.winning_head[rows] >= 0).all())
+    candidates = poses.candidates[rows]
+    winner = held = best = among = None
+    if spoken:
+        winning = candidates[np.arange(len(rows)), poses.winning_head[rows]]
+        winner = float((angular_distance(winning, rotations[:, 0]) <= tolerance).mean())
+    if poses.truth is not None:
+        true = poses.truth[rows]
+        by_mode = coverage(rotations, true, tolerance)
+        best, among = float(by_mode[0]), float(by_mode[-1])
+        held = float(coverage(candidates, true, tolerance)[-1]) if spoken else None
+    return EpochSurvey(
+        epoch=poses.epoch,
+        stage=str(poses.stage),
+        multimodal=summary.multimodal_share,
+        entropy=float(np.median(summary.entropy)),
+        pair_angle=angle,
+        pair_share=share,
+        winner_in_best_mode=winner,
+        heads_hold_truth=held,
+        best_mode_holds_truth=best,
+        modes_hold_truth=among,
+    )

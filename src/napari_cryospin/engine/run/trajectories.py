@@ -1,0 +1,61 @@
+"""The way of a particle's pose over the epochs of a run, in the frame of one of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.evaluation.alignment import align_rotations
+from napari_cryospin.engine.run.records import poses_path, read_poses, trajectory
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.evaluation.alignment import PoseAlignment
+    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.run.records import Trajectory
+
+
+class TrajectoryReader:
+    """Reads trajectories of one run folder.
+
+    The frame and the hand of a map are arbitrary, and a pose search may change them. So the poses of
+    each epoch are aligned, all particles together, with those of the epoch that is looked at.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self._alignments: dict[tuple[object, ...], PoseAlignment] = {}
+
+    def read(self, particle: int, reference: int) -> Trajectory:
+        """Return the trajectory of a particle in the frame of the recorded epoch ``reference``.
+
+        Raises
+        ------
+        InputError
+            If a record is missing or damaged.
+        """
+        found = trajectory(self.folder, particle)
+        rotations = found.rotations.copy()
+        for place, epoch in enumerate(found.epochs):
+            if epoch != reference:
+                aligned = self._alignment(int(epoch), reference).apply(rotations[place])
+                rotations[place] = aligned
+        return replace(found, rotations=rotations)
+
+    def _alignment(self, epoch: int, reference: int) -> PoseAlignment:
+        # an epoch that is redone after a resume is another one
+        written = [poses_path(self.folder, e).stat().st_mtime_ns for e in (epoch, reference)]
+        key = (epoch, reference, *written)
+        if key not in self._alignments:
+            self._alignments[key] = align_rotations(self._poses(epoch), self._poses(reference))
+        return self._alignments[key]
+
+    def _poses(self, epoch: int) -> NDArray[np.float32]:
+        return read_poses(self.folder, epoch).rotations

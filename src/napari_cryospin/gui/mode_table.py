@@ -1,0 +1,110 @@
+"""The modes of a posterior as a small table: a click looks at one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import Qt, Signal, Slot
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+
+from napari_cryospin.gui.colours import head_label
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_COLUMNS = ("mode", "weight", "from A", "rot, tilt, psi", "heads", "truth")
+_TIPS = (
+    "Modes by weight, A the heaviest",
+    "Share of the probability",
+    "Angle between this pose and mode A",
+    "RELION angles of the mode's best pose, degrees",
+    "Heads whose pose lies in this mode",
+    "Whether the true pose lies in this mode",
+)
+
+
+@dataclass(frozen=True)
+class ModeRows:
+    """The rows: m modes, the heaviest first.
+
+    Parameters
+    ----------
+    weights
+        Shares of the probability, (m,).
+    distances
+        Angles to the first mode, degrees, (m,).
+    angles
+        rot, tilt, psi, degrees, (m, 3).
+    heads
+        Mode of each head's pose, (M,); −1: in none.
+    truth
+        Mode of the true pose, −1: in none; None where it is not known.
+    """
+
+    weights: NDArray[np.float64]
+    distances: NDArray[np.float64]
+    angles: NDArray[np.float64]
+    heads: NDArray[np.int64]
+    truth: int | None
+
+
+class ModeTable(QTableWidget):
+    """``chosen`` carries the number of the mode that the user clicks."""
+
+    chosen = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(0, len(_COLUMNS), parent)
+        for column, (name, tip) in enumerate(zip(_COLUMNS, _TIPS, strict=True)):
+            item = QTableWidgetItem(name)
+            item.setToolTip(tip)
+            self.setHorizontalHeaderItem(column, item)
+        self.verticalHeader().setVisible(False)
+        self.verticalHeader().setDefaultSectionSize(18)
+        self.verticalHeader().setMinimumSectionSize(18)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setStretchLastSection(True)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.cellClicked.connect(self._on_clicked)
+
+    def set_modes(self, rows: ModeRows) -> None:
+        """Show the modes."""
+        self.setColumnHidden(len(_COLUMNS) - 1, rows.truth is None)
+        self.setRowCount(len(rows.weights))
+        for mode in range(len(rows.weights)):
+            for column, text in enumerate(_texts(rows, mode)):
+                item = QTableWidgetItem(text)
+                item.setFlags(Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled)
+                self.setItem(mode, column, item)
+
+    def clear_modes(self) -> None:
+        """Show no mode."""
+        self.setRowCount(0)
+
+    @Slot(int, int)
+    def _on_clicked(self, row: int, _column: int) -> None:
+        self.chosen.emit(row)
+
+
+def mode_letter(mode: int) -> str:
+    """Return the letter of a mode (index from 0); heads have numbers."""
+    return chr(ord("A") + mode)
+
+
+def _texts(rows: ModeRows, mode: int) -> tuple[str, ...]:
+    weight = rows.weights[mode]
+    share = f"{100 * weight:.1f} %" if weight > 0.001 else "< 0.1 %"
+    heads = " ".join(head_label(int(head)) for head in np.flatnonzero(rows.heads == mode))
+    return (
+        mode_letter(mode),
+        share,
+        "" if mode == 0 else f"{rows.distances[mode]:.0f}°",
+        ", ".join(f"{angle:.0f}°" for angle in rows.angles[mode]),
+        heads,
+        "★" if rows.truth == mode else "",
+    )
