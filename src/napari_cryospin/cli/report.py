@@ -44,7 +44,7 @@ def posterior_of(run: Path, particle: int, nside: int) -> ParticlePosterior:
     InputError
         If the run has no map, the particle does not exist, or nside is no power of two.
     """
-    from napari_cryospin.engine.inference.posterior import PosteriorExplorer
+    from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.snapshot import read_snapshot
 
@@ -54,9 +54,10 @@ def posterior_of(run: Path, particle: int, nside: int) -> ParticlePosterior:
     stack = snapshot.stack
     if particle >= stack.n:
         raise InputError(f"There is no particle {particle}: the run has 0 to {stack.n - 1}.")
-    explorer = PosteriorExplorer(stack, nside=nside)
-    explorer.set_volume(snapshot.volume.volume)
-    return explorer.particle(particle, snapshot.poses.shifts[particle] / stack.pixel_size)
+    explorer = PosteriorExplorer(stack, PosteriorOptions(nside=nside))
+    shifts = snapshot.poses.shifts / stack.pixel_size
+    explorer.set_volume(snapshot.volume.volume, shifts)
+    return explorer.particle(particle, shifts[particle])
 
 
 def print_posterior(found: ParticlePosterior, *, as_json: bool) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtGui import QColor, QPalette
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from qtpy.QtWidgets import QWidget
 
@@ -44,8 +47,24 @@ def text_on(colour: str) -> str:
     return "#000000" if QColor(colour).lightness() > 90 else "#ffffff"
 
 
+_printing = False
+
+
+@contextmanager
+def print_colours() -> Iterator[None]:
+    """Let text and lines be black, for a figure on white paper."""
+    global _printing
+    _printing = True
+    try:
+        yield
+    finally:
+        _printing = False
+
+
 def foreground(widget: QWidget) -> QColor:
     """Return the text colour that the theme gives a widget."""
+    if _printing:
+        return QColor("black")
     return widget.palette().color(QPalette.ColorRole.WindowText)
 
 

@@ -1,4 +1,4 @@
-"""What the explorer's views look at: a particle, a state of the run, and how posteriors are made."""
+"""What the explorer's views look at: a particle, a state of the run, a way of looking."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ class Explorer(QObject):
         self.session = session
         self.particle = 0
         self.view = View()
-        self._clear()
+        self.epoch: int | None = None
+        self.volume: VolumeUpdated | None = None
+        self.poses: PosesUpdated | None = None
+        self.recorded: list[int] = []
         self._background = Background(self)
         self._background.done.connect(self._on_read)
         self._background.failed.connect(self.message)
@@ -137,15 +140,9 @@ class Explorer(QObject):
         if volume is not None:
             self.volume_changed.emit(volume)
 
-    def _clear(self) -> None:
-        self.epoch: int | None = None
-        self.volume: VolumeUpdated | None = None
-        self.poses: PosesUpdated | None = None
-        self.recorded: list[int] = []
-
     @Slot(object)
     def _on_run(self, _event: object) -> None:
-        self._clear()
+        self.epoch = self.volume = self.poses = None
         self.recorded = [done.epoch for done in self.session.history]
         self.choose(self.particle)
         self.run_changed.emit()
@@ -182,4 +179,5 @@ def candidates_of(poses: PosesUpdated | None, particle: int) -> NDArray[np.float
     # the candidates of a particle that no head has seen yet are placeholders
     if poses is None or poses.winning_head[particle] < 0:
         return np.empty((0, 3, 3), dtype=np.float32)
-    return poses.candidates[particle]
+    candidates: NDArray[np.float32] = poses.candidates[particle]
+    return candidates

@@ -9,17 +9,18 @@ import pyqtgraph as pg
 
 from napari_cryospin.gui.colours import foreground
 from napari_cryospin.gui.epoch_plot import ThemedPlot
-from napari_cryospin.gui.mollweide_view import Scale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtWidgets import QWidget
 
+    from napari_cryospin.gui.mollweide_view import Scale
+
 _ORANGE = "#E69F00"
 
 
 class InPlaneView(ThemedPlot):
-    """A curve over psi; its scale is that of the heatmap, relative to the whole posterior's peak."""
+    """A curve over psi; its scale is the heatmap's, relative to the whole posterior's peak."""
 
     title = "in-plane profile"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -248,24 +249,22 @@ def marks_of(explorer: Explorer, particle: int, trail: Trajectory | None) -> Mar
     poses, nothing = explorer.poses, np.empty((0, 3))
     if poses is None:
         return Marks(nothing, -1)
-    way = {} if trail is None or len(trail.epochs) == 0 else _way(explorer, trail)
-    return Marks(
+    marks = Marks(
         candidates_of(poses, particle)[:, 2],
         int(poses.winning_head[particle]),
         poses.rotations[particle, 2],
         None if poses.truth is None else poses.truth[particle, 2],
-        **way,
     )
-
-
-def _way(explorer: Explorer, trail: Trajectory) -> dict[str, object]:
+    if trail is None or len(trail.epochs) == 0:
+        return marks
     shown = trail.epochs[-1] if explorer.epoch is None else explorer.epoch
-    (now,) = np.nonzero(trail.epochs == shown)
-    return {
-        "trail": trail.rotations[:, 2],
-        "decoding": np.array([stage is Stage.AUTO_DECODING for stage in trail.stages]),
-        "now": int(now[0]) if len(now) else -1,
-    }
+    now = np.flatnonzero(trail.epochs == shown)
+    return replace(
+        marks,
+        trail=trail.rotations[:, 2],
+        decoding=np.array([stage is Stage.AUTO_DECODING for stage in trail.stages]),
+        now=int(now[0]) if len(now) else -1,
+    )
 
 
 def mode_rows(explorer: Explorer, result: PosteriorResult) -> ModeRows:

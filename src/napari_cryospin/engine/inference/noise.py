@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from napari_cryospin.engine.geometry.cells import rotations_of_cells
@@ -11,6 +12,7 @@ from napari_cryospin.engine.inference.refinement import Cells, refine
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_cryospin.engine.inference.coarse_grid import CoarseGrid
@@ -19,9 +21,11 @@ if TYPE_CHECKING:
 # particles that the noise is estimated from
 PROBES = 48
 _ROUNDS = 3
-# the residual is measured this much finer than the grid, from so many cells of a level
+# the residual is measured at poses drawn from posteriors refined to cells this much finer than the
+# grid's, unless more cells than these share the probability
+_DRAWN = 16
 _FINER = 4
-_FEWEST = 8
+_FEWEST, _MOST = 8, 24
 
 
 @torch.no_grad()
@@ -48,13 +52,17 @@ def estimate_noise(grid: CoarseGrid, shifts: Tensor, *, radius: float) -> NoiseS
     for _ in range(_ROUNDS):
         log_p = grid.log_probability(rows, shifts[rows])
         _set_noise_on_grid(grid, rows, shifts[rows], torch.softmax(log_p, 1))
-    power = torch.stack(
+    starts = [
+        Cells.of_grid(grid.nside, one, shifts[row]) for row, one in zip(rows, log_p, strict=True)
+    ]
+    poses = np.stack(
         [
-            _refined_residual(likelihood, grid, int(row), one, shift, radius)
-            for row, one, shift in zip(rows, log_p, shifts[rows], strict=True)
+            _drawn(likelihood, int(row), start, _FINER * grid.nside, radius)
+            for row, start in zip(rows, starts, strict=True)
         ]
-    ).mean(0)
+    )
     model = likelihood.model(likelihood.nyquist)
+    power = _residual(likelihood, rows, shifts[rows], poses)
     return NoiseSpectrum.of_residuals(power, model, stack.mask_power)
 
 
@@ -79,22 +87,24 @@ def _set_noise_on_grid(grid: CoarseGrid, rows: Tensor, shifts: Tensor, weights: 
     likelihood.noise = NoiseSpectrum(torch.where(resolved, found, likelihood.noise.variance))
 
 
-def _refined_residual(
-    likelihood: PoseLikelihood,
-    grid: CoarseGrid,
-    row: int,
-    log_p: Tensor,
-    shift: Tensor,
-    radius: float,
+def _drawn(
+    likelihood: PoseLikelihood, row: int, start: Cells, depth: int, radius: float
+) -> NDArray[np.float64]:
+    """Return poses drawn from the refined posterior of a particle, (_DRAWN, 3, 3)."""
+    found = refine(likelihood, row, start, depth=depth, radius=radius, fewest=_FEWEST, most=_MOST)
+    rng = np.random.default_rng(row)
+    chosen = rng.choice(found.cells, _DRAWN, p=found.probability().sum(0))
+    return rotations_of_cells(chosen, found.nside)
+
+
+def _residual(
+    likelihood: PoseLikelihood, rows: Tensor, shifts: Tensor, poses: NDArray[np.float64]
 ) -> Tensor:
-    """Return the mean power of what a particle's refined posterior leaves, (K,), to Nyquist."""
-    start = Cells.of_grid(grid.nside, log_p, shift)
-    found = refine(likelihood, row, start, depth=_FINER * grid.nside, radius=radius, fewest=_FEWEST)
+    """Return the mean power, to Nyquist, (K,), of what poses (b, s, 3, 3) leave of particles."""
     model, stack = likelihood.model(likelihood.nyquist), likelihood.stack
-    slices = likelihood.slices(rotations_of_cells(found.cells, found.nside), model)
-    rows = torch.tensor([row], device=log_p.device)
-    observed = model.shift(model.coefficients(stack.images[rows]), shift)
-    weight = torch.from_numpy(found.probability().sum(0)).to(observed)
-    ctf = stack.ctf(rows, model.frequencies)[0]
-    residual = observed[0] - ctf * slices.values
-    return weight @ residual.square()
+    slices = likelihood.slices(poses.reshape(-1, 3, 3), model).values
+    observed = model.shift(model.coefficients(stack.images[rows]), shifts)
+    ctf = stack.ctf(rows, model.frequencies)
+    residual = observed[:, None] - ctf[:, None] * slices.unflatten(0, (len(rows), -1))
+    result: Tensor = residual.square().mean((0, 1))
+    return result

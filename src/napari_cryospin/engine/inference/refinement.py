@@ -24,7 +24,7 @@ _NEGLIGIBLE = 1e-3
 # the right cell may be less probable than those of others
 FEWEST_CELLS = 128
 # with more than so many a posterior is so broad that finer cells would show nothing new
-MOST_CELLS = 768
+MOST_CELLS = 384
 _MOST_SHIFTS = 6
 _FINEST_SHIFT = 0.25
 

@@ -16,10 +16,13 @@ from napari_cryospin.engine.run.events import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.run.events import PosesUpdated
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.training import Training
     from napari_cryospin.engine.run.truth import Truth
@@ -73,6 +76,31 @@ def write_results(
     )
     yield Progress(_TASK, 3, 3)
     return resolution(curve, stack.pixel_size, 0.143)
+
+
+def write_selection(
+    path: Path, stack: WorkingStack, rows: NDArray[np.int64], poses: PosesUpdated
+) -> None:
+    """Write some particles with poses as a star file.
+
+    Parameters
+    ----------
+    path
+        The star file.
+    stack
+        The working stack.
+    rows
+        Rows of the working stack, shape (m,).
+    poses
+        Poses of all particles.
+    """
+    write_star(
+        path,
+        stack.table,
+        stack.rows[rows],
+        rotations=poses.rotations[rows].astype(np.float64),
+        shifts=poses.shifts[rows].astype(np.float64),
+    )
 
 
 def half_sets(given: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class TrajectoryReader:
     """Reads trajectories of one run folder.
 
-    The frame and the hand of a map are arbitrary, and a pose search may change them. So the poses of
-    each epoch are aligned, all particles together, with those of the epoch that is looked at.
+    The frame and the hand of a map are arbitrary, and a pose search may change them. So the poses
+    of each epoch are aligned, all particles together, with those of the epoch that is looked at.
 
     Parameters
     ----------

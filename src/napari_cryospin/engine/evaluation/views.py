@@ -1,0 +1,79 @@
+"""Poses of a whole stack by view direction: how many, and how well each head does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cryospin.engine.geometry.rotations import angular_distance
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# particles whose pairs of heads are compared at once
+_PARTICLES = 4096
+
+
+def head_disagreement(candidates: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the mean angle between the poses of all pairs of heads, degrees.
+
+    Parameters
+    ----------
+    candidates
+        Poses of M heads, shape (n, M, 3, 3).
+
+    Returns
+    -------
+    ndarray
+        Shape (n,); 0 for a single head.
+    """
+    n, heads = candidates.shape[:2]
+    total, pairs = np.zeros(n), 0
+    for first in range(heads):
+        for second in range(first + 1, heads):
+            for start in range(0, n, _PARTICLES):
+                part = slice(start, start + _PARTICLES)
+                total[part] += angular_distance(candidates[part, first], candidates[part, second])
+            pairs += 1
+    return total / max(pairs, 1)
+
+
+def counts_per_view(directions: NDArray[np.floating], nside: int) -> NDArray[np.int64]:
+    """Return the particles per HEALPix pixel (RING), (12 nside²,), from directions (n, 3)."""
+    return np.bincount(_pixels(directions, nside), minlength=12 * nside**2)
+
+
+def mean_per_view(
+    directions: NDArray[np.floating], values: NDArray[np.floating], nside: int
+) -> NDArray[np.float64]:
+    """Return the mean of each head's values over the particles of each HEALPix pixel (RING).
+
+    Parameters
+    ----------
+    directions
+        View direction (x, y, z) of each particle, shape (n, 3).
+    values
+        A value of each particle and head, shape (n, M); NaN is left out.
+    nside
+        HEALPix nside.
+
+    Returns
+    -------
+    ndarray
+        Shape (M, 12 nside²); NaN where there is no particle.
+    """
+    pixels, cells = _pixels(directions, nside), 12 * nside**2
+    result = np.full((values.shape[1], cells), np.nan)
+    for head, column in enumerate(values.T):
+        known = np.isfinite(column)
+        count = np.bincount(pixels[known], minlength=cells)
+        total = np.bincount(pixels[known], column[known], minlength=cells)
+        np.divide(total, count, out=result[head], where=count > 0)
+    return result
+
+
+def _pixels(directions: NDArray[np.floating], nside: int) -> NDArray[np.int64]:
+    import healpy
+
+    return np.asarray(healpy.vec2pix(nside, *np.asarray(directions, dtype=np.float64).T))

@@ -1,0 +1,198 @@
+"""Saving what a view shows: the figure (SVG, PNG) in publication size, the data (CSV)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from qtpy.QtCore import QRectF, QSize, Qt, Signal, Slot
+from qtpy.QtGui import QImage, QPainter
+from qtpy.QtSvg import QSvgGenerator
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QWidget
+
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.files import replacing
+from napari_cryospin.gui.colours import print_colours
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    import pyqtgraph as pg
+    from numpy.typing import NDArray
+
+# one column of most journals
+WIDTH_MM = 90.0
+_DPI = 300
+_MM_PER_INCH = 25.4
+
+
+class Saveable(Protocol):
+    """A view whose figure and data can be saved."""
+
+    title: str
+
+    def restyle(self) -> None:
+        """Take the present colours of text and lines."""
+
+    def graphics(self) -> list[pg.GraphicsView]:
+        """Return what is drawn, from top to bottom."""
+
+    def table(self) -> Mapping[str, NDArray[np.generic]]:
+        """Return columns of equal length; their names carry units."""
+
+
+def save_figure(view: Saveable, path: Path, width_mm: float = WIDTH_MM) -> None:
+    """Write what a view shows as SVG or PNG (300 dpi), black on white.
+
+    Parameters
+    ----------
+    view
+        Its live scene is drawn, so that the figure is what the user sees.
+    path
+        Its suffix decides the format.
+    width_mm
+        Width of the figure, mm; the height follows.
+
+    Raises
+    ------
+    InputError
+        If the suffix is another one or the file cannot be written.
+    """
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise InputError(f"{path.name}: figures are saved as .svg or .png.")
+    try:
+        with replacing(path) as temporary, print_colours():
+            view.restyle()
+            _draw(view, path.suffix.lower(), temporary, width_mm)
+    except OSError as error:
+        raise InputError(f"{path} could not be written: {error.strerror}.") from error
+    finally:
+        view.restyle()
+
+
+def save_data(view: Saveable, path: Path) -> None:
+    """Write a view's data as CSV.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to save yet or the file cannot be written.
+    """
+    columns = view.table()
+    if not columns or len(next(iter(columns.values()))) == 0:
+        raise InputError("There is no data to save yet.")
+    import pandas as pd
+
+    try:
+        with replacing(path) as temporary:
+            pd.DataFrame(dict(columns)).to_csv(temporary, index=False, float_format="%.6g")
+    except OSError as error:
+        raise InputError(f"{path} could not be written: {error.strerror}.") from error
+
+
+def _draw(view: Saveable, suffix: str, path: Path, width_mm: float) -> None:
+    parts = [part for part in view.graphics() if part.isVisibleTo(part.window())]
+    if not parts:
+        raise InputError("There is no figure to save yet.")
+    width = max(part.width() for part in parts)
+    height = sum(part.height() for part in parts)
+    if suffix == ".svg":
+        _draw_svg(parts, path, width, height, width_mm)
+    else:
+        _draw_png(parts, path, width, height, width_mm)
+
+
+def _draw_svg(
+    parts: list[pg.GraphicsView], path: Path, width: int, height: int, width_mm: float
+) -> None:
+    device = QSvgGenerator()
+    device.setFileName(str(path))
+    # the viewer's pixels per inch that make the stated width
+    device.setResolution(round(width / width_mm * _MM_PER_INCH))
+    device.setSize(QSize(width, height))
+    device.setViewBox(QRectF(0, 0, width, height))
+    painter = QPainter(device)
+    _render(painter, parts)
+    painter.end()
+
+
+def _draw_png(
+    parts: list[pg.GraphicsView], path: Path, width: int, height: int, width_mm: float
+) -> None:
+    scale = width_mm / _MM_PER_INCH * _DPI / width
+    image = QImage(round(width * scale), round(height * scale), QImage.Format.Format_RGB32)
+    image.setDotsPerMeterX(round(_DPI / _MM_PER_INCH * 1000))
+    image.setDotsPerMeterY(round(_DPI / _MM_PER_INCH * 1000))
+    image.fill(Qt.GlobalColor.white)
+    painter = QPainter(image)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.scale(scale, scale)
+    _render(painter, parts)
+    painter.end()
+    if not image.save(str(path), "PNG"):
+        raise OSError(0, "the image could not be encoded")
+
+
+def _render(painter: QPainter, parts: list[pg.GraphicsView]) -> None:
+    top = 0
+    for part in parts:
+        target = QRectF(0, top, part.width(), part.height())
+        part.scene().render(painter, target, part.viewRect())
+        top += part.height()
+
+
+class SaveButtons(QWidget):
+    """Two buttons for a view; ``message`` carries a sentence for the user."""
+
+    message = Signal(str)
+
+    def __init__(self, view: Saveable, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._view = view
+        self.figure, self.data = QToolButton(self), QToolButton(self)
+        for button, text, tip in (
+            (self.figure, "Figure…", "Save this view as a figure (PNG or SVG)"),
+            (self.data, "Data…", "Save the numbers behind this view (CSV)"),
+        ):
+            button.setText(text)
+            button.setToolTip(tip)
+        self.figure.clicked.connect(self._on_figure)
+        self.data.clicked.connect(self._on_data)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addStretch()
+        layout.addWidget(self.figure)
+        layout.addWidget(self.data)
+
+    @Slot()
+    def _on_figure(self) -> None:
+        name, chosen = QFileDialog.getSaveFileName(
+            self, "Save figure", self._suggested(".png"), "PNG (*.png);;SVG (*.svg)"
+        )
+        if name:
+            path = Path(name)
+            if not path.suffix:
+                path = path.with_suffix(".svg" if "svg" in chosen else ".png")
+            self._save(save_figure, path)
+
+    @Slot()
+    def _on_data(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Save data", self._suggested(".csv"), "Tables (*.csv)"
+        )
+        if name:
+            path = Path(name)
+            self._save(save_data, path if path.suffix else path.with_suffix(".csv"))
+
+    def _suggested(self, suffix: str) -> str:
+        return self._view.title.replace(" ", "_") + suffix
+
+    def _save(self, save: Callable[[Saveable, Path], None], path: Path) -> None:
+        try:
+            save(self._view, path)
+        except InputError as error:
+            self.message.emit(str(error))
+        else:
+            self.message.emit(f"Saved {path}.")
