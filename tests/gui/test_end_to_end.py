@@ -74,17 +74,14 @@ def test_from_a_stack_to_a_map(
 
     # another particle, another heatmap
     dock.tabs.setCurrentWidget(dock.posterior)
-    with qtbot.waitSignal(dock.posterior.service.ready, timeout=LONG) as first:
-        dock.posterior.spin.setValue(3)
-    while first.args[0].posterior.particle != 3:
-        with qtbot.waitSignal(dock.posterior.service.ready, timeout=LONG) as first:
-            pass
-    heatmap = dock.posterior.mollweide.image.image.copy()
+    feed, mollweide = dock.posterior.feed, dock.posterior.pose.mollweide
+    qtbot.waitUntil(lambda: feed.result is not None, timeout=LONG)
+    dock.posterior.spin.setValue(3)
+    qtbot.waitUntil(lambda: feed.result.posterior.particle == 3, timeout=LONG)
+    heatmap = mollweide.image.image.copy()
     qtbot.mouseClick(dock.posterior.next, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: dock.posterior._result.posterior.particle == 4, timeout=LONG)
-    assert not np.array_equal(
-        np.nan_to_num(heatmap), np.nan_to_num(dock.posterior.mollweide.image.image)
-    )
+    qtbot.waitUntil(lambda: feed.result.posterior.particle == 4, timeout=LONG)
+    assert not np.array_equal(np.nan_to_num(heatmap), np.nan_to_num(mollweide.image.image))
     assert len(dock.viewer.layers) == 4
 
     press(qtbot, dock, "run_stop")
