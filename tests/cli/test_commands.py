@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from napari_cryospin.cli.app import app
 from napari_cryospin.cli.report import write_heatmap
-from napari_cryospin.engine.inference.posterior import ParticlePosterior
+from napari_cryospin.engine.inference.posterior import ParticlePosterior, PosteriorOptions
+from napari_cryospin.engine.inference.refinement import Cells
 from napari_cryospin.engine.run.command import command_line
 from napari_cryospin.engine.run.demo import demo_settings
 from napari_cryospin.engine.run.folder import RunFolder
@@ -132,9 +133,20 @@ def test_a_heatmap_is_the_docks_map(tmp_path: Path) -> None:
     # two directions, at rot 60°, tilt 50° and, less probable, elsewhere
     probability = np.full(healpy.nside2npix(8), 1e-12)
     probability[healpy.ang2pix(8, np.radians(50), np.radians(60))] = 1
+    nested = healpy.reorder(probability, r2n=True)
     flat = np.zeros((2, 2), dtype=np.float32)
+    fine = Cells(8, np.zeros(1, np.int64), np.zeros((1, 2)), 0.0, np.zeros((1, 1)))
     found = ParticlePosterior(
-        0, 8, probability, np.ones(1), np.eye(3), np.zeros(2), 0.0, 0.0, flat, flat, flat
+        particle=0,
+        options=PosteriorOptions(),
+        probability=np.repeat(nested[:, None] / 48, 48, axis=1).astype(np.float32),
+        fine=fine,
+        modes=np.eye(3)[None],
+        mode_weights=np.ones(1),
+        image=flat,
+        projection=flat,
+        difference=flat,
+        candidate_projections=flat[None],
     )
     write_heatmap(found, tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as image:

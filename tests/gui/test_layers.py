@@ -8,6 +8,7 @@ from napari.components import ViewerModel
 
 from napari_cryospin.engine.run.events import VolumeUpdated
 from napari_cryospin.engine.settings import Stage
+from napari_cryospin.gui.explorer import Explorer
 from napari_cryospin.gui.glass import glass_colours, lookup_table
 from napari_cryospin.gui.head_spheres import cell_colours
 from napari_cryospin.gui.layers import VOLUME, VolumeLayer
@@ -25,7 +26,7 @@ def update(seed: int, box: int = 8) -> VolumeUpdated:
 @pytest.fixture
 def viewer(session: Session) -> ViewerModel:
     viewer = ViewerModel()
-    VolumeLayer(session, viewer)
+    VolumeLayer(session, Explorer(session), viewer)
     session.volume_updated.emit(update(0))
     return viewer
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PER_LINE = 4
 _ROWS = ("particle", "projection × CTF", "difference")
-_IMAGE, _TITLE = 84, 34
+_IMAGE, _TITLE = 84, 46
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,11 @@ class CandidatesView(QWidget):
     def _describe(self, head: int) -> str:
         shown = self._shown
         assert shown is not None
-        won = " ○ winner" if head == shown.winner else ""
-        error = "" if shown.to_truth is None else f" · error {shown.to_truth[head]:.0f}°"
+        won = " ○" if head == shown.winner else ""
+        error = "" if shown.to_truth is None else f"<br>error {shown.to_truth[head]:.0f}°"
         return (
             f'<span style="color: {head_colour(head)}"><b>●</b></span> <b>{head_label(head)}</b>'
-            f"{won}<br>loss {shown.losses[head]:.4g}<br>"
+            f"{won} {shown.losses[head]:.4g}<br>"
             f"{shown.to_best[head]:.0f}° from best{error}"
         )
 
@@ -140,6 +140,9 @@ class CandidatesView(QWidget):
         for head in range(n_heads):
             first, column = (len(_ROWS) + 1) * (head // _PER_LINE), head % _PER_LINE
             self._labels.append(self._canvas.addLabel("", row=first, col=column))
+            self._canvas.ci.layout.setRowFixedHeight(first, _TITLE)
+            self._canvas.ci.layout.setColumnStretchFactor(column, 1)
+            self._canvas.ci.layout.setColumnPreferredWidth(column, _IMAGE)
             boxes = [self._box(first + 1 + row, column) for row in range(len(_ROWS))]
             self._images.append([_image_in(box) for box in boxes])
             self._rings += boxes

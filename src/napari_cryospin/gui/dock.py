@@ -48,7 +48,7 @@ class CryoSpinDock(QWidget):
         self.posterior = PosteriorPanel(self.session, napari_viewer)
         self.results = ResultsPanel(self.session)
         self.run = RunPanel(self.session)
-        self.volume = VolumeLayer(self.session, napari_viewer)
+        self.volume = VolumeLayer(self.session, self.posterior.explorer, napari_viewer)
         self._simulator = Background(self)
         self._demo: tuple[Path, int] | None = None
         self._build()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_cryospin.engine.run.events import VolumeUpdated
+    from napari_cryospin.gui.explorer import Explorer
     from napari_cryospin.gui.session import Session
 
 VOLUME = "cryoSPIN volume"
@@ -19,11 +20,11 @@ VOLUME = "cryoSPIN volume"
 ISO_THRESHOLD = 3.5
 CONTRAST_LIMITS = (0.0, 12.0)
 # the posterior's spheres stand to both sides of the map
-_ROOM_FOR_SPHERES = 0.36
+_ROOM_FOR_SPHERES = 0.38
 
 
 class VolumeLayer(QObject):
-    """Shows the session's latest map in σ units.
+    """Shows the map that the explorer looks at, live or of a recorded epoch, in σ units.
 
     Camera, contrast, threshold, selection and order belong to the user once the layer stands. If
     the user deletes the layer it stays away until the next run.
@@ -31,19 +32,21 @@ class VolumeLayer(QObject):
     Parameters
     ----------
     session
+        Tells of new runs.
+    explorer
         Where the maps come from.
     viewer
         Where the layer is made.
     """
 
-    def __init__(self, session: Session, viewer: ViewerModel) -> None:
+    def __init__(self, session: Session, explorer: Explorer, viewer: ViewerModel) -> None:
         super().__init__(session)
         self._viewer = viewer
         self._layer: Image | None = None
         self._deleted = False
         session.run_started.connect(self._on_run_started)
         session.run_opened.connect(self._on_run_started)
-        session.volume_updated.connect(self._on_volume)
+        explorer.volume_changed.connect(self._on_volume)
         viewer.layers.events.removed.connect(self._on_removed)
 
     @property

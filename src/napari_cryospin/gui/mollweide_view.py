@@ -37,6 +37,11 @@ class Scale(Enum):
     LINEAR = "probability / maximum"
 
     @property
+    def label(self) -> str:
+        """A short name."""
+        return "logarithmic" if self is Scale.LOG else "linear"
+
+    @property
     def levels(self) -> tuple[float, float]:
         """Values of the first and the last colour."""
         return (-DECADES, 0) if self is Scale.LOG else (0, 1)

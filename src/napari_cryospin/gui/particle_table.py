@@ -282,7 +282,6 @@ class ParticleTable(QWidget):
             button.setEnabled(selected > 0)
         self.restore.setEnabled(n > 0)
 
-    @Slot()
     def _on_current(self, current: QModelIndex, *_: object) -> None:
         if current.isValid() and not self._choosing:
             self.particle_chosen.emit(self.model.particle_at(current.row()))

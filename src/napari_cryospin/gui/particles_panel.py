@@ -126,6 +126,7 @@ class ParticlesPanel(QWidget):
         n = len(columns["particle"])
         posterior = {name: x for name, x in self._posterior_columns.items() if len(x) == n}
         self.table.set_columns({**columns, **posterior})
+        self.table.choose(self._explorer.particle)
 
     @Slot(object)
     def _on_epoch_done(self, _done: object) -> None:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.posterior_worker import PosteriorResult
 
 _LEGEND = (
-    "①② heads · ○ winner · ✚ present · ★ truth · "
-    f'<span style="color: {ENCODING}">●</span> auto-encoding · '
-    f'<span style="color: {DECODING}">●</span> auto-decoding · click: zoom'
+    "① head · ○ winner · ✚ present · ★ truth · way: "
+    f'<span style="color: {ENCODING}">●</span> encoding '
+    f'<span style="color: {DECODING}">●</span> decoding'
 )
 # low-passes that are offered, frequency radius in units of 1/box
 _RADII = (4, 6, 8, 12, 16, 24)
@@ -57,16 +57,16 @@ class PosePanel(QWidget):
 
     def _build(self) -> None:
         self.mollweide = MollweideView(self)
-        self.mollweide.setMinimumHeight(190)
+        self.mollweide.setMinimumHeight(205)
+        self.mollweide.setToolTip("Click: zoom on the nearest mode")
         self.mollweide.hovered.connect(self._on_hovered)
         self.mollweide.pixel_hovered.connect(self._on_pixel_hovered)
         self.mollweide.clicked.connect(self._on_clicked)
         self.hover = QLabel(_LEGEND, self)
-        self.hover.setWordWrap(True)
         self.zoom, self.in_plane = ZoomView(self), InPlaneView(self)
         self.modes = ModeTable(self)
         self.modes.chosen.connect(self.look_at_mode)
-        self.modes.setFixedHeight(92)
+        self.modes.setFixedHeight(84)
         self.text = QLabel("No map yet: the posterior is shown with the first one.", self)
         self.text.setWordWrap(True)
         layout = QVBoxLayout(self)
@@ -82,16 +82,13 @@ class PosePanel(QWidget):
     def _controls(self) -> QHBoxLayout:
         self.scale = QComboBox(self)
         for scale in Scale:
-            self.scale.addItem(scale.value, scale)
+            self.scale.addItem(scale.label, scale)
         self.scale.setToolTip("How probabilities become colours")
-        self.scale.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.scale.setMinimumContentsLength(8)
         self.scale.currentIndexChanged.connect(self._on_scale_changed)
         self.low_pass = QComboBox(self)
         self.low_pass.setToolTip("Low-pass: frequencies beyond it are left out of the posterior")
-        self.low_pass.addItem("all", None)
+        self.low_pass.addItem("no low-pass", None)
+        self.low_pass.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.low_pass.activated.connect(self._on_low_pass)
         self.temperature = QDoubleSpinBox(self)
         self.temperature.setPrefix("T ")
@@ -107,22 +104,23 @@ class PosePanel(QWidget):
         self.save = SaveButtons(self.mollweide, self)
         self.save.message.connect(self._explorer.message)
         row = QHBoxLayout()
-        row.addWidget(self.scale, 1)
-        for widget in (self.low_pass, self.temperature, self.save):
+        for widget in (self.scale, self.low_pass, self.temperature):
             row.addWidget(widget)
+        row.addStretch()
+        row.addWidget(self.save)
         return row
 
     def _small_views(self) -> QHBoxLayout:
         row = QHBoxLayout()
-        for view in (self.zoom, self.in_plane):
+        for view, stretch in ((self.zoom, 4), (self.in_plane, 5)):
             column = QVBoxLayout()
             column.setSpacing(0)
-            view.setMinimumHeight(130)
+            view.setMinimumHeight(150)
             column.addWidget(view, 1)
             buttons = SaveButtons(view, self)
             buttons.message.connect(self._explorer.message)
             column.addWidget(buttons)
-            row.addLayout(column, 1)
+            row.addLayout(column, stretch)
         return row
 
     def show_result(self, result: PosteriorResult) -> None:
@@ -196,7 +194,7 @@ class PosePanel(QWidget):
         assert stack is not None
         present = self._explorer.view.radius
         self.low_pass.clear()
-        self.low_pass.addItem(f"all, {2 * stack.pixel_size:.1f} Å", None)
+        self.low_pass.addItem("no low-pass", None)
         for radius in (radius for radius in _RADII if radius < stack.box // 2):
             self.low_pass.addItem(f"{stack.box * stack.pixel_size / radius:.0f} Å", float(radius))
         self.low_pass.setCurrentIndex(max(self.low_pass.findData(present), 0))

@@ -96,6 +96,7 @@ class PosteriorPanel(QWidget):
         self.tabs.setObjectName("explorer_tabs")
         self.tabs.setDocumentMode(True)
         self.tabs.setUsesScrollButtons(False)
+        self.tabs.tabBar().setDrawBase(False)
         for name, panel in (
             ("Pose", self.pose),
             ("Heads' poses", self.candidates),

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal, Slot
-from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_cryospin.engine.settings import Stage
 from napari_cryospin.gui.session import ACTIVE, SessionState
@@ -88,7 +96,15 @@ class RunPanel(QWidget):
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(3)
         layout.addLayout(buttons)
-        for widget in (self.state, self.epochs, self.batches, self.rate, self.device, self.message):
+        said, bars = QHBoxLayout(), QHBoxLayout()
+        said.addWidget(self.state)
+        said.addStretch()
+        said.addWidget(self.rate)
+        bars.addWidget(self.epochs)
+        bars.addWidget(self.batches)
+        layout.addLayout(said)
+        layout.addLayout(bars)
+        for widget in (self.device, self.message):
             layout.addWidget(widget)
         self._clear()
 

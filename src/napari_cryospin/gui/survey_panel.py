@@ -96,7 +96,7 @@ class SurveyPanel(QWidget):
         self.surveys, self._failed = {}, set()
         self.task.stop()
         self.calibration.stop()
-        self.reliability.clear()
+        self.reliability.forget()
         self._draw()
 
     @Slot(object)

@@ -117,7 +117,7 @@ class ReliabilityView(ThemedPlot):
         columns = self.table()
         self.curve.setData(100 * columns["credible_set"], 100 * columns["share_of_true_poses"])
 
-    def clear(self) -> None:
+    def forget(self) -> None:
         """Show no measurement."""
         self.levels = np.empty(0)
         self.curve.setData([], [])

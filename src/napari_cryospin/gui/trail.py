@@ -44,10 +44,10 @@ class TrailItem:
         """
         # the step into the first epoch of auto-decoding belongs to it
         first = int(np.argmax(decoding)) if decoding.any() else len(x)
-        self._encoding.setData(x[:first], y[:first], connect=_near(x[:first], y[:first], longest))
+        _set(self._encoding, x[:first], y[:first], longest)
         start = max(first - 1, 0)
-        self._decoding.setData(x[start:], y[start:], connect=_near(x[start:], y[start:], longest))
-        marked = [now] if 0 <= now < len(x) else []
+        _set(self._decoding, x[start:], y[start:], longest)
+        marked = [now] if 0 <= now < len(x) and np.isfinite(x[now]) else []
         self._now.setData(x=x[marked], y=y[marked])
 
 
@@ -59,6 +59,15 @@ def _line(colour: str) -> pg.PlotDataItem:
         symbolBrush=colour,
         symbolPen=None,
     )
+
+
+def _set(
+    line: pg.PlotDataItem, x: NDArray[np.floating], y: NDArray[np.floating], longest: float
+) -> None:
+    if np.isfinite(x).any():
+        line.setData(x, y, connect=_near(x, y, longest))
+    else:
+        line.setData([], [])
 
 
 def _near(x: NDArray[np.floating], y: NDArray[np.floating], longest: float) -> NDArray[np.int32]:

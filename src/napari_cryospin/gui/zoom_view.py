@@ -45,6 +45,9 @@ class ZoomView(QWidget):
         item.hideButtons()
         item.setMenuEnabled(False)
         item.getViewBox().setAspectLocked(True)
+        item.getAxis("left").setWidth(26)
+        for side in ("left", "bottom"):
+            item.getAxis(side).setTickSpacing(10, 5)
         self.image = pg.ImageItem(axisOrder="row-major")
         self.image.setColorMap(pg.colormap.get(COLOURMAP))
         self._plot.addItem(self.image)
@@ -81,11 +84,13 @@ class ZoomView(QWidget):
         if self.centre is None:
             return
         x, y = gnomonic.project(marks.candidates, self.centre)
-        colours = [pg.mkBrush(head_colour(head)) for head in range(len(x))]
-        self._points.setData(x=x, y=y, brush=colours)
+        (near,) = np.nonzero(np.isfinite(x))
+        colours = [pg.mkBrush(head_colour(int(head))) for head in near]
+        self._points.setData(x=x[near], y=y[near], brush=colours)
         for item, direction in ((self._present, marks.present), (self._truth, marks.truth)):
             there = np.empty((0, 3)) if direction is None else direction[None]
-            item.setData(*gnomonic.project(there, self.centre))
+            x, y = gnomonic.project(there, self.centre)
+            item.setData(x=x[np.isfinite(x)], y=y[np.isfinite(x)])
         trail = gnomonic.project(marks.trail, self.centre)
         self._trail.set_trail(*trail, marks.decoding, marks.now, longest=2 * self.radius)
 
@@ -123,7 +128,7 @@ class ZoomView(QWidget):
             axis.setPen(faint(self, 150))
             axis.setTextPen(foreground(self))
         item = self._plot.getPlotItem()
-        item.setTitle("zoom: degrees from the mode", color=foreground(self).name(), size="8pt")
+        item.setTitle("Degrees from the mode", color=foreground(self).name(), size="8pt")
 
     def _draw(self) -> None:
         if self._data is None or self.centre is None:
