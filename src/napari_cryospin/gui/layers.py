@@ -42,6 +42,7 @@ class VolumeLayer(QObject):
     def __init__(self, session: Session, explorer: Explorer, viewer: ViewerModel) -> None:
         super().__init__(session)
         self._viewer = viewer
+        self._explorer = explorer
         self._layer: Image | None = None
         self._deleted = False
         session.run_started.connect(self._on_run_started)

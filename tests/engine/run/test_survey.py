@@ -1,0 +1,139 @@
+"""What a finished run tells of its poses: surveys of its epochs, trajectories in one frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.evaluation.views import (
+    counts_per_view,
+    head_disagreement,
+    mean_per_view,
+)
+from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
+from napari_cryospin.engine.inference.posterior import PosteriorOptions
+from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.run.records import read_poses, recorded_epochs, write_poses
+from napari_cryospin.engine.run.results import write_selection
+from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
+from napari_cryospin.engine.run.survey import probe_rows, survey_epoch
+from napari_cryospin.engine.run.trajectories import TrajectoryReader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_cryospin.engine.settings import Settings
+
+
+@pytest.fixture
+def run(settings: Settings, tmp_path: Path) -> RunFolder:
+    list(Reconstruction(settings, tmp_path / "run").run())
+    return RunFolder(tmp_path / "run")
+
+
+def test_every_epoch_can_be_surveyed(run: RunFolder) -> None:
+    snapshot = read_snapshot(run)
+    assert recorded_epochs(run) == [0, 1, 2, 3]
+    calls = []
+    surveys = [
+        survey_epoch(
+            run,
+            epoch,
+            snapshot.stack,
+            snapshot.truth,
+            options=PosteriorOptions(nside=4),
+            probes=50,
+            progress=lambda done, total: calls.append((done, total)),
+        )
+        for epoch in (0, 3)
+    ]
+    assert calls[-1] == (50, 50)
+    encoding, decoding = surveys
+    assert (encoding.stage, decoding.stage) == ("auto-encoding", "auto-decoding")
+    for survey in surveys:
+        assert 0 <= survey.multimodal <= 1
+        assert survey.best_mode_holds_truth <= survey.modes_hold_truth
+    assert 0 <= encoding.winner_in_best_mode <= 1
+    assert decoding.winner_in_best_mode is None
+
+
+def test_a_missing_epoch_is_told(run: RunFolder) -> None:
+    snapshot = read_snapshot(run)
+    with pytest.raises(InputError, match="epoch_0009"):
+        survey_epoch(run, 9, snapshot.stack, snapshot.truth)
+
+
+def test_probes_are_particles_in_use() -> None:
+    used = np.ones(100, dtype=bool)
+    used[:50] = False
+    rows = probe_rows(used, 10)
+    assert len(rows) == 10
+    assert rows.min() >= 50
+    assert len(probe_rows(used, 500)) == 50
+
+
+def test_trajectories_are_in_the_frame_of_the_epoch_that_is_looked_at(run: RunFolder) -> None:
+    from dataclasses import replace
+
+    # an epoch in another frame: all poses turned by one rotation of the map
+    last = read_poses(run, 3)
+    turn = random_rotations(1, np.random.default_rng(0))[0]
+    write_poses(run, replace(last, epoch=4, rotations=(last.rotations @ turn).astype(np.float32)))
+    reader = TrajectoryReader(run)
+    way = reader.read(5, reference=3)
+    assert list(way.epochs) == [0, 1, 2, 3, 4]
+    assert angular_distance(way.rotations[3], last.rotations[5]) < 0.02
+    assert angular_distance(way.rotations[4], last.rotations[5]) < 0.1
+    assert angular_distance(reader.read(5, reference=4).rotations[4], way.rotations[4]) > 1
+
+
+def test_a_recorded_epoch_is_read_as_it_was(run: RunFolder) -> None:
+    snapshot = read_snapshot(run)
+    volume, poses = read_epoch(run, 0, snapshot.stack, snapshot.truth)
+    assert (volume.epoch, poses.epoch) == (0, 0)
+    assert volume.volume.shape == (32, 32, 32)
+    assert poses.truth.shape == (200, 3, 3)
+
+
+def test_a_selection_is_a_star_file(run: RunFolder, tmp_path: Path) -> None:
+    from napari_cryospin.engine.data.star import read_star
+
+    snapshot = read_snapshot(run)
+    rows = np.array([3, 50, 199])
+    write_selection(tmp_path / "some.star", snapshot.stack, rows, snapshot.poses)
+    table = read_star(tmp_path / "some.star")
+    assert table.n_particles == 3
+    assert list(table.image_index) == [3, 50, 199]
+    assert angular_distance(table.rotations, snapshot.poses.rotations[rows]).max() < 0.01
+
+
+def test_disagreement_is_the_mean_over_pairs() -> None:
+    poses = random_rotations(15, np.random.default_rng(0)).reshape(5, 3, 3, 3)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    expected = np.mean([angular_distance(poses[:, a], poses[:, b]) for a, b in pairs], 0)
+    assert np.allclose(head_disagreement(poses), expected)
+    assert (head_disagreement(poses[:, :1]) == 0).all()
+
+
+def test_figures_per_view_equal_brute_force() -> None:
+    import healpy
+
+    rng = np.random.default_rng(0)
+    directions = random_rotations(300, rng)[:, 2]
+    values = rng.normal(size=(300, 2))
+    values[0, 0] = np.nan
+    pixels = healpy.vec2pix(2, *directions.T)
+    means = mean_per_view(directions, values, 2)
+    counts = counts_per_view(directions, 2)
+    assert counts.sum() == 300
+    for pixel in range(48):
+        inside = values[pixels == pixel]
+        assert counts[pixel] == len(inside)
+        for head in range(2):
+            known = inside[np.isfinite(inside[:, head]), head]
+            expected = known.mean() if len(known) else np.nan
+            assert means[head, pixel] == pytest.approx(expected, nan_ok=True)
