@@ -79,10 +79,38 @@ def test_posterior(run: Path, tmp_path: Path) -> None:
     summary = json.loads(result.stdout)
     assert summary["particle"] == 3
     assert summary["entropy_nats"] >= 0
-    assert sum(row["probability"] for row in summary["top_directions"]) <= 1 + 1e-9
+    assert sum(mode["weight"] for mode in summary["modes"]) == pytest.approx(1)
+    assert summary["modes"][0]["distance_to_first_deg"] == 0
+    words = call("posterior", run, "--particle", 3, "--epoch", 1, "--low-pass", 40)
+    assert "mode A: weight" in words.stdout
     with Image.open(png) as image:
         assert image.width == 1200
         assert len(image.convert("RGB").getcolors(1 << 20)) > 2
+
+
+def test_survey(run: Path, tmp_path: Path) -> None:
+    table = tmp_path / "survey.csv"
+    result = call("survey", run, "--probes", 20, "--csv", table, "--json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert [row["epoch"] for row in figures] == list(range(len(figures)))
+    assert len(table.read_text().splitlines()) == 1 + len(figures)
+    assert "auto-encoding" in call("survey", run, "--probes", 20).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--nside", 5], "power of two"),
+        (["--low-pass", 1e6], "leaves nothing"),
+        (["--epoch", 99], "epoch_0098"),
+        (["--depth", 4096], "power of two"),
+    ],
+)
+def test_a_posterior_that_cannot_be_is_told(run: Path, options: list[object], word: str) -> None:
+    refused = call("posterior", run, "--particle", 0, *options)
+    assert refused.exit_code == 2
+    assert word in refused.output
 
 
 def test_resume_goes_on(run: Path, small_stack: Path) -> None:

@@ -221,18 +221,59 @@ def evaluate(
 def posterior(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     particle: Annotated[int, typer.Option(help="Particle, counted from 0.", min=0)],
-    nside: Annotated[int, typer.Option(help="HEALPix nside of the grid (2, 4, 8, 16, 32).")] = 8,
+    nside: Annotated[
+        int, typer.Option(help="HEALPix nside of the grid over all poses (2, 4, 8, 16).")
+    ] = 8,
+    depth: Annotated[
+        int, typer.Option(help="Finest nside around the modes (a power of two up to 1024).")
+    ] = 64,
+    low_pass: Annotated[
+        float | None, typer.Option(help="Leave out what is finer, Å [nothing].", min=0)
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Divides log-probabilities (a number).", min=1e-6)
+    ] = 1.0,
+    epoch: Annotated[
+        int | None, typer.Option(help="Recorded epoch, from 1 [the last state].", min=1)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     png: Annotated[Path | None, typer.Option(help="PNG file for a Mollweide heatmap.")] = None,
 ) -> None:
-    """Show the posterior of one particle's pose (degrees, nats)."""
+    """Show the posterior of one particle's pose: its modes (degrees), its entropy (nats)."""
     with told_plainly():
         from napari_cryospin.cli.report import posterior_of, print_posterior, write_heatmap
 
-        found = posterior_of(run, particle, nside)
+        found = posterior_of(
+            run,
+            particle,
+            nside=nside,
+            depth=depth,
+            low_pass=low_pass,
+            temperature=temperature,
+            epoch=epoch,
+        )
         if png is not None:
             write_heatmap(found, png)
         print_posterior(found, as_json=as_json)
+
+
+@app.command()
+def survey(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    probes: Annotated[
+        int, typer.Option(help="Number of particles that stand for all.", min=2)
+    ] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="CSV file for the figures.")] = None,
+) -> None:
+    """Show how sure the poses are, epoch by epoch: modes, entropy (nats), what holds the truth."""
+    with told_plainly():
+        from napari_cryospin.cli.report import print_survey, survey_of, write_survey
+
+        found = survey_of(run, probes)
+        if csv is not None:
+            write_survey(found, csv)
+        print_survey(found, as_json=as_json)
 
 
 @app.command()

@@ -10,14 +10,15 @@ import numpy as np
 import typer
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.files import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_cryospin.engine.evaluation.report import Evaluation
     from napari_cryospin.engine.inference.posterior import ParticlePosterior
+    from napari_cryospin.engine.run.survey import EpochSurvey
 
-_TOP = 5
 _HEATMAP_WIDTH = 1200
 # decades of probability below the maximum that the heatmap shows
 _DECADES = 6.0
@@ -36,61 +37,174 @@ def print_evaluation(found: Evaluation, *, as_json: bool) -> None:
         typer.echo(f"{name:30} {shown}")
 
 
-def posterior_of(run: Path, particle: int, nside: int) -> ParticlePosterior:
-    """Return the posterior of a particle of a run against its map.
+def posterior_of(
+    run: Path,
+    particle: int,
+    *,
+    nside: int,
+    depth: int,
+    low_pass: float | None,
+    temperature: float,
+    epoch: int | None,
+) -> ParticlePosterior:
+    """Return the posterior of a particle of a run against one of its maps.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    particle
+        Row of the working stack.
+    nside, depth, temperature
+        As in :class:`~napari_cryospin.engine.inference.posterior.PosteriorOptions`.
+    low_pass
+        Å, or None.
+    epoch
+        Recorded epoch, from 1; the last state by default.
 
     Raises
     ------
     InputError
-        If the run has no map, the particle does not exist, or nside is no power of two.
+        If the run has no map, the particle or the epoch does not exist, or a number is no power of
+        two.
     """
     from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
     from napari_cryospin.engine.run.folder import RunFolder
-    from napari_cryospin.engine.run.snapshot import read_snapshot
+    from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
 
-    if nside < 1 or nside > 32 or nside & (nside - 1):
-        raise InputError(f"--nside must be 1, 2, 4, 8, 16 or 32, not {nside}.")
+    _require_power_of_two("--nside", nside, 16)
+    _require_power_of_two("--depth", depth, 1024)
     snapshot = read_snapshot(RunFolder(run))
-    stack = snapshot.stack
+    stack, volume, poses = snapshot.stack, snapshot.volume, snapshot.poses
     if particle >= stack.n:
         raise InputError(f"There is no particle {particle}: the run has 0 to {stack.n - 1}.")
-    explorer = PosteriorExplorer(stack, PosteriorOptions(nside=nside))
-    shifts = snapshot.poses.shifts / stack.pixel_size
-    explorer.set_volume(snapshot.volume.volume, shifts)
+    if epoch is not None:
+        volume, poses = read_epoch(RunFolder(run), epoch - 1, stack, snapshot.truth)
+    radius = None if not low_pass else stack.box * stack.pixel_size / low_pass
+    if radius is not None and radius < 1:
+        raise InputError(
+            f"--low-pass {low_pass:g} Å leaves nothing: the box is only "
+            f"{stack.box * stack.pixel_size:.0f} Å wide."
+        )
+    options = PosteriorOptions(nside=nside, depth=depth, radius=radius, temperature=temperature)
+    explorer = PosteriorExplorer(stack, options)
+    shifts = poses.shifts / stack.pixel_size
+    explorer.set_volume(volume.volume, shifts)
     return explorer.particle(particle, shifts[particle])
+
+
+def _require_power_of_two(name: str, value: int, most: int) -> None:
+    if value < 1 or value > most or value & (value - 1):
+        raise InputError(f"{name} must be a power of two from 1 to {most}, not {value}.")
 
 
 def print_posterior(found: ParticlePosterior, *, as_json: bool) -> None:
     """Print a posterior's summary as JSON or in words."""
-    import healpy
-
     from napari_cryospin.engine.geometry.rotations import euler_from_matrices
 
-    order = np.argsort(found.direction_probability)[::-1][:_TOP]
-    tilt, rot = (np.degrees(angle) for angle in healpy.pix2ang(found.nside, order))
-    directions = [
-        {"rot_deg": float(r), "tilt_deg": float(t), "probability": float(p)}
-        for r, t, p in zip(rot, tilt, found.direction_probability[order], strict=True)
+    angles = euler_from_matrices(found.modes)
+    modes = [
+        {
+            "weight": float(weight),
+            "distance_to_first_deg": float(distance),
+            "rot_tilt_psi_deg": [float(angle) for angle in own],
+        }
+        for weight, distance, own in zip(
+            found.mode_weights, found.mode_distances, angles, strict=True
+        )
     ]
     best = [float(angle) for angle in euler_from_matrices(found.best_rotation)]
     if as_json:
         summary = {
             "particle": found.particle,
             "nside": found.nside,
+            "finest_nside": found.fine.nside,
             "entropy_nats": found.entropy,
             "effective_number_of_poses": math.exp(found.entropy),
             "best_rot_tilt_psi_deg": best,
-            "top_directions": directions,
+            "number_of_modes": found.n_modes,
+            "modes": modes,
         }
         typer.echo(json.dumps(summary, indent=2))
         return
-    typer.echo(f"particle {found.particle}: entropy {found.entropy:.2f} nats")
+    typer.echo(
+        f"particle {found.particle}: entropy {found.entropy:.2f} nats, {found.n_modes} modes"
+    )
     typer.echo("best pose: rot {:.1f}°, tilt {:.1f}°, psi {:.1f}°".format(*best))
-    for row in directions:
+    for number, (mode, own) in enumerate(zip(modes, angles, strict=True)):
         typer.echo(
-            f"direction rot {row['rot_deg']:7.1f}°, tilt {row['tilt_deg']:6.1f}°: "
-            f"probability {row['probability']:.4f}"
+            f"mode {chr(ord('A') + number)}: weight {mode['weight']:.4f}, "
+            f"{mode['distance_to_first_deg']:5.1f}° from A, "
+            "rot {:.1f}°, tilt {:.1f}°, psi {:.1f}°".format(*own)
         )
+
+
+def survey_of(run: Path, probes: int) -> list[EpochSurvey]:
+    """Return the figures of all recorded epochs of a run.
+
+    Raises
+    ------
+    InputError
+        If there is no run, or no recorded epoch, or a file is damaged.
+    """
+    from napari_cryospin.cli.progress import task_bar
+    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.run.records import recorded_epochs
+    from napari_cryospin.engine.run.snapshot import read_snapshot
+    from napari_cryospin.engine.run.survey import survey_epoch
+
+    folder = RunFolder(run)
+    snapshot = read_snapshot(folder)
+    epochs = recorded_epochs(folder)
+    if not epochs:
+        raise InputError(f"{run} has recorded no poses: it was made by an earlier version.")
+    found = []
+    with task_bar("Looking at epochs") as report:
+        for place, epoch in enumerate(epochs):
+            report(place, len(epochs))
+            found.append(survey_epoch(folder, epoch, snapshot.stack, snapshot.truth, probes=probes))
+        report(len(epochs), len(epochs))
+    return found
+
+
+def print_survey(found: list[EpochSurvey], *, as_json: bool) -> None:
+    """Print the figures of epochs as JSON or as a table."""
+    if as_json:
+        typer.echo(json.dumps([one.figures() for one in found], indent=2))
+        return
+    typer.echo(
+        "epoch  stage          modes>1  entropy  pair       winner in   truth in  best   any\n"
+        "                          (%)   (nats)  (°, %)     best mode   any head  mode   mode"
+    )
+    for one in found:
+        pair = "" if math.isnan(one.pair_angle) else f"{one.pair_angle:.0f}, "
+        typer.echo(
+            f"{one.epoch + 1:5d}  {one.stage:13}  {100 * one.multimodal:6.0f}  "
+            f"{one.entropy:7.2f}  {pair + f'{100 * one.pair_share:.0f}':9}  "
+            f"{_percent(one.winner_in_best_mode):>9}  {_percent(one.heads_hold_truth):>9} "
+            f"{_percent(one.best_mode_holds_truth):>6} {_percent(one.modes_hold_truth):>6}"
+        )
+
+
+def write_survey(found: list[EpochSurvey], path: Path) -> None:
+    """Write the figures of epochs as CSV.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    import pandas as pd
+
+    try:
+        with replacing(path) as temporary:
+            pd.DataFrame([one.figures() for one in found]).to_csv(temporary, index=False)
+    except OSError as error:
+        raise InputError(f"{path} could not be written: {error.strerror}.") from error
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.0f}"
 
 
 def write_heatmap(found: ParticlePosterior, path: Path) -> None:

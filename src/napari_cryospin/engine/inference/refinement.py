@@ -113,7 +113,7 @@ def refine(
     present = start
     while present.nside < depth and present.effective_number(temperature) < enough:
         kept = _kept(present.probability(temperature).sum(0), fewest)
-        if len(kept) > most:
+        if len(kept) > max(most, fewest):
             break
         shifts, step = _finer_shifts(present, temperature)
         cells = children(present.cells[kept], present.nside).ravel()
