@@ -1,7 +1,7 @@
 """Whether posteriors mean what they say: true poses in credible sets, with the true map.
 
-Run ``python benchmarks/posterior_calibration.py FOLDER``: stacks are simulated into FOLDER once, and
-every finished line is kept in ``FOLDER/calibration.csv``, so that a run that was ended goes on.
+Run ``python benchmarks/posterior_calibration.py FOLDER``: stacks are simulated into FOLDER once,
+and every finished line is kept in ``FOLDER/calibration.csv``, so that a run that was ended goes on.
 It writes ``results/posterior_calibration.md``.
 """
 
@@ -47,9 +47,9 @@ def main() -> None:
         lines.append(f"| {molecule} | {snr:g} | {shares} | {figures[3]:.2f} |")
     lines += [
         "",
-        f"Shares of {PARTICLES} true poses in the credible sets of that probability, box 64 cropped "
-        "from 128, noise estimated from the images. Three standard deviations of a share are 8.7, "
-        "6.9 and 3.8 points.",
+        f"Shares of {PARTICLES} true poses in the credible sets of that probability; box 64 "
+        "cropped from 128; noise estimated from the images. The standard deviation of a share is "
+        "2.9, 2.3 and 1.3 points.",
     ]
     write_table("posterior_calibration", "Calibration of pose posteriors", lines, machine)
 
