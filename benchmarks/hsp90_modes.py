@@ -84,7 +84,8 @@ def over_epochs(run: RunFolder) -> list[str]:
 def by_low_pass(known: Case) -> list[str]:
     """Return a line for each low-pass of posteriors against the true map."""
     lines = [
-        "| low-pass (Å) | several modes | entropy (nats) | pair | truth in best mode | in any mode |",
+        "| low-pass (Å) | several modes | entropy (nats) | pair | truth in best mode | "
+        "in any mode |",
         "|---:|---:|---:|---:|---:|---:|",
     ]
     rows, still = np.arange(500), np.zeros((known.stack.n, 2))

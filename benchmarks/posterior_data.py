@@ -6,8 +6,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from napari_cryospin.engine.data.load import open_particles
@@ -16,6 +16,9 @@ from napari_cryospin.engine.geometry.projection import Projector
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.settings import DataSettings
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ATOMS = Path(__file__).parents[1] / ".." / "shared" / "data" / "atoms"
 MOLECULES = {

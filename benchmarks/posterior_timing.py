@@ -1,7 +1,7 @@
 """What posteriors cost, and whether the refined posterior is the exhaustive one.
 
-Run ``python benchmarks/posterior_timing.py FOLDER``: a stack of Hsp90 is simulated into FOLDER once.
-It writes ``results/posterior_timing.md``.
+Run ``python benchmarks/posterior_timing.py FOLDER``: a stack of Hsp90 is simulated into FOLDER
+once. It writes ``results/posterior_timing.md``.
 """
 
 from __future__ import annotations
