@@ -19,7 +19,7 @@ from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_cryospin.engine.run.demo import demo_settings, simulate_demo
 from napari_cryospin.gui.launch import dock_of
-from napari_cryospin.gui.training_panel import spare_threads
+from napari_cryospin.gui.panels.training_panel import spare_threads
 
 if TYPE_CHECKING:
     from napari_cryospin.gui.dock import CryoSpinDock

@@ -8,14 +8,20 @@ Run ``python scripts/explorer_pictures.py RUN`` with a display, or under
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import napari
-from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtCore import QEventLoop, Qt, QTimer
 
-from napari_cryospin.gui.dock import CryoSpinDock
 from napari_cryospin.gui.launch import dock_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qtpy.QtWidgets import QWidget
+
+    from napari_cryospin.gui.dock import CryoSpinDock
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 # the explorer is shown at an early epoch of auto-encoding, and at the last
@@ -55,7 +61,7 @@ def main() -> None:
     picture(dock, "explorer_candidates", panel.candidates)
     panel.particles.compute.click()
     until(lambda: panel.particles.table.model.known(1))
-    panel.particles.table.view.sortByColumn(2, _descending())
+    panel.particles.table.view.sortByColumn(2, Qt.SortOrder.DescendingOrder)
     picture(dock, "explorer_particles", panel.particles)
     picture(dock, "explorer_heads", panel.heads)
     picture(dock, "explorer_views", panel.views)
@@ -76,17 +82,11 @@ def main() -> None:
     viewer.close()
 
 
-def picture(dock: CryoSpinDock, name: str, page: object) -> None:
+def picture(dock: CryoSpinDock, name: str, page: QWidget) -> None:
     """Save a picture of the explorer with a page in front."""
     dock.posterior.tabs.setCurrentWidget(page)
     wait(2000)
     dock.posterior.grab().save(str(IMAGES / f"{name}.png"))
-
-
-def _descending() -> object:
-    from qtpy.QtCore import Qt
-
-    return Qt.SortOrder.DescendingOrder
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def test_a_heatmap_is_the_docks_map(tmp_path: Path) -> None:
     import healpy
     from PIL import Image
 
-    from napari_cryospin.gui.mollweide import project
+    from napari_cryospin.gui.views.mollweide import project
 
     # two directions, at rot 60°, tilt 50° and, less probable, elsewhere
     probability = np.full(healpy.nside2npix(8), 1e-12)

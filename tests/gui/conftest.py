@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_cryospin.engine.settings import Settings
-from napari_cryospin.gui.session import Session
-from napari_cryospin.gui.threads import WorkerThread
+from napari_cryospin.gui.work.session import Session
+from napari_cryospin.gui.work.threads import WorkerThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

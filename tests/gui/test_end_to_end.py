@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QPushButton
 
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.settings import Stage
-from napari_cryospin.gui.layers import VOLUME
-from napari_cryospin.gui.session import SessionState
+from napari_cryospin.gui.canvas.layers import VOLUME
+from napari_cryospin.gui.work.session import SessionState
 
 if TYPE_CHECKING:
     from pathlib import Path

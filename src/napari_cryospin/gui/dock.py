@@ -10,15 +10,15 @@ from qtpy.QtWidgets import QFrame, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.demo import demo_settings, simulate_demo
-from napari_cryospin.gui.background import Background
-from napari_cryospin.gui.data_panel import DataPanel
-from napari_cryospin.gui.layers import VolumeLayer
-from napari_cryospin.gui.monitor_panel import MonitorPanel
-from napari_cryospin.gui.posterior_panel import PosteriorPanel
-from napari_cryospin.gui.results_panel import ResultsPanel
-from napari_cryospin.gui.run_panel import RunPanel
-from napari_cryospin.gui.session import Session
-from napari_cryospin.gui.training_panel import TrainingPanel, spare_threads
+from napari_cryospin.gui.canvas.layers import VolumeLayer
+from napari_cryospin.gui.explorer.posterior_panel import PosteriorPanel
+from napari_cryospin.gui.panels.data_panel import DataPanel
+from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
+from napari_cryospin.gui.panels.results_panel import ResultsPanel
+from napari_cryospin.gui.panels.run_panel import RunPanel
+from napari_cryospin.gui.panels.training_panel import TrainingPanel, spare_threads
+from napari_cryospin.gui.work.background import Background
+from napari_cryospin.gui.work.session import Session
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,1 @@
+"""Layers, spheres and the camera of the canvas."""

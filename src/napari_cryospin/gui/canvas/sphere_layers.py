@@ -1,0 +1,279 @@
+"""The spheres around the volume: posterior, head candidates, views by winning head, heads' cells.
+
+They stay at their side of the volume however the camera turns, so that none stands before it; each
+turns with the map. See :mod:`napari_cryospin.gui.canvas.kept_layers` for what belongs to the user.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Surface
+
+from napari_cryospin.gui.canvas.camera import CameraTurner, ClickWatch, canvas_axes, is_near
+from napari_cryospin.gui.canvas.glass import glass_colours, lookup_table
+from napari_cryospin.gui.canvas.head_spheres import (
+    HeadCells,
+    common_options,
+    head_numbers,
+    move_numbers,
+    set_mesh,
+    spheres_mesh,
+    vertex_colours,
+)
+from napari_cryospin.gui.canvas.kept_layers import TAG, KeptLayers
+from napari_cryospin.gui.canvas.spheres import (
+    below_volume,
+    beside_volume,
+    healpix_centres,
+    healpix_mesh,
+    per_vertex,
+    winning_head_of_pixels,
+)
+from napari_cryospin.gui.colours import COLOURMAP, head_colours
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.components import ViewerModel
+    from numpy.typing import NDArray
+
+    from napari_cryospin.gui.canvas.camera import Click
+    from napari_cryospin.gui.canvas.spheres import Sphere
+
+POSTERIOR = "posterior"
+CANDIDATES = "head candidates"
+VIEWS = "views by winning head"
+HEAD_CELLS = "head cells"
+HEAD_NUMBERS = "head numbers"
+_VIEWS_NSIDE = 8
+_LEVELS = 256
+# of the radius of a head's sphere: how far below it its number stands, and the size of the disc
+_NUMBER_BELOW, _NUMBER_SIZE = 1.28, 0.4
+
+
+@dataclass(frozen=True)
+class PosteriorOnSphere:
+    """What the posterior sphere shows: values of directions (RING) and their colour limits."""
+
+    particle: int
+    nside: int
+    values: NDArray[np.float32]
+    limits: tuple[float, float]
+
+
+class SphereLayers:
+    """Draws the spheres of one viewer; what is hidden is drawn when it is shown again.
+
+    Attributes
+    ----------
+    turner
+        Turns the camera.
+    direction_clicked
+        Called with the view direction (x, y, z) on which the user clicks; turns the camera there,
+        unless another function is put in its place. A second click at the same place of the canvas
+        gives the view back.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._kept = KeptLayers(viewer)
+        self._volume = (1, 1.0)
+        self._last_click: NDArray[np.float64] | None = None
+        self.turner = CameraTurner(viewer)
+        self.direction_clicked: Callable[[NDArray[np.float64]], None] = self.turner.toggle
+        self._place()
+        viewer.scene.camera.events.angles.connect(self._on_camera)
+        viewer.dims.events.ndisplay.connect(self._on_camera)
+        viewer.layers.events.removed.connect(self._on_removed)
+        ClickWatch(viewer, self._on_click)
+
+    def new_run(self) -> None:
+        """Let deleted layers come back."""
+        self._kept.new_run()
+
+    def set_box(self, box: int, pixel_size: float) -> None:
+        """Place the spheres beside a volume of ``box`` pixels of ``pixel_size`` Å."""
+        self._volume = (box, pixel_size)
+        self._place()
+
+    @property
+    def posterior_shown(self) -> bool:
+        """Whether a posterior sphere is on the canvas, so that it is worth computing."""
+        return self._kept.shown(POSTERIOR)
+
+    def show_posterior(self, shown: PosteriorOnSphere) -> None:
+        """Colour the right-hand sphere by the posterior of a particle."""
+        self._kept.draw(POSTERIOR, lambda: self._draw_posterior(shown))
+
+    def show_candidates(self, directions: NDArray[np.floating], winner: int) -> None:
+        """Put numbered points at the heads' view directions (M, 3) on the posterior sphere."""
+        self._kept.draw(CANDIDATES, lambda: self._draw_candidates(directions, winner))
+
+    def show_views(self, directions: NDArray[np.floating], heads: NDArray[np.integer]) -> None:
+        """Colour the left-hand sphere by the head that wins most particles of each view."""
+        # counted when first drawn, not at every turn of the camera
+        winners = cache(lambda: winning_head_of_pixels(directions, heads, _VIEWS_NSIDE))
+        self._kept.draw(VIEWS, lambda: self._draw_views(winners()))
+
+    def show_head_cells(self, values: NDArray[np.floating], nside: int, label: str) -> None:
+        """Colour one small sphere per head below the volume.
+
+        Parameters
+        ----------
+        values
+            Value of each head and direction (RING), shape (M, 12 nside²); NaN in empty cells.
+        nside
+            HEALPix resolution.
+        label
+            What the values are, for the layer's name.
+        """
+        if len(values) == 0:
+            return
+        cells = HeadCells(values, nside, label)
+        colours = cache(lambda: vertex_colours(cells))
+        self._kept.draw(HEAD_CELLS, lambda: self._draw_head_cells(cells, colours()))
+        self._kept.draw(HEAD_NUMBERS, lambda: self._draw_head_numbers(len(values)))
+
+    def hide_head_cells(self) -> None:
+        """Hide the heads' spheres, as the eye in the layer list does."""
+        layer = self._kept.get(HEAD_CELLS)
+        if layer is not None:
+            layer.visible = False
+
+    def _draw_posterior(self, shown: PosteriorOnSphere) -> None:
+        facing = healpix_centres(shown.nside) @ self._towards_eye
+        layer, title = self._kept.get(POSTERIOR), f"Posterior of particle {shown.particle}"
+        if layer is None:
+            layer = self._make_posterior(shown, title)
+        elif layer.name != title and layer.name.startswith("Posterior of particle"):
+            layer.name = title
+        table = lookup_table(layer.colormap.map(np.linspace(0, 1, _LEVELS)))
+        colours = glass_colours(shown.values, layer.contrast_limits, facing, table)
+        vertices, faces = healpix_mesh(shown.nside)
+        # the far side is painted first, and shines through the near one
+        faces = faces.reshape(-1, 6)[np.argsort(facing)].reshape(-1, 3)
+        mesh = (self._right.place(vertices), faces)
+        set_mesh(layer, mesh, per_vertex(colours), per_vertex(shown.values))
+
+    def _make_posterior(self, shown: PosteriorOnSphere, title: str) -> Surface:
+        vertices, faces = healpix_mesh(shown.nside)
+        data = (self._right.place(vertices), faces, per_vertex(shown.values))
+        layer = Surface(
+            data,
+            name=title,
+            colormap=COLOURMAP,
+            contrast_limits=shown.limits,
+            # with depth, clear faces would hide what is behind them
+            blending="translucent_no_depth",
+            **common_options(POSTERIOR),
+        )
+        layer.events.contrast_limits.connect(self._on_colours)
+        layer.events.colormap.connect(self._on_colours)
+        self._kept.add(POSTERIOR, layer)
+        return layer
+
+    def _draw_candidates(self, directions: NDArray[np.floating], winner: int) -> None:
+        if len(directions) == 0:
+            return
+        points = self._right.place(directions, height=1.04)
+        sizes = np.full(len(points), 0.16 * self._right.radius)
+        if winner >= 0:
+            sizes[winner] *= 1.4
+        # small behind the sphere, or they would seem to be in front
+        sizes[directions @ self._towards_eye < 0] *= 0.6
+        self._draw_numbers(CANDIDATES, "Head candidates", points, sizes)
+
+    def _draw_numbers(
+        self, key: str, name: str, points: NDArray[np.float32], sizes: NDArray[np.float64]
+    ) -> None:
+        layer = self._kept.get(key)
+        if layer is None:
+            self._kept.add(key, head_numbers(points, sizes, name, key))
+        else:
+            move_numbers(layer, points, sizes)
+
+    def _draw_views(self, winners: NDArray[np.int64]) -> None:
+        vertices, faces = healpix_mesh(_VIEWS_NSIDE)
+        mesh = (self._left.place(vertices), faces)
+        self._draw_surface(VIEWS, "Views by winning head", mesh, per_vertex(head_colours(winners)))
+
+    def _draw_head_cells(self, cells: HeadCells, colours: NDArray[np.float32]) -> None:
+        mesh = spheres_mesh(cells.nside, self._row(len(cells.values)))
+        made = self._kept.get(HEAD_CELLS) is None
+        self._draw_surface(HEAD_CELLS, f"Heads: {cells.label}", mesh, colours)
+        if made:
+            self._kept.get(HEAD_CELLS).events.visible.connect(self._on_cells_visible)
+            self._show_numbers(True)
+
+    def _draw_head_numbers(self, count: int) -> None:
+        row = self._row(count)
+        below = np.array(self._axes[1]) * row[0].radius * _NUMBER_BELOW
+        points = np.array([sphere.centre for sphere in row]) + below
+        sizes = np.full(count, _NUMBER_SIZE * row[0].radius)
+        self._draw_numbers(HEAD_NUMBERS, "Heads: numbers", points.astype(np.float32), sizes)
+
+    def _draw_surface(
+        self,
+        key: str,
+        name: str,
+        mesh: tuple[NDArray[np.float32], NDArray[np.int64]],
+        colours: NDArray[np.float32],
+    ) -> None:
+        layer = self._kept.get(key)
+        if layer is None:
+            layer = Surface(mesh, name=name, **common_options(key))
+            layer.vertex_colors = colours
+            self._kept.add(key, layer)
+        else:
+            set_mesh(layer, mesh, colours)
+
+    def _place(self) -> None:
+        """Find where the spheres stand, given the volume and the camera."""
+        self._axes = canvas_axes(self._viewer)
+        self._right: Sphere = beside_volume(*self._volume, 1, self._axes[0])
+        self._left: Sphere = beside_volume(*self._volume, -1, self._axes[0])
+        self._towards_eye = -np.array(self._viewer.scene.camera.view_direction)[::-1]
+
+    def _row(self, count: int) -> list[Sphere]:
+        return below_volume(*self._volume, count, *self._axes)
+
+    def _on_camera(self, _event: Any) -> None:
+        self._place()
+        self._kept.draw_all_again()
+
+    def _on_cells_visible(self, event: Any) -> None:
+        self._show_numbers(event.source.visible)
+
+    def _on_removed(self, event: Any) -> None:
+        if event.value.metadata.get(TAG) == HEAD_CELLS:
+            self._show_numbers(False)
+
+    def _show_numbers(self, visible: bool) -> None:
+        """Let the numbers come and go with the heads' spheres."""
+        numbers = self._kept.get(HEAD_NUMBERS)
+        if numbers is not None:
+            numbers.visible = visible
+
+    def _on_colours(self, _event: Any) -> None:
+        self._kept.draw_again(POSTERIOR)
+
+    def _on_click(self, click: Click) -> None:
+        direction = self._direction_at(click)
+        if direction is None:
+            return
+        last, self._last_click = self._last_click, click.pixel
+        if self.turner.turned and last is not None and is_near(last, click.pixel):
+            self.turner.give_back()
+        else:
+            self.direction_clicked(direction)
+
+    def _direction_at(self, click: Click) -> NDArray[np.float64] | None:
+        for key, sphere in ((POSTERIOR, self._right), (VIEWS, self._left)):
+            direction = sphere.hit(click.position, click.view_direction)
+            if direction is not None and self._kept.shown(key):
+                return direction
+        return None

@@ -1,0 +1,1 @@
+"""The posterior explorer: its state, its panels, and who computes for them."""

@@ -1,0 +1,81 @@
+"""The Candidates tab of the explorer: what the heads propose for one particle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_cryospin.gui.views.candidates_view import Candidates, CandidatesView
+from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.particle_view import ParticleView
+
+if TYPE_CHECKING:
+    from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
+    from napari_cryospin.gui.explorer.state import Explorer
+
+_NONE = (
+    "No head has spoken for this particle in the shown state: heads propose poses in auto-encoding."
+)
+
+
+class CandidatesPanel(QWidget):
+    """The particle at its best pose, and at each head's pose.
+
+    Parameters
+    ----------
+    explorer
+        What is looked at.
+    """
+
+    def __init__(self, explorer: Explorer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._explorer = explorer
+        self.best = ParticleView(self)
+        self.best.setFixedHeight(140)
+        self.view = CandidatesView(self)
+        self.note = QLabel("The best pose of the posterior; below, each head's pose.", self)
+        self.note.setWordWrap(True)
+        save = SaveButtons(self.view, self)
+        save.message.connect(explorer.message)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(3)
+        for widget in (self.best, self.note):
+            layout.addWidget(widget)
+        layout.addWidget(self.view, 1)
+        layout.addWidget(save)
+        explorer.run_changed.connect(self.best.clear)
+        explorer.run_changed.connect(self.view.clear)
+
+    def show_result(self, result: PosteriorResult) -> None:
+        """Show the images of a posterior and its candidates."""
+        # with it comes torch, which is at hand where there is a result
+        from napari_cryospin.engine.geometry.rotations import angular_distance
+
+        posterior, request = result.posterior, result.request
+        self.best.set_images(posterior.image, posterior.projection, posterior.difference)
+        poses = self._explorer.poses
+        if poses is None or len(request.candidates) == 0:
+            self.view.clear()
+            self.note.setText(_NONE)
+            return
+        particle = posterior.particle
+        truth = None if poses.truth is None else poses.truth[particle]
+        self.note.setText("The best pose of the posterior; below, each head's pose.")
+        self.view.set_candidates(
+            Candidates(
+                posterior.image,
+                posterior.candidate_projections,
+                _losses(poses.candidate_losses[particle], len(request.candidates)),
+                int(poses.winning_head[particle]),
+                posterior.distance_to_best(request.candidates),
+                None if truth is None else angular_distance(request.candidates, truth),
+            )
+        )
+
+
+def _losses(losses: np.ndarray, heads: int) -> np.ndarray:
+    """Return the losses of the heads; a state that has changed meanwhile may hold others."""
+    return losses if len(losses) == heads else np.full(heads, np.nan, dtype=np.float32)

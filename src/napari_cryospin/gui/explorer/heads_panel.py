@@ -1,0 +1,154 @@
+"""The Heads tab of the explorer: who wins, over the epochs and over the view sphere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Slot
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_cryospin.engine.settings import Stage
+from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.heads_view import HeadsView
+from napari_cryospin.gui.work.background import Background
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from qtpy.QtGui import QShowEvent
+
+    from napari_cryospin.engine.run.events import PosesUpdated
+    from napari_cryospin.gui.canvas.sphere_layers import SphereLayers
+    from napari_cryospin.gui.explorer.state import Explorer
+
+_NSIDE = 4
+_LOSS, _ERROR = "mean loss", "mean pose error (°)"
+
+
+class HeadsPanel(QWidget):
+    """Assignment histogram per epoch, and each head's mean loss or error by view direction.
+
+    Parameters
+    ----------
+    explorer
+        What is looked at.
+    layers
+        Where the heads' spheres are drawn on the canvas, when asked for.
+    """
+
+    def __init__(
+        self, explorer: Explorer, layers: SphereLayers, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._explorer, self._layers = explorer, layers
+        self._cells: tuple[NDArray[np.floating], str] | None = None
+        self._build()
+        self._background = Background(self)
+        self._background.done.connect(self._on_cells)
+        self._background.failed.connect(explorer.message)
+        explorer.poses_changed.connect(self._on_poses_changed)
+        explorer.session.epoch_done.connect(self._on_history)
+        explorer.run_changed.connect(self._on_history)
+
+    def _build(self) -> None:
+        self.view = HeadsView(self)
+        self.figure = QComboBox(self)
+        self.figure.addItems([_LOSS, _ERROR])
+        self.figure.setToolTip("What the maps of the heads show, by view direction")
+        self.figure.currentIndexChanged.connect(self._refresh)
+        self.on_canvas = QCheckBox("spheres on the canvas", self)
+        self.on_canvas.toggled.connect(self._on_canvas_toggled)
+        save = SaveButtons(self.view, self)
+        save.message.connect(self._explorer.message)
+        row = QHBoxLayout()
+        for widget in (self.figure, self.on_canvas):
+            row.addWidget(widget)
+        row.addStretch()
+        row.addWidget(save)
+        self.note = QLabel("", self)
+        self.note.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(3)
+        layout.addLayout(row)
+        layout.addWidget(self.view, 1)
+        layout.addWidget(self.note)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Catch up with what happened while the tab was hidden."""
+        super().showEvent(event)
+        self._on_history()
+        self._refresh()
+
+    @Slot(object)
+    def _on_poses_changed(self, _poses: object) -> None:
+        self._refresh()
+
+    @Slot()
+    @Slot(object)
+    def _on_history(self, _event: object = None) -> None:
+        history = self._explorer.session.history
+        if not (self.isVisible() and history):
+            return
+        decoding = [done.epoch for done in history if done.stage is Stage.AUTO_DECODING]
+        self.view.set_history(
+            np.array([done.epoch for done in history]),
+            np.array([done.head_share for done in history]),
+            decoding[0] if decoding else None,
+        )
+
+    @Slot()
+    @Slot(int)
+    def _refresh(self, _index: int = 0) -> None:
+        poses = self._explorer.poses
+        if poses is None or not (self.isVisible() or self.on_canvas.isChecked()):
+            return
+        if poses.candidates.shape[1] == 0 or not (poses.winning_head >= 0).any():
+            self.note.setText("The heads propose poses in auto-encoding; this epoch has none.")
+            return
+        self.note.setText("")
+        wanted = self.figure.currentText()
+
+        def task() -> tuple[NDArray[np.floating], str]:
+            return cells_of(poses, wanted)
+
+        self._background.submit(task)
+
+    @Slot(object)
+    def _on_cells(self, answer: tuple[NDArray[np.floating], str]) -> None:
+        self._cells = answer
+        values, label = answer
+        self.view.set_cells(values, _NSIDE, label)
+        if self.on_canvas.isChecked():
+            self._layers.show_head_cells(values, _NSIDE, label)
+
+    @Slot(bool)
+    def _on_canvas_toggled(self, shown: bool) -> None:
+        if not shown:
+            self._layers.hide_head_cells()
+        elif self._cells is not None:
+            self._layers.show_head_cells(self._cells[0], _NSIDE, self._cells[1])
+
+
+def cells_of(poses: PosesUpdated, figure: str) -> tuple[NDArray[np.floating], str]:
+    """Return a figure of each head by view direction, (M, 12 nside²), and what it is.
+
+    The direction is the true one where it is known, else that of the present pose. Imports torch
+    and healpy, so off the main thread.
+    """
+    from napari_cryospin.engine.evaluation.views import mean_per_view
+    from napari_cryospin.engine.geometry.rotations import angular_distance
+    from napari_cryospin.gui.canvas.spheres import healpix_mesh
+    from napari_cryospin.gui.views.mollweide import index_table
+
+    seen = poses.winning_head >= 0
+    values: NDArray[Any] = poses.candidate_losses
+    views, label = poses.rotations[:, 2], _LOSS
+    if poses.truth is not None:
+        views = poses.truth[:, 2]
+        if figure == _ERROR:
+            values, label = angular_distance(poses.candidates, poses.truth[:, None]), _ERROR
+    # the main thread then finds healpy and both tables ready
+    index_table(_NSIDE)
+    healpix_mesh(_NSIDE)
+    return mean_per_view(views[seen], values[seen], _NSIDE), label

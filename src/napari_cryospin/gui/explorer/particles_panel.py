@@ -1,0 +1,257 @@
+"""The Particles tab of the explorer: all particles as a table, and what to do with some of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Slot
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.gui.explorer.posterior_worker import make_explorer
+from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.particle_table import ParticleTable
+from napari_cryospin.gui.work.background import Background
+from napari_cryospin.gui.work.long_task import LongTask
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from qtpy.QtGui import QShowEvent
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.inference.summary import PosteriorSummary
+    from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
+    from napari_cryospin.gui.explorer.state import Explorer, View
+    from napari_cryospin.gui.work.long_task import Report
+
+
+class ParticlesPanel(QWidget):
+    """Table of particles; choosing a row chooses the particle.
+
+    Loss, disagreement of the heads and pose error follow the run while the table is in view.
+    Entropy and modes of all particles are computed on demand, or anew with every epoch.
+
+    Parameters
+    ----------
+    explorer
+        What is looked at.
+    """
+
+    def __init__(self, explorer: Explorer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._explorer = explorer
+        self._posterior_columns: dict[str, NDArray[np.float64]] = {}
+        self._stale = True
+        self._build()
+        self._columns = Background(self)
+        self._columns.done.connect(self._on_columns)
+        self._columns.failed.connect(explorer.message)
+        self.task = LongTask("cryospin-summary", self)
+        self.task.progressed.connect(self._on_progress)
+        self.task.done.connect(self._on_summary)
+        self.task.failed.connect(self._on_failed)
+        explorer.run_changed.connect(self._on_run_changed)
+        explorer.poses_changed.connect(self._on_poses_changed)
+        explorer.particle_changed.connect(self.table.choose)
+        explorer.session.epoch_done.connect(self._on_epoch_done)
+
+    def _build(self) -> None:
+        self.table = ParticleTable(self)
+        self.table.particle_chosen.connect(self._explorer.choose)
+        self.table.save_asked.connect(self._on_save)
+        self.table.drop_asked.connect(self._on_drop)
+        self.table.restore_asked.connect(self._on_restore)
+        self.compute = QPushButton("Compute entropy and modes", self)
+        self.compute.setToolTip("Posteriors of all particles against the shown map")
+        self.compute.clicked.connect(self._on_compute)
+        self.live = QCheckBox("every epoch", self)
+        self.live.setToolTip("Compute them anew after each epoch while this table is in view")
+        self.bar = QProgressBar(self)
+        self.bar.setVisible(False)
+        self.note = QLabel("", self)
+        self.note.setWordWrap(True)
+        save = SaveButtons(self.table, self)
+        save.message.connect(self._explorer.message)
+        row = QHBoxLayout()
+        for widget in (self.compute, self.live, save):
+            row.addWidget(widget)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(3)
+        layout.addLayout(row)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.note)
+        layout.addWidget(self.table, 1)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Catch up with what happened while the table was hidden."""
+        super().showEvent(event)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        poses = self._explorer.poses
+        if poses is None or not (self._stale and self.isVisible()):
+            return
+        self._stale = False
+
+        def task() -> dict[str, NDArray[Any]]:
+            return columns_of(poses)
+
+        self._columns.submit(task)
+
+    @Slot()
+    def _on_run_changed(self) -> None:
+        self._posterior_columns = {}
+        self.note.setText("")
+        self.task.stop()
+
+    @Slot(object)
+    def _on_poses_changed(self, _poses: object) -> None:
+        self._stale = True
+        self._refresh()
+
+    @Slot(object)
+    def _on_columns(self, columns: dict[str, NDArray[Any]]) -> None:
+        n = len(columns["particle"])
+        posterior = {name: x for name, x in self._posterior_columns.items() if len(x) == n}
+        self.table.set_columns({**columns, **posterior})
+        self.table.choose(self._explorer.particle)
+
+    @Slot(object)
+    def _on_epoch_done(self, _done: object) -> None:
+        if self.live.isChecked() and self.isVisible():
+            self._start()
+
+    @Slot()
+    def _on_compute(self) -> None:
+        if self.task.busy:
+            self.task.stop()
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        explorer = self._explorer
+        stack, volume, poses = explorer.stack, explorer.volume, explorer.poses
+        if stack is None or volume is None or poses is None:
+            self.note.setText("There is no map yet.")
+            return
+        view = explorer.view
+
+        def task(report: Report) -> tuple[int, PosteriorSummary]:
+            return volume.epoch, summary_of(stack, volume, poses, view, report)
+
+        if self.task.start(task):
+            self.compute.setText("Stop")
+            self.bar.setRange(0, 0)
+            self.bar.setVisible(True)
+
+    @Slot(int, int)
+    def _on_progress(self, done: int, total: int) -> None:
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        self.bar.setFormat("%v of %m particles")
+
+    @Slot(object)
+    def _on_summary(self, answer: tuple[int, PosteriorSummary]) -> None:
+        epoch, summary = answer
+        self._posterior_columns = {
+            "entropy": summary.entropy,
+            "modes": summary.modes.counts.astype(np.float64),
+        }
+        self._ended(
+            f"Map of epoch {epoch + 1}: {100 * summary.multimodal_share:.0f} % of the particles "
+            f"have more than one mode; median entropy {np.median(summary.entropy):.2f} nats."
+        )
+        self._stale = True
+        self._refresh()
+
+    @Slot(str)
+    def _on_failed(self, sentence: str) -> None:
+        self._ended(sentence)
+
+    def _ended(self, sentence: str) -> None:
+        self.compute.setText("Compute entropy and modes")
+        self.bar.setVisible(False)
+        self.note.setText(sentence)
+
+    @Slot(object)
+    def _on_save(self, particles: NDArray[np.int64]) -> None:
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Save selection", "selection.star", "STAR files (*.star)"
+        )
+        if name:
+            self.save_selection(particles, Path(name))
+
+    def save_selection(self, particles: NDArray[np.int64], path: Path) -> None:
+        """Write particles with their present poses as a star file."""
+        from napari_cryospin.engine.run.results import write_selection
+
+        stack, poses = self._explorer.stack, self._explorer.poses
+        assert stack is not None and poses is not None
+        try:
+            write_selection(path, stack, particles, poses)
+        except (OSError, InputError) as error:
+            self._explorer.message.emit(f"{path} could not be written: {error}.")
+        else:
+            self._explorer.message.emit(f"Saved {len(particles):,} particles in {path}.")
+
+    @Slot(object)
+    def _on_drop(self, particles: NDArray[np.int64]) -> None:
+        poses, session = self._explorer.session.latest_poses, self._explorer.session
+        if poses is None or not session.active:
+            self._explorer.message.emit("No run is under way: save the selection instead.")
+            return
+        used = poses.used.copy()
+        used[particles] = False
+        try:
+            session.set_used(used)
+        except ValueError as error:
+            self._explorer.message.emit(str(error))
+
+    @Slot()
+    def _on_restore(self) -> None:
+        if self._explorer.session.active:
+            self._explorer.session.set_used(None)
+        else:
+            self._explorer.message.emit("No run is under way.")
+
+
+def columns_of(poses: PosesUpdated) -> dict[str, NDArray[Any]]:
+    """Return the columns that the run's own state gives; imports torch, so off the main thread."""
+    from napari_cryospin.engine.evaluation.views import head_disagreement
+    from napari_cryospin.engine.geometry.rotations import angular_distance
+
+    columns: dict[str, NDArray[Any]] = {
+        "particle": np.arange(len(poses.losses)),
+        "loss": poses.losses,
+        "used": poses.used,
+    }
+    if poses.candidates.shape[1] > 1:
+        disagreement = head_disagreement(poses.candidates)
+        columns["disagreement"] = np.where(poses.winning_head >= 0, disagreement, np.nan)
+    if poses.truth is not None:
+        columns["error"] = angular_distance(poses.rotations, poses.truth)
+    return columns
+
+
+def summary_of(
+    stack: WorkingStack, volume: VolumeUpdated, poses: PosesUpdated, view: View, report: Report
+) -> PosteriorSummary:
+    """Return figures of the posteriors of all particles against a map."""
+    from napari_cryospin.engine.inference.summary import summarise
+
+    explorer = make_explorer(stack, view)
+    shifts = poses.shifts / stack.pixel_size
+    explorer.set_volume(volume.volume, shifts)
+    return summarise(explorer, np.arange(stack.n), shifts, report)

@@ -1,0 +1,294 @@
+"""The Pose tab of the explorer: where one particle may be seen from, given the shown map."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import Slot
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_cryospin.engine.settings import Stage
+from napari_cryospin.gui.colours import DECODING, ENCODING
+from napari_cryospin.gui.explorer.state import candidates_of
+from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.in_plane_view import InPlaneView
+from napari_cryospin.gui.views.mode_table import ModeRows, ModeTable
+from napari_cryospin.gui.views.mollweide_view import Marks, MollweideView, Scale
+from napari_cryospin.gui.views.zoom_view import ZoomView
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.run.records import Trajectory
+    from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
+    from napari_cryospin.gui.explorer.state import Explorer
+
+_LEGEND = (
+    "① head · ○ winner · ✚ present · ★ truth · way: "
+    f'<span style="color: {ENCODING}">●</span> encoding '
+    f'<span style="color: {DECODING}">●</span> decoding'
+)
+# low-passes that are offered, frequency radius in units of 1/box
+_RADII = (4, 6, 8, 12, 16, 24)
+
+
+class PosePanel(QWidget):
+    """Heatmap of directions, zoom on a mode, in-plane profile, and the modes of one posterior.
+
+    Parameters
+    ----------
+    explorer
+        What is looked at.
+    """
+
+    def __init__(self, explorer: Explorer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._explorer = explorer
+        self._result: PosteriorResult | None = None
+        self._trail: Trajectory | None = None
+        self._mode = 0
+        self._build()
+        explorer.run_changed.connect(self.clear)
+        explorer.particle_changed.connect(self._on_particle_changed)
+        explorer.poses_changed.connect(self._on_poses_changed)
+
+    def _build(self) -> None:
+        self.mollweide = MollweideView(self)
+        self.mollweide.setMinimumHeight(205)
+        self.mollweide.setToolTip("Click: zoom on the nearest mode")
+        self.mollweide.hovered.connect(self._on_hovered)
+        self.mollweide.pixel_hovered.connect(self._on_pixel_hovered)
+        self.mollweide.clicked.connect(self._on_clicked)
+        self.hover = QLabel(_LEGEND, self)
+        self.zoom, self.in_plane = ZoomView(self), InPlaneView(self)
+        self.modes = ModeTable(self)
+        self.modes.chosen.connect(self.look_at_mode)
+        self.modes.setFixedHeight(84)
+        self.text = QLabel("No map yet: the posterior is shown with the first one.", self)
+        self.text.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(3)
+        layout.addLayout(self._controls())
+        layout.addWidget(self.mollweide, 5)
+        layout.addWidget(self.hover)
+        layout.addLayout(self._small_views(), 4)
+        layout.addWidget(self.modes)
+        layout.addWidget(self.text)
+
+    def _controls(self) -> QHBoxLayout:
+        self.scale = QComboBox(self)
+        for scale in Scale:
+            self.scale.addItem(scale.label, scale)
+        self.scale.setToolTip("How probabilities become colours")
+        self.scale.currentIndexChanged.connect(self._on_scale_changed)
+        self.low_pass = QComboBox(self)
+        self.low_pass.setToolTip("Low-pass: frequencies beyond it are left out of the posterior")
+        self.low_pass.addItem("no low-pass", None)
+        self.low_pass.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.low_pass.activated.connect(self._on_low_pass)
+        self.temperature = QDoubleSpinBox(self)
+        self.temperature.setPrefix("T ")
+        self.temperature.setRange(0.1, 10_000)
+        self.temperature.setDecimals(1)
+        self.temperature.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.temperature.setValue(1)
+        self.temperature.setKeyboardTracking(False)
+        self.temperature.setToolTip(
+            "Temperature: log-probabilities are divided by it; above 1 less probable poses show"
+        )
+        self.temperature.valueChanged.connect(self._on_temperature)
+        self.save = SaveButtons(self.mollweide, self)
+        self.save.message.connect(self._explorer.message)
+        row = QHBoxLayout()
+        for widget in (self.scale, self.low_pass, self.temperature):
+            row.addWidget(widget)
+        row.addStretch()
+        row.addWidget(self.save)
+        return row
+
+    def _small_views(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        for view, stretch in ((self.zoom, 4), (self.in_plane, 5)):
+            column = QVBoxLayout()
+            column.setSpacing(0)
+            view.setMinimumHeight(150)
+            column.addWidget(view, 1)
+            buttons = SaveButtons(view, self)
+            buttons.message.connect(self._explorer.message)
+            column.addWidget(buttons)
+            row.addLayout(column, stretch)
+        return row
+
+    def show_result(self, result: PosteriorResult) -> None:
+        """Show a posterior."""
+        first = self._result is None
+        self._result = result
+        posterior = result.posterior
+        if first:
+            self._offer_low_passes()
+        self._mode = min(self._mode, max(len(posterior.modes) - 1, 0))
+        self.mollweide.set_posterior(
+            posterior.direction_probability, posterior.nside, result.best_psi
+        )
+        self.zoom.set_posterior(*posterior.fine_directions, posterior.fine.nside)
+        self._show_mode()
+        self._show_marks()
+        self.text.setText(describe(result))
+
+    def show_trail(self, trail: Trajectory) -> None:
+        """Show the way of the particle over the epochs."""
+        self._trail = trail
+        self._show_marks()
+
+    @Slot()
+    def clear(self) -> None:
+        """Show nothing, until the first posterior of another run."""
+        self._result = self._trail = None
+        self._mode = 0
+        self.mollweide.clear()
+        self.zoom.clear()
+        self.modes.clear_modes()
+        self.text.setText("Waiting for the first map of this run.")
+
+    @Slot(int)
+    def look_at_mode(self, mode: int) -> None:
+        """Put a mode into the middle of the zoom."""
+        self._mode = mode
+        self._show_mode()
+
+    def _show_mode(self) -> None:
+        if self._result is None or len(self._result.posterior.modes) == 0:
+            return
+        direction = self._result.posterior.modes[self._mode, 2]
+        self.zoom.set_centre(direction)
+        self._show_profile(self._result.posterior.pixel_of(direction))
+
+    def _show_profile(self, pixel: int) -> None:
+        assert self._result is not None
+        posterior = self._result.posterior
+        psi, probability = posterior.in_plane(pixel)
+        rot, tilt = posterior.angles_of_pixel(pixel)
+        self.in_plane.set_profile(
+            psi,
+            probability,
+            float(posterior.probability.max()),
+            self.scale.currentData(),
+            f"rot {rot:.0f}°, tilt {tilt:.0f}°",
+        )
+
+    def _show_marks(self) -> None:
+        if self._result is None:
+            return
+        marks = marks_of(self._explorer, self._result.posterior.particle, self._trail)
+        self.mollweide.set_marks(marks)
+        self.zoom.set_marks(marks)
+        self.modes.set_modes(mode_rows(self._explorer, self._result))
+
+    def _offer_low_passes(self) -> None:
+        """Name the low-passes in Å of the present stack."""
+        stack = self._explorer.stack
+        assert stack is not None
+        present = self._explorer.view.radius
+        self.low_pass.clear()
+        self.low_pass.addItem("no low-pass", None)
+        for radius in (radius for radius in _RADII if radius < stack.box // 2):
+            self.low_pass.addItem(f"{stack.box * stack.pixel_size / radius:.0f} Å", float(radius))
+        self.low_pass.setCurrentIndex(max(self.low_pass.findData(present), 0))
+
+    @Slot(int)
+    def _on_scale_changed(self, _index: int) -> None:
+        scale = self.scale.currentData()
+        self.mollweide.set_scale(scale)
+        self.zoom.set_scale(scale)
+        self._show_mode()
+
+    @Slot(int)
+    def _on_low_pass(self, _index: int) -> None:
+        self._explorer.look(radius=self.low_pass.currentData())
+
+    @Slot(float)
+    def _on_temperature(self, value: float) -> None:
+        self._explorer.look(temperature=value)
+
+    @Slot(int)
+    def _on_particle_changed(self, _particle: int) -> None:
+        self._trail, self._mode = None, 0
+
+    @Slot(object)
+    def _on_poses_changed(self, _poses: object) -> None:
+        self._show_marks()
+
+    @Slot(str)
+    def _on_hovered(self, text: str) -> None:
+        self.hover.setText(text or _LEGEND)
+
+    @Slot(int)
+    def _on_pixel_hovered(self, pixel: int) -> None:
+        if self._result is None:
+            return
+        if pixel < 0:
+            self._show_mode()
+        else:
+            self._show_profile(pixel)
+
+    @Slot(object)
+    def _on_clicked(self, direction: NDArray[np.float64]) -> None:
+        if self._result is not None and len(self._result.posterior.modes):
+            views = self._result.posterior.modes[:, 2]
+            self.look_at_mode(int((views @ direction).argmax()))
+
+
+def marks_of(explorer: Explorer, particle: int, trail: Trajectory | None) -> Marks:
+    """Return what is known of a particle's pose, as view directions."""
+    poses, nothing = explorer.poses, np.empty((0, 3))
+    if poses is None:
+        return Marks(nothing, -1)
+    marks = Marks(
+        candidates_of(poses, particle)[:, 2],
+        int(poses.winning_head[particle]),
+        poses.rotations[particle, 2],
+        None if poses.truth is None else poses.truth[particle, 2],
+    )
+    if trail is None or len(trail.epochs) == 0:
+        return marks
+    shown = trail.epochs[-1] if explorer.epoch is None else explorer.epoch
+    now = np.flatnonzero(trail.epochs == shown)
+    return replace(
+        marks,
+        trail=trail.rotations[:, 2],
+        decoding=np.array([stage is Stage.AUTO_DECODING for stage in trail.stages]),
+        now=int(now[0]) if len(now) else -1,
+    )
+
+
+def mode_rows(explorer: Explorer, result: PosteriorResult) -> ModeRows:
+    """Return the rows of the table of modes."""
+    posterior, poses = result.posterior, explorer.poses
+    truth = None
+    if poses is not None and poses.truth is not None:
+        truth = int(posterior.mode_of(poses.truth[posterior.particle][None])[0])
+    return ModeRows(
+        posterior.mode_weights,
+        posterior.mode_distances,
+        result.mode_angles,
+        posterior.mode_of(candidates_of(poses, posterior.particle)),
+        truth,
+    )
+
+
+def describe(result: PosteriorResult) -> str:
+    """Return the figures of a posterior in words."""
+    posterior, request = result.posterior, result.request
+    x, y = np.asarray(posterior.best_shift) * request.stack.pixel_size
+    row = int(request.stack.rows[posterior.particle])
+    return (
+        f"<b>Entropy</b> {posterior.entropy:.2f} nats on the grid "
+        f"(like {math.exp(posterior.entropy):.1f} equal poses) · "
+        f"<b>modes</b> {posterior.n_modes}<br>"
+        f"<b>Shift</b> {x:.1f}, {y:.1f} Å · <b>map</b> of epoch {request.volume.epoch + 1} "
+        f"({request.volume.stage}) · table row {row + 1}"
+    )

@@ -1,0 +1,118 @@
+"""Asks for the posterior of the chosen particle, as often as somebody looks at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QTimer, Signal, Slot
+
+from napari_cryospin.gui.explorer.posterior_worker import PosteriorService
+from napari_cryospin.gui.explorer.state import candidates_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_cryospin.gui.explorer.posterior_worker import ExplorerFactory, PosteriorResult
+    from napari_cryospin.gui.explorer.state import Explorer
+
+# new maps are taken up at most once a second, and this many times as long as an answer takes:
+# the posterior must not slow the training that it looks at
+INTERVAL_MS = 1000
+_REST = 20
+
+
+class PosteriorFeed(QObject):
+    """Follows the explorer: a new particle or view is answered at once, a new map in its turn.
+
+    ``ready`` carries a ``PosteriorResult``, ``failed`` a ``PosteriorFailure``.
+
+    Parameters
+    ----------
+    explorer
+        What is looked at.
+    wanted
+        Says whether anybody looks.
+    factory
+        Makes the posterior explorer of a stack.
+    """
+
+    ready = Signal(object)
+    failed = Signal(object)
+
+    def __init__(
+        self,
+        explorer: Explorer,
+        wanted: Callable[[], bool],
+        parent: QObject | None = None,
+        *,
+        factory: ExplorerFactory | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._explorer, self._wanted = explorer, wanted
+        self._stale = False
+        self.result: PosteriorResult | None = None
+        self.service = PosteriorService(self, factory)
+        self.service.ready.connect(self._on_ready)
+        self.service.failed.connect(self.failed)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(INTERVAL_MS)
+        self._timer.timeout.connect(self.refresh)
+        explorer.run_changed.connect(self._on_run_changed)
+        explorer.volume_changed.connect(self._on_volume_changed)
+        explorer.particle_changed.connect(self._on_asked)
+        explorer.view_changed.connect(self._on_asked)
+
+    @Slot()
+    def refresh(self) -> None:
+        """Take up the latest map, unless the last answer is still being computed."""
+        if not (self._stale and self._wanted()):
+            return
+        if self.service.busy:
+            self._timer.start()
+        else:
+            self._ask()
+
+    def _ask(self) -> None:
+        explorer = self._explorer
+        if explorer.stack is None or explorer.volume is None:
+            return
+        self._stale = False
+        particle = min(explorer.particle, explorer.n_particles - 1)
+        self.service.ask(
+            explorer.stack,
+            explorer.volume,
+            particle,
+            explorer.shift_of(particle),
+            explorer.view,
+            candidates_of(explorer.poses, particle),
+        )
+
+    @Slot()
+    def _on_run_changed(self) -> None:
+        self.result = None
+        self.service.forget()
+
+    @Slot(object)
+    def _on_volume_changed(self, _volume: object) -> None:
+        self._stale = True
+        if not self._wanted():
+            return
+        if self._explorer.epoch is not None:
+            # a recorded epoch was asked for: it does not wait for its turn
+            self._ask()
+        elif not self._timer.isActive():
+            self._timer.start()
+
+    @Slot(int)
+    @Slot(object)
+    def _on_asked(self, _value: object) -> None:
+        self._stale = True
+        if self._wanted():
+            self._ask()
+
+    @Slot(object)
+    def _on_ready(self, result: PosteriorResult) -> None:
+        self.result = result
+        self._timer.setInterval(max(INTERVAL_MS, int(1000 * _REST * result.seconds)))
+        self.ready.emit(result)

@@ -1,0 +1,283 @@
+"""The Posterior tab of the dock: the explorer of poses, with one chosen particle for all views."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import Qt, Slot
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QSpinBox,
+    QTabWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers
+from napari_cryospin.gui.explorer.candidates_panel import CandidatesPanel
+from napari_cryospin.gui.explorer.heads_panel import HeadsPanel
+from napari_cryospin.gui.explorer.particles_panel import ParticlesPanel
+from napari_cryospin.gui.explorer.pose_panel import PosePanel
+from napari_cryospin.gui.explorer.posterior_feed import PosteriorFeed
+from napari_cryospin.gui.explorer.state import Explorer, candidates_of
+from napari_cryospin.gui.explorer.survey_panel import SurveyPanel
+from napari_cryospin.gui.explorer.trail_reader import TrailReader
+from napari_cryospin.gui.explorer.views_panel import ViewsPanel
+from napari_cryospin.gui.views.mollweide_view import Scale
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from numpy.typing import NDArray
+    from qtpy.QtGui import QShowEvent
+
+    from napari_cryospin.gui.explorer.posterior_worker import (
+        ExplorerFactory,
+        PosteriorFailure,
+        PosteriorResult,
+    )
+    from napari_cryospin.gui.work.session import Session
+
+
+class PosteriorPanel(QWidget):
+    """Chooses a particle and an epoch, and shows them in tabs and on the canvas.
+
+    Parameters
+    ----------
+    session
+        Where the stack, the map and the poses come from.
+    viewer
+        Where the spheres are drawn.
+    factory
+        Makes the posterior explorer of a stack.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        viewer: ViewerModel,
+        parent: QWidget | None = None,
+        *,
+        factory: ExplorerFactory | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.explorer = Explorer(session, self)
+        self.explorer.message.connect(session.message)
+        self.layers = SphereLayers(viewer)
+        self.layers.direction_clicked = self._on_direction_clicked
+        self.feed = PosteriorFeed(self.explorer, self._wanted, self, factory=factory)
+        self.trails = TrailReader(self.explorer, self)
+        self._build()
+        self._connect()
+
+    @property
+    def particle(self) -> int:
+        """Index of the chosen particle in the working stack, from 0."""
+        return self.explorer.particle
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Catch up with what happened while the panel was hidden."""
+        super().showEvent(event)
+        self.feed.refresh()
+        self.trails.ask()
+
+    def _build(self) -> None:
+        self.pose = PosePanel(self.explorer)
+        self.candidates = CandidatesPanel(self.explorer)
+        self.particles = ParticlesPanel(self.explorer)
+        self.heads = HeadsPanel(self.explorer, self.layers)
+        self.views = ViewsPanel(self.explorer)
+        self.survey = SurveyPanel(self.explorer)
+        self.tabs = QTabWidget(self)
+        self.tabs.setObjectName("explorer_tabs")
+        self.tabs.setDocumentMode(True)
+        self.tabs.setUsesScrollButtons(False)
+        self.tabs.tabBar().setDrawBase(False)
+        for name, panel in (
+            ("Pose", self.pose),
+            ("Heads' poses", self.candidates),
+            ("Particles", self.particles),
+            ("Heads", self.heads),
+            ("Views", self.views),
+            ("Data set", self.survey),
+        ):
+            self.tabs.addTab(panel, name)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.setSpacing(2)
+        layout.addLayout(self._chooser())
+        layout.addLayout(self._time())
+        layout.addWidget(self.tabs, 1)
+        self._set_count(0)
+        self._on_recorded([])
+
+    def _chooser(self) -> QHBoxLayout:
+        self.spin = QSpinBox(self)
+        self.spin.setKeyboardTracking(False)
+        self.of = QLabel(self)
+        self.previous, self.next = QToolButton(self), QToolButton(self)
+        self.previous.setText("◀")
+        self.previous.setToolTip("Previous particle")
+        self.previous.clicked.connect(self.spin.stepDown)
+        self.next.setText("▶")
+        self.next.setToolTip("Next particle")
+        self.next.clicked.connect(self.spin.stepUp)
+        self.random = QPushButton("Random", self)
+        self.random.clicked.connect(self._choose_random)
+        self.give_back = QPushButton("Camera back", self)
+        self.give_back.setToolTip("Look from where you looked before a click on a sphere")
+        self.give_back.setEnabled(False)
+        self.give_back.clicked.connect(self.layers.turner.give_back)
+        row = QHBoxLayout()
+        for widget in (QLabel("Particle", self), self.previous, self.spin, self.next, self.of):
+            row.addWidget(widget)
+        row.addStretch()
+        row.addWidget(self.give_back)
+        row.addWidget(self.random)
+        return row
+
+    def _time(self) -> QHBoxLayout:
+        self.slider = QSlider(Qt.Orientation.Horizontal, self)
+        self.slider.setToolTip("Recorded epochs; at the right end: live")
+        self.slider.setPageStep(1)
+        self.slider.setTickPosition(QSlider.TickPosition.TicksBelow)
+        self.slider.setTickInterval(1)
+        self.when = QLabel(self)
+        self.when.setMinimumWidth(self.when.fontMetrics().horizontalAdvance("epoch 000 of 000 "))
+        row = QHBoxLayout()
+        for widget, stretch in ((QLabel("Epoch", self), 0), (self.slider, 1), (self.when, 0)):
+            row.addWidget(widget, stretch)
+        return row
+
+    def _connect(self) -> None:
+        explorer = self.explorer
+        self.spin.valueChanged.connect(explorer.choose)
+        self.slider.valueChanged.connect(self._on_slider)
+        self.layers.turner.turned_changed.connect(self.give_back.setEnabled)
+        explorer.run_changed.connect(self._on_run_changed)
+        explorer.particle_changed.connect(self._on_particle_changed)
+        explorer.volume_changed.connect(self._on_volume_changed)
+        explorer.poses_changed.connect(self._on_poses_changed)
+        explorer.recorded_changed.connect(self._on_recorded)
+        explorer.epoch_changed.connect(self._on_epoch_changed)
+        self.feed.ready.connect(self._on_ready)
+        self.feed.failed.connect(self._on_failed)
+        self.trails.ready.connect(self.pose.show_trail)
+        self.tabs.currentChanged.connect(self._on_tab)
+
+    def _set_count(self, n: int) -> None:
+        self.spin.setMaximum(max(n - 1, 0))
+        self.of.setText(f"0 to {n - 1:,}" if n else "")
+        for widget in (self.spin, self.previous, self.next, self.random):
+            widget.setEnabled(n > 0)
+
+    def _wanted(self) -> bool:
+        looked_at = self.tabs.currentWidget() in (self.pose, self.candidates)
+        # the spheres appear with the first map, whichever tab is open
+        first = self.feed.result is None
+        return first or (self.isVisible() and looked_at) or self.layers.posterior_shown
+
+    @Slot()
+    def _choose_random(self) -> None:
+        self.spin.setValue(int(np.random.default_rng().integers(self.spin.maximum() + 1)))
+
+    @Slot()
+    def _on_run_changed(self) -> None:
+        self.layers.new_run()
+        self._set_count(self.explorer.n_particles)
+
+    @Slot(int)
+    def _on_particle_changed(self, particle: int) -> None:
+        self.spin.setValue(particle)
+        if self.isVisible():
+            self.trails.ask()
+
+    @Slot(object)
+    def _on_volume_changed(self, _volume: object) -> None:
+        if self.spin.maximum() != self.explorer.n_particles - 1:
+            self._set_count(self.explorer.n_particles)
+
+    @Slot(object)
+    def _on_poses_changed(self, _poses: object) -> None:
+        # healpy is imported by the first answer, off the main thread
+        if self.feed.result is not None:
+            self._show_on_spheres()
+
+    @Slot(object)
+    def _on_recorded(self, epochs: list[int]) -> None:
+        self.slider.setEnabled(bool(epochs))
+        epoch = self.explorer.epoch
+        self.slider.blockSignals(True)
+        self.slider.setRange(0, len(epochs))
+        self.slider.setValue(len(epochs) if epoch is None else epochs.index(epoch))
+        self.slider.blockSignals(False)
+        self._say_when()
+        if self.isVisible() and epoch is None:
+            self.trails.ask()
+
+    @Slot(int)
+    def _on_slider(self, place: int) -> None:
+        recorded = self.explorer.recorded
+        self.explorer.show_epoch(recorded[place] if place < len(recorded) else None)
+
+    @Slot(object)
+    def _on_epoch_changed(self, _epoch: int | None) -> None:
+        self._say_when()
+        self.trails.ask()
+
+    def _say_when(self) -> None:
+        epoch, recorded = self.explorer.epoch, self.explorer.recorded
+        of = f" of {len(recorded)}" if recorded else ""
+        self.when.setText("live" if epoch is None else f"epoch {epoch + 1}{of}")
+
+    @Slot(int)
+    def _on_tab(self, _index: int) -> None:
+        self.feed.refresh()
+
+    @Slot(object)
+    def _on_ready(self, result: PosteriorResult) -> None:
+        posterior, volume = result.posterior, result.request.volume
+        self.pose.show_result(result)
+        self.candidates.show_result(result)
+        self.layers.set_box(volume.volume.shape[0], volume.pixel_size)
+        self.layers.show_posterior(
+            PosteriorOnSphere(
+                posterior.particle,
+                posterior.nside,
+                Scale.LOG.values(posterior.direction_probability),
+                Scale.LOG.levels,
+            )
+        )
+        self._show_on_spheres()
+
+    @Slot(object)
+    def _on_failed(self, failure: PosteriorFailure) -> None:
+        particle = failure.request.particle
+        self.pose.text.setText(f"No posterior for particle {particle}: {failure.message}")
+
+    def _show_on_spheres(self) -> None:
+        poses = self.explorer.poses
+        if poses is None or self.feed.result is None:
+            return
+        particle = self.feed.result.posterior.particle
+        candidates = candidates_of(poses, particle)
+        self.layers.show_candidates(candidates[:, 2], int(poses.winning_head[particle]))
+        self.layers.show_views(poses.rotations[:, 2], poses.winning_head)
+
+    def _on_direction_clicked(self, direction: NDArray[np.float64]) -> None:
+        """Look from a clicked direction, upright as in the particle where a mode is near."""
+        rotation = None
+        if self.feed.result is not None and len(self.feed.result.posterior.modes):
+            modes = self.feed.result.posterior.modes
+            nearest = int((modes[:, 2] @ direction).argmax())
+            if modes[nearest, 2] @ direction > _NEAR:
+                rotation = modes[nearest]
+        self.layers.turner.toggle(direction, rotation)
+
+
+# cosine of the angle up to which a clicked direction means a mode
+_NEAR = 0.99

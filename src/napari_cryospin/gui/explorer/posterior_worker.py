@@ -1,0 +1,220 @@
+"""Pose posteriors computed off the main thread: the latest wish wins, late results are dropped."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QObject, QThread, Signal, Slot
+
+from napari_cryospin.gui.explorer.state import View
+from napari_cryospin.gui.work.mailbox import Mailbox
+from napari_cryospin.gui.work.threads import WorkerThread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.inference.posterior import ParticlePosterior, PosteriorExplorer
+    from napari_cryospin.engine.run.events import VolumeUpdated
+
+    ExplorerFactory = Callable[[WorkingStack, View], PosteriorExplorer]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PosteriorRequest:
+    """A wish: the posterior of a particle of a stack, given a map.
+
+    Parameters
+    ----------
+    generation
+        Answers to wishes of an earlier one are dropped.
+    particle, stack, volume
+        Whose posterior, given which map.
+    shift
+        The particle's origin shift (x, y), pixels of the working box.
+    view
+        Low-pass and temperature.
+    candidates
+        Poses whose projections are wanted as well, (M, 3, 3).
+    """
+
+    generation: int
+    particle: int
+    stack: WorkingStack
+    volume: VolumeUpdated
+    shift: tuple[float, float]
+    view: View
+    candidates: NDArray[np.floating]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What an explorer is made for: temperature and particle may change with it at hand."""
+        return id(self.stack), self.view.radius
+
+
+@dataclass(frozen=True)
+class PosteriorResult:
+    """A posterior with what it was computed from; ``seconds`` is the time that it took.
+
+    ``best_psi`` is the most probable in-plane angle at every direction (RING), degrees;
+    ``mode_angles`` are rot, tilt and psi of the modes, degrees, (m, 3).
+    """
+
+    request: PosteriorRequest
+    posterior: ParticlePosterior
+    best_psi: NDArray[np.float64]
+    mode_angles: NDArray[np.float64]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PosteriorFailure:
+    """A wish that could not be met; ``message`` is a sentence for the user."""
+
+    request: PosteriorRequest
+    message: str
+
+
+class _Worker(QObject):
+    """Lives in the second thread; keeps the explorer of the last stack and map."""
+
+    done = Signal(object)
+
+    def __init__(self, mailbox: Mailbox[PosteriorRequest], factory: ExplorerFactory) -> None:
+        super().__init__()
+        self._mailbox = mailbox
+        self._factory = factory
+        self._explorer: PosteriorExplorer | None = None
+        self._last: PosteriorRequest | None = None
+
+    @Slot()
+    def work(self) -> None:
+        request = self._mailbox.take()
+        if request is None:
+            return
+        start = time.perf_counter()
+        try:
+            posterior = self._compute(request)
+            best_psi = posterior.best_in_plane
+            angles = _angles(posterior)
+        except Exception as error:  # whatever happens, the panel must hear of it
+            logger.exception("The posterior of particle %d failed", request.particle)
+            self._explorer = self._last = None
+            self.done.emit(PosteriorFailure(request, str(error) or type(error).__name__))
+        else:
+            seconds = time.perf_counter() - start
+            self.done.emit(PosteriorResult(request, posterior, best_psi, angles, seconds))
+
+    def _compute(self, request: PosteriorRequest) -> ParticlePosterior:
+        from napari_cryospin.gui.canvas.spheres import healpix_mesh
+        from napari_cryospin.gui.views.mollweide import index_table
+
+        last = self._last
+        if self._explorer is None or last is None or last.key != request.key:
+            self._explorer, last = self._factory(request.stack, request.view), None
+        if last is None or last.volume is not request.volume:
+            self._explorer.set_volume(request.volume.volume)
+        self._last = request
+        temperature = request.view.temperature
+        self._explorer.options = replace(self._explorer.options, temperature=temperature)
+        posterior = self._explorer.particle(request.particle, request.shift, request.candidates)
+        # computed here once, so that the main thread finds healpy and both tables ready
+        index_table(posterior.nside)
+        healpix_mesh(posterior.nside)
+        return posterior
+
+
+class PosteriorService(QObject):
+    """The main thread's side: ask, and hear of the answer to the latest wish.
+
+    Parameters
+    ----------
+    parent
+        Owner; the thread ends with it or with the program.
+    factory
+        Makes the explorer of a stack, in the second thread.
+    """
+
+    ready = Signal(object)
+    failed = Signal(object)
+    _wake = Signal()
+
+    def __init__(
+        self, parent: QObject | None = None, factory: ExplorerFactory | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._mailbox: Mailbox[PosteriorRequest] = Mailbox()
+        self._generation = 0
+        self._wanted: PosteriorRequest | None = None
+        self._pending = False
+        self._worker = _Worker(self._mailbox, factory or make_explorer)
+        self._thread = WorkerThread(self._worker, self, "cryospin-posterior")
+        self._wake.connect(self._worker.work)
+        self._worker.done.connect(self._on_done)
+        self._thread.start(QThread.Priority.LowPriority)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is being computed."""
+        return self._pending
+
+    def ask(
+        self,
+        stack: WorkingStack,
+        volume: VolumeUpdated,
+        particle: int,
+        shift: tuple[float, float] = (0.0, 0.0),
+        view: View | None = None,
+        candidates: NDArray[np.floating] | None = None,
+    ) -> None:
+        """Ask for a posterior; answers for another particle or stack are dropped from now on."""
+        wanted = self._wanted
+        if wanted is None or wanted.stack is not stack or wanted.particle != particle:
+            self._generation += 1
+        poses = np.empty((0, 3, 3)) if candidates is None else candidates
+        self._wanted = PosteriorRequest(
+            self._generation, particle, stack, volume, shift, view or View(), poses
+        )
+        self._mailbox.put(self._wanted)
+        self._pending = True
+        self._wake.emit()
+
+    def forget(self) -> None:
+        """Drop the wish and every answer that is still to come."""
+        self._generation += 1
+        self._wanted, self._pending = None, False
+        self._mailbox.put(None)
+
+    @Slot(object)
+    def _on_done(self, answer: PosteriorResult | PosteriorFailure) -> None:
+        if answer.request is self._wanted:
+            self._pending = False
+        if answer.request.generation != self._generation:
+            return
+        if isinstance(answer, PosteriorResult):
+            self.ready.emit(answer)
+        else:
+            self.failed.emit(answer)
+
+
+def _angles(posterior: ParticlePosterior) -> NDArray[np.float64]:
+    from napari_cryospin.engine.geometry.rotations import euler_from_matrices
+
+    return euler_from_matrices(posterior.modes)
+
+
+def make_explorer(stack: WorkingStack, view: View) -> PosteriorExplorer:
+    """Return the posterior explorer of a stack for a way of looking at posteriors."""
+    from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
+
+    return PosteriorExplorer(
+        stack, PosteriorOptions(radius=view.radius, temperature=view.temperature)
+    )

@@ -1,0 +1,183 @@
+"""What the explorer's views look at: a particle, a state of the run, a way of looking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal, Slot
+
+from napari_cryospin.gui.work.background import Background
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
+    from napari_cryospin.gui.work.session import Session
+
+
+@dataclass(frozen=True)
+class View:
+    """How posteriors are looked at: low-pass (frequency radius, 1/box; None: all), temperature."""
+
+    radius: float | None = None
+    temperature: float = 1.0
+
+
+class Explorer(QObject):
+    """The one state that all views of the explorer share; it follows the session.
+
+    Parameters
+    ----------
+    session
+        Where the stack, the live state and the run folder come from.
+
+    Attributes
+    ----------
+    particle
+        Chosen particle, an index into the working stack.
+    view
+        How posteriors are looked at.
+    epoch
+        Recorded epoch that is shown, or None for the live state.
+    volume, poses
+        The state that is shown, or None before there is one.
+    recorded
+        Epochs that the run has recorded.
+    """
+
+    particle_changed = Signal(int)
+    view_changed = Signal(object)
+    volume_changed = Signal(object)
+    poses_changed = Signal(object)
+    epoch_changed = Signal(object)
+    recorded_changed = Signal(object)
+    run_changed = Signal()
+    message = Signal(str)
+
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.particle = 0
+        self.view = View()
+        self.epoch: int | None = None
+        self.volume: VolumeUpdated | None = None
+        self.poses: PosesUpdated | None = None
+        self.recorded: list[int] = []
+        self._background = Background(self)
+        self._background.done.connect(self._on_read)
+        self._background.failed.connect(self.message)
+        session.run_started.connect(self._on_run)
+        session.run_opened.connect(self._on_run)
+        session.volume_updated.connect(self._on_volume)
+        session.poses_updated.connect(self._on_poses)
+        session.epoch_done.connect(self._on_epoch_done)
+
+    @property
+    def stack(self) -> WorkingStack | None:
+        """The working stack of the session."""
+        return self.session.stack
+
+    @property
+    def n_particles(self) -> int:
+        """Number of particles of the working stack, 0 without one."""
+        return 0 if self.stack is None else self.stack.n
+
+    def shift_of(self, particle: int) -> tuple[float, float]:
+        """Return the present origin shift (x, y) of a particle, pixels of the working box."""
+        if self.poses is None or self.stack is None:
+            return 0.0, 0.0
+        x, y = self.poses.shifts[particle] / self.stack.pixel_size
+        return float(x), float(y)
+
+    @Slot(int)
+    def choose(self, particle: int) -> None:
+        """Choose a particle; a number outside the stack is brought into it."""
+        particle = int(np.clip(particle, 0, max(self.n_particles - 1, 0)))
+        if particle != self.particle:
+            self.particle = particle
+            self.particle_changed.emit(particle)
+
+    def look(self, **changes: Any) -> None:
+        """Change how posteriors are looked at: fields of :class:`View`."""
+        view = replace(self.view, **changes)
+        if view != self.view:
+            self.view = view
+            self.view_changed.emit(view)
+
+    @Slot(object)
+    def show_epoch(self, epoch: int | None) -> None:
+        """Show a recorded epoch, read in the background, or the live state (None)."""
+        if epoch == self.epoch:
+            return
+        self.epoch = epoch
+        self.epoch_changed.emit(epoch)
+        if epoch is None:
+            self._show(self.session.latest_volume, self.session.latest_poses)
+        else:
+            self._read(epoch)
+
+    def _read(self, epoch: int) -> None:
+        session = self.session
+        folder, stack, truth = session.folder, session.stack, session.truth
+
+        def task() -> tuple[int, VolumeUpdated, PosesUpdated]:
+            from napari_cryospin.engine.run.folder import RunFolder
+            from napari_cryospin.engine.run.snapshot import read_epoch
+
+            assert folder is not None and stack is not None
+            return (epoch, *read_epoch(RunFolder(folder), epoch, stack, truth))
+
+        self._background.submit(task)
+
+    def _show(self, volume: VolumeUpdated | None, poses: PosesUpdated | None) -> None:
+        # poses first: who hears of the map asks for the particle's shift and candidates
+        self.poses, self.volume = poses, volume
+        if poses is not None:
+            self.poses_changed.emit(poses)
+        if volume is not None:
+            self.volume_changed.emit(volume)
+
+    @Slot(object)
+    def _on_run(self, _event: object) -> None:
+        self.epoch = self.volume = self.poses = None
+        self.recorded = [done.epoch for done in self.session.history]
+        self.choose(self.particle)
+        self.run_changed.emit()
+        self.epoch_changed.emit(None)
+        self.recorded_changed.emit(self.recorded)
+
+    @Slot(object)
+    def _on_volume(self, volume: VolumeUpdated) -> None:
+        if self.epoch is None:
+            self.volume = volume
+            self.volume_changed.emit(volume)
+
+    @Slot(object)
+    def _on_poses(self, poses: PosesUpdated) -> None:
+        if self.epoch is None:
+            self.poses = poses
+            self.poses_changed.emit(poses)
+
+    @Slot(object)
+    def _on_epoch_done(self, done: Any) -> None:
+        if done.epoch not in self.recorded:
+            self.recorded.append(done.epoch)
+            self.recorded_changed.emit(self.recorded)
+
+    @Slot(object)
+    def _on_read(self, answer: tuple[int, VolumeUpdated, PosesUpdated]) -> None:
+        epoch, volume, poses = answer
+        if epoch == self.epoch:
+            self._show(volume, poses)
+
+
+def candidates_of(poses: PosesUpdated | None, particle: int) -> NDArray[np.float32]:
+    """Return the poses (M, 3, 3) that the heads gave a particle; none where no head has spoken."""
+    # the candidates of a particle that no head has seen yet are placeholders
+    if poses is None or poses.winning_head[particle] < 0:
+        return np.empty((0, 3, 3), dtype=np.float32)
+    candidates: NDArray[np.float32] = poses.candidates[particle]
+    return candidates

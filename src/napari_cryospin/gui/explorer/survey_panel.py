@@ -1,0 +1,216 @@
+"""The Data set tab of the explorer: how sure the poses are over the epochs, and how rightly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Slot
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.survey_views import CoverageView, ModesOverEpochs, ReliabilityView
+from napari_cryospin.gui.work.long_task import LongTask
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from qtpy.QtGui import QShowEvent
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
+    from napari_cryospin.engine.run.survey import EpochSurvey
+    from napari_cryospin.gui.explorer.state import Explorer
+    from napari_cryospin.gui.work.long_task import Report
+
+# the refinement goes on until a posterior is resolved
+_DEPTH, _ENOUGH = 1024, 100
+
+
+class SurveyPanel(QWidget):
+    """Share of multimodal particles and coverage per epoch; calibration on demand.
+
+    Epochs that were not looked at yet are worked through, one after the other, while in view.
+
+    Parameters
+    ----------
+    explorer
+        What is looked at.
+    """
+
+    def __init__(self, explorer: Explorer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._explorer = explorer
+        self.surveys: dict[int, EpochSurvey] = {}
+        self._failed: set[int] = set()
+        self._build()
+        self.task = LongTask("cryospin-survey", self)
+        self.task.progressed.connect(self._on_progress)
+        self.task.done.connect(self._on_survey)
+        self.task.failed.connect(self._on_survey_failed)
+        self.calibration = LongTask("cryospin-calibration", self)
+        self.calibration.progressed.connect(self._on_calibration_progress)
+        self.calibration.done.connect(self._on_levels)
+        self.calibration.failed.connect(self._on_calibration_failed)
+        self._present: int | None = None
+        explorer.run_changed.connect(self._on_run_changed)
+        explorer.recorded_changed.connect(self._on_recorded)
+
+    def _build(self) -> None:
+        self.modes, self.coverage = ModesOverEpochs(self), CoverageView(self)
+        self.reliability = ReliabilityView(self)
+        self.note = QLabel("", self)
+        self.note.setWordWrap(True)
+        self.bar = QProgressBar(self)
+        self.bar.setVisible(False)
+        self.measure = QPushButton("Measure calibration", self)
+        self.measure.setToolTip(
+            "Credible sets of 200 particles' refined posteriors: how many hold the true pose?"
+        )
+        self.measure.clicked.connect(self._on_measure)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(2)
+        for view in (self.modes, self.coverage, self.reliability):
+            layout.addWidget(view, 1)
+            layout.addLayout(self._under(view))
+        layout.addWidget(self.bar)
+        layout.addWidget(self.note)
+
+    def _under(self, view: ModesOverEpochs | CoverageView | ReliabilityView) -> QHBoxLayout:
+        row = QHBoxLayout()
+        if view is self.reliability:
+            row.addWidget(self.measure)
+        row.addStretch()
+        save = SaveButtons(view, self)
+        save.message.connect(self._explorer.message)
+        row.addWidget(save)
+        return row
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Work through the epochs that came while the tab was hidden."""
+        super().showEvent(event)
+        self._next()
+
+    @Slot()
+    def _on_run_changed(self) -> None:
+        self.surveys, self._failed = {}, set()
+        self.task.stop()
+        self.calibration.stop()
+        self.reliability.forget()
+        self._draw()
+
+    @Slot(object)
+    def _on_recorded(self, _epochs: object) -> None:
+        self._next()
+
+    def _next(self) -> None:
+        """Look at the latest epoch that was not looked at yet."""
+        explorer = self._explorer
+        missing = [e for e in explorer.recorded if e not in self.surveys and e not in self._failed]
+        folder, stack, truth = explorer.session.folder, explorer.stack, explorer.session.truth
+        if not missing or folder is None or stack is None or not self.isVisible():
+            return
+        epoch = missing[-1]
+
+        def task(report: Report) -> EpochSurvey:
+            from napari_cryospin.engine.run.folder import RunFolder
+            from napari_cryospin.engine.run.survey import survey_epoch
+
+            return survey_epoch(RunFolder(folder), epoch, stack, truth, progress=report)
+
+        if self.task.start(task):
+            self._present = epoch
+            self.bar.setRange(0, 0)
+            self.bar.setFormat(f"epoch {epoch + 1}, {len(missing)} to go")
+            self.bar.setVisible(True)
+
+    @Slot(int, int)
+    def _on_progress(self, done: int, total: int) -> None:
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+
+    @Slot(object)
+    def _on_survey(self, survey: EpochSurvey) -> None:
+        self.bar.setVisible(False)
+        # a survey of the run before may come late
+        if survey.epoch == self._present and survey.epoch in self._explorer.recorded:
+            self.surveys[survey.epoch] = survey
+            self._draw()
+        self._next()
+
+    @Slot(str)
+    def _on_survey_failed(self, sentence: str) -> None:
+        self.bar.setVisible(False)
+        self.note.setText(sentence)
+        if self._present is not None:
+            self._failed.add(self._present)
+        self._next()
+
+    def _draw(self) -> None:
+        ordered = [self.surveys[epoch] for epoch in sorted(self.surveys)]
+        self.modes.set_surveys(ordered)
+        self.coverage.set_surveys(ordered)
+        self.coverage.setVisible(any(one.modes_hold_truth is not None for one in ordered))
+        if ordered:
+            self.note.setText(describe(ordered[-1]))
+
+    @Slot()
+    def _on_measure(self) -> None:
+        if self.calibration.busy:
+            self.calibration.stop()
+            return
+        explorer = self._explorer
+        stack, volume, poses = explorer.stack, explorer.volume, explorer.poses
+        if stack is None or volume is None or poses is None or poses.truth is None:
+            self.note.setText("Calibration needs a map and the true poses.")
+            return
+
+        def task(report: Report) -> NDArray[np.float64]:
+            return levels_of(stack, volume, poses, report)
+
+        if self.calibration.start(task):
+            self.measure.setText("Stop")
+
+    @Slot(int, int)
+    def _on_calibration_progress(self, done: int, total: int) -> None:
+        self.measure.setText(f"Stop ({done} of {total})")
+
+    @Slot(object)
+    def _on_levels(self, levels: NDArray[np.float64]) -> None:
+        self.measure.setText("Measure calibration")
+        self.reliability.set_levels(levels)
+
+    @Slot(str)
+    def _on_calibration_failed(self, sentence: str) -> None:
+        self.measure.setText("Measure calibration")
+        self.note.setText(sentence)
+
+
+def levels_of(
+    stack: WorkingStack, volume: VolumeUpdated, poses: PosesUpdated, report: Report
+) -> NDArray[np.float64]:
+    """Return the credible levels of the true poses of probe particles, refined until resolved."""
+    assert poses.truth is not None
+    from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
+    from napari_cryospin.engine.inference.summary import credible_levels
+    from napari_cryospin.engine.run.survey import probe_rows
+
+    explorer = PosteriorExplorer(stack, PosteriorOptions(depth=_DEPTH, enough=_ENOUGH))
+    shifts = poses.shifts / stack.pixel_size
+    explorer.set_volume(volume.volume, shifts)
+    rows = probe_rows(poses.used)
+    return credible_levels(explorer, rows, shifts, poses.truth, progress=report)
+
+
+def describe(survey: EpochSurvey) -> str:
+    """Return the figures of an epoch in words."""
+    text = (
+        f"Epoch {survey.epoch + 1} ({survey.stage}): {100 * survey.multimodal:.0f} % of the "
+        f"particles have more than one mode; median entropy {survey.entropy:.2f} nats."
+    )
+    if survey.multimodal > 0:
+        text += (
+            f" For {100 * survey.pair_share:.0f} % of them one turn of the map by "
+            f"{survey.pair_angle:.0f}° relates the two best modes."
+        )
+    return text

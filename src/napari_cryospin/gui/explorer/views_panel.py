@@ -1,0 +1,86 @@
+"""The Views tab of the explorer: from where the particles of the stack are seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Slot
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.views_view import ViewsView
+from napari_cryospin.gui.work.background import Background
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from qtpy.QtGui import QShowEvent
+
+    from napari_cryospin.engine.run.events import PosesUpdated
+    from napari_cryospin.gui.explorer.state import Explorer
+
+_NSIDE = 8
+
+
+class ViewsPanel(QWidget):
+    """Distribution of view directions and in-plane angles of all present poses.
+
+    Parameters
+    ----------
+    explorer
+        What is looked at.
+    """
+
+    def __init__(self, explorer: Explorer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._explorer = explorer
+        self.view = ViewsView(self)
+        save = SaveButtons(self.view, self)
+        save.message.connect(explorer.message)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(3)
+        layout.addWidget(self.view, 1)
+        layout.addWidget(save)
+        self._background = Background(self)
+        self._background.done.connect(self._on_counted)
+        self._background.failed.connect(explorer.message)
+        explorer.poses_changed.connect(self._refresh)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Catch up with what happened while the tab was hidden."""
+        super().showEvent(event)
+        self._refresh()
+
+    @Slot()
+    @Slot(object)
+    def _refresh(self, _poses: object = None) -> None:
+        poses = self._explorer.poses
+        if poses is None or not self.isVisible():
+            return
+
+        def task() -> tuple[NDArray[Any], NDArray[Any]]:
+            return counted(poses)
+
+        self._background.submit(task)
+
+    @Slot(object)
+    def _on_counted(self, answer: tuple[NDArray[Any], NDArray[Any]]) -> None:
+        counts, psi = answer
+        self.view.set_views(counts, _NSIDE)
+        self.view.set_in_plane(psi)
+
+
+def counted(poses: PosesUpdated) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the particles per direction, (12 nside²,), and psi of each, degrees, (n,).
+
+    Only particles with a pose that are used count. Imports torch and healpy, so off the main
+    thread.
+    """
+    from napari_cryospin.engine.evaluation.views import counts_per_view
+    from napari_cryospin.engine.geometry.rotations import euler_from_matrices
+    from napari_cryospin.gui.views.mollweide import index_table
+
+    index_table(_NSIDE)
+    rotations = poses.rotations[poses.used & (poses.winning_head >= 0)]
+    psi = euler_from_matrices(rotations)[:, 2] % 360
+    return counts_per_view(rotations[:, 2], _NSIDE), psi

@@ -1,0 +1,137 @@
+"""The Monitor: loss, pose error, resolution and the heads' shares while a run goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QTimer, Slot
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_cryospin.engine.settings import Stage
+from napari_cryospin.gui.views.epoch_plot import EpochPlot, HeadPlot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from qtpy.QtGui import QShowEvent
+
+    from napari_cryospin.engine.run.events import BatchDone, EpochDone, RunStarted, Switched
+    from napari_cryospin.gui.work.session import Session
+
+INTERVAL_MS = 100
+_BLUE, _ORANGE, _GREEN = "#56B4E9", "#E69F00", "#009E73"
+_NOTE = "A lower loss is not a better map: look at the map, and at its resolution."
+
+
+class MonitorPanel(QWidget):
+    """Plots of a session's run over its epochs, redrawn at most ten times a second when visible."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._build()
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(INTERVAL_MS)
+        self._timer.timeout.connect(self._draw)
+        self._clear()
+        for done in session.history:
+            self._on_epoch_done(done)
+        session.run_started.connect(self._on_run_started)
+        session.batch_done.connect(self._on_batch_done)
+        session.epoch_done.connect(self._on_epoch_done)
+        session.switched.connect(self._on_switched)
+        session.run_opened.connect(self._on_run_opened)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Draw what happened while the panel was hidden."""
+        super().showEvent(event)
+        self._draw()
+
+    def _build(self) -> None:
+        self.loss = EpochPlot(
+            "Loss", "loss", {"batch": _BLUE, "epoch": _ORANGE}, thin=("batch",), parent=self
+        )
+        self.pose_error = EpochPlot(
+            "Pose error", "error (°)", {"median": _BLUE, "mean": _ORANGE}, parent=self
+        )
+        self.resolution = EpochPlot(
+            "Resolution, FSC 0.5 against the truth", "Å", {"resolution": _GREEN}, parent=self
+        )
+        self.heads = HeadPlot(self)
+        self._over_epochs = (self.loss, self.pose_error, self.resolution)
+        note = QLabel(_NOTE, self)
+        note.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.setSpacing(2)
+        for widget in (self.loss, note, self.pose_error, self.resolution, self.heads):
+            layout.addWidget(widget, 0 if widget is note else 1)
+
+    def _clear(self) -> None:
+        self._batches: list[tuple[float, float]] = []
+        self._epochs: dict[int, EpochDone] = {}
+        self._switch: float | None = None
+
+    @Slot(object)
+    def _on_run_started(self, event: RunStarted) -> None:
+        self._clear()
+        # a resumed run goes on where its figures end
+        for done in self._session.history:
+            if done.epoch < event.first_epoch:
+                self._on_epoch_done(done)
+        self._soon()
+
+    @Slot(object)
+    def _on_run_opened(self, _snapshot: object) -> None:
+        self._clear()
+        self._soon()
+
+    @Slot(object)
+    def _on_batch_done(self, event: BatchDone) -> None:
+        self._batches.append((event.epoch + event.batch / event.n_batches, event.loss))
+        self._soon()
+
+    @Slot(object)
+    def _on_epoch_done(self, event: EpochDone) -> None:
+        self._epochs[event.epoch] = event
+        if event.stage == Stage.AUTO_DECODING and self._switch is None:
+            self._switch = event.epoch
+        self._soon()
+
+    @Slot(object)
+    def _on_switched(self, event: Switched) -> None:
+        self._switch = event.epoch
+        self._soon()
+
+    def _soon(self) -> None:
+        if self.isVisible() and not self._timer.isActive():
+            self._timer.start()
+
+    @Slot()
+    def _draw(self) -> None:
+        if not self.isVisible():
+            return
+        self.loss.set_curve("batch", *_columns(self._batches))
+        self.loss.set_curve("epoch", *_columns(self._over(lambda done: done.loss)))
+        median = self._over(lambda done: done.median_pose_error)
+        self.pose_error.set_curve("median", *_columns(median))
+        mean = self._over(lambda done: done.mean_pose_error)
+        self.pose_error.set_curve("mean", *_columns(mean))
+        resolution = self._over(lambda done: done.resolution)
+        self.resolution.set_curve("resolution", *_columns(resolution))
+        self.pose_error.setVisible(bool(median))
+        self.resolution.setVisible(bool(resolution))
+        last = max(self._epochs, default=None)
+        self.heads.set_shares(() if last is None else self._epochs[last].head_share)
+        for plot in self._over_epochs:
+            plot.mark_switch(self._switch)
+
+    def _over(self, figure: Callable[[EpochDone], float | None]) -> list[tuple[float, float]]:
+        """Return (epochs done, figure) where the figure is known."""
+        values = ((done.epoch + 1, figure(done)) for done in self._epochs.values())
+        return [(epoch, value) for epoch, value in values if value is not None]
+
+
+def _columns(rows: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [row[0] for row in rows], [row[1] for row in rows]

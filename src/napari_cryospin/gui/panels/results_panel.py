@@ -1,0 +1,178 @@
+"""The Results tab: take the map and the poses away, repeat the run, open or resume another."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QUrl, Slot
+from qtpy.QtGui import QDesktopServices, QGuiApplication
+from qtpy.QtWidgets import QFileDialog, QGroupBox, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_cryospin.engine.run.command import command_line
+
+if TYPE_CHECKING:
+    from napari_cryospin.gui.work.session import Session
+
+_SAVE = (
+    ("map", "Save map…", "map.mrc", "MRC maps (*.mrc)", "The map, particles white, as MRC"),
+    (
+        "poses",
+        "Save poses…",
+        "particles.star",
+        "STAR files (*.star)",
+        "Poses and shifts as a RELION 3.1 STAR file",
+    ),
+    (
+        "fsc",
+        "Save FSC…",
+        "fsc.csv",
+        "Tables (*.csv)",
+        "FSC between half-maps, and against the truth where known, by frequency (1/Å)",
+    ),
+)
+
+
+class ResultsPanel(QWidget):
+    """Buttons for the results of the session's run.
+
+    Parameters
+    ----------
+    session
+        Its folder and settings are used; it is told to open or resume a run.
+    """
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.addWidget(self._this_run())
+        layout.addWidget(self._other_runs())
+        layout.addStretch()
+        for signal in (session.state_changed, session.epoch_done, session.run_opened):
+            signal.connect(self._refresh)
+        self._refresh()
+
+    def _this_run(self) -> QGroupBox:
+        box = QGroupBox("This run")
+        column = QVBoxLayout(box)
+        self.summary = QLabel()
+        self.summary.setObjectName("results_summary")
+        self.summary.setWordWrap(True)
+        column.addWidget(self.summary)
+        self.save: dict[str, QPushButton] = {}
+        for name, text, _, _, tip in _SAVE:
+            self.save[name] = self._button(column, text, f"save_{name}", tip)
+        self.save["map"].clicked.connect(self._on_save_map)
+        self.save["poses"].clicked.connect(self._on_save_poses)
+        self.save["fsc"].clicked.connect(self._on_save_fsc)
+        self.show_folder = self._button(
+            column, "Show run folder", "show_folder", "Open the folder in the file manager"
+        )
+        self.show_folder.clicked.connect(self._on_show_folder)
+        self.copy = self._button(
+            column,
+            "Copy as command line",
+            "copy",
+            "The command that repeats this run in a terminal",
+        )
+        self.copy.clicked.connect(self._on_copy)
+        return box
+
+    def _other_runs(self) -> QGroupBox:
+        box = QGroupBox("Runs on disk")
+        column = QVBoxLayout(box)
+        self.open = self._button(
+            column, "Open a run…", "open", "Show a run folder: its map, poses and figures"
+        )
+        self.open.clicked.connect(self._on_open)
+        self.resume = self._button(
+            column, "Resume this run", "resume", "Go on from the last checkpoint of the shown run"
+        )
+        self.resume.clicked.connect(self._on_resume)
+        return box
+
+    def _button(self, layout: QVBoxLayout, text: str, name: str, tip: str) -> QPushButton:
+        button = QPushButton(text)
+        button.setObjectName(f"results_{name}")
+        button.setToolTip(tip)
+        layout.addWidget(button)
+        return button
+
+    @Slot()
+    @Slot(object)
+    def _refresh(self, _event: object = None) -> None:
+        folder = self._session.folder
+        for name, _, file, _, _ in _SAVE:
+            self.save[name].setEnabled(folder is not None and (folder / file).is_file())
+        self.show_folder.setEnabled(folder is not None and folder.is_dir())
+        self.copy.setEnabled(self._session.settings is not None and folder is not None)
+        self.open.setEnabled(not self._session.active)
+        can_resume = folder is not None and any((folder / "checkpoints").glob("*.pt"))
+        self.resume.setEnabled(can_resume and not self._session.active)
+        self.summary.setText(self._summary(folder))
+
+    def _summary(self, folder: Path | None) -> str:
+        if folder is None:
+            return "No run yet."
+        history = self._session.history
+        if not history:
+            return f"{folder}: no epoch has ended yet."
+        last = history[-1]
+        parts = [f"{folder}", f"{last.epoch + 1} epochs, loss {last.loss:.4g}"]
+        if last.resolution is not None:
+            parts.append(f"{last.resolution:.1f} Å against the true map (FSC 0.5)")
+        if last.median_pose_error is not None:
+            parts.append(
+                f"pose error {last.median_pose_error:.1f}° median, {last.mean_pose_error:.1f}° mean"
+            )
+        return "<br>".join(parts)
+
+    @Slot()
+    def _on_save_map(self) -> None:
+        self._save_copy("map")
+
+    @Slot()
+    def _on_save_poses(self) -> None:
+        self._save_copy("poses")
+
+    @Slot()
+    def _on_save_fsc(self) -> None:
+        self._save_copy("fsc")
+
+    def _save_copy(self, name: str) -> None:
+        assert self._session.folder is not None
+        _, title, file, kind, _ = next(row for row in _SAVE if row[0] == name)
+        target, _ = QFileDialog.getSaveFileName(self, title, file, kind)
+        if not target:
+            return
+        try:
+            shutil.copyfile(self._session.folder / file, target)
+        except OSError as error:
+            self._session.message.emit(f"{target} could not be written: {error.strerror}.")
+        else:
+            self._session.message.emit(f"Saved {target}.")
+
+    @Slot()
+    def _on_show_folder(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._session.folder)))
+
+    @Slot()
+    def _on_copy(self) -> None:
+        settings, folder = self._session.settings, self._session.folder
+        assert settings is not None and folder is not None
+        QGuiApplication.clipboard().setText(command_line(settings, folder))
+        self._session.message.emit("The command line is on the clipboard.")
+
+    @Slot()
+    def _on_open(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "Choose a run folder")
+        if name:
+            self._session.open_run(Path(name))
+
+    @Slot()
+    def _on_resume(self) -> None:
+        assert self._session.folder is not None
+        self._session.resume_run(self._session.folder)

@@ -1,0 +1,231 @@
+"""The Run box: always at hand, it starts, pauses, switches and stops, and says how far it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal, Slot
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cryospin.engine.settings import Stage
+from napari_cryospin.gui.work.session import ACTIVE, SessionState
+
+if TYPE_CHECKING:
+    from napari_cryospin.engine.run.events import (
+        BatchDone,
+        EpochStarted,
+        Finished,
+        Progress,
+        RunStarted,
+        Switched,
+    )
+    from napari_cryospin.gui.work.session import Session
+
+
+class RunPanel(QWidget):
+    """Buttons and progress of the session's run.
+
+    Parameters
+    ----------
+    session
+        Is told to pause, resume, switch and stop. Starting needs the forms: the dock hears of it by
+        :attr:`start_asked`.
+    """
+
+    start_asked = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._stage: Stage | None = None
+        self._build()
+        session.state_changed.connect(self._on_state)
+        session.run_started.connect(self._on_run_started)
+        session.progress.connect(self._on_progress)
+        session.epoch_started.connect(self._on_epoch_started)
+        session.batch_done.connect(self._on_batch)
+        session.switched.connect(self._on_switched)
+        session.finished.connect(self._on_finished)
+        session.message.connect(self._on_message)
+        self._on_state(session.state)
+
+    def _build(self) -> None:
+        self.start = self._button("Start", "start", "Start a new run with the present settings")
+        self.pause = self._button("Pause", "pause", "Let training rest; press again to go on")
+        self.switch = self._button(
+            "Switch to auto-decoding",
+            "switch",
+            "Optimise each particle's pose directly from now on",
+        )
+        self.stop = self._button("Stop and keep", "stop", "End the run and write maps and poses")
+        self.discard = self._button("Discard", "discard", "End the run without writing its results")
+        self.start.clicked.connect(self.start_asked)
+        self.pause.clicked.connect(self._on_pause)
+        self.switch.clicked.connect(self._session.switch)
+        self.stop.clicked.connect(self._on_stop)
+        self.discard.clicked.connect(self._on_discard)
+        buttons = QGridLayout()
+        buttons.setSpacing(4)
+        buttons.addWidget(self.start, 0, 0, 1, 2)
+        buttons.addWidget(self.pause, 0, 2, 1, 2)
+        buttons.addWidget(self.switch, 0, 4, 1, 2)
+        buttons.addWidget(self.stop, 1, 0, 1, 3)
+        buttons.addWidget(self.discard, 1, 3, 1, 3)
+        self.state, self.rate, self.device = QLabel(), QLabel(), QLabel()
+        self.state.setObjectName("run_state")
+        self.rate.setObjectName("run_rate")
+        self.epochs, self.batches = QProgressBar(), QProgressBar()
+        self.epochs.setObjectName("run_epochs")
+        self.batches.setObjectName("run_batches")
+        self.message = QLabel()
+        self.message.setObjectName("run_message")
+        # the box keeps its height, whatever it says: two lines
+        for label in (self.message, self.device):
+            label.setWordWrap(True)
+            label.setFixedHeight(2 * label.fontMetrics().lineSpacing() + 8)
+            label.setAlignment(Qt.AlignmentFlag.AlignTop)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 4, 6, 4)
+        layout.setSpacing(3)
+        layout.addLayout(buttons)
+        said, bars = QHBoxLayout(), QHBoxLayout()
+        said.addWidget(self.state)
+        said.addStretch()
+        said.addWidget(self.rate)
+        bars.addWidget(self.epochs)
+        bars.addWidget(self.batches)
+        layout.addLayout(said)
+        layout.addLayout(bars)
+        for widget in (self.device, self.message):
+            layout.addWidget(widget)
+        self._clear()
+
+    def _button(self, text: str, name: str, tip: str) -> QPushButton:
+        button = QPushButton(text)
+        button.setObjectName(f"run_{name}")
+        button.setToolTip(tip)
+        button.setMinimumHeight(button.sizeHint().height())
+        return button
+
+    def _clear(self) -> None:
+        self._stage = None
+        for bar in (self.epochs, self.batches):
+            bar.setRange(0, 1)
+            bar.setValue(0)
+        self.epochs.setFormat("no epoch yet")
+        self.batches.setFormat("")
+        self.rate.setText("")
+        self.device.setText("")
+
+    @Slot()
+    def _on_pause(self) -> None:
+        if self._session.state is SessionState.PAUSED:
+            self._session.resume()
+        else:
+            self.pause.setText("Pausing…")
+            self._session.pause()
+
+    @Slot()
+    def _on_stop(self) -> None:
+        self._session.stop(keep=True)
+
+    @Slot()
+    def _on_discard(self) -> None:
+        self._session.stop(keep=False)
+
+    @Slot(object)
+    def _on_state(self, state: SessionState) -> None:
+        if state is SessionState.LOADING:
+            self._clear()
+        running = state in (SessionState.RUNNING, SessionState.PAUSED)
+        self.start.setEnabled(state not in ACTIVE)
+        self.pause.setEnabled(running)
+        self.pause.setText("Resume" if state is SessionState.PAUSED else "Pause")
+        self.stop.setEnabled(state in ACTIVE and state is not SessionState.STOPPING)
+        self.discard.setEnabled(self.stop.isEnabled())
+        self._show_stage()
+
+    def _show_stage(self) -> None:
+        state = self._session.state
+        shown = f"{state} · {self._stage}" if self._stage and state in ACTIVE else str(state)
+        self.state.setText(f"<b>{shown}</b>")
+        running = state in (SessionState.RUNNING, SessionState.PAUSED)
+        self.switch.setEnabled(running and self._stage is Stage.AUTO_ENCODING)
+
+    @Slot(object)
+    def _on_run_started(self, event: RunStarted) -> None:
+        self._stage = event.stage
+        self.device.setText(
+            f"{event.device} · seed {event.seed}<br>"
+            f"{event.n_particles:,} particles of {event.box} px, {event.pixel_size:.3g} Å/px"
+        )
+        self.device.setToolTip(str(event.folder))
+        self.epochs.setRange(0, event.n_epochs)
+        self.message.setText("")
+        self._show_stage()
+
+    @Slot(object)
+    def _on_progress(self, event: Progress) -> None:
+        self.batches.setRange(0, event.total)
+        self.batches.setValue(event.done)
+        self.batches.setFormat(f"{event.task}: %v of %m")
+
+    @Slot(object)
+    def _on_epoch_started(self, event: EpochStarted) -> None:
+        self._stage = event.stage
+        self.epochs.setRange(0, event.n_epochs)
+        self.epochs.setValue(event.epoch)
+        self.epochs.setFormat(f"epoch {event.epoch + 1} of {event.n_epochs}")
+        self._show_stage()
+
+    @Slot(object)
+    def _on_batch(self, event: BatchDone) -> None:
+        self.batches.setRange(0, event.n_batches)
+        self.batches.setValue(event.batch)
+        self.batches.setFormat("batch %v of %m")
+        left = duration(event.seconds_left)
+        self.rate.setText(
+            f"{event.images_per_second:,.0f} images/s · {left} left · loss {event.loss:.4g}"
+        )
+
+    @Slot(object)
+    def _on_switched(self, event: Switched) -> None:
+        self._stage = Stage.AUTO_DECODING
+        how = "by hand" if event.by == "hand" else "by schedule"
+        self.message.setText(f"Switched to auto-decoding {how} at epoch {event.epoch}.")
+        self._show_stage()
+
+    @Slot(object)
+    def _on_finished(self, event: Finished) -> None:
+        if not event.kept:
+            self.message.setText(f"Discarded; the log stays in {event.folder}.")
+            return
+        if not event.stopped:
+            self.epochs.setValue(self.epochs.maximum())
+        reached = (
+            "" if event.resolution is None else f", {event.resolution:.1f} Å between half-maps"
+        )
+        self.message.setText(f"Map and poses are in {event.folder}{reached}.")
+        self.message.setToolTip(str(event.folder))
+
+    @Slot(str)
+    def _on_message(self, sentence: str) -> None:
+        self.message.setText(sentence)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in words, such as ``3 min 20 s``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,153 @@
+"""The heads: how many particles each wins over the epochs, and how well it does by direction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_cryospin.gui.colours import faint, foreground, head_colour, head_label
+from napari_cryospin.gui.views.epoch_plot import ThemedPlot
+from napari_cryospin.gui.views.sphere_map import SphereMap
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PER_LINE = 4
+_COLOURMAP = "viridis"
+
+
+class HeadShares(ThemedPlot):
+    """Stacked bars: the share of the particles that each head wins, epoch by epoch."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Particles won by each head", "particles (%)", "epoch", parent)
+        self._bars: list[pg.BarGraphItem] = []
+        self._switch = pg.InfiniteLine(angle=90, label="switch", labelOpts={"position": 0.9})
+        self._switch.setVisible(False)
+        self.addItem(self._switch, ignoreBounds=True)
+        self.setYRange(0, 100, padding=0.02)
+
+    def set_history(
+        self, epochs: NDArray[np.integer], shares: NDArray[np.floating], switch: float | None
+    ) -> None:
+        """Show the shares (E, M), in 0..1, of epochs (E,), from 0, and where the switch was."""
+        while len(self._bars) < shares.shape[1]:
+            bar = pg.BarGraphItem(x=[], height=[], width=0.85)
+            self.addItem(bar)
+            self._bars.append(bar)
+        below = np.zeros(len(epochs))
+        for head, bar in enumerate(self._bars):
+            height = 100 * shares[:, head] if head < shares.shape[1] else np.zeros(len(epochs))
+            colour = pg.mkBrush(head_colour(head))
+            bar.setOpts(x=epochs + 1, y0=below, height=height, brush=colour, pen=None)
+            below = below + height
+        self._switch.setVisible(switch is not None)
+        self._switch.setPos(0 if switch is None else switch + 0.5)
+        if len(epochs):
+            self.setXRange(0.4, max(int(epochs.max()) + 1, 5) + 0.6, padding=0)
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        super().restyle()
+        # called once by the base class before there is a line
+        line = getattr(self, "_switch", None)
+        if line is not None:
+            line.setPen(pg.mkPen(foreground(self), style=Qt.PenStyle.DashLine))
+            line.label.setColor(foreground(self))
+
+
+class HeadsView(QWidget):
+    """Shares over epochs above; below, one map of directions for each head."""
+
+    title = "heads"
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.shares = HeadShares(self)
+        self._canvas = pg.GraphicsLayoutWidget(parent=self)
+        self._canvas.setBackground(None)
+        self._canvas.ci.layout.setContentsMargins(0, 0, 0, 0)
+        self._canvas.ci.layout.setSpacing(3)
+        self._maps: list[SphereMap] = []
+        self._labels: list[pg.LabelItem] = []
+        self._bar: pg.ColorBarItem | None = None
+        self._cells: tuple[NDArray[np.floating], int, str] | None = None
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addWidget(self.shares, 2)
+        layout.addWidget(self._canvas, 3)
+
+    def set_history(
+        self, epochs: NDArray[np.integer], shares: NDArray[np.floating], switch: float | None
+    ) -> None:
+        """Show the shares (E, M), in 0..1, of epochs (E,), from 0, and where the switch was."""
+        self.shares.set_history(epochs, shares, switch)
+
+    def set_cells(self, values: NDArray[np.floating], nside: int, label: str) -> None:
+        """Show a figure of each head by direction (RING), (M, 12 nside²); NaN: no particle."""
+        self._cells = (values, nside, label)
+        if len(self._maps) != len(values):
+            self._lay_out(len(values))
+        known = values[np.isfinite(values)]
+        low, high = np.percentile(known, (2, 98)) if len(known) else (0.0, 1.0)
+        for sphere, row in zip(self._maps, values, strict=True):
+            sphere.set_values(row, nside, _COLOURMAP, (float(low), float(high)))
+        assert self._bar is not None
+        self._bar.setLevels((float(low), float(high)))
+        self.restyle()
+
+    def graphics(self) -> list[pg.GraphicsView]:
+        """Return what is drawn, for saving."""
+        return [self.shares, self._canvas]
+
+    def table(self) -> dict[str, NDArray[np.generic]]:
+        """Return the figure of each head and direction, for saving."""
+        if self._cells is None:
+            return {}
+        import healpy
+
+        values, nside, label = self._cells
+        tilt, rot = healpy.pix2ang(nside, np.arange(values.shape[1]))
+        heads = {f"head_{head_label(head)}": row for head, row in enumerate(values)}
+        what = np.full(values.shape[1], label)
+        return {"rot_deg": np.degrees(rot), "tilt_deg": np.degrees(tilt), "figure": what, **heads}
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange:
+            self.restyle()
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        self.shares.restyle()
+        for head, (sphere, label) in enumerate(zip(self._maps, self._labels, strict=True)):
+            sphere.restyle(faint(self))
+            dot = f'<span style="color: {head_colour(head)}">●</span>'
+            label.setText(f"{dot} {head_label(head)}", color=foreground(self), size="9pt")
+        if self._bar is not None and self._cells is not None:
+            axis = self._bar.getAxis("bottom")
+            axis.setTextPen(foreground(self))
+            axis.setPen(faint(self, 150))
+            self._bar.setLabel("bottom", self._cells[2], color=foreground(self).name())
+
+    def _lay_out(self, n_heads: int) -> None:
+        self._canvas.clear()
+        self._maps, self._labels = [], []
+        for head in range(n_heads):
+            row, column = 2 * (head // _PER_LINE), head % _PER_LINE
+            self._labels.append(self._canvas.addLabel("", row=row, col=column))
+            sphere = SphereMap()
+            self._canvas.addItem(sphere, row=row + 1, col=column)
+            self._maps.append(sphere)
+        lines = -(-n_heads // _PER_LINE)
+        self._bar = pg.ColorBarItem(
+            colorMap=pg.colormap.get(_COLOURMAP), orientation="h", interactive=False, width=9
+        )
+        self._canvas.addItem(self._bar, row=2 * lines, col=0, colspan=min(n_heads, _PER_LINE))
+        self._canvas.setMinimumHeight(78 * lines + 50)

@@ -1,0 +1,279 @@
+"""The Mollweide heatmap of a posterior, with the heads' candidates on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QEvent, QPointF, QRectF, Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_cryospin.gui.colours import (
+    COLOURMAP,
+    faint,
+    foreground,
+    head_colour,
+    head_label,
+    text_on,
+)
+from napari_cryospin.gui.views import mollweide
+from napari_cryospin.gui.views.trail import TrailItem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# decades below the maximum that the logarithmic scale shows
+DECADES = 6
+MARKER = 15
+
+
+class Scale(Enum):
+    """How probabilities become colours."""
+
+    LOG = "log₁₀ (probability / maximum)"
+    LINEAR = "probability / maximum"
+
+    @property
+    def label(self) -> str:
+        """A short name."""
+        return "logarithmic" if self is Scale.LOG else "linear"
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """Values of the first and the last colour."""
+        return (-DECADES, 0) if self is Scale.LOG else (0, 1)
+
+    def values(
+        self, probability: NDArray[np.floating], peak: float | None = None
+    ) -> NDArray[np.float32]:
+        """Return what is shown for probabilities, within :attr:`levels`.
+
+        They are relative to ``peak``, by default the largest of them.
+        """
+        peak = float(probability.max()) if peak is None else peak
+        relative = probability / max(peak, np.finfo(np.float64).tiny)
+        if self is Scale.LINEAR:
+            return np.asarray(relative, dtype=np.float32)
+        floor = 10.0**-DECADES
+        return np.asarray(np.log10(np.maximum(relative, floor)), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What is known of a particle's pose besides its posterior, as view directions (x, y, z).
+
+    Parameters
+    ----------
+    candidates
+        The heads' poses, (M, 3), or (0, 3) where no head has spoken.
+    winner
+        Index into them, or −1.
+    present, truth
+        The pose in use, and the true one where it is known, (3,).
+    trail
+        The poses in use at the recorded epochs, (E, 3).
+    decoding
+        Which epochs of the trail were auto-decoding, (E,).
+    now
+        Which of them is shown, an index, or −1.
+    """
+
+    candidates: NDArray[np.floating]
+    winner: int
+    present: NDArray[np.floating] | None = None
+    truth: NDArray[np.floating] | None = None
+    trail: NDArray[np.floating] = field(default_factory=lambda: np.empty((0, 3)))
+    decoding: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=bool))
+    now: int = -1
+
+
+class MollweideView(QWidget):
+    """A heatmap over view directions.
+
+    ``hovered`` says in words what is under the pointer, ``pixel_hovered`` which direction (HEALPix
+    pixel, RING; −1: none), ``clicked`` carries the direction (x, y, z) of a click.
+    """
+
+    hovered = Signal(str)
+    pixel_hovered = Signal(int)
+    clicked = Signal(object)
+    title = "posterior"
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.scale = Scale.LOG
+        self._probability: NDArray[np.float64] | None = None
+        self._psi: NDArray[np.float64] | None = None
+        self._nside = 0
+        self._pixel = -1
+        self._canvas = pg.GraphicsLayoutWidget(parent=self)
+        self._canvas.setBackground(None)
+        self._canvas.ci.layout.setContentsMargins(0, 0, 0, 0)
+        self._plot = _bare_view(self._canvas)
+        colourmap = pg.colormap.get(COLOURMAP)
+        self.image = pg.ImageItem(axisOrder="row-major")
+        self.image.setRect(QRectF(-2, -1, 4, 2))
+        self.image.setColorMap(colourmap)
+        self._grid = pg.PlotCurveItem(*mollweide.graticule(), connect="finite")
+        self._bar = pg.ColorBarItem(
+            values=self.scale.levels,
+            colorMap=colourmap,
+            orientation="h",
+            interactive=False,
+            width=9,
+        )
+        self._bar.setImageItem(self.image)
+        self._canvas.addItem(self._bar, row=1, col=0)
+        self._add_marks()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._canvas)
+        self._canvas.scene().sigMouseMoved.connect(self._on_mouse_moved)
+        self._canvas.scene().sigMouseClicked.connect(self._on_mouse_clicked)
+        self.restyle()
+
+    def set_posterior(
+        self, probability: NDArray[np.float64], nside: int, psi: NDArray[np.float64] | None = None
+    ) -> None:
+        """Show probabilities of directions (healpy RING order), shape (12 nside²,).
+
+        ``psi`` is the most probable in-plane angle at each of them, degrees.
+        """
+        self._probability, self._nside, self._psi = probability, nside, psi
+        table = mollweide.index_table(nside)
+        image = self.scale.values(probability)[table]
+        image[table < 0] = np.nan
+        self.image.setImage(image, autoLevels=False)
+        self.image.setRect(QRectF(-2, -1, 4, 2))
+
+    def set_scale(self, scale: Scale) -> None:
+        """Choose how probabilities become colours."""
+        self.scale = scale
+        self._bar.setLevels(scale.levels)
+        self._label_bar()
+        if self._probability is not None:
+            self.set_posterior(self._probability, self._nside, self._psi)
+
+    def set_marks(self, marks: Marks) -> None:
+        """Show the candidates as numbers, the winner ringed, the present and the true pose."""
+        heads = range(len(marks.candidates))
+        x, y = _place(marks.candidates)
+        self._candidates.setData(x=x, y=y, brush=[pg.mkBrush(head_colour(head)) for head in heads])
+        self._number(x, y)
+        winner = [marks.winner] if 0 <= marks.winner < len(x) else []
+        self._ring.setData(x=x[winner], y=y[winner])
+        for item, direction in ((self._present, marks.present), (self._truth, marks.truth)):
+            there = np.empty((0, 3)) if direction is None else direction[None]
+            item.setData(*_place(there))
+        self._trail.set_trail(*_place(marks.trail), marks.decoding, marks.now, longest=1.0)
+
+    def graphics(self) -> list[pg.GraphicsLayoutWidget]:
+        """Return what is drawn, for saving."""
+        return [self._canvas]
+
+    def table(self) -> dict[str, NDArray[np.float64]]:
+        """Return the directions with their probabilities, for saving."""
+        import healpy
+
+        assert self._probability is not None
+        tilt, rot = healpy.pix2ang(self._nside, np.arange(len(self._probability)))
+        columns = {"rot_deg": np.degrees(rot), "tilt_deg": np.degrees(tilt)}
+        if self._psi is not None:
+            columns["best_psi_deg"] = self._psi
+        return {**columns, "probability": self._probability}
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._probability = None
+        self._pixel = -1
+        self.image.clear()
+        self.set_marks(Marks(np.empty((0, 3)), -1))
+
+    def describe(self, x: float, y: float) -> str:
+        """Return the direction and its probability at a map point; empty outside the map."""
+        if self._probability is None:
+            return ""
+        pixel = mollweide.pixel_at(self._nside, x, y)
+        if pixel < 0:
+            return ""
+        rot, tilt = mollweide.unproject(x, y)
+        psi = "" if self._psi is None else f", psi {self._psi[pixel]:.0f}°"
+        return f"rot {rot:.0f}°, tilt {tilt:.0f}°{psi}: probability {self._probability[pixel]:.3g}"
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange:
+            self.restyle()
+
+    def _add_marks(self) -> None:
+        self._plot.addItem(self.image)
+        self._plot.addItem(self._grid)
+        self._truth = pg.ScatterPlotItem(size=MARKER + 3, symbol="star", pen=pg.mkPen("k"))
+        self._truth.setBrush(pg.mkBrush("w"))
+        self._present = pg.ScatterPlotItem(size=MARKER, symbol="+", pen=pg.mkPen("k"))
+        self._present.setBrush(pg.mkBrush("#00e5ff"))
+        self._candidates = pg.ScatterPlotItem(size=MARKER, pen=pg.mkPen("k", width=1))
+        self._ring = pg.ScatterPlotItem(size=MARKER + 7, pen=pg.mkPen("w", width=2), brush=None)
+        self._trail = TrailItem(self._plot)
+        for item in (self._candidates, self._ring, self._truth, self._present):
+            self._plot.addItem(item)
+        self._numbers: list[pg.TextItem] = []
+
+    def _number(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+        while len(self._numbers) < len(x):
+            head = len(self._numbers)
+            text = pg.TextItem(
+                head_label(head), color=text_on(head_colour(head)), anchor=(0.5, 0.5)
+            )
+            font = self.font()
+            font.setPixelSize(10)
+            font.setBold(True)
+            text.setFont(font)
+            self._plot.addItem(text)
+            self._numbers.append(text)
+        for head, text in enumerate(self._numbers):
+            text.setVisible(head < len(x))
+            if head < len(x):
+                text.setPos(x[head], y[head])
+
+    def _label_bar(self) -> None:
+        self._bar.setLabel("bottom", self.scale.value, color=foreground(self).name())
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        self._grid.setPen(faint(self))
+        axis = self._bar.getAxis("bottom")
+        axis.setTextPen(foreground(self))
+        axis.setPen(faint(self, 150))
+        self._label_bar()
+
+    def _on_mouse_moved(self, position: QPointF) -> None:
+        point = self._plot.mapSceneToView(position)
+        self.hovered.emit(self.describe(point.x(), point.y()))
+        pixel = -1
+        if self._probability is not None:
+            pixel = mollweide.pixel_at(self._nside, point.x(), point.y())
+        if pixel != self._pixel:
+            self._pixel = pixel
+            self.pixel_hovered.emit(pixel)
+
+    def _on_mouse_clicked(self, event: Any) -> None:
+        point = self._plot.mapSceneToView(event.scenePos())
+        rot, tilt = mollweide.unproject(point.x(), point.y())
+        if np.isfinite(rot):
+            self.clicked.emit(mollweide.direction_of(float(rot), float(tilt)))
+
+
+def _bare_view(canvas: pg.GraphicsLayoutWidget) -> pg.ViewBox:
+    """Return a view box that shows the whole map and cannot be dragged."""
+    view = canvas.addViewBox(row=0, col=0, lockAspect=True, enableMouse=False, enableMenu=False)
+    view.setRange(QRectF(-2.02, -1.02, 4.04, 2.04), padding=0)
+    return view
+
+
+def _place(directions: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return mollweide.project(*mollweide.angles_of(directions))

@@ -1,0 +1,143 @@
+"""Plots of how sure the poses of a run are: modes and coverage over epochs, calibration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import Qt
+
+from napari_cryospin.gui.colours import foreground
+from napari_cryospin.gui.views.epoch_plot import EpochPlot, ThemedPlot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from qtpy.QtWidgets import QWidget
+
+    from napari_cryospin.engine.run.survey import EpochSurvey
+
+_BLUE, _ORANGE, _GREEN, _PURPLE = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
+
+
+class SurveyPlot(EpochPlot):
+    """Shares (%) over epochs from figures of :class:`~.engine.run.survey.EpochSurvey`.
+
+    Parameters
+    ----------
+    title
+        What is plotted.
+    curves
+        Name, colour and figure of each curve.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        curves: dict[str, tuple[str, str]],
+        parent: QWidget | None = None,
+    ) -> None:
+        self._figures = {name: figure for name, (_, figure) in curves.items()}
+        self._surveys: list[EpochSurvey] = []
+        colours = {name: colour for name, (colour, _) in curves.items()}
+        super().__init__(title, "particles (%)", colours, parent=parent)
+        self.title = title
+        self.setYRange(0, 100, padding=0.03)
+
+    def set_surveys(self, surveys: Sequence[EpochSurvey]) -> None:
+        """Show the surveys, ascending by epoch."""
+        self._surveys = list(surveys)
+        for name, figure in self._figures.items():
+            known = [one for one in surveys if getattr(one, figure) is not None]
+            self.set_curve(
+                name,
+                [one.epoch + 1 for one in known],
+                [100 * getattr(one, figure) for one in known],
+            )
+        decoding = [one.epoch for one in surveys if one.stage == "auto-decoding"]
+        self.mark_switch(decoding[0] + 0.5 if decoding else None)
+
+    def graphics(self) -> list[pg.PlotWidget]:
+        """Return what is drawn, for saving."""
+        return [self]
+
+    def table(self) -> dict[str, NDArray[np.float64]]:
+        """Return all figures of the surveys, for saving."""
+        rows = [one.figures() for one in self._surveys]
+        names = [name for name in (rows[0] if rows else {}) if name != "stage"]
+        columns = {
+            name: np.array([np.nan if row[name] is None else row[name] for row in rows], float)
+            for name in names
+        }
+        return columns
+
+
+class ModesOverEpochs(SurveyPlot):
+    """The share of particles with more than one mode."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        curves = {
+            "more than one mode": (_ORANGE, "multimodal"),
+            "winning head in best mode": (_BLUE, "winner_in_best_mode"),
+        }
+        super().__init__("Modes", curves, parent)
+
+
+class CoverageView(SurveyPlot):
+    """What holds the true pose."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        curves = {
+            "any head": (_BLUE, "heads_hold_truth"),
+            "best mode": (_GREEN, "best_mode_holds_truth"),
+            "any mode": (_PURPLE, "modes_hold_truth"),
+        }
+        super().__init__("True pose in", curves, parent)
+
+
+class ReliabilityView(ThemedPlot):
+    """The reliability diagram: credible sets of which probability hold how many true poses."""
+
+    title = "calibration"
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Calibration", "true poses in (%)", "credible set (%)", parent)
+        self._diagonal = self.plot([0, 100], [0, 100])
+        pen = pg.mkPen(_ORANGE, width=2)
+        self.curve = self.plot(pen=pen, symbol="o", symbolSize=5, symbolBrush=_ORANGE)
+        self.setRange(xRange=(0, 100), yRange=(0, 100), padding=0.03)
+        self.levels = np.empty(0)
+        self.restyle()
+
+    def set_levels(self, levels: NDArray[np.float64]) -> None:
+        """Show the credible levels of true poses, (n,)."""
+        self.levels = levels
+        columns = self.table()
+        self.curve.setData(100 * columns["credible_set"], 100 * columns["share_of_true_poses"])
+
+    def forget(self) -> None:
+        """Show no measurement."""
+        self.levels = np.empty(0)
+        self.curve.setData([], [])
+
+    def graphics(self) -> list[pg.PlotWidget]:
+        """Return what is drawn, for saving."""
+        return [self]
+
+    def table(self) -> dict[str, NDArray[np.float64]]:
+        """Return the diagram, for saving."""
+        nominal = np.linspace(0.05, 0.95, 19)
+        if len(self.levels) == 0:
+            return {"credible_set": nominal, "share_of_true_poses": np.full(19, np.nan)}
+        share = (self.levels[:, None] <= nominal).mean(0)
+        return {"credible_set": nominal, "share_of_true_poses": share}
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        super().restyle()
+        # called once by the base class before there is a diagonal
+        diagonal = getattr(self, "_diagonal", None)
+        if diagonal is not None:
+            diagonal.setPen(pg.mkPen(foreground(self), style=Qt.PenStyle.DashLine))

@@ -1,0 +1,140 @@
+"""The gnomonic zoom: the refined posterior around one mode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QEvent, QRectF
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_cryospin.gui.colours import COLOURMAP, faint, foreground, head_colour
+from napari_cryospin.gui.views import gnomonic
+from napari_cryospin.gui.views.mollweide_view import MARKER, Marks, Scale
+from napari_cryospin.gui.views.trail import TrailItem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RADIUS = 15.0
+
+
+class ZoomView(QWidget):
+    """A patch of the sphere, degrees from its centre, with the marks that lie on it."""
+
+    title = "zoom"
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.scale = Scale.LOG
+        self.radius = RADIUS
+        self.centre: NDArray[np.float64] | None = None
+        self._data: tuple[NDArray[np.int64], NDArray[np.float64], int] | None = None
+        self._marks = Marks(np.empty((0, 3)), -1)
+        self._plot = pg.PlotWidget(parent=self, background=None)
+        self._build()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._plot)
+        self.restyle()
+
+    def _build(self) -> None:
+        item = self._plot.getPlotItem()
+        item.setMouseEnabled(x=False, y=False)
+        item.hideButtons()
+        item.setMenuEnabled(False)
+        item.getViewBox().setAspectLocked(True)
+        item.getAxis("left").setWidth(26)
+        for side in ("left", "bottom"):
+            item.getAxis(side).setTickSpacing(10, 5)
+        self.image = pg.ImageItem(axisOrder="row-major")
+        self.image.setColorMap(pg.colormap.get(COLOURMAP))
+        self._plot.addItem(self.image)
+        self._trail = TrailItem(self._plot)
+        self._points = pg.ScatterPlotItem(size=MARKER - 4, pen=pg.mkPen("k", width=1))
+        self._present = pg.ScatterPlotItem(size=MARKER, symbol="+", pen=pg.mkPen("k"))
+        self._present.setBrush(pg.mkBrush("#00e5ff"))
+        self._truth = pg.ScatterPlotItem(size=MARKER + 3, symbol="star", pen=pg.mkPen("k"))
+        self._truth.setBrush(pg.mkBrush("w"))
+        for item in (self._points, self._truth, self._present):
+            self._plot.addItem(item)
+
+    def set_posterior(
+        self, pixels: NDArray[np.int64], probability: NDArray[np.float64], nside: int
+    ) -> None:
+        """Show probabilities of fine directions (NEST pixels, ascending)."""
+        self._data = (pixels, probability, nside)
+        self._draw()
+
+    def set_centre(self, direction: NDArray[np.floating]) -> None:
+        """Put a view direction (x, y, z) into the middle."""
+        self.centre = np.asarray(direction, dtype=np.float64)
+        self._draw()
+        self.set_marks(self._marks)
+
+    def set_scale(self, scale: Scale) -> None:
+        """Choose how probabilities become colours."""
+        self.scale = scale
+        self._draw()
+
+    def set_marks(self, marks: Marks) -> None:
+        """Show what is known of the particle's pose, where it lies on the patch."""
+        self._marks = marks
+        if self.centre is None:
+            return
+        x, y = gnomonic.project(marks.candidates, self.centre)
+        (near,) = np.nonzero(np.isfinite(x))
+        colours = [pg.mkBrush(head_colour(int(head))) for head in near]
+        self._points.setData(x=x[near], y=y[near], brush=colours)
+        for item, direction in ((self._present, marks.present), (self._truth, marks.truth)):
+            there = np.empty((0, 3)) if direction is None else direction[None]
+            x, y = gnomonic.project(there, self.centre)
+            item.setData(x=x[np.isfinite(x)], y=y[np.isfinite(x)])
+        trail = gnomonic.project(marks.trail, self.centre)
+        self._trail.set_trail(*trail, marks.decoding, marks.now, longest=2 * self.radius)
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._data = self.centre = None
+        self.image.clear()
+        for item in (self._points, self._present, self._truth):
+            item.clear()
+
+    def graphics(self) -> list[pg.PlotWidget]:
+        """Return what is drawn, for saving."""
+        return [self._plot]
+
+    def table(self) -> dict[str, NDArray[np.float64]]:
+        """Return the fine directions with their probabilities, for saving."""
+        import healpy
+
+        assert self._data is not None
+        pixels, probability, nside = self._data
+        tilt, rot = healpy.pix2ang(nside, pixels, nest=True)
+        columns = {"rot_deg": np.degrees(rot), "tilt_deg": np.degrees(tilt)}
+        return {**columns, "probability": probability}
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange:
+            self.restyle()
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        for side in ("left", "bottom"):
+            axis = self._plot.getAxis(side)
+            axis.setPen(faint(self, 150))
+            axis.setTextPen(foreground(self))
+        item = self._plot.getPlotItem()
+        item.setTitle("Degrees from the mode", color=foreground(self).name(), size="8pt")
+
+    def _draw(self) -> None:
+        if self._data is None or self.centre is None:
+            return
+        image = gnomonic.patch(*self._data, self.centre, self.radius)
+        self.image.setImage(self.scale.values(image), levels=self.scale.levels)
+        side = 2 * self.radius
+        self.image.setRect(QRectF(-self.radius, -self.radius, side, side))
+        self._plot.setRange(QRectF(-self.radius, -self.radius, side, side), padding=0)

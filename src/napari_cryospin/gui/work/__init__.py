@@ -1,0 +1,1 @@
+"""The session, and work off the main thread."""

@@ -1,0 +1,95 @@
+"""The reconstruction's thread: it iterates the engine and passes events on."""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal, Slot
+
+from napari_cryospin.engine.run.events import (
+    BatchDone,
+    Event,
+    Failed,
+    Finished,
+    PosesUpdated,
+    RunStarted,
+    VolumeUpdated,
+)
+from napari_cryospin.gui.work.mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.run.controls import Controls
+    from napari_cryospin.engine.run.truth import Truth
+    from napari_cryospin.engine.settings import Settings
+
+
+class ReconstructionWorker(QObject):
+    """Runs one reconstruction; move it to a thread and connect the thread's start to :meth:`run`.
+
+    States of map, poses and batch go into mailboxes, where the latest wins; every other event is
+    sent by :attr:`happened`. Exactly one :attr:`ended` closes the stream.
+
+    Parameters
+    ----------
+    settings
+        Settings of a new run, or None to resume the run in ``folder``.
+    folder
+        The run folder.
+    controls
+        Commands to the run.
+    """
+
+    happened = Signal(object)
+    ended = Signal(object)
+
+    def __init__(self, settings: Settings | None, folder: Path, controls: Controls) -> None:
+        super().__init__()
+        self._settings, self._folder, self._controls = settings, folder, controls
+        self.volume: Mailbox[VolumeUpdated] = Mailbox()
+        self.poses: Mailbox[PosesUpdated] = Mailbox()
+        self.batch: Mailbox[BatchDone] = Mailbox()
+        self.losses: deque[BatchDone] = deque()
+        self.stack: WorkingStack | None = None
+        self.truth: Truth | None = None
+
+    @Slot()
+    def run(self) -> None:
+        """Iterate the reconstruction to its end, whatever happens."""
+        last: Event | None = None
+        try:
+            # torch is imported here, off the main thread
+            from napari_cryospin.engine.run.reconstruction import Reconstruction
+
+            if self._settings is None:
+                reconstruction = Reconstruction.resume(self._folder, self._controls)
+            else:
+                reconstruction = Reconstruction(self._settings, self._folder, self._controls)
+            for event in reconstruction.run():
+                if isinstance(event, RunStarted):
+                    self.stack, self.truth = reconstruction.stack, reconstruction.truth
+                last = event
+                self._pass_on(event)
+        except Exception as error:
+            last = Failed(f"The run failed: {error}", traceback.format_exc())
+        if not isinstance(last, Finished | Failed):
+            last = Failed("The run ended without a word: look at its events.jsonl.", "")
+        self.ended.emit(last)
+
+    def _pass_on(self, event: Event) -> None:
+        match event:
+            case VolumeUpdated():
+                self.volume.put(event)
+            case PosesUpdated():
+                self.poses.put(event)
+            case BatchDone():
+                self.losses.append(event)
+                self.batch.put(event)
+            case Finished() | Failed():
+                pass
+            case _:
+                self.happened.emit(event)

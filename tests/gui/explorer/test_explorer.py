@@ -1,0 +1,215 @@
+"""The explorer on a run that is still training: every view, with real clicks and real files."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QImage
+from qtpy.QtWidgets import QFileDialog
+
+from napari_cryospin.engine.data.star import read_star
+from napari_cryospin.gui.views.export import SaveButtons, save_data, save_figure
+from napari_cryospin.gui.views.mollweide import angles_of, direction_of, project
+from napari_cryospin.gui.work.session import SessionState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from napari_cryospin.engine.settings import Settings
+    from napari_cryospin.gui.dock import CryoSpinDock
+    from napari_cryospin.gui.explorer.posterior_panel import PosteriorPanel
+
+LONG = 60_000
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path) -> PosteriorPanel:
+    """The explorer of a run under way that has recorded two epochs."""
+    dock.session.start(settings, tmp_path / "run")
+    qtbot.waitUntil(lambda: len(dock.session.history) >= 2, timeout=LONG)
+    dock.tabs.setCurrentWidget(dock.posterior)
+    qtbot.waitUntil(lambda: dock.posterior.feed.result is not None, timeout=LONG)
+    assert dock.session.state is SessionState.RUNNING
+    return dock.posterior
+
+
+def on_map(panel: PosteriorPanel, direction: np.ndarray) -> tuple[object, QPoint]:
+    """Return the widget and the place at which the heatmap shows a direction."""
+    mollweide = panel.pose.mollweide
+    x, y = project(*angles_of(direction))
+    scene = mollweide._plot.mapViewToScene(QPointF(float(x), float(y)))
+    return mollweide._canvas.viewport(), mollweide._canvas.mapFromScene(scene)
+
+
+def test_choosing_hovering_and_zooming(qtbot: QtBot, panel: PosteriorPanel) -> None:
+    panel.spin.setValue(7)
+    qtbot.waitUntil(lambda: panel.feed.result.posterior.particle == 7, timeout=LONG)
+    pose = panel.pose
+    direction = direction_of(40, 70)
+    viewport, place = on_map(panel, direction)
+    qtbot.mouseMove(viewport, place)
+    qtbot.waitUntil(lambda: "rot 4" in pose.hover.text() or "rot 3" in pose.hover.text())
+    for word in ("tilt", "psi", "probability"):
+        assert word in pose.hover.text()
+    assert "In-plane at" in pose.in_plane._title
+    assert len(pose.in_plane.table()["psi_deg"]) == 48
+
+    # a click goes to the nearest mode
+    modes = panel.feed.result.posterior.modes
+    for mode in range(min(len(modes), 2)):
+        qtbot.mouseClick(*_click(panel, modes[mode, 2]))
+        qtbot.wait(50)
+        shown = panel.feed.result.posterior.modes[:, 2]
+        assert (shown @ pose.zoom.centre).max() == pytest.approx(1)
+        assert pose.zoom.centre @ modes[mode, 2] > 0.9
+    assert pose.modes.rowCount() == len(panel.feed.result.posterior.modes)
+
+
+def _click(panel: PosteriorPanel, direction: np.ndarray) -> tuple[object, object, object, QPoint]:
+    viewport, place = on_map(panel, direction)
+    return viewport, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, place
+
+
+def test_the_slider_shows_recorded_epochs(qtbot: QtBot, panel: PosteriorPanel) -> None:
+    explorer, volume = panel.explorer, panel.parent()
+    assert volume is not None
+    qtbot.keyClick(panel.slider, Qt.Key.Key_Home)
+    qtbot.waitUntil(
+        lambda: explorer.volume.epoch == 0 and panel.feed.result.request.volume.epoch == 0,
+        timeout=LONG,
+    )
+    assert explorer.epoch == 0
+    assert panel.when.text().startswith("epoch 1")
+    assert "map</b> of epoch 1 " in panel.pose.text.text()
+    # training goes on, and what is shown stays
+    epochs = len(panel.explorer.session.history)
+    qtbot.waitUntil(lambda: len(panel.explorer.session.history) > epochs, timeout=LONG)
+    assert explorer.volume.epoch == 0
+    qtbot.waitUntil(lambda: panel.pose._trail is not None, timeout=LONG)
+    assert len(panel.pose._trail.epochs) >= 2
+    qtbot.keyClick(panel.slider, Qt.Key.Key_End)
+    qtbot.waitUntil(lambda: explorer.epoch is None and explorer.volume.epoch > 0, timeout=LONG)
+    assert panel.when.text() == "live"
+
+
+def test_low_pass_and_temperature_change_the_posterior(qtbot: QtBot, panel: PosteriorPanel) -> None:
+    panel.explorer.session.pause()
+    qtbot.waitUntil(lambda: panel.explorer.session.state is SessionState.PAUSED, timeout=LONG)
+    before = panel.feed.result.posterior.entropy
+    panel.pose.temperature.setValue(30)
+    qtbot.waitUntil(lambda: panel.feed.result.request.view.temperature == 30, timeout=LONG)
+    assert panel.feed.result.posterior.entropy > before
+    panel.pose.low_pass.setCurrentIndex(1)
+    panel.pose.low_pass.activated.emit(1)
+    qtbot.waitUntil(lambda: panel.feed.result.request.view.radius == 4.0, timeout=LONG)
+
+
+def test_the_table_sorts_chooses_saves_and_drops(
+    qtbot: QtBot, panel: PosteriorPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    particles = panel.particles
+    panel.tabs.setCurrentWidget(particles)
+    table = particles.table
+    qtbot.waitUntil(lambda: table.model.rowCount() == 200, timeout=LONG)
+    qtbot.mouseClick(particles.compute, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: table.model.known(1), timeout=LONG)
+    assert "more than one mode" in particles.note.text()
+
+    header = table.view.horizontalHeader()
+    place = QPoint(header.sectionViewportPosition(1) + 5, 5)
+    qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    entropy = table.model.columns["entropy"][table.model.order]
+    assert (np.diff(entropy) >= 0).all() or (np.diff(entropy) <= 0).all()
+
+    cell = table.view.visualRect(table.model.index(2, 0)).center()
+    qtbot.mouseClick(table.view.viewport(), Qt.MouseButton.LeftButton, pos=cell)
+    chosen = table.model.particle_at(2)
+    assert panel.particle == chosen == panel.spin.value()
+
+    target = tmp_path / "some.star"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), ""))
+    table.select(np.array([3, 8, 9]))
+    qtbot.mouseClick(table.save, Qt.MouseButton.LeftButton)
+    assert list(read_star(target).image_index) == [3, 8, 9]
+
+    qtbot.mouseClick(table.drop, Qt.MouseButton.LeftButton)
+    used = "used"
+    qtbot.waitUntil(lambda: not table.model.columns[used][[3, 8, 9]].any(), timeout=LONG)
+    assert table.model.columns[used].sum() == 197
+    qtbot.mouseClick(table.restore, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: table.model.columns[used].all(), timeout=LONG)
+
+
+def test_every_view_saves_its_figure_and_its_data(
+    qtbot: QtBot, panel: PosteriorPanel, tmp_path: Path
+) -> None:
+    panel.heads.on_canvas.setChecked(True)
+    views = []
+    for place in range(panel.tabs.count()):
+        panel.tabs.setCurrentIndex(place)
+        page = panel.tabs.currentWidget()
+        if page is panel.survey:
+            qtbot.waitUntil(lambda: len(panel.survey.surveys) >= 1, timeout=LONG)
+        if page is panel.heads:
+            qtbot.waitUntil(lambda: panel.heads._cells is not None, timeout=LONG)
+        if page is panel.views:
+            qtbot.waitUntil(lambda: panel.views.view._counts is not None, timeout=LONG)
+        if page is panel.particles:
+            qtbot.waitUntil(lambda: panel.particles.table.model.rowCount() == 200, timeout=LONG)
+        qtbot.wait(100)
+        for buttons in page.findChildren(SaveButtons):
+            view = buttons._view
+            views.append(view.title)
+            save_data(view, tmp_path / "data.csv")
+            lines = (tmp_path / "data.csv").read_text().splitlines()
+            assert len(lines) > 1
+            assert lines[0].count(",") == lines[1].count(",") >= 1
+            if view.graphics():
+                _check_figures(view, tmp_path)
+    assert len(views) == len(set(views)) == 10
+    assert "Heads: mean loss" in [layer.name for layer in panel.layers._viewer.layers]
+
+
+def _check_figures(view: object, folder: Path) -> None:
+    before = view.graphics()[0].grab().toImage()
+    save_figure(view, folder / "figure.svg")
+    save_figure(view, folder / "figure.png", width_mm=90)
+    root = ElementTree.parse(folder / "figure.svg").getroot()
+    assert root.tag.endswith("svg")
+    image = QImage(str(folder / "figure.png"))
+    assert image.width() == round(90 / 25.4 * 300)
+    # white paper
+    assert image.pixelColor(1, 1).lightness() == 255
+    after = view.graphics()[0].grab().toImage()
+    assert before.size() == after.size()
+
+
+def test_a_figure_cannot_be_saved_everywhere(
+    qtbot: QtBot, panel: PosteriorPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "no" / "x.png"), "")
+    )
+    with qtbot.waitSignal(panel.explorer.session.message) as told:
+        qtbot.mouseClick(panel.pose.save.figure, Qt.MouseButton.LeftButton)
+    assert "could not be written" in told.args[0]
+
+
+def test_hidden_views_compute_nothing(
+    qtbot: QtBot, dock: CryoSpinDock, panel: PosteriorPanel
+) -> None:
+    for layer in list(dock.viewer.layers):
+        if layer.name.startswith("Posterior"):
+            layer.visible = False
+    dock.tabs.setCurrentWidget(dock.monitor)
+    qtbot.waitUntil(lambda: not panel.feed.service.busy, timeout=LONG)
+    with qtbot.assertNotEmitted(panel.feed.ready, wait=3000):
+        pass
+    assert not panel.survey.task.busy
+    assert not panel.particles.task.busy

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.settings import Stage
+from napari_cryospin.gui.work.mailbox import Mailbox
+from napari_cryospin.gui.work.session import Session, SessionState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from napari_cryospin.engine.settings import Settings
+
+LONG = 30_000
+
+
+def wait_for(qtbot: QtBot, session: Session, state: SessionState) -> None:
+    qtbot.waitUntil(lambda: session.state is state, timeout=LONG)
+
+
+def start(qtbot: QtBot, session: Session, settings: Settings, folder: Path) -> None:
+    with qtbot.waitSignal(session.volume_updated, timeout=LONG):
+        session.start(settings, folder)
+
+
+def test_the_latest_in_a_mailbox_wins() -> None:
+    box: Mailbox[int] = Mailbox()
+    assert box.take() is None
+    box.put(1)
+    box.put(2)
+    assert box.take() == 2
+    assert box.take() is None
+
+
+def test_a_table_is_read_in_the_background(
+    qtbot: QtBot, session: Session, small_stack: Path
+) -> None:
+    with qtbot.waitSignal(session.table_changed, timeout=LONG) as caught:
+        session.load(small_stack / "particles.star")
+    assert caught.args[0].n_particles == 200
+    assert session.table is caught.args[0]
+
+
+def test_bad_input_is_one_sentence(qtbot: QtBot, session: Session, tmp_path: Path) -> None:
+    messages: list[str] = []
+    session.message.connect(messages.append)
+    session.load(tmp_path / "absent.star")
+    qtbot.waitUntil(lambda: len(messages) == 2, timeout=LONG)
+    assert "absent.star" in messages[-1]
+    assert "Traceback" not in messages[-1]
+
+
+def test_a_run_is_paused_resumed_switched_and_kept(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    start(qtbot, session, settings, tmp_path / "run")
+    assert session.stack is not None
+    session.pause()
+    wait_for(qtbot, session, SessionState.PAUSED)
+    with qtbot.assertNotEmitted(session.volume_updated, wait=1200):
+        batches = len(session.losses)
+    assert len(session.losses) == batches
+    session.resume()
+    wait_for(qtbot, session, SessionState.RUNNING)
+    with qtbot.waitSignal(session.switched, timeout=LONG) as switched:
+        session.switch()
+    assert switched.args[0].by == "hand"
+    qtbot.waitUntil(lambda: session.latest_volume.stage is Stage.AUTO_DECODING, timeout=LONG)
+    assert session.truth_rotations.shape == (200, 3, 3)
+    with qtbot.waitSignal(session.finished, timeout=LONG) as finished:
+        session.stop(keep=True)
+        assert session.state is SessionState.STOPPING
+    assert finished.args[0].kept
+    assert (tmp_path / "run" / "map.mrc").is_file()
+    assert not session.active
+
+
+def test_the_choice_of_particles_reaches_the_run(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    messages: list[str] = []
+    session.message.connect(messages.append)
+    start(qtbot, session, settings, tmp_path / "run")
+    used = np.arange(200) >= 50
+    session.set_used(used)
+    expected = "150 of 200 particles are used from the next epoch on."
+    qtbot.waitUntil(lambda: expected in messages, timeout=LONG)
+    qtbot.waitUntil(lambda: np.array_equal(session.latest_poses.used, used), timeout=LONG)
+    with pytest.raises(ValueError, match="At least 2 particles"):
+        session.set_used(np.arange(200) == 0)
+    session.stop(keep=False)
+    wait_for(qtbot, session, SessionState.FINISHED)
+
+
+def test_discarding_writes_no_map(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    start(qtbot, session, settings, tmp_path / "run")
+    session.stop(keep=False)
+    wait_for(qtbot, session, SessionState.FINISHED)
+    assert not (tmp_path / "run" / "map.mrc").exists()
+
+
+def test_closing_ends_the_thread_and_leaves_a_resumable_run(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    start(qtbot, session, settings, tmp_path / "run")
+    thread = session._thread.thread
+    session.close()
+    assert thread.isFinished()
+    assert RunFolder(tmp_path / "run").checkpoints()
+    again = Session()
+    with qtbot.waitSignal(again.volume_updated, timeout=LONG):
+        again.resume_run(tmp_path / "run")
+    again.close()
+
+
+def test_a_failed_run_says_so_once(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    settings.data.stack = tmp_path / "absent.star"
+    with qtbot.waitSignal(session.failed, timeout=LONG) as failed:
+        session.start(settings, tmp_path / "run")
+    assert "absent.star" in failed.args[0].message
+    assert session.state is SessionState.FAILED
+    assert not session.active
+
+
+def test_a_finished_run_can_be_opened(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    from napari_cryospin.engine.run.reconstruction import Reconstruction
+
+    settings.encode.epochs = settings.decode.epochs = 1
+    list(Reconstruction(settings, tmp_path / "run").run())
+    with qtbot.waitSignals([session.poses_updated, session.volume_updated], timeout=LONG):
+        session.open_run(tmp_path / "run")
+    assert len(session.history) == 2
+    assert session.stack.n == 200
+
+
+def test_a_run_that_is_started_meanwhile_is_not_replaced_by_an_opened_one(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    from napari_cryospin.engine.run.reconstruction import Reconstruction
+
+    old = settings.model_copy(deep=True)
+    old.encode.epochs = old.decode.epochs = 1
+    list(Reconstruction(old, tmp_path / "old").run())
+    session.open_run(tmp_path / "old")
+    with qtbot.waitSignal(session._background.done, timeout=LONG):
+        session.start(settings, tmp_path / "new")
+    assert session.folder == tmp_path / "new"
+    assert session.settings is settings
+
+
+def test_a_run_that_another_process_writes_is_followed(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    from napari_cryospin.engine.run.events import EpochDone
+    from napari_cryospin.engine.run.reconstruction import Reconstruction
+
+    settings.encode.epochs, settings.decode.epochs, settings.switch_at = 2, 1, None
+    events = Reconstruction(settings, tmp_path / "run").run()
+    while not isinstance(next(events), EpochDone):
+        pass
+    next(events)
+    with qtbot.waitSignal(session.volume_updated, timeout=LONG):
+        session.open_run(tmp_path / "run")
+    assert len(session.history) == 1
+    stack = session.stack
+    with qtbot.waitSignals([session.epoch_done] * 2, timeout=LONG):
+        list(events)
+    assert [done.epoch for done in session.history] == [0, 1, 2]
+    assert session.stack is stack
+
+
+def test_a_folder_that_is_no_run_is_told(qtbot: QtBot, session: Session, tmp_path: Path) -> None:
+    messages: list[str] = []
+    session.message.connect(messages.append)
+    session.open_run(tmp_path)
+    qtbot.waitUntil(lambda: len(messages) == 2, timeout=LONG)
+    assert "no run folder" in messages[-1]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_closing_twice_is_as_good_as_once(session: Session, times: int) -> None:
+    for _ in range(times):
+        session.close()
+    assert not session.active
