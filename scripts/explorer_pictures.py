@@ -36,8 +36,8 @@ def wait(milliseconds: int) -> None:
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Wait for something, for two minutes at most."""
-    for _ in range(1200):
+    """Wait for something, for ten minutes at most."""
+    for _ in range(6000):
         if true():
             return
         wait(100)
@@ -59,6 +59,7 @@ def main() -> None:
     until(lambda: panel.feed.result.request.volume.epoch == panel.explorer.recorded[EARLY])
     wait(2000)
     picture(dock, "explorer_candidates", panel.candidates)
+    panel.tabs.setCurrentWidget(panel.particles)
     panel.particles.compute.click()
     until(lambda: panel.particles.table.model.known(1))
     panel.particles.table.view.sortByColumn(2, Qt.SortOrder.DescendingOrder)

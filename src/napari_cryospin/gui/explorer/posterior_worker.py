@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, QThread, Signal, Slot
 
 from napari_cryospin.gui.explorer.state import View
 from napari_cryospin.gui.work.mailbox import Mailbox
-from napari_cryospin.gui.work.threads import WorkerThread
+from napari_cryospin.gui.work.threads import WorkerThread, take_one_core
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +100,7 @@ class _Worker(QObject):
         request = self._mailbox.take()
         if request is None:
             return
+        take_one_core()
         start = time.perf_counter()
         try:
             posterior = self._compute(request)

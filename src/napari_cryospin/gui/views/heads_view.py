@@ -21,12 +21,15 @@ _COLOURMAP = "viridis"
 
 
 class HeadShares(ThemedPlot):
-    """Stacked bars: the share of the particles that each head wins, epoch by epoch."""
+    """Stacked bars: the share of the particles that each head wins, epoch by epoch.
+
+    A dashed line stands where the switch was.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Particles won by each head", "particles (%)", "epoch", parent)
         self._bars: list[pg.BarGraphItem] = []
-        self._switch = pg.InfiniteLine(angle=90, label="switch", labelOpts={"position": 0.9})
+        self._switch = pg.InfiniteLine(angle=90)
         self._switch.setVisible(False)
         self.addItem(self._switch, ignoreBounds=True)
         self.setYRange(0, 100, padding=0.02)
@@ -57,7 +60,6 @@ class HeadShares(ThemedPlot):
         line = getattr(self, "_switch", None)
         if line is not None:
             line.setPen(pg.mkPen(foreground(self), style=Qt.PenStyle.DashLine))
-            line.label.setColor(foreground(self))
 
 
 class HeadsView(QWidget):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.gui.work.threads import WorkerThread
+from napari_cryospin.gui.work.threads import WorkerThread, take_one_core
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,7 @@ class _Worker(QObject):
     @Slot(object)
     def work(self, task: Callable[[Report], Any]) -> None:
         result, message = None, ""
+        take_one_core()
         try:
             result = task(self._report)
         except Stopped:

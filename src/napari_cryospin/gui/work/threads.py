@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def take_one_core() -> None:
+    """Let torch use one core in the calling thread: the others are the training's."""
+    import torch
+
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+
+
 class WorkerThread:
     """A thread with the worker that lives in it.
 
