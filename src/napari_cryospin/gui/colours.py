@@ -70,6 +70,7 @@ def foreground(widget: QWidget) -> QColor:
 
 def faint(widget: QWidget, alpha: int = 70) -> QColor:
     """Return a widget's text colour, mostly transparent, for grids and frames."""
-    colour = foreground(widget)
+    # on paper a grid lies on dark maps as well as on white
+    colour = QColor("#808080") if _printing else foreground(widget)
     colour.setAlpha(alpha)
     return colour

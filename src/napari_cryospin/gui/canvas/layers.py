@@ -20,7 +20,7 @@ VOLUME = "cryoSPIN volume"
 ISO_THRESHOLD = 3.5
 CONTRAST_LIMITS = (0.0, 12.0)
 # the posterior's spheres stand to both sides of the map
-_ROOM_FOR_SPHERES = 0.38
+_ROOM_FOR_SPHERES = 0.34
 
 
 class VolumeLayer(QObject):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import pyqtgraph as pg
 from qtpy.QtCore import QRectF, QSize, Qt, Signal, Slot
 from qtpy.QtGui import QImage, QPainter
 from qtpy.QtSvg import QSvgGenerator
@@ -15,16 +18,16 @@ from napari_cryospin.engine.files import replacing
 from napari_cryospin.gui.colours import print_colours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy as np
-    import pyqtgraph as pg
     from numpy.typing import NDArray
 
 # one column of most journals
 WIDTH_MM = 90.0
 _DPI = 300
 _MM_PER_INCH = 25.4
+_SVG_SIZE = re.compile(r'width="[\d.]+mm" height="[\d.]+mm"')
 
 
 class Saveable(Protocol):
@@ -108,13 +111,16 @@ def _draw_svg(
 ) -> None:
     device = QSvgGenerator()
     device.setFileName(str(path))
-    # the viewer's pixels per inch that make the stated width
-    device.setResolution(round(width / width_mm * _MM_PER_INCH))
+    # fonts have their size in points: the device must have the screen's resolution
+    device.setResolution(parts[0].logicalDpiX())
     device.setSize(QSize(width, height))
     device.setViewBox(QRectF(0, 0, width, height))
     painter = QPainter(device)
     _render(painter, parts)
     painter.end()
+    size = f'width="{width_mm:g}mm" height="{width_mm * height / width:g}mm"'
+    text = path.read_text(encoding="utf-8")
+    path.write_text(_SVG_SIZE.sub(size, text, count=1), encoding="utf-8")
 
 
 def _draw_png(
@@ -122,24 +128,43 @@ def _draw_png(
 ) -> None:
     scale = width_mm / _MM_PER_INCH * _DPI / width
     image = QImage(round(width * scale), round(height * scale), QImage.Format.Format_RGB32)
-    image.setDotsPerMeterX(round(_DPI / _MM_PER_INCH * 1000))
-    image.setDotsPerMeterY(round(_DPI / _MM_PER_INCH * 1000))
+    # fonts have their size in points: the device must have the screen's resolution
+    image.setDotsPerMeterX(round(parts[0].logicalDpiX() / _MM_PER_INCH * 1000))
+    image.setDotsPerMeterY(round(parts[0].logicalDpiY() / _MM_PER_INCH * 1000))
     image.fill(Qt.GlobalColor.white)
     painter = QPainter(image)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.scale(scale, scale)
-    _render(painter, parts)
+    _render(painter, parts, scale)
     painter.end()
+    image.setDotsPerMeterX(round(_DPI / _MM_PER_INCH * 1000))
+    image.setDotsPerMeterY(round(_DPI / _MM_PER_INCH * 1000))
     if not image.save(str(path), "PNG"):
         raise OSError(0, "the image could not be encoded")
 
 
-def _render(painter: QPainter, parts: list[pg.GraphicsView]) -> None:
+def _render(painter: QPainter, parts: list[pg.GraphicsView], scale: float = 1) -> None:
     top = 0
     for part in parts:
         target = QRectF(0, top, part.width(), part.height())
-        part.scene().render(painter, target, part.viewRect())
+        with _exporting(part, painter, scale):
+            # a PlotWidget's own viewRect is that of its data
+            part.scene().render(painter, target, pg.GraphicsView.viewRect(part))
         top += part.height()
+
+
+@contextmanager
+def _exporting(part: pg.GraphicsView, painter: QPainter, scale: float) -> Iterator[None]:
+    """Let symbols be drawn as shapes in the figure's scale, not copied from the screen."""
+    items = [item for item in part.scene().items() if hasattr(item, "setExportMode")]
+    options = {"antialias": True, "painter": painter, "resolutionScale": scale}
+    for item in items:
+        item.setExportMode(True, options)
+    try:
+        yield
+    finally:
+        for item in items:
+            item.setExportMode(False)
 
 
 class SaveButtons(QWidget):
