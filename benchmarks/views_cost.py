@@ -24,8 +24,8 @@ from napari_cryospin.gui.panels.training_panel import spare_threads
 if TYPE_CHECKING:
     from napari_cryospin.gui.dock import CryoSpinDock
 
-ROUNDS, SECONDS, SETTLING = 5, 12.0, 3.0
-HIDDEN = "all hidden"
+ROUNDS, SECONDS, SETTLING = 4, 15.0, 4.0
+HIDDEN, SPHERES = "all hidden", "spheres alone"
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
         f"{ROUNDS} rounds; {SECONDS:.0f} s for each view, of which the first {SETTLING:.0f} s do "
         f"not count; training with {spare_threads()} threads as in the dock; the share is the "
         "median over the rounds. With all hidden the dock shows the Training tab and the spheres "
-        "are off; the map is drawn in every case.",
+        "are off; with every view the spheres are on; the map is drawn in every case.",
     ]
     write_table("views_cost", "What the explorer's views cost the training", lines, machine)
 
@@ -62,7 +62,7 @@ def measured(folder: Path) -> dict[str, list[float]]:
     while dock.session.latest_volume is None or dock.posterior.feed.result is None:
         wait(0.2)
     names = [dock.posterior.tabs.tabText(i) for i in range(dock.posterior.tabs.count())]
-    rates: dict[str, list[float]] = {name: [] for name in (HIDDEN, *names)}
+    rates: dict[str, list[float]] = {name: [] for name in (HIDDEN, SPHERES, *names)}
     for _ in range(ROUNDS):
         for name, found in rates.items():
             show(dock, viewer, name)
@@ -77,13 +77,13 @@ def measured(folder: Path) -> dict[str, list[float]]:
 
 def show(dock: CryoSpinDock, viewer: napari.Viewer, name: str) -> None:
     """Bring a view to the front, or none."""
-    hidden = name == HIDDEN
+    hidden, tab = name == HIDDEN, name not in (HIDDEN, SPHERES)
     for layer in viewer.layers:
         if layer.name.startswith(("Posterior", "Head", "Views")):
             layer.visible = not hidden
-    dock.tabs.setCurrentWidget(dock.training if hidden else dock.posterior)
+    dock.tabs.setCurrentWidget(dock.posterior if tab else dock.training)
     names = [dock.posterior.tabs.tabText(i) for i in range(dock.posterior.tabs.count())]
-    if not hidden:
+    if tab:
         dock.posterior.tabs.setCurrentIndex(names.index(name))
 
 

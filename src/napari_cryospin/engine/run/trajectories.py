@@ -21,7 +21,8 @@ class TrajectoryReader:
     """Reads trajectories of one run folder.
 
     The frame and the hand of a map are arbitrary, and a pose search may change them. So the poses
-    of each epoch are aligned, all particles together, with those of the epoch that is looked at.
+    of each epoch are aligned, all particles together, with those of the next one, step by step to
+    the epoch that is looked at.
 
     Parameters
     ----------
@@ -42,19 +43,22 @@ class TrajectoryReader:
             If a record is missing or damaged.
         """
         found = trajectory(self.folder, particle)
-        rotations = found.rotations.copy()
-        for place, epoch in enumerate(found.epochs):
-            if epoch != reference:
-                aligned = self._alignment(int(epoch), reference).apply(rotations[place])
-                rotations[place] = aligned
+        rotations, epochs = found.rotations.copy(), [int(epoch) for epoch in found.epochs]
+        middle = epochs.index(reference) if reference in epochs else len(epochs) - 1
+        for place in range(middle):
+            step = self._alignment(epochs[place], epochs[place + 1])
+            rotations[: place + 1] = step.apply(rotations[: place + 1])
+        for place in range(len(epochs) - 1, middle, -1):
+            step = self._alignment(epochs[place - 1], epochs[place])
+            rotations[place:] = step.undo(rotations[place:])
         return replace(found, rotations=rotations)
 
-    def _alignment(self, epoch: int, reference: int) -> PoseAlignment:
+    def _alignment(self, epoch: int, following: int) -> PoseAlignment:
         # an epoch that is redone after a resume is another one
-        written = [poses_path(self.folder, e).stat().st_mtime_ns for e in (epoch, reference)]
-        key = (epoch, reference, *written)
+        written = [poses_path(self.folder, e).stat().st_mtime_ns for e in (epoch, following)]
+        key = (epoch, following, *written)
         if key not in self._alignments:
-            self._alignments[key] = align_rotations(self._poses(epoch), self._poses(reference))
+            self._alignments[key] = align_rotations(self._poses(epoch), self._poses(following))
         return self._alignments[key]
 
     def _poses(self, epoch: int) -> NDArray[np.float32]:

@@ -83,7 +83,7 @@ class PosteriorPanel(QWidget):
         """Catch up with what happened while the panel was hidden."""
         super().showEvent(event)
         self.feed.refresh()
-        self.trails.ask()
+        self._ask_trail()
 
     def _build(self) -> None:
         self.pose = PosePanel(self.explorer)
@@ -193,8 +193,7 @@ class PosteriorPanel(QWidget):
     @Slot(int)
     def _on_particle_changed(self, particle: int) -> None:
         self.spin.setValue(particle)
-        if self.isVisible():
-            self.trails.ask()
+        self._ask_trail()
 
     @Slot(object)
     def _on_volume_changed(self, _volume: object) -> None:
@@ -216,8 +215,8 @@ class PosteriorPanel(QWidget):
         self.slider.setValue(len(epochs) if epoch is None else epochs.index(epoch))
         self.slider.blockSignals(False)
         self._say_when()
-        if self.isVisible() and epoch is None:
-            self.trails.ask()
+        if epoch is None:
+            self._ask_trail()
 
     @Slot(int)
     def _on_slider(self, place: int) -> None:
@@ -227,7 +226,11 @@ class PosteriorPanel(QWidget):
     @Slot(object)
     def _on_epoch_changed(self, _epoch: int | None) -> None:
         self._say_when()
-        self.trails.ask()
+        self._ask_trail()
+
+    def _ask_trail(self) -> None:
+        if self.pose.isVisible():
+            self.trails.ask()
 
     def _say_when(self) -> None:
         epoch, recorded = self.explorer.epoch, self.explorer.recorded
@@ -237,6 +240,7 @@ class PosteriorPanel(QWidget):
     @Slot(int)
     def _on_tab(self, _index: int) -> None:
         self.feed.refresh()
+        self._ask_trail()
 
     @Slot(object)
     def _on_ready(self, result: PosteriorResult) -> None:

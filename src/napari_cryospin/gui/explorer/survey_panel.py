@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Slot
+from qtpy.QtCore import QTimer, Slot
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_cryospin.gui.views.export import SaveButtons
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.explorer.state import Explorer
     from napari_cryospin.gui.work.long_task import Report
 
+# while a run trains a survey is followed by a rest this many times as long
+_REST = 25
 # the refinement goes on until a posterior is resolved
 _DEPTH, _ENOUGH = 1024, 100
 
@@ -52,6 +55,10 @@ class SurveyPanel(QWidget):
         self.calibration.done.connect(self._on_levels)
         self.calibration.failed.connect(self._on_calibration_failed)
         self._present: int | None = None
+        self._since = 0.0
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._next)
         explorer.run_changed.connect(self._on_run_changed)
         explorer.recorded_changed.connect(self._on_recorded)
 
@@ -103,8 +110,11 @@ class SurveyPanel(QWidget):
     def _on_recorded(self, _epochs: object) -> None:
         self._next()
 
+    @Slot()
     def _next(self) -> None:
         """Look at the latest epoch that was not looked at yet."""
+        if self._timer.isActive():
+            return
         explorer = self._explorer
         missing = [e for e in explorer.recorded if e not in self.surveys and e not in self._failed]
         folder, stack, truth = explorer.session.folder, explorer.stack, explorer.session.truth
@@ -119,7 +129,7 @@ class SurveyPanel(QWidget):
             return survey_epoch(RunFolder(folder), epoch, stack, truth, progress=report)
 
         if self.task.start(task):
-            self._present = epoch
+            self._present, self._since = epoch, time.perf_counter()
             self.bar.setRange(0, 0)
             self.bar.setFormat(f"epoch {epoch + 1}, {len(missing)} to go")
             self.bar.setVisible(True)
@@ -136,7 +146,10 @@ class SurveyPanel(QWidget):
         if survey.epoch == self._present and survey.epoch in self._explorer.recorded:
             self.surveys[survey.epoch] = survey
             self._draw()
-        self._next()
+        if self._explorer.session.active:
+            self._timer.start(int(1000 * _REST * (time.perf_counter() - self._since)))
+        else:
+            self._next()
 
     @Slot(str)
     def _on_survey_failed(self, sentence: str) -> None:
