@@ -19,7 +19,8 @@ from napari_cryospin.engine.evaluation.alignment import align_rotations
 from napari_cryospin.engine.evaluation.posteriors import common_rotation, coverage
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.modes import separation
-from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
+from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.engine.inference.posterior import PosteriorExplorer
 from napari_cryospin.engine.inference.summary import summarise
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.records import recorded_epochs

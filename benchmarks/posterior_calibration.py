@@ -17,7 +17,8 @@ from machine import description, write_table
 from posterior_data import MOLECULES, case, simulated
 
 from napari_cryospin.engine.evaluation.posteriors import reliability
-from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
+from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.engine.inference.posterior import PosteriorExplorer
 from napari_cryospin.engine.inference.summary import credible_levels
 
 SNRS = (0.03, 0.1, 0.3, 1.0)

@@ -16,7 +16,8 @@ from machine import description, write_table
 from posterior_data import Case, case, simulated
 
 from napari_cryospin.engine.geometry.cells import n_cells, rotations_of_cells
-from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
+from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.engine.inference.posterior import PosteriorExplorer
 from napari_cryospin.engine.inference.refinement import Cells, log_probability, refine
 from napari_cryospin.engine.inference.summary import summarise
 

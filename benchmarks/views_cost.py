@@ -24,7 +24,7 @@ from napari_cryospin.gui.panels.training_panel import spare_threads
 if TYPE_CHECKING:
     from napari_cryospin.gui.dock import CryoSpinDock
 
-ROUNDS, SECONDS, SETTLING = 4, 15.0, 4.0
+ROUNDS, SECONDS, SETTLING = 3, 24.0, 8.0
 HIDDEN, SPHERES = "all hidden", "spheres alone"
 
 
@@ -43,9 +43,10 @@ def main() -> None:
     lines += [
         "",
         f"{ROUNDS} rounds; {SECONDS:.0f} s for each view, of which the first {SETTLING:.0f} s do "
-        f"not count; training with {spare_threads()} threads as in the dock; the share is the "
-        "median over the rounds. With all hidden the dock shows the Training tab and the spheres "
-        "are off; with every view the spheres are on; the map is drawn in every case.",
+        "not count, in which a view catches up with the run; training with "
+        f"{spare_threads()} threads as in the dock; the share is the median over the rounds. With "
+        "all hidden the dock shows the Training tab and the spheres are off; with every view the "
+        "spheres are on; the map is drawn in every case.",
     ]
     write_table("views_cost", "What the explorer's views cost the training", lines, machine)
 

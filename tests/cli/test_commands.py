@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from napari_cryospin.cli.app import app
 from napari_cryospin.cli.report import write_heatmap
-from napari_cryospin.engine.inference.posterior import ParticlePosterior, PosteriorOptions
+from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.engine.inference.posterior import ParticlePosterior
 from napari_cryospin.engine.inference.refinement import Cells
 from napari_cryospin.engine.run.command import command_line
 from napari_cryospin.engine.run.demo import demo_settings

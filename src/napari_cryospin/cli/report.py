@@ -68,7 +68,8 @@ def posterior_of(
         If the run has no map, the particle or the epoch does not exist, or a number is no power of
         two.
     """
-    from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
+    from napari_cryospin.engine.inference.options import PosteriorOptions
+    from napari_cryospin.engine.inference.posterior import PosteriorExplorer
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
 

@@ -18,7 +18,8 @@ from napari_cryospin.engine.geometry.cells import (
 )
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
 from napari_cryospin.engine.inference.modes import find_modes
-from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
+from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.engine.inference.posterior import PosteriorExplorer
 from napari_cryospin.engine.inference.refinement import Cells, log_probability, refine
 from napari_cryospin.engine.inference.summary import credible_levels, summarise
 from napari_cryospin.engine.models.noise import NoiseSpectrum

@@ -9,8 +9,9 @@ import torch
 from napari_cryospin.engine.geometry.grids import directions_of, pose_grid
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.grid import GridSlices, shift_grid
+from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.inference.poses import PoseTable
-from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
+from napari_cryospin.engine.inference.posterior import PosteriorExplorer
 from napari_cryospin.engine.inference.search import SearchRound, search_poses, search_rounds
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import grid_of_map

@@ -14,7 +14,7 @@ from napari_cryospin.engine.evaluation.views import (
     mean_per_view,
 )
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
-from napari_cryospin.engine.inference.posterior import PosteriorOptions
+from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.records import read_poses, recorded_epochs, write_poses

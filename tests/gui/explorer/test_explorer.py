@@ -103,11 +103,11 @@ def test_low_pass_and_temperature_change_the_posterior(qtbot: QtBot, panel: Post
     qtbot.waitUntil(lambda: panel.explorer.session.state is SessionState.PAUSED, timeout=LONG)
     before = panel.feed.result.posterior.entropy
     panel.pose.temperature.setValue(30)
-    qtbot.waitUntil(lambda: panel.feed.result.request.view.temperature == 30, timeout=LONG)
+    qtbot.waitUntil(lambda: panel.feed.result.request.options.temperature == 30, timeout=LONG)
     assert panel.feed.result.posterior.entropy > before
     panel.pose.low_pass.setCurrentIndex(1)
     panel.pose.low_pass.activated.emit(1)
-    qtbot.waitUntil(lambda: panel.feed.result.request.view.radius == 4.0, timeout=LONG)
+    qtbot.waitUntil(lambda: panel.feed.result.request.options.radius == 4.0, timeout=LONG)
 
 
 def test_the_table_sorts_chooses_saves_and_drops(

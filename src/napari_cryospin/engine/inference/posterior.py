@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from napari_cryospin.engine.inference.grid import shift_grid
 from napari_cryospin.engine.inference.likelihood import PoseLikelihood
 from napari_cryospin.engine.inference.modes import MODE_WEIGHT, Modes, find_modes, separation
 from napari_cryospin.engine.inference.noise import estimate_noise
+from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.inference.refinement import Cells, refine
 
 if TYPE_CHECKING:
@@ -31,36 +31,6 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.models.noise import NoiseSpectrum
-
-
-@dataclass(frozen=True)
-class PosteriorOptions:
-    """How posteriors are computed.
-
-    Parameters
-    ----------
-    nside
-        HEALPix nside of the grid that covers all poses, with ``6 nside`` in-plane angles.
-    depth
-        Finest nside around the modes.
-    radius
-        Low-pass: largest frequency radius in use, in units of 1/box; by default Nyquist. A level
-        uses what it resolves, ``2 nside``, at most.
-    temperature
-        Divides log-probabilities: above 1 less probable poses become visible.
-    shift_extent
-        Shifts within this distance of the present one are marginalised over, pixels of the working
-        box; 0 takes the present shift as known.
-    enough
-        The refinement ends early where so many fine cells share the probability.
-    """
-
-    nside: int = 8
-    depth: int = 64
-    radius: float | None = None
-    temperature: float = 1.0
-    shift_extent: float = 0.0
-    enough: float = math.inf
 
 
 @dataclass(frozen=True)

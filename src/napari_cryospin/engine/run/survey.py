@@ -10,7 +10,7 @@ import numpy as np
 from napari_cryospin.engine.evaluation.posteriors import common_rotation, coverage
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.modes import separation
-from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
+from napari_cryospin.engine.inference.posterior import PosteriorExplorer
 from napari_cryospin.engine.inference.summary import summarise
 from napari_cryospin.engine.run.snapshot import read_epoch
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.inference.options import PosteriorOptions
     from napari_cryospin.engine.inference.summary import PosteriorSummary
     from napari_cryospin.engine.run.events import PosesUpdated
     from napari_cryospin.engine.run.folder import RunFolder

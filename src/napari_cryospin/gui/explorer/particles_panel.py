@@ -19,7 +19,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.gui.explorer.posterior_worker import make_explorer
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.particle_table import ParticleTable
 from napari_cryospin.gui.work.background import Background
@@ -30,9 +29,10 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.inference.options import PosteriorOptions
     from napari_cryospin.engine.inference.summary import PosteriorSummary
     from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
-    from napari_cryospin.gui.explorer.state import Explorer, View
+    from napari_cryospin.gui.explorer.state import Explorer
     from napari_cryospin.gui.work.long_task import Report
 
 
@@ -146,10 +146,10 @@ class ParticlesPanel(QWidget):
         if stack is None or volume is None or poses is None:
             self.note.setText("There is no map yet.")
             return
-        view = explorer.view
+        options = explorer.options
 
         def task(report: Report) -> tuple[int, PosteriorSummary]:
-            return volume.epoch, summary_of(stack, volume, poses, view, report)
+            return volume.epoch, summary_of(stack, volume, poses, options, report)
 
         if self.task.start(task):
             self.compute.setText("Stop")
@@ -246,12 +246,17 @@ def columns_of(poses: PosesUpdated) -> dict[str, NDArray[Any]]:
 
 
 def summary_of(
-    stack: WorkingStack, volume: VolumeUpdated, poses: PosesUpdated, view: View, report: Report
+    stack: WorkingStack,
+    volume: VolumeUpdated,
+    poses: PosesUpdated,
+    options: PosteriorOptions,
+    report: Report,
 ) -> PosteriorSummary:
     """Return figures of the posteriors of all particles against a map."""
+    from napari_cryospin.engine.inference.posterior import PosteriorExplorer
     from napari_cryospin.engine.inference.summary import summarise
 
-    explorer = make_explorer(stack, view)
+    explorer = PosteriorExplorer(stack, options)
     shifts = poses.shifts / stack.pixel_size
     explorer.set_volume(volume.volume, shifts)
     return summarise(explorer, np.arange(stack.n), shifts, report)

@@ -192,7 +192,7 @@ class PosePanel(QWidget):
         """Name the low-passes in Å of the present stack."""
         stack = self._explorer.stack
         assert stack is not None
-        present = self._explorer.view.radius
+        present = self._explorer.options.radius
         self.low_pass.clear()
         self.low_pass.addItem("no low-pass", None)
         for radius in (radius for radius in _RADII if radius < stack.box // 2):
@@ -208,11 +208,11 @@ class PosePanel(QWidget):
 
     @Slot(int)
     def _on_low_pass(self, _index: int) -> None:
-        self._explorer.look(radius=self.low_pass.currentData())
+        self._explorer.set_options(radius=self.low_pass.currentData())
 
     @Slot(float)
     def _on_temperature(self, value: float) -> None:
-        self._explorer.look(temperature=value)
+        self._explorer.set_options(temperature=value)
 
     @Slot(int)
     def _on_particle_changed(self, _particle: int) -> None:

@@ -22,7 +22,7 @@ _REST = 20
 
 
 class PosteriorFeed(QObject):
-    """Follows the explorer: a new particle or view is answered at once, a new map in its turn.
+    """Follows the explorer: a new particle or option is answered at once, a new map in its turn.
 
     ``ready`` carries a ``PosteriorResult``, ``failed`` a ``PosteriorFailure``.
 
@@ -61,7 +61,7 @@ class PosteriorFeed(QObject):
         explorer.run_changed.connect(self._on_run_changed)
         explorer.volume_changed.connect(self._on_volume_changed)
         explorer.particle_changed.connect(self._on_asked)
-        explorer.view_changed.connect(self._on_asked)
+        explorer.options_changed.connect(self._on_asked)
 
     @Slot()
     def refresh(self) -> None:
@@ -84,7 +84,7 @@ class PosteriorFeed(QObject):
             explorer.volume,
             particle,
             explorer.shift_of(particle),
-            explorer.view,
+            explorer.options,
             candidates_of(explorer.poses, particle),
         )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, QThread, Signal, Slot
 
-from napari_cryospin.gui.explorer.state import View
+from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.gui.work.mailbox import Mailbox
 from napari_cryospin.gui.work.threads import WorkerThread, take_one_core
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.inference.posterior import ParticlePosterior, PosteriorExplorer
     from napari_cryospin.engine.run.events import VolumeUpdated
 
-    ExplorerFactory = Callable[[WorkingStack, View], PosteriorExplorer]
+    ExplorerFactory = Callable[[WorkingStack, PosteriorOptions], PosteriorExplorer]
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ class PosteriorRequest:
         Whose posterior, given which map.
     shift
         The particle's origin shift (x, y), pixels of the working box.
-    view
-        Low-pass and temperature.
+    options
+        How it is computed.
     candidates
         Poses whose projections are wanted as well, (M, 3, 3).
     """
@@ -51,13 +51,13 @@ class PosteriorRequest:
     stack: WorkingStack
     volume: VolumeUpdated
     shift: tuple[float, float]
-    view: View
+    options: PosteriorOptions
     candidates: NDArray[np.floating]
 
     @property
     def key(self) -> tuple[object, ...]:
         """What an explorer is made for: temperature and particle may change with it at hand."""
-        return id(self.stack), self.view.radius
+        return id(self.stack), self.options.radius
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,11 @@ class _Worker(QObject):
 
         last = self._last
         if self._explorer is None or last is None or last.key != request.key:
-            self._explorer, last = self._factory(request.stack, request.view), None
+            self._explorer, last = self._factory(request.stack, request.options), None
         if last is None or last.volume is not request.volume:
             self._explorer.set_volume(request.volume.volume)
         self._last = request
-        temperature = request.view.temperature
-        self._explorer.options = replace(self._explorer.options, temperature=temperature)
+        self._explorer.options = request.options
         posterior = self._explorer.particle(request.particle, request.shift, request.candidates)
         # computed here once, so that the main thread finds healpy and both tables ready
         index_table(posterior.nside)
@@ -156,7 +155,7 @@ class PosteriorService(QObject):
         self._generation = 0
         self._wanted: PosteriorRequest | None = None
         self._pending = False
-        self._worker = _Worker(self._mailbox, factory or make_explorer)
+        self._worker = _Worker(self._mailbox, factory or _default_factory)
         self._thread = WorkerThread(self._worker, self, "cryospin-posterior")
         self._wake.connect(self._worker.work)
         self._worker.done.connect(self._on_done)
@@ -173,7 +172,7 @@ class PosteriorService(QObject):
         volume: VolumeUpdated,
         particle: int,
         shift: tuple[float, float] = (0.0, 0.0),
-        view: View | None = None,
+        options: PosteriorOptions | None = None,
         candidates: NDArray[np.floating] | None = None,
     ) -> None:
         """Ask for a posterior; answers for another particle or stack are dropped from now on."""
@@ -182,7 +181,7 @@ class PosteriorService(QObject):
             self._generation += 1
         poses = np.empty((0, 3, 3)) if candidates is None else candidates
         self._wanted = PosteriorRequest(
-            self._generation, particle, stack, volume, shift, view or View(), poses
+            self._generation, particle, stack, volume, shift, options or PosteriorOptions(), poses
         )
         self._mailbox.put(self._wanted)
         self._pending = True
@@ -212,10 +211,7 @@ def _angles(posterior: ParticlePosterior) -> NDArray[np.float64]:
     return euler_from_matrices(posterior.modes)
 
 
-def make_explorer(stack: WorkingStack, view: View) -> PosteriorExplorer:
-    """Return the posterior explorer of a stack for a way of looking at posteriors."""
-    from napari_cryospin.engine.inference.posterior import PosteriorExplorer, PosteriorOptions
+def _default_factory(stack: WorkingStack, options: PosteriorOptions) -> PosteriorExplorer:
+    from napari_cryospin.engine.inference.posterior import PosteriorExplorer
 
-    return PosteriorExplorer(
-        stack, PosteriorOptions(radius=view.radius, temperature=view.temperature)
-    )
+    return PosteriorExplorer(stack, options)

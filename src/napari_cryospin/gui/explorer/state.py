@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal, Slot
 
+from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.gui.work.background import Background
 
 if TYPE_CHECKING:
@@ -16,14 +17,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
     from napari_cryospin.gui.work.session import Session
-
-
-@dataclass(frozen=True)
-class View:
-    """How posteriors are looked at: low-pass (frequency radius, 1/box; None: all), temperature."""
-
-    radius: float | None = None
-    temperature: float = 1.0
 
 
 class Explorer(QObject):
@@ -38,8 +31,8 @@ class Explorer(QObject):
     ----------
     particle
         Chosen particle, an index into the working stack.
-    view
-        How posteriors are looked at.
+    options
+        How posteriors are computed: low-pass, temperature.
     epoch
         Recorded epoch that is shown, or None for the live state.
     volume, poses
@@ -49,7 +42,7 @@ class Explorer(QObject):
     """
 
     particle_changed = Signal(int)
-    view_changed = Signal(object)
+    options_changed = Signal(object)
     volume_changed = Signal(object)
     poses_changed = Signal(object)
     epoch_changed = Signal(object)
@@ -61,7 +54,7 @@ class Explorer(QObject):
         super().__init__(parent)
         self.session = session
         self.particle = 0
-        self.view = View()
+        self.options = PosteriorOptions()
         self.epoch: int | None = None
         self.volume: VolumeUpdated | None = None
         self.poses: PosesUpdated | None = None
@@ -100,12 +93,12 @@ class Explorer(QObject):
             self.particle = particle
             self.particle_changed.emit(particle)
 
-    def look(self, **changes: Any) -> None:
-        """Change how posteriors are looked at: fields of :class:`View`."""
-        view = replace(self.view, **changes)
-        if view != self.view:
-            self.view = view
-            self.view_changed.emit(view)
+    def set_options(self, **changes: Any) -> None:
+        """Change how posteriors are computed: fields of the options."""
+        options = replace(self.options, **changes)
+        if options != self.options:
+            self.options = options
+            self.options_changed.emit(options)
 
     @Slot(object)
     def show_epoch(self, epoch: int | None) -> None:
