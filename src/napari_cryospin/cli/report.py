@@ -68,7 +68,7 @@ def posterior_of(
         If the run has no map, the particle or the epoch does not exist, or a number is no power of
         two.
     """
-    from napari_cryospin.engine.inference.options import PosteriorOptions
+    from napari_cryospin.engine.inference.options import SHIFT_EXTENT, PosteriorOptions
     from napari_cryospin.engine.inference.posterior import PosteriorExplorer
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
@@ -87,7 +87,13 @@ def posterior_of(
             f"--low-pass {low_pass:g} Å leaves nothing: the box is only "
             f"{stack.box * stack.pixel_size:.0f} Å wide."
         )
-    options = PosteriorOptions(nside=nside, depth=depth, radius=radius, temperature=temperature)
+    options = PosteriorOptions(
+        nside=nside,
+        depth=depth,
+        radius=radius,
+        temperature=temperature,
+        shift_extent=SHIFT_EXTENT if snapshot.settings.model.shifts else 0.0,
+    )
     explorer = PosteriorExplorer(stack, options)
     shifts = poses.shifts / stack.pixel_size
     explorer.set_volume(volume.volume, shifts)

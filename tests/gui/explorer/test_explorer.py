@@ -201,6 +201,21 @@ def test_a_figure_cannot_be_saved_everywhere(
     assert "could not be written" in told.args[0]
 
 
+def test_shifts_are_searched_where_the_run_estimates_them(
+    qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path
+) -> None:
+    settings.model.shifts = True
+    dock.session.start(settings, tmp_path / "run")
+    feed = dock.posterior.feed
+    qtbot.waitUntil(lambda: feed.result is not None, timeout=LONG)
+    request = feed.result.request
+    assert request.options.shift_extent == 2
+    assert request.shifts.shape == (200, 2)
+    posterior = feed.result.posterior
+    assert len(posterior.fine.shifts) > 1
+    assert np.linalg.norm(posterior.best_shift - request.shifts[posterior.particle]) < 3
+
+
 def test_hidden_views_compute_nothing(
     qtbot: QtBot, dock: CryoSpinDock, panel: PosteriorPanel
 ) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+# where a run estimates shifts, posteriors are marginalised over shifts this near, pixels
+SHIFT_EXTENT = 2.0
+
 
 @dataclass(frozen=True)
 class PosteriorOptions:

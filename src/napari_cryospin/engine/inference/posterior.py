@@ -195,7 +195,8 @@ class PosteriorExplorer:
     stack
         The working stack.
     options
-        How posteriors are computed; a new explorer is needed for others.
+        How posteriors are computed. With a map at hand, only depth, temperature, shift_extent and
+        enough may be changed: the grid is made for the others.
     """
 
     def __init__(self, stack: WorkingStack, options: PosteriorOptions | None = None) -> None:

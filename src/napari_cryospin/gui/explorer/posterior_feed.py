@@ -83,7 +83,7 @@ class PosteriorFeed(QObject):
             explorer.stack,
             explorer.volume,
             particle,
-            explorer.shift_of(particle),
+            explorer.shifts,
             explorer.options,
             candidates_of(explorer.poses, particle),
         )

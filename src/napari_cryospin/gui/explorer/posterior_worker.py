@@ -38,8 +38,8 @@ class PosteriorRequest:
         Answers to wishes of an earlier one are dropped.
     particle, stack, volume
         Whose posterior, given which map.
-    shift
-        The particle's origin shift (x, y), pixels of the working box.
+    shifts
+        Present origin shifts (x, y) of all particles, pixels of the working box, (n, 2).
     options
         How it is computed.
     candidates
@@ -50,7 +50,7 @@ class PosteriorRequest:
     particle: int
     stack: WorkingStack
     volume: VolumeUpdated
-    shift: tuple[float, float]
+    shifts: NDArray[np.floating]
     options: PosteriorOptions
     candidates: NDArray[np.floating]
 
@@ -122,10 +122,12 @@ class _Worker(QObject):
         if self._explorer is None or last is None or last.key != request.key:
             self._explorer, last = self._factory(request.stack, request.options), None
         if last is None or last.volume is not request.volume:
-            self._explorer.set_volume(request.volume.volume)
+            self._explorer.set_volume(request.volume.volume, request.shifts)
         self._last = request
         self._explorer.options = request.options
-        posterior = self._explorer.particle(request.particle, request.shift, request.candidates)
+        posterior = self._explorer.particle(
+            request.particle, request.shifts[request.particle], request.candidates
+        )
         # computed here once, so that the main thread finds healpy and both tables ready
         index_table(posterior.nside)
         healpix_mesh(posterior.nside)
@@ -171,7 +173,7 @@ class PosteriorService(QObject):
         stack: WorkingStack,
         volume: VolumeUpdated,
         particle: int,
-        shift: tuple[float, float] = (0.0, 0.0),
+        shifts: NDArray[np.floating] | None = None,
         options: PosteriorOptions | None = None,
         candidates: NDArray[np.floating] | None = None,
     ) -> None:
@@ -180,8 +182,15 @@ class PosteriorService(QObject):
         if wanted is None or wanted.stack is not stack or wanted.particle != particle:
             self._generation += 1
         poses = np.empty((0, 3, 3)) if candidates is None else candidates
+        origins = np.zeros((stack.n, 2)) if shifts is None else shifts
         self._wanted = PosteriorRequest(
-            self._generation, particle, stack, volume, shift, options or PosteriorOptions(), poses
+            self._generation,
+            particle,
+            stack,
+            volume,
+            origins,
+            options or PosteriorOptions(),
+            poses,
         )
         self._mailbox.put(self._wanted)
         self._pending = True

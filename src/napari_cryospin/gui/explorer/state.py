@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal, Slot
 
-from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.engine.inference.options import SHIFT_EXTENT, PosteriorOptions
 from napari_cryospin.gui.work.background import Background
 
 if TYPE_CHECKING:
@@ -78,12 +78,12 @@ class Explorer(QObject):
         """Number of particles of the working stack, 0 without one."""
         return 0 if self.stack is None else self.stack.n
 
-    def shift_of(self, particle: int) -> tuple[float, float]:
-        """Return the present origin shift (x, y) of a particle, pixels of the working box."""
+    @property
+    def shifts(self) -> NDArray[np.floating] | None:
+        """Shown origin shifts (x, y) of all particles, pixels of the working box, (n, 2)."""
         if self.poses is None or self.stack is None:
-            return 0.0, 0.0
-        x, y = self.poses.shifts[particle] / self.stack.pixel_size
-        return float(x), float(y)
+            return None
+        return self.poses.shifts / self.stack.pixel_size
 
     @Slot(int)
     def choose(self, particle: int) -> None:
@@ -136,6 +136,9 @@ class Explorer(QObject):
     @Slot(object)
     def _on_run(self, _event: object) -> None:
         self.epoch = self.volume = self.poses = None
+        settings = self.session.settings
+        searched = SHIFT_EXTENT if settings is not None and settings.model.shifts else 0.0
+        self.options = replace(self.options, shift_extent=searched)
         self.recorded = [done.epoch for done in self.session.history]
         self.choose(self.particle)
         self.run_changed.emit()
