@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 # the explorer is shown at an early epoch of auto-encoding, and at the last
-EARLY, PARTICLE = 2, 11
+EARLY, PARTICLE = 4, 11
 
 
 def wait(milliseconds: int) -> None:
