@@ -96,6 +96,8 @@ def test_the_slider_shows_recorded_epochs(qtbot: QtBot, panel: PosteriorPanel) -
     qtbot.keyClick(panel.slider, Qt.Key.Key_End)
     qtbot.waitUntil(lambda: explorer.epoch is None and explorer.volume.epoch > 0, timeout=LONG)
     assert panel.when.text() == "live"
+    # at once, not in the turn of live maps
+    qtbot.waitUntil(lambda: panel.feed.result.request.volume.epoch > 0, timeout=5000)
 
 
 def test_low_pass_and_temperature_change_the_posterior(qtbot: QtBot, panel: PosteriorPanel) -> None:

@@ -49,7 +49,7 @@ class PosteriorFeed(QObject):
     ) -> None:
         super().__init__(parent)
         self._explorer, self._wanted = explorer, wanted
-        self._stale = False
+        self._stale = self._at_once = False
         self.result: PosteriorResult | None = None
         self.service = PosteriorService(self, factory)
         self.service.ready.connect(self._on_ready)
@@ -59,6 +59,7 @@ class PosteriorFeed(QObject):
         self._timer.setInterval(INTERVAL_MS)
         self._timer.timeout.connect(self.refresh)
         explorer.run_changed.connect(self._on_run_changed)
+        explorer.epoch_changed.connect(self._on_epoch_changed)
         explorer.volume_changed.connect(self._on_volume_changed)
         explorer.particle_changed.connect(self._on_asked)
         explorer.options_changed.connect(self._on_asked)
@@ -77,7 +78,7 @@ class PosteriorFeed(QObject):
         explorer = self._explorer
         if explorer.stack is None or explorer.volume is None:
             return
-        self._stale = False
+        self._stale = self._at_once = False
         particle = min(explorer.particle, explorer.n_particles - 1)
         self.service.ask(
             explorer.stack,
@@ -98,11 +99,15 @@ class PosteriorFeed(QObject):
         self._stale = True
         if not self._wanted():
             return
-        if self._explorer.epoch is not None:
-            # a recorded epoch was asked for: it does not wait for its turn
+        if self._at_once:
             self._ask()
         elif not self._timer.isActive():
             self._timer.start()
+
+    @Slot(object)
+    def _on_epoch_changed(self, _epoch: int | None) -> None:
+        # the map that was asked for does not wait for its turn
+        self._at_once = True
 
     @Slot(int)
     @Slot(object)
