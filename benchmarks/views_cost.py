@@ -24,7 +24,7 @@ from napari_cryospin.gui.panels.training_panel import spare_threads
 if TYPE_CHECKING:
     from napari_cryospin.gui.dock import CryoSpinDock
 
-ROUNDS, SECONDS, SETTLING = 3, 24.0, 8.0
+ROUNDS, SECONDS, SETTLING = 3, 22.0, 6.0
 HIDDEN, SPHERES = "all hidden", "spheres alone"
 
 

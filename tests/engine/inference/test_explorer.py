@@ -228,6 +228,7 @@ def test_in_plane_and_directions_are_marginals(explorer: PosteriorExplorer) -> N
     assert (np.diff(psi) > 0).all()
     total = posterior.direction_probability[pixel]
     assert probability.sum() == pytest.approx(total, rel=1e-4)
+    assert posterior.peak_near(posterior.best_rotation[2]) == pixel
     assert posterior.best_in_plane[pixel] == psi[probability.argmax()]
     cell = cells_of_rotations(posterior.best_rotation[None], posterior.fine.nside)
     assert (

@@ -15,6 +15,7 @@ from napari_cryospin.engine.geometry.cells import (
     cells_of_rotations,
     n_in_plane,
     rotations_of_cells,
+    spacing,
 )
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.coarse_grid import CoarseGrid
@@ -104,11 +105,16 @@ class ParticlePosterior:
         order = np.argsort(psi)
         return psi[order], self.probability[nested, order].astype(np.float64)
 
-    def pixel_of(self, direction: ArrayLike) -> int:
-        """Return the pixel (RING) of the grid in which a view direction (x, y, z) lies."""
+    def peak_near(self, direction: ArrayLike) -> int:
+        """Return the most probable pixel (RING) of the grid around a view direction (x, y, z).
+
+        On the grid a mode may have its peak in the cell beside the one that it is refined in.
+        """
         import healpy
 
-        return int(healpy.vec2pix(self.nside, *np.asarray(direction, dtype=np.float64)))
+        radius = np.radians(1.5 * spacing(self.nside))
+        near = healpy.query_disc(self.nside, np.asarray(direction, dtype=np.float64), radius)
+        return int(near[self.direction_probability[near].argmax()])
 
     def angles_of_pixel(self, pixel: int) -> tuple[float, float]:
         """Return rot and tilt of a direction of the grid (RING), degrees."""

@@ -165,7 +165,7 @@ class PosePanel(QWidget):
             return
         direction = self._result.posterior.modes[self._mode, 2]
         self.zoom.set_centre(direction)
-        self._show_profile(self._result.posterior.pixel_of(direction))
+        self._show_profile(self._result.posterior.peak_near(direction))
 
     def _show_profile(self, pixel: int) -> None:
         assert self._result is not None

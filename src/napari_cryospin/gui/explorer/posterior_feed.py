@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # new maps are taken up at most once a second, and this many times as long as an answer takes:
 # the posterior must not slow the training that it looks at
 INTERVAL_MS = 1000
-_REST = 20
+_REST = 10
 
 
 class PosteriorFeed(QObject):
