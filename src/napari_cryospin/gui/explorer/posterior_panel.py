@@ -215,8 +215,8 @@ class PosteriorPanel(QWidget):
         self.slider.setValue(len(epochs) if epoch is None else epochs.index(epoch))
         self.slider.blockSignals(False)
         self._say_when()
-        if epoch is None:
-            self._ask_trail()
+        if epoch is None and self.pose.isVisible():
+            self.trails.ask()
 
     @Slot(int)
     def _on_slider(self, place: int) -> None:
@@ -230,7 +230,7 @@ class PosteriorPanel(QWidget):
 
     def _ask_trail(self) -> None:
         if self.pose.isVisible():
-            self.trails.ask()
+            self.trails.ask(soon=True)
 
     def _say_when(self) -> None:
         epoch, recorded = self.explorer.epoch, self.explorer.recorded

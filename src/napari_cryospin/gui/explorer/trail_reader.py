@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, Signal, Slot
+from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
 from napari_cryospin.gui.work.background import Background
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.records import Trajectory
     from napari_cryospin.engine.run.trajectories import TrajectoryReader
     from napari_cryospin.gui.explorer.state import Explorer
+
+# wishes within this time are one, and reading rests this many times as long as it took
+INTERVAL_MS = 200
+_REST = 10
 
 
 class TrailReader(QObject):
@@ -27,14 +32,28 @@ class TrailReader(QObject):
         self._folder: Path | None = None
         self._reader: TrajectoryReader | None = None
         self._background = Background(self)
-        self._background.done.connect(self.ready)
+        self._background.done.connect(self._on_read)
         # a trail is an extra: where a record cannot be read there is none
         self._background.failed.connect(explorer.message)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(INTERVAL_MS)
+        self._timer.timeout.connect(self._read)
+        self._since = 0.0
 
     @Slot()
-    @Slot(object)
-    def ask(self, _value: object = None) -> None:
-        """Ask for the trail of the present particle; the answer to the last wish is heard."""
+    def ask(self, *, soon: bool = False) -> None:
+        """Ask for the trail of the present particle.
+
+        ``soon`` does not wait for the turn that new epochs have.
+        """
+        if soon:
+            self._timer.start(INTERVAL_MS)
+        elif not self._timer.isActive():
+            self._timer.start()
+
+    @Slot()
+    def _read(self) -> None:
         explorer, folder = self._explorer, self._explorer.session.folder
         if folder is None or not explorer.recorded:
             return
@@ -44,7 +63,14 @@ class TrailReader(QObject):
         def task() -> Trajectory:
             return self._reader_of(folder).read(particle, reference)
 
+        self._since = time.perf_counter()
         self._background.submit(task)
+
+    @Slot(object)
+    def _on_read(self, trail: Trajectory) -> None:
+        took = 1000 * (time.perf_counter() - self._since)
+        self._timer.setInterval(max(INTERVAL_MS, int(_REST * took)))
+        self.ready.emit(trail)
 
     def _reader_of(self, folder: Path) -> TrajectoryReader:
         """Return the reader of a run; used by the background's thread alone."""
