@@ -100,7 +100,7 @@ def total_variation(known: Case, chosen: np.ndarray, nside: int) -> tuple[float,
     distances = []
     for row, one, expected in zip(chosen, starts, exact, strict=True):
         start = Cells.of_grid(nside, one, torch.zeros(2))
-        found = refine(likelihood, int(row), start, depth=16, radius=explorer.radius)
+        found = refine(likelihood, int(row), start, depth=16, radius=explorer.radius)[-1]
         probability = np.zeros(n_cells(16))
         probability[found.cells] = found.probability()[0]
         distances.append(0.5 * np.abs(probability - expected).sum())

@@ -20,7 +20,12 @@ from napari_cryospin.engine.geometry.rotations import angular_distance, random_r
 from napari_cryospin.engine.inference.modes import find_modes
 from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.inference.posterior import PosteriorExplorer
-from napari_cryospin.engine.inference.refinement import Cells, log_probability, refine
+from napari_cryospin.engine.inference.refinement import (
+    Cells,
+    log_probability,
+    on_first_level,
+    refine,
+)
 from napari_cryospin.engine.inference.summary import credible_levels, summarise
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 
@@ -49,11 +54,30 @@ def test_the_refined_posterior_equals_the_exhaustive_one(explorer: PosteriorExpl
     log_p = explorer.grid.log_probability(rows, torch.zeros(len(rows), 2))
     for row, one, expected in zip(rows, log_p, exact, strict=True):
         start = Cells.of_grid(4, one, torch.zeros(2))
-        found = refine(likelihood, int(row), start, depth=8, radius=explorer.radius)
+        found = refine(likelihood, int(row), start, depth=8, radius=explorer.radius)[-1]
         assert found.nside == 8
         probability = np.zeros(n_cells(8))
         probability[found.cells] = found.probability()[0]
         assert 0.5 * np.abs(probability - expected).sum() < 0.01
+
+
+def test_the_grid_shows_what_the_finer_cells_say(explorer: PosteriorExplorer) -> None:
+    likelihood, radius = explorer.grid.likelihood, explorer.radius
+    log_p = explorer.grid.log_probability(torch.arange(5), torch.zeros(5, 2))
+    for row, one in enumerate(log_p):
+        start = Cells.of_grid(4, one, torch.zeros(2))
+        levels = refine(likelihood, row, start, depth=16, radius=radius)
+        probability = on_first_level(levels)
+        assert probability.sum() == pytest.approx(1)
+        fine = levels[-1]
+        told = np.bincount(
+            ancestors(fine.cells, 16, 4), fine.probability()[0], minlength=n_cells(4)
+        )
+        assert 0.5 * np.abs(probability - told).sum() < 0.01
+        # what was never split is told by the grid
+        never = np.setdiff1d(np.arange(n_cells(4)), ancestors(levels[1].cells, 8, 4))
+        assert np.allclose(probability[never], start.probability()[0, never], rtol=1e-9)
+    assert np.allclose(on_first_level(levels[:1]), start.probability()[0])
 
 
 def test_log_probabilities_agree_with_float64(explorer: PosteriorExplorer) -> None:
@@ -231,10 +255,9 @@ def test_in_plane_and_directions_are_marginals(explorer: PosteriorExplorer) -> N
     assert posterior.peak_near(posterior.best_rotation[2]) == pixel
     assert posterior.best_in_plane[pixel] == psi[probability.argmax()]
     cell = cells_of_rotations(posterior.best_rotation[None], posterior.fine.nside)
-    assert (
-        ancestors(cell, posterior.fine.nside, 4)[0]
-        in np.argsort(-posterior.probability.ravel())[:200]
-    )
+    place = ancestors(cell, posterior.fine.nside, 4)[0]
+    # the finest cell with the most need not lie in the grid's cell with the most
+    assert place in np.argsort(-posterior.probability.ravel())[:8]
 
 
 def test_slices_are_those_of_the_projector(explorer: PosteriorExplorer) -> None:

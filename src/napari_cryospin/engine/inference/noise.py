@@ -91,7 +91,8 @@ def _drawn(
     likelihood: PoseLikelihood, row: int, start: Cells, depth: int, radius: float
 ) -> NDArray[np.float64]:
     """Return poses drawn from the refined posterior of a particle, (_DRAWN, 3, 3)."""
-    found = refine(likelihood, row, start, depth=depth, radius=radius, fewest=_FEWEST, most=_MOST)
+    levels = refine(likelihood, row, start, depth=depth, radius=radius, fewest=_FEWEST, most=_MOST)
+    found = levels[-1]
     rng = np.random.default_rng(row)
     chosen = rng.choice(found.cells, _DRAWN, p=found.probability().sum(0))
     return rotations_of_cells(chosen, found.nside)

@@ -24,11 +24,10 @@ from napari_cryospin.engine.inference.likelihood import PoseLikelihood
 from napari_cryospin.engine.inference.modes import MODE_WEIGHT, Modes, find_modes, separation
 from napari_cryospin.engine.inference.noise import estimate_noise
 from napari_cryospin.engine.inference.options import PosteriorOptions
-from napari_cryospin.engine.inference.refinement import Cells, refine
+from napari_cryospin.engine.inference.refinement import Cells, on_first_level, refine
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-    from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.models.noise import NoiseSpectrum
@@ -45,8 +44,8 @@ class ParticlePosterior:
     options
         How it was computed.
     probability
-        Probability of every cell of the grid (NEST pixels × in-plane intervals), shape
-        (12 nside², 6 nside), in the frame of the map.
+        Probability of every cell of the grid (NEST pixels × in-plane intervals), as the finer cells
+        tell it, shape (12 nside², 6 nside), in the frame of the map.
     fine
         The posterior on finer cells around the modes.
     modes
@@ -267,17 +266,18 @@ class PosteriorExplorer:
         RuntimeError
             If no map was set.
         """
-        start, log_p = self._start(index, np.asarray(shift, dtype=np.float64))
         likelihood, options = self.grid.likelihood, self.options
-        fine = refine(
+        levels = refine(
             likelihood,
             index,
-            start,
+            self._start(index, np.asarray(shift, dtype=np.float64)),
             depth=options.depth,
             radius=self.radius,
             temperature=options.temperature,
             enough=options.enough,
         )
+        fine, probability = levels[-1], on_first_level(levels, options.temperature)
+        log_p = torch.from_numpy(np.log(np.maximum(probability, 1e-300)))
         modes = find_modes(log_p[None], options.nside)
         rotations, weights = _refined_modes(modes, fine, options)
         image = self.stack.images[index].cpu().numpy()
@@ -285,7 +285,7 @@ class PosteriorExplorer:
         return ParticlePosterior(
             particle=index,
             options=options,
-            probability=_normalised(log_p).view(-1, n_in_plane(options.nside)).cpu().numpy(),
+            probability=probability.astype(np.float32).reshape(-1, n_in_plane(options.nside)),
             fine=fine,
             modes=rotations,
             mode_weights=weights,
@@ -295,8 +295,8 @@ class PosteriorExplorer:
             candidate_projections=shown[1:],
         )
 
-    def _start(self, index: int, shift: NDArray[np.float64]) -> tuple[Cells, Tensor]:
-        """Return the posterior on the grid, and its tempered marginal over shifts, (J,)."""
+    def _start(self, index: int, shift: NDArray[np.float64]) -> Cells:
+        """Return the posterior on the grid, over shifts around the present one."""
         options, grid = self.options, self.grid
         shifts, step = shift[None], 0.0
         if options.shift_extent > 0:
@@ -308,8 +308,7 @@ class PosteriorExplorer:
         rows = torch.tensor([index], device=device).expand(len(shifts))
         log_p = grid.log_probability(rows, torch.from_numpy(shifts).to(self.stack.images))
         values = log_p.double().cpu().numpy()
-        start = Cells(options.nside, np.arange(values.shape[1]), shifts, step, values)
-        return start, torch.logsumexp(log_p / options.temperature, 0)
+        return Cells(options.nside, np.arange(values.shape[1]), shifts, step, values)
 
     def _projections(
         self, index: int, fine: Cells, candidates: ArrayLike | None
@@ -322,10 +321,6 @@ class PosteriorExplorer:
         shifts = np.tile(fine.shifts[shift], (len(poses), 1))
         shown = self.grid.likelihood.projections(index, poses, shifts)
         return np.asarray(shown.cpu().numpy())
-
-
-def _normalised(log_p: Tensor) -> Tensor:
-    return torch.softmax(log_p.double(), -1).float()
 
 
 def _refined_modes(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_cryospin.engine.geometry.cells import children, rotations_of_cells
+from napari_cryospin.engine.geometry.cells import ancestors, children, n_cells, rotations_of_cells
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,8 +87,8 @@ def refine(
     fewest: int = FEWEST_CELLS,
     most: int = MOST_CELLS,
     enough: float = math.inf,
-) -> Cells:
-    """Return the posterior of one particle on finer cells.
+) -> list[Cells]:
+    """Return the posterior of one particle on finer and finer cells, ``start`` the first.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def refine(
     row
         Row of the working stack.
     start
-        Its posterior on a coarse level.
+        Its posterior on all cells of a level.
     depth
         Finest level, a power of two.
     radius
@@ -110,8 +110,10 @@ def refine(
     enough
         The refinement ends as well where the effective number of cells is above this.
     """
-    present = start
-    while present.nside < depth and present.effective_number(temperature) < enough:
+    levels = [start]
+    while (present := levels[-1]).nside < depth and (
+        present.effective_number(temperature) < enough
+    ):
         kept = _kept(present.probability(temperature).sum(0), fewest)
         if len(kept) > max(most, fewest):
             break
@@ -119,8 +121,28 @@ def refine(
         cells = children(present.cells[kept], present.nside).ravel()
         nside = 2 * present.nside
         log_p = _evaluate(likelihood, row, nside, cells, shifts, frequency_radius_of(nside, radius))
-        present = Cells(nside, cells, shifts, step, log_p)
-    return present
+        levels.append(Cells(nside, cells, shifts, step, log_p))
+    return levels
+
+
+def on_first_level(levels: list[Cells], temperature: float = 1) -> NDArray[np.float64]:
+    """Return the probability of each cell of the first level, (J,), as the finer levels tell it.
+
+    The cells that a level split share what they held together by the probabilities of their
+    children; the others keep what they had.
+    """
+    first = levels[0].nside
+    result = np.zeros(n_cells(first))
+    share = 1.0
+    for place, level in enumerate(levels):
+        probability = share * level.probability(temperature).sum(0)
+        if place + 1 < len(levels):
+            finer = levels[place + 1]
+            split = np.isin(level.cells, ancestors(finer.cells, finer.nside, level.nside))
+            share = float(probability[split].sum())
+            probability[split] = 0
+        np.add.at(result, ancestors(level.cells, level.nside, first), probability)
+    return result
 
 
 def _kept(probability: NDArray[np.float64], fewest: int) -> NDArray[np.int64]:
