@@ -135,7 +135,8 @@ def print_posterior(found: ParticlePosterior, *, as_json: bool) -> None:
         typer.echo(json.dumps(summary, indent=2))
         return
     typer.echo(
-        f"particle {found.particle}: entropy {found.entropy:.2f} nats, {found.n_modes} modes"
+        f"particle {found.particle}: entropy {found.entropy:.2f} nats, "
+        f"{found.n_modes} mode{'' if found.n_modes == 1 else 's'}"
     )
     typer.echo("best pose: rot {:.1f}°, tilt {:.1f}°, psi {:.1f}°".format(*best))
     for number, (mode, own) in enumerate(zip(modes, angles, strict=True)):
