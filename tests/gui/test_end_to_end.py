@@ -123,6 +123,18 @@ def test_a_deleted_layer_stays_away_until_the_next_run(
     assert VOLUME in dock.viewer.layers
 
 
+def test_a_run_that_starts_shows_the_monitor_unless_results_are_looked_at(
+    qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path
+) -> None:
+    for page, expected in ((dock.training, dock.monitor), (dock.posterior, dock.posterior)):
+        dock.tabs.setCurrentWidget(page)
+        with qtbot.waitSignal(dock.session.run_started, timeout=LONG):
+            dock.session.start(settings, tmp_path / type(page).__name__)
+        assert dock.tabs.currentWidget() is expected
+        press(qtbot, dock, "run_discard")
+        qtbot.waitUntil(lambda: not dock.session.active, timeout=LONG)
+
+
 def test_starting_without_particles_says_what_to_do(qtbot: QtBot, dock: CryoSpinDock) -> None:
     press(qtbot, dock, "run_start")
     assert "choose a file in the Data tab" in dock.run.message.text()

@@ -113,7 +113,9 @@ class CryoSpinDock(QWidget):
 
     @Slot(object)
     def _on_run_started(self, _event: object) -> None:
-        self.tabs.setCurrentWidget(self.monitor)
+        # who is looking at results already stays there
+        if self.tabs.currentWidget() in (self.data, self.training):
+            self.tabs.setCurrentWidget(self.monitor)
 
     @Slot(object)
     def _on_failed(self, event: Failed) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QImage
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QScrollArea
 
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.gui.views.export import SaveButtons, save_data, save_figure
@@ -86,7 +86,7 @@ def test_the_slider_shows_recorded_epochs(qtbot: QtBot, panel: PosteriorPanel) -
     )
     assert explorer.epoch == 0
     assert panel.when.text().startswith("epoch 1")
-    assert "map</b> of epoch 1 " in panel.pose.text.text()
+    qtbot.waitUntil(lambda: "map</b> of epoch 1 " in panel.pose.text.text(), timeout=LONG)
     # training goes on, and what is shown stays
     epochs = len(panel.explorer.session.history)
     qtbot.waitUntil(lambda: len(panel.explorer.session.history) > epochs, timeout=LONG)
@@ -234,6 +234,36 @@ def test_a_direction_turns_the_camera_and_the_button_gives_it_back(
     qtbot.mouseClick(panel.give_back, Qt.MouseButton.LeftButton)
     assert np.allclose(camera.angles, (10, 20, 30), atol=0.1)
     assert not panel.give_back.isEnabled()
+
+
+def test_a_late_answer_for_another_epoch_is_dropped(qtbot: QtBot, panel: PosteriorPanel) -> None:
+    panel.explorer.session.pause()
+    qtbot.waitUntil(lambda: panel.explorer.session.state is SessionState.PAUSED, timeout=LONG)
+    qtbot.waitUntil(lambda: not panel.feed.service.busy, timeout=LONG)
+    shown: list[int] = []
+    panel.feed.ready.connect(lambda result: shown.append(result.request.volume.epoch))
+    panel.feed._ask()
+    assert panel.feed.service.busy
+    panel.slider.setValue(0)
+    assert panel.when.text() == "reading epoch 1 …"
+    qtbot.waitUntil(lambda: bool(shown), timeout=LONG)
+    qtbot.wait(500)
+    assert shown == [0]
+    assert panel.when.text().startswith("epoch 1 of ")
+
+
+def test_the_window_fits_a_small_screen(dock: CryoSpinDock, panel: PosteriorPanel) -> None:
+    # 1366 × 768: beside napari's layer controls, and with a canvas that one can look at
+    least = dock.viewer.window._qt_window.minimumSizeHint()
+    assert least.height() <= 768
+    assert least.width() <= 800
+    # a page that is cut scrolls
+    dock.viewer.window.resize(1366, 768)
+    pages = (panel.pose, panel.views, panel.survey)
+    for page in pages:
+        panel.tabs.setCurrentWidget(page)
+        (area,) = (a for a in page.findChildren(QScrollArea) if a.parent() is page)
+        assert area.widget().width() <= area.viewport().width()
 
 
 def test_hidden_views_compute_nothing(

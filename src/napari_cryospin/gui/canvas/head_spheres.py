@@ -11,7 +11,7 @@ from napari.utils.colormaps import ensure_colormap
 
 from napari_cryospin.gui.canvas.kept_layers import TAG
 from napari_cryospin.gui.canvas.spheres import healpix_mesh, per_vertex
-from napari_cryospin.gui.colours import UNSEEN, head_colour, head_colours, head_label, text_on
+from napari_cryospin.gui.colours import head_colour, head_colours, head_label, text_on
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +22,7 @@ UNITS = ("angstrom",) * 3
 CELLS_COLOURMAP = "viridis"
 _PERCENTILES = (2, 98)
 _LEVELS = 256
+_LEAST_PIXELS = 15
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,11 @@ def head_numbers(
         points,
         name=name,
         size=sizes,
+        # on a small canvas too the disc is behind the whole number
+        canvas_size_limits=(_LEAST_PIXELS, 10_000),
         face_color=head_colours(heads),
-        border_color=UNSEEN,
+        # where the limits enlarge a disc, they enlarge its border alone
+        border_color=head_colours(heads),
         features=numbers(len(points)),
         text={"string": "{head}", "size": 9, "color": text_colours(len(points))},
         metadata={TAG: key},
@@ -101,7 +105,7 @@ def move_numbers(layer: Points, points: NDArray[np.float32], sizes: NDArray[np.f
         layer.data = points
     if more_or_fewer:
         layer.features = numbers(len(points))
-        layer.face_color = head_colours(np.arange(len(points)))
+        layer.face_color = layer.border_color = head_colours(np.arange(len(points)))
         layer.text.color = text_colours(len(points))
     if not np.array_equal(layer.size, sizes):
         layer.size = sizes

@@ -153,6 +153,7 @@ class ParticlesPanel(QWidget):
 
         if self.task.start(task):
             self.compute.setText("Stop")
+            self.note.setText("Taking up the map and its noise …")
             self.bar.setRange(0, 0)
             self.bar.setVisible(True)
 

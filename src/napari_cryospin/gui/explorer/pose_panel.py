@@ -17,6 +17,7 @@ from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.in_plane_view import InPlaneView
 from napari_cryospin.gui.views.mode_table import ModeRows, ModeTable
 from napari_cryospin.gui.views.mollweide_view import Marks, MollweideView, Scale
+from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.views.zoom_view import ZoomView
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class PosePanel(QWidget):
 
     def _build(self) -> None:
         self.mollweide = MollweideView(self)
-        self.mollweide.setMinimumHeight(205)
+        self.mollweide.setMinimumHeight(185)
         self.mollweide.setToolTip("Click: zoom on the nearest mode")
         self.mollweide.hovered.connect(self._on_hovered)
         self.mollweide.pixel_hovered.connect(self._on_pixel_hovered)
@@ -69,15 +70,15 @@ class PosePanel(QWidget):
         self.modes.setFixedHeight(84)
         self.text = QLabel("No map yet: the posterior is shown with the first one.", self)
         self.text.setWordWrap(True)
-        layout = QVBoxLayout(self)
+        layout = scrolling_layout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(3)
         layout.addLayout(self._controls())
         layout.addWidget(self.mollweide, 5)
         layout.addWidget(self.hover)
+        layout.addWidget(self.text)
         layout.addLayout(self._small_views(), 4)
         layout.addWidget(self.modes)
-        layout.addWidget(self.text)
 
     def _controls(self) -> QHBoxLayout:
         self.scale = QComboBox(self)
@@ -115,7 +116,7 @@ class PosePanel(QWidget):
         for view, stretch in ((self.zoom, 4), (self.in_plane, 5)):
             column = QVBoxLayout()
             column.setSpacing(0)
-            view.setMinimumHeight(150)
+            view.setMinimumHeight(120)
             column.addWidget(view, 1)
             buttons = SaveButtons(view, self)
             buttons.message.connect(self._explorer.message)
@@ -138,6 +139,11 @@ class PosePanel(QWidget):
         self._show_mode()
         self._show_marks()
         self.text.setText(describe(result))
+
+    def wait_for(self, epoch: int) -> None:
+        """Say that the posterior against the map of an epoch is being computed."""
+        # two lines, as with the answer: nothing moves
+        self.text.setText(f"Computing the posterior against the map of epoch {epoch + 1} …<br>")
 
     def show_trail(self, trail: Trajectory) -> None:
         """Show the way of the particle over the epochs."""
@@ -285,9 +291,10 @@ def describe(result: PosteriorResult) -> str:
     posterior, request = result.posterior, result.request
     x, y = np.asarray(posterior.best_shift) * request.stack.pixel_size
     row = int(request.stack.rows[posterior.particle])
+    equal = math.exp(posterior.entropy)
     return (
         f"<b>Entropy</b> {posterior.entropy:.2f} nats on the grid "
-        f"(like {math.exp(posterior.entropy):.1f} equal poses) · "
+        f"(like {equal:{'.1f' if equal < 10 else ',.0f'}} equal poses) · "
         f"<b>modes</b> {posterior.n_modes}<br>"
         f"<b>Shift</b> {x:.1f}, {y:.1f} Å · <b>map</b> of epoch {request.volume.epoch + 1} "
         f"({request.volume.stage}) · table row {row + 1}"

@@ -106,8 +106,10 @@ class PosteriorFeed(QObject):
 
     @Slot(object)
     def _on_epoch_changed(self, _epoch: int | None) -> None:
-        # the map that was asked for does not wait for its turn
-        self._at_once = True
+        # what is still to come belongs to another epoch; the map asked for does not wait its turn
+        self.service.forget()
+        self._timer.stop()
+        self._stale, self._at_once = False, True
 
     @Slot(int)
     @Slot(object)

@@ -147,7 +147,7 @@ class PosteriorPanel(QWidget):
         self.slider.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.slider.setTickInterval(1)
         self.when = QLabel(self)
-        self.when.setMinimumWidth(self.when.fontMetrics().horizontalAdvance("epoch 000 of 000 "))
+        self.when.setMinimumWidth(self.when.fontMetrics().horizontalAdvance("reading epoch 000 …"))
         row = QHBoxLayout()
         for widget, stretch in ((QLabel("Epoch", self), 0), (self.slider, 1), (self.when, 0)):
             row.addWidget(widget, stretch)
@@ -199,6 +199,9 @@ class PosteriorPanel(QWidget):
     def _on_volume_changed(self, _volume: object) -> None:
         if self.spin.maximum() != self.explorer.n_particles - 1:
             self._set_count(self.explorer.n_particles)
+        self._say_when()
+        if self.explorer.epoch is not None and self.feed.result is not None:
+            self.pose.wait_for(self.explorer.epoch)
 
     @Slot(object)
     def _on_poses_changed(self, _poses: object) -> None:
@@ -233,9 +236,13 @@ class PosteriorPanel(QWidget):
             self.trails.ask(soon=True)
 
     def _say_when(self) -> None:
-        epoch, recorded = self.explorer.epoch, self.explorer.recorded
-        of = f" of {len(recorded)}" if recorded else ""
-        self.when.setText("live" if epoch is None else f"epoch {epoch + 1}{of}")
+        epoch, shown = self.explorer.epoch, self.explorer.volume
+        if epoch is None:
+            self.when.setText("live")
+        elif shown is None or shown.epoch != epoch:
+            self.when.setText(f"reading epoch {epoch + 1} …")
+        else:
+            self.when.setText(f"epoch {epoch + 1} of {len(self.explorer.recorded)}")
 
     @Slot(int)
     def _on_tab(self, _index: int) -> None:

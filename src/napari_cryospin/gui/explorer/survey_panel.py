@@ -6,9 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer, Slot
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
 
 from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.views.survey_views import CoverageView, ModesOverEpochs, ReliabilityView
 from napari_cryospin.gui.work.long_task import LongTask
 
@@ -74,24 +75,22 @@ class SurveyPanel(QWidget):
             "Credible sets of 200 particles' refined posteriors: how many hold the true pose?"
         )
         self.measure.clicked.connect(self._on_measure)
-        layout = QVBoxLayout(self)
+        layout = scrolling_layout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(2)
+        self._saves: dict[QWidget, SaveButtons] = {}
         for view in (self.modes, self.coverage, self.reliability):
+            self._saves[view] = SaveButtons(view, self)
+            self._saves[view].message.connect(self._explorer.message)
+            row = QHBoxLayout()
+            if view is self.reliability:
+                row.addWidget(self.measure)
+            row.addStretch()
+            row.addWidget(self._saves[view])
             layout.addWidget(view, 1)
-            layout.addLayout(self._under(view))
+            layout.addLayout(row)
         layout.addWidget(self.bar)
         layout.addWidget(self.note)
-
-    def _under(self, view: ModesOverEpochs | CoverageView | ReliabilityView) -> QHBoxLayout:
-        row = QHBoxLayout()
-        if view is self.reliability:
-            row.addWidget(self.measure)
-        row.addStretch()
-        save = SaveButtons(view, self)
-        save.message.connect(self._explorer.message)
-        row.addWidget(save)
-        return row
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Work through the epochs that came while the tab was hidden."""
@@ -130,6 +129,8 @@ class SurveyPanel(QWidget):
 
         if self.task.start(task):
             self._present, self._since = epoch, time.perf_counter()
+            if not self.surveys:
+                self.note.setText(f"Taking up the map of epoch {epoch + 1} and its noise …")
             self.bar.setRange(0, 0)
             self.bar.setFormat(f"epoch {epoch + 1}, {len(missing)} to go")
             self.bar.setVisible(True)
@@ -163,7 +164,9 @@ class SurveyPanel(QWidget):
         ordered = [self.surveys[epoch] for epoch in sorted(self.surveys)]
         self.modes.set_surveys(ordered)
         self.coverage.set_surveys(ordered)
-        self.coverage.setVisible(any(one.modes_hold_truth is not None for one in ordered))
+        known = any(one.modes_hold_truth is not None for one in ordered)
+        for widget in (self.coverage, self._saves[self.coverage]):
+            widget.setVisible(known)
         if ordered:
             self.note.setText(describe(ordered[-1]))
 

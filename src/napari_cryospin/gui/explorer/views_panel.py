@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Slot
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.views.views_view import ViewsView
 from napari_cryospin.gui.work.background import Background
 
@@ -36,7 +37,7 @@ class ViewsPanel(QWidget):
         self.view = ViewsView(self)
         save = SaveButtons(self.view, self)
         save.message.connect(explorer.message)
-        layout = QVBoxLayout(self)
+        layout = scrolling_layout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(3)
         layout.addWidget(self.view, 1)

@@ -19,11 +19,12 @@ from magicgui.widgets import (
 )
 from pydantic import ValidationError
 from qtpy.QtCore import Slot
-from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 from superqt import QCollapsible
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.settings import PRESETS, Settings, first_problem
+from napari_cryospin.gui.views.scrolling import scrolling_layout
 
 if TYPE_CHECKING:
     from magicgui.widgets.bases import ValueWidget
@@ -227,19 +228,11 @@ class TrainingPanel(QWidget):
         advanced = Container(widgets=[self._widget(field) for field in _ADVANCED])
         self.advanced = QCollapsible("Advanced settings")
         self.advanced.addWidget(advanced.native)
-        inside = QWidget()
-        column = QVBoxLayout(inside)
+        column = scrolling_layout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(form.native)
         column.addWidget(self.advanced)
         column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setWidget(inside)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
         self.suggest_folder()
 
     def _widget(self, field: Field) -> AnyWidget:
