@@ -78,10 +78,10 @@ def test_from_a_stack_to_a_map(
     qtbot.waitUntil(lambda: feed.result is not None, timeout=LONG)
     dock.posterior.spin.setValue(3)
     qtbot.waitUntil(lambda: feed.result.posterior.particle == 3, timeout=LONG)
-    heatmap = mollweide.image.image.copy()
+    heatmap = mollweide.map.image.image.copy()
     qtbot.mouseClick(dock.posterior.next, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: feed.result.posterior.particle == 4, timeout=LONG)
-    assert not np.array_equal(np.nan_to_num(heatmap), np.nan_to_num(mollweide.image.image))
+    assert not np.array_equal(np.nan_to_num(heatmap), np.nan_to_num(mollweide.map.image.image))
     assert len(dock.viewer.layers) == 4
 
     press(qtbot, dock, "run_stop")

@@ -43,7 +43,7 @@ def on_map(panel: PosteriorPanel, direction: np.ndarray) -> tuple[object, QPoint
     """Return the widget and the place at which the heatmap shows a direction."""
     mollweide = panel.pose.mollweide
     x, y = project(*angles_of(direction))
-    scene = mollweide._plot.mapViewToScene(QPointF(float(x), float(y)))
+    scene = mollweide.map.mapViewToScene(QPointF(float(x), float(y)))
     return mollweide._canvas.viewport(), mollweide._canvas.mapFromScene(scene)
 
 

@@ -13,7 +13,7 @@ from napari_cryospin.engine.run.events import EpochDone, VolumeUpdated
 from napari_cryospin.engine.settings import Settings, Stage
 from napari_cryospin.gui.canvas.layers import in_sigma
 from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers
-from napari_cryospin.gui.canvas.spheres import healpix_mesh, per_vertex, winning_head_of_pixels
+from napari_cryospin.gui.canvas.spheres import healpix_mesh, per_vertex
 from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
 from napari_cryospin.gui.panels.training_panel import BY_HAND, TrainingPanel
 from napari_cryospin.gui.views import mollweide
@@ -62,14 +62,6 @@ def test_the_sphere_is_a_sphere() -> None:
     area = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()
     assert area == pytest.approx(4 * np.pi, rel=0.02)
     assert np.array_equal(per_vertex(np.arange(3.0)), np.repeat(np.arange(3.0), 4))
-
-
-def test_each_pixel_has_the_head_that_wins_most_there() -> None:
-    up, down = np.array([0, 0, 1.0]), np.array([0, 0, -1.0])
-    heads = winning_head_of_pixels(np.array([up, up, up, down]), np.array([2, 2, 0, 1]), 1)
-    pixel_up, pixel_down = healpy.vec2pix(1, *up), healpy.vec2pix(1, *down)
-    assert (heads[pixel_up], heads[pixel_down]) == (2, 1)
-    assert (np.delete(heads, [pixel_up, pixel_down]) == -1).all()
 
 
 def test_spheres_are_updated_in_place_and_leave_the_view_alone() -> None:

@@ -73,6 +73,31 @@ def mean_per_view(
     return result
 
 
+def winning_head_per_view(
+    directions: NDArray[np.floating], heads: NDArray[np.integer], nside: int
+) -> NDArray[np.int64]:
+    """Return the head that wins most particles of each HEALPix pixel (RING).
+
+    Parameters
+    ----------
+    directions
+        View direction (x, y, z) of each particle, shape (n, 3).
+    heads
+        Winning head of each particle, shape (n,); −1 where not seen yet.
+    nside
+        HEALPix nside.
+
+    Returns
+    -------
+    ndarray
+        Shape (12 nside²,); −1 where no particle is seen from the pixel.
+    """
+    seen = heads >= 0
+    counts = np.zeros((12 * nside**2, int(heads.max(initial=0)) + 1), dtype=np.int64)
+    np.add.at(counts, (_pixels(directions[seen], nside), heads[seen]), 1)
+    return np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
+
+
 def _pixels(directions: NDArray[np.floating], nside: int) -> NDArray[np.int64]:
     import healpy
 

@@ -31,7 +31,6 @@ from napari_cryospin.gui.canvas.spheres import (
     healpix_centres,
     healpix_mesh,
     per_vertex,
-    winning_head_of_pixels,
 )
 from napari_cryospin.gui.colours import COLOURMAP, head_colours
 
@@ -115,8 +114,11 @@ class SphereLayers:
 
     def show_views(self, directions: NDArray[np.floating], heads: NDArray[np.integer]) -> None:
         """Colour the left-hand sphere by the head that wins most particles of each view."""
+        # with it comes torch, which is at hand where there are poses
+        from napari_cryospin.engine.evaluation.views import winning_head_per_view
+
         # counted when first drawn, not at every turn of the camera
-        winners = cache(lambda: winning_head_of_pixels(directions, heads, _VIEWS_NSIDE))
+        winners = cache(lambda: winning_head_per_view(directions, heads, _VIEWS_NSIDE))
         self._kept.draw(VIEWS, lambda: self._draw_views(winners()))
 
     def show_head_cells(self, values: NDArray[np.floating], nside: int, label: str) -> None:

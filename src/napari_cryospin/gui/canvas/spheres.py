@@ -158,30 +158,3 @@ def healpix_centres(nside: int) -> NDArray[np.float64]:
 def per_vertex(values: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return the values of pixels, shape (n, ...), for the four vertices of each, (4n, ...)."""
     return np.repeat(np.asarray(values, dtype=np.float32), 4, axis=0)
-
-
-def winning_head_of_pixels(
-    directions: NDArray[np.floating], heads: NDArray[np.integer], nside: int
-) -> NDArray[np.int64]:
-    """Return the head that wins most particles viewed from each pixel, shape (12 nside²,).
-
-    Parameters
-    ----------
-    directions
-        View direction (x, y, z) of each particle, shape (n, 3).
-    heads
-        Winning head of each particle, shape (n,); −1 where not seen yet.
-
-    Returns
-    -------
-    ndarray
-        −1 where no particle is seen from the pixel.
-    """
-    import healpy
-
-    seen = heads >= 0
-    n_pixels, n_heads = 12 * nside**2, int(heads.max(initial=0)) + 1
-    pixels = healpy.vec2pix(nside, *np.asarray(directions, dtype=np.float64)[seen].T)
-    counts = np.zeros((n_pixels, n_heads), dtype=np.int64)
-    np.add.at(counts, (pixels, heads[seen]), 1)
-    return np.where(counts.any(axis=1), counts.argmax(axis=1), -1)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
     from napari_cryospin.gui.explorer.state import Explorer
 
+_BELOW = "The best pose of the posterior; below, each head's pose."
 _NONE = (
     "No head has spoken for this particle in the shown state: heads propose poses in auto-encoding."
 )
@@ -35,7 +36,7 @@ class CandidatesPanel(QWidget):
         self.best = ParticleView(self)
         self.best.setFixedHeight(140)
         self.view = CandidatesView(self)
-        self.note = QLabel("The best pose of the posterior; below, each head's pose.", self)
+        self.note = QLabel(_BELOW, self)
         self.note.setWordWrap(True)
         save = SaveButtons(self.view, self)
         save.message.connect(explorer.message)
@@ -63,7 +64,7 @@ class CandidatesPanel(QWidget):
             return
         particle = posterior.particle
         truth = None if poses.truth is None else poses.truth[particle]
-        self.note.setText("The best pose of the posterior; below, each head's pose.")
+        self.note.setText(_BELOW)
         self.view.set_candidates(
             Candidates(
                 posterior.image,

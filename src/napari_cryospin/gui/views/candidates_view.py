@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_cryospin.gui.colours import foreground, head_colour, head_label
+from napari_cryospin.gui.views.themed import ThemedWidget
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class Candidates:
     to_truth: NDArray[np.float64] | None = None
 
 
-class CandidatesView(QWidget):
+class CandidatesView(ThemedWidget):
     """For each head a column: its number and loss; particle, projection, difference."""
 
     title = "candidates"
@@ -105,12 +105,6 @@ class CandidatesView(QWidget):
             "to_best_pose_deg": shown.to_best,
         }
         return columns if shown.to_truth is None else {**columns, "error_deg": shown.to_truth}
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Follow the theme."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.StyleChange:
-            self.restyle()
 
     def restyle(self) -> None:
         """Take the theme's colours."""

@@ -5,54 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QSizePolicy
+from qtpy.QtCore import Qt
 
-from napari_cryospin.gui.colours import faint, foreground, head_colour, head_label
+from napari_cryospin.gui.colours import foreground, head_colour, head_label
+from napari_cryospin.gui.views.themed import ThemedPlot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qtpy.QtWidgets import QWidget
-
-
-class ThemedPlot(pg.PlotWidget):
-    """A compact plot that follows the theme and leaves the mouse wheel to the dock."""
-
-    def __init__(self, title: str, left: str, bottom: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent=parent, background=None)
-        self._title, self._labels = title, {"left": left, "bottom": bottom}
-        item = self.getPlotItem()
-        item.setMouseEnabled(x=False, y=False)
-        item.hideButtons()
-        item.setMenuEnabled(False)
-        item.getAxis("left").setWidth(52)
-        for side in ("left", "bottom"):
-            item.getAxis(side).enableAutoSIPrefix(False)
-        self.setMinimumHeight(110)
-        self.setMinimumWidth(150)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.restyle()
-
-    def restyle(self) -> None:
-        """Take the theme's colours."""
-        colour = foreground(self).name()
-        for name, text in self._labels.items():
-            axis = self.getAxis(name)
-            axis.setPen(faint(self, 150))
-            axis.setTextPen(colour)
-            axis.setLabel(text, color=colour)
-        self.getPlotItem().setTitle(self._title, color=colour, size="9pt")
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Follow the theme."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.StyleChange:
-            self.restyle()
-
-    def wheelEvent(self, event: object) -> None:
-        """Leave the wheel to the scroll area around the plot."""
-        event.ignore()  # type: ignore[attr-defined]
 
 
 class EpochPlot(ThemedPlot):

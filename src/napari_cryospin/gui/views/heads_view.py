@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cryospin.gui.colours import faint, foreground, head_colour, head_label
-from napari_cryospin.gui.views.epoch_plot import ThemedPlot
+from napari_cryospin.gui.views import mollweide
 from napari_cryospin.gui.views.sphere_map import SphereMap
+from napari_cryospin.gui.views.themed import ColourBar, ThemedPlot, ThemedWidget
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +63,7 @@ class HeadShares(ThemedPlot):
             line.setPen(pg.mkPen(foreground(self), style=Qt.PenStyle.DashLine))
 
 
-class HeadsView(QWidget):
+class HeadsView(ThemedWidget):
     """Shares over epochs above; below, one map of directions for each head."""
 
     title = "heads"
@@ -76,7 +77,7 @@ class HeadsView(QWidget):
         self._canvas.ci.layout.setSpacing(3)
         self._maps: list[SphereMap] = []
         self._labels: list[pg.LabelItem] = []
-        self._bar: pg.ColorBarItem | None = None
+        self._bar: ColourBar | None = None
         self._cells: tuple[NDArray[np.floating], int, str] | None = None
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -111,19 +112,10 @@ class HeadsView(QWidget):
         """Return the figure of each head and direction, for saving."""
         if self._cells is None:
             return {}
-        import healpy
-
         values, nside, label = self._cells
-        tilt, rot = healpy.pix2ang(nside, np.arange(values.shape[1]))
         heads = {f"head_{head_label(head)}": row for head, row in enumerate(values)}
         what = np.full(values.shape[1], label)
-        return {"rot_deg": np.degrees(rot), "tilt_deg": np.degrees(tilt), "figure": what, **heads}
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Follow the theme."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.StyleChange:
-            self.restyle()
+        return {**mollweide.angles_of_pixels(nside), "figure": what, **heads}
 
     def restyle(self) -> None:
         """Take the theme's colours."""
@@ -133,10 +125,7 @@ class HeadsView(QWidget):
             dot = f'<span style="color: {head_colour(head)}">●</span>'
             label.setText(f"{dot} {head_label(head)}", color=foreground(self), size="9pt")
         if self._bar is not None and self._cells is not None:
-            axis = self._bar.getAxis("bottom")
-            axis.setTextPen(foreground(self))
-            axis.setPen(faint(self, 150))
-            self._bar.setLabel("bottom", self._cells[2], color=foreground(self).name())
+            self._bar.restyle(self, self._cells[2])
 
     def _lay_out(self, n_heads: int) -> None:
         self._canvas.clear()
@@ -148,8 +137,6 @@ class HeadsView(QWidget):
             self._canvas.addItem(sphere, row=row + 1, col=column)
             self._maps.append(sphere)
         lines = -(-n_heads // _PER_LINE)
-        self._bar = pg.ColorBarItem(
-            colorMap=pg.colormap.get(_COLOURMAP), orientation="h", interactive=False, width=9
-        )
+        self._bar = ColourBar(_COLOURMAP)
         self._canvas.addItem(self._bar, row=2 * lines, col=0, colspan=min(n_heads, _PER_LINE))
         self._canvas.setMinimumHeight(78 * lines + 50)

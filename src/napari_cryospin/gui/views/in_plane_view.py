@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph as pg
 
 from napari_cryospin.gui.colours import foreground
-from napari_cryospin.gui.views.epoch_plot import ThemedPlot
+from napari_cryospin.gui.views.themed import ThemedPlot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

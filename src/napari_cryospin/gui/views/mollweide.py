@@ -50,6 +50,17 @@ def direction_of(rot: float, tilt: float) -> NDArray[np.float64]:
     return np.array([np.sin(tilt) * np.cos(rot), np.sin(tilt) * np.sin(rot), np.cos(tilt)])
 
 
+def angles_of_pixels(
+    nside: int, pixels: NDArray[np.int64] | None = None, *, nest: bool = False
+) -> dict[str, NDArray[np.float64]]:
+    """Return columns of rot and tilt, degrees, of HEALPix pixels, by default of all of them."""
+    import healpy
+
+    pixels = np.arange(12 * nside**2) if pixels is None else pixels
+    tilt, rot = healpy.pix2ang(nside, pixels, nest=nest)
+    return {"rot_deg": np.degrees(rot), "tilt_deg": np.degrees(tilt)}
+
+
 @lru_cache(maxsize=4)
 def index_table(nside: int) -> NDArray[np.int64]:
     """Return the HEALPix pixel (RING) shown at each pixel of the map image; −1 outside.

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent, QPointF, QRectF, Signal
+from qtpy.QtCore import QPointF, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cryospin.gui.colours import (
     COLOURMAP,
     faint,
-    foreground,
     head_colour,
     head_label,
     text_on,
 )
 from napari_cryospin.gui.views import mollweide
+from napari_cryospin.gui.views.sphere_map import SphereMap
+from napari_cryospin.gui.views.themed import ColourBar, ThemedWidget
 from napari_cryospin.gui.views.trail import TrailItem
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Marks:
     now: int = -1
 
 
-class MollweideView(QWidget):
+class MollweideView(ThemedWidget):
     """A heatmap over view directions.
 
     ``hovered`` says in words what is under the pointer, ``pixel_hovered`` which direction (HEALPix
@@ -112,20 +113,10 @@ class MollweideView(QWidget):
         self._canvas = pg.GraphicsLayoutWidget(parent=self)
         self._canvas.setBackground(None)
         self._canvas.ci.layout.setContentsMargins(0, 0, 0, 0)
-        self._plot = _bare_view(self._canvas)
-        colourmap = pg.colormap.get(COLOURMAP)
-        self.image = pg.ImageItem(axisOrder="row-major")
-        self.image.setRect(QRectF(-2, -1, 4, 2))
-        self.image.setColorMap(colourmap)
-        self._grid = pg.PlotCurveItem(*mollweide.graticule(), connect="finite")
-        self._bar = pg.ColorBarItem(
-            values=self.scale.levels,
-            colorMap=colourmap,
-            orientation="h",
-            interactive=False,
-            width=9,
-        )
-        self._bar.setImageItem(self.image)
+        self.map = SphereMap()
+        self._canvas.addItem(self.map, row=0, col=0)
+        self._bar = ColourBar(COLOURMAP)
+        self._bar.setLevels(self.scale.levels)
         self._canvas.addItem(self._bar, row=1, col=0)
         self._add_marks()
         layout = QVBoxLayout(self)
@@ -143,17 +134,13 @@ class MollweideView(QWidget):
         ``psi`` is the most probable in-plane angle at each of them, degrees.
         """
         self._probability, self._nside, self._psi = probability, nside, psi
-        table = mollweide.index_table(nside)
-        image = self.scale.values(probability)[table]
-        image[table < 0] = np.nan
-        self.image.setImage(image, autoLevels=False)
-        self.image.setRect(QRectF(-2, -1, 4, 2))
+        self.map.set_values(self.scale.values(probability), nside, COLOURMAP, self.scale.levels)
 
     def set_scale(self, scale: Scale) -> None:
         """Choose how probabilities become colours."""
         self.scale = scale
         self._bar.setLevels(scale.levels)
-        self._label_bar()
+        self._bar.restyle(self, scale.value)
         if self._probability is not None:
             self.set_posterior(self._probability, self._nside, self._psi)
 
@@ -176,11 +163,8 @@ class MollweideView(QWidget):
 
     def table(self) -> dict[str, NDArray[np.float64]]:
         """Return the directions with their probabilities, for saving."""
-        import healpy
-
         assert self._probability is not None
-        tilt, rot = healpy.pix2ang(self._nside, np.arange(len(self._probability)))
-        columns = {"rot_deg": np.degrees(rot), "tilt_deg": np.degrees(tilt)}
+        columns = mollweide.angles_of_pixels(self._nside)
         if self._psi is not None:
             columns["best_psi_deg"] = self._psi
         return {**columns, "probability": self._probability}
@@ -189,38 +173,27 @@ class MollweideView(QWidget):
         """Show nothing."""
         self._probability = None
         self._pixel = -1
-        self.image.clear()
+        self.map.clear_values()
         self.set_marks(Marks(np.empty((0, 3)), -1))
 
     def describe(self, x: float, y: float) -> str:
         """Return the direction and its probability at a map point; empty outside the map."""
         if self._probability is None:
             return ""
-        pixel = mollweide.pixel_at(self._nside, x, y)
+        pixel = self.map.pixel_at(x, y)
         if pixel < 0:
             return ""
         rot, tilt = mollweide.unproject(x, y)
         psi = "" if self._psi is None else f", psi {self._psi[pixel]:.0f}°"
         return f"rot {rot:.0f}°, tilt {tilt:.0f}°{psi}: probability {self._probability[pixel]:.3g}"
 
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Follow the theme."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.StyleChange:
-            self.restyle()
-
     def _add_marks(self) -> None:
-        self._plot.addItem(self.image)
-        self._plot.addItem(self._grid)
-        self._truth = pg.ScatterPlotItem(size=MARKER + 3, symbol="star", pen=pg.mkPen("k"))
-        self._truth.setBrush(pg.mkBrush("w"))
-        self._present = pg.ScatterPlotItem(size=MARKER, symbol="+", pen=pg.mkPen("k"))
-        self._present.setBrush(pg.mkBrush("#00e5ff"))
+        self._present, self._truth = pose_marks()
         self._candidates = pg.ScatterPlotItem(size=MARKER, pen=pg.mkPen("k", width=1))
         self._ring = pg.ScatterPlotItem(size=MARKER + 7, pen=pg.mkPen("w", width=2), brush=None)
-        self._trail = TrailItem(self._plot)
+        self._trail = TrailItem(self.map)
         for item in (self._candidates, self._ring, self._truth, self._present):
-            self._plot.addItem(item)
+            self.map.addItem(item)
         self._numbers: list[pg.TextItem] = []
 
     def _number(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
@@ -233,46 +206,40 @@ class MollweideView(QWidget):
             font.setPixelSize(10)
             font.setBold(True)
             text.setFont(font)
-            self._plot.addItem(text)
+            self.map.addItem(text)
             self._numbers.append(text)
         for head, text in enumerate(self._numbers):
             text.setVisible(head < len(x))
             if head < len(x):
                 text.setPos(x[head], y[head])
 
-    def _label_bar(self) -> None:
-        self._bar.setLabel("bottom", self.scale.value, color=foreground(self).name())
-
     def restyle(self) -> None:
         """Take the theme's colours."""
-        self._grid.setPen(faint(self))
-        axis = self._bar.getAxis("bottom")
-        axis.setTextPen(foreground(self))
-        axis.setPen(faint(self, 150))
-        self._label_bar()
+        self.map.restyle(faint(self))
+        self._bar.restyle(self, self.scale.value)
 
     def _on_mouse_moved(self, position: QPointF) -> None:
-        point = self._plot.mapSceneToView(position)
+        point = self.map.mapSceneToView(position)
         self.hovered.emit(self.describe(point.x(), point.y()))
-        pixel = -1
-        if self._probability is not None:
-            pixel = mollweide.pixel_at(self._nside, point.x(), point.y())
+        pixel = self.map.pixel_at(point.x(), point.y())
         if pixel != self._pixel:
             self._pixel = pixel
             self.pixel_hovered.emit(pixel)
 
     def _on_mouse_clicked(self, event: Any) -> None:
-        point = self._plot.mapSceneToView(event.scenePos())
+        point = self.map.mapSceneToView(event.scenePos())
         rot, tilt = mollweide.unproject(point.x(), point.y())
         if np.isfinite(rot):
             self.clicked.emit(mollweide.direction_of(float(rot), float(tilt)))
 
 
-def _bare_view(canvas: pg.GraphicsLayoutWidget) -> pg.ViewBox:
-    """Return a view box that shows the whole map and cannot be dragged."""
-    view = canvas.addViewBox(row=0, col=0, lockAspect=True, enableMouse=False, enableMenu=False)
-    view.setRange(QRectF(-2.02, -1.02, 4.04, 2.04), padding=0)
-    return view
+def pose_marks() -> tuple[pg.ScatterPlotItem, pg.ScatterPlotItem]:
+    """Return the marks of the present pose and of the true one."""
+    present = pg.ScatterPlotItem(size=MARKER, symbol="+", pen=pg.mkPen("k"))
+    present.setBrush(pg.mkBrush("#00e5ff"))
+    truth = pg.ScatterPlotItem(size=MARKER + 3, symbol="star", pen=pg.mkPen("k"))
+    truth.setBrush(pg.mkBrush("w"))
+    return present, truth
 
 
 def _place(directions: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cryospin.gui.colours import foreground
+from napari_cryospin.gui.views.themed import ThemedWidget
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TITLES = ("particle", "projection × CTF", "difference")
 
 
-class ParticleView(QWidget):
+class ParticleView(ThemedWidget):
     """Three images of one particle, row 0 at the top."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -34,7 +34,7 @@ class ParticleView(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(canvas)
-        self._restyle()
+        self.restyle()
 
     def set_images(
         self,
@@ -52,12 +52,6 @@ class ParticleView(QWidget):
         for item in self.images:
             item.clear()
 
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Follow the theme."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.StyleChange:
-            self._restyle()
-
     def _add_image(self, canvas: pg.GraphicsLayoutWidget, column: int) -> pg.ImageItem:
         view = canvas.addViewBox(
             row=1,
@@ -72,6 +66,7 @@ class ParticleView(QWidget):
         view.addItem(item)
         return item
 
-    def _restyle(self) -> None:
+    def restyle(self) -> None:
+        """Take the theme's colours."""
         for label in self._titles:
             label.setText(label.text, color=foreground(self), size="8pt")

@@ -22,10 +22,10 @@ class SphereMap(pg.ViewBox):
     def __init__(self) -> None:
         super().__init__(lockAspect=True, enableMouse=False, enableMenu=False)
         self.setRange(QRectF(-2.02, -1.02, 4.04, 2.04), padding=0)
-        self._image = pg.ImageItem(axisOrder="row-major")
-        self._image.setRect(QRectF(-2, -1, 4, 2))
+        self.image = pg.ImageItem(axisOrder="row-major")
+        self.image.setRect(QRectF(-2, -1, 4, 2))
         self._grid = pg.PlotCurveItem(*mollweide.graticule(), connect="finite")
-        self.addItem(self._image)
+        self.addItem(self.image)
         self.addItem(self._grid)
         self._nside = 0
 
@@ -46,8 +46,13 @@ class SphereMap(pg.ViewBox):
         colours[~np.isfinite(share)] = (*pg.mkColor(UNSEEN).getRgb()[:3], 90)
         shown = colours[table]
         shown[table < 0] = 0
-        self._image.setImage(shown)
-        self._image.setRect(QRectF(-2, -1, 4, 2))
+        self.image.setImage(shown)
+        self.image.setRect(QRectF(-2, -1, 4, 2))
+
+    def clear_values(self) -> None:
+        """Show no numbers."""
+        self._nside = 0
+        self.image.clear()
 
     def pixel_at(self, x: float, y: float) -> int:
         """Return the HEALPix pixel (RING) at a map point; −1 outside or before there is one."""

@@ -9,7 +9,8 @@ import pyqtgraph as pg
 from qtpy.QtCore import Qt
 
 from napari_cryospin.gui.colours import foreground
-from napari_cryospin.gui.views.epoch_plot import EpochPlot, ThemedPlot
+from napari_cryospin.gui.views.epoch_plot import EpochPlot
+from napari_cryospin.gui.views.themed import ThemedPlot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,7 +132,10 @@ class ReliabilityView(ThemedPlot):
         nominal = np.linspace(0.05, 0.95, 19)
         if len(self.levels) == 0:
             return {"credible_set": nominal, "share_of_true_poses": np.full(19, np.nan)}
-        share = (self.levels[:, None] <= nominal).mean(0)
+        # with it comes torch, which is at hand where levels were computed
+        from napari_cryospin.engine.evaluation.posteriors import reliability
+
+        share = reliability(self.levels, nominal)
         return {"credible_set": nominal, "share_of_true_poses": share}
 
     def restyle(self) -> None:

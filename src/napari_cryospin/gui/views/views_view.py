@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtCore import QPointF, Qt
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_cryospin.gui.colours import faint, foreground
 from napari_cryospin.gui.views import mollweide
-from napari_cryospin.gui.views.epoch_plot import ThemedPlot
 from napari_cryospin.gui.views.sphere_map import SphereMap
+from napari_cryospin.gui.views.themed import ColourBar, ThemedPlot, ThemedWidget
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ _BINS = 36
 _BLUE = "#56B4E9"
 
 
-class ViewsView(QWidget):
+class ViewsView(ThemedWidget):
     """Particles per view direction as a map, and a histogram of in-plane angles."""
 
     title = "views"
@@ -37,9 +37,7 @@ class ViewsView(QWidget):
         self._canvas.setMinimumHeight(200)
         self.map = SphereMap()
         self._canvas.addItem(self.map, row=0, col=0)
-        self._bar = pg.ColorBarItem(
-            colorMap=pg.colormap.get(_COLOURMAP), orientation="h", interactive=False, width=9
-        )
+        self._bar = ColourBar(_COLOURMAP)
         self._canvas.addItem(self._bar, row=1, col=0)
         self._canvas.scene().sigMouseMoved.connect(self._on_mouse_moved)
         self.text, self.hover = QLabel("", self), QLabel("", self)
@@ -83,11 +81,7 @@ class ViewsView(QWidget):
         """Return the particles of each direction, for saving."""
         if self._counts is None:
             return {}
-        import healpy
-
-        tilt, rot = healpy.pix2ang(self._nside, np.arange(len(self._counts)))
-        angles = {"rot_deg": np.degrees(rot), "tilt_deg": np.degrees(tilt)}
-        return {**angles, "particles": self._counts}
+        return {**mollweide.angles_of_pixels(self._nside), "particles": self._counts}
 
     def describe(self, x: float, y: float) -> str:
         """Return the direction and its particles at a map point; empty outside the map."""
@@ -97,22 +91,13 @@ class ViewsView(QWidget):
         rot, tilt = mollweide.unproject(x, y)
         return f"rot {rot:.0f}°, tilt {tilt:.0f}°: {self._counts[pixel]:,} particles"
 
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Follow the theme."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.StyleChange:
-            self.restyle()
-
     def restyle(self) -> None:
         """Take the theme's colours."""
         self.map.restyle(faint(self))
         self.in_plane.restyle()
         self._uniform.setPen(pg.mkPen(foreground(self), style=Qt.PenStyle.DashLine))
         self._uniform.label.setColor(foreground(self))
-        axis = self._bar.getAxis("bottom")
-        axis.setTextPen(foreground(self))
-        axis.setPen(faint(self, 150))
-        self._bar.setLabel("bottom", "particles per direction", color=foreground(self).name())
+        self._bar.restyle(self, "particles per direction")
 
     def _on_mouse_moved(self, position: QPointF) -> None:
         point = self.map.mapSceneToView(position)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent, QRectF
+from qtpy.QtCore import QRectF
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cryospin.gui.colours import COLOURMAP, faint, foreground, head_colour
-from napari_cryospin.gui.views import gnomonic
-from napari_cryospin.gui.views.mollweide_view import MARKER, Marks, Scale
+from napari_cryospin.gui.views import gnomonic, mollweide
+from napari_cryospin.gui.views.mollweide_view import MARKER, Marks, Scale, pose_marks
+from napari_cryospin.gui.views.themed import ThemedWidget
 from napari_cryospin.gui.views.trail import TrailItem
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 RADIUS = 15.0
 
 
-class ZoomView(QWidget):
+class ZoomView(ThemedWidget):
     """A patch of the sphere, degrees from its centre, with the marks that lie on it."""
 
     title = "zoom"
@@ -53,10 +54,7 @@ class ZoomView(QWidget):
         self._plot.addItem(self.image)
         self._trail = TrailItem(self._plot)
         self._points = pg.ScatterPlotItem(size=MARKER - 4, pen=pg.mkPen("k", width=1))
-        self._present = pg.ScatterPlotItem(size=MARKER, symbol="+", pen=pg.mkPen("k"))
-        self._present.setBrush(pg.mkBrush("#00e5ff"))
-        self._truth = pg.ScatterPlotItem(size=MARKER + 3, symbol="star", pen=pg.mkPen("k"))
-        self._truth.setBrush(pg.mkBrush("w"))
+        self._present, self._truth = pose_marks()
         for item in (self._points, self._truth, self._present):
             self._plot.addItem(item)
 
@@ -107,19 +105,10 @@ class ZoomView(QWidget):
 
     def table(self) -> dict[str, NDArray[np.float64]]:
         """Return the fine directions with their probabilities, for saving."""
-        import healpy
-
         assert self._data is not None
         pixels, probability, nside = self._data
-        tilt, rot = healpy.pix2ang(nside, pixels, nest=True)
-        columns = {"rot_deg": np.degrees(rot), "tilt_deg": np.degrees(tilt)}
+        columns = mollweide.angles_of_pixels(nside, pixels, nest=True)
         return {**columns, "probability": probability}
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Follow the theme."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.StyleChange:
-            self.restyle()
 
     def restyle(self) -> None:
         """Take the theme's colours."""
