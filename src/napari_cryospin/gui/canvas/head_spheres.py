@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Points, Surface
 from napari.utils.colormaps import ensure_colormap
 
-from napari_cryospin.gui.canvas.kept_layers import TAG
+from napari_cryospin.gui.canvas.kept_layers import TAG, UNITS
 from napari_cryospin.gui.canvas.spheres import healpix_mesh, per_vertex
 from napari_cryospin.gui.colours import head_colour, head_colours, head_label, text_on
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from napari_cryospin.gui.canvas.spheres import Sphere
 
-UNITS = ("angstrom",) * 3
 CELLS_COLOURMAP = "viridis"
 _PERCENTILES = (2, 98)
 _LEVELS = 256

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # the key under which a layer's metadata says which of ours it is
 TAG = "cryospin sphere"
+# of the canvas, along z, y and x
+UNITS = ("angstrom",) * 3
 
 
 class KeptLayers:

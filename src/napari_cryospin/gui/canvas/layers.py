@@ -8,6 +8,8 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject, Slot
 
+from napari_cryospin.gui.canvas.kept_layers import UNITS
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
@@ -78,7 +80,7 @@ class VolumeLayer(QObject):
             shown,
             name=VOLUME,
             scale=(pixel_size,) * 3,
-            units=("angstrom",) * 3,
+            units=UNITS,
             rendering="iso",
             iso_threshold=ISO_THRESHOLD,
             contrast_limits=CONTRAST_LIMITS,

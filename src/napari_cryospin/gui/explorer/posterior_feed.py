@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer, Signal, Slot
+from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.gui.explorer.posterior_worker import PosteriorService
 from napari_cryospin.gui.explorer.state import candidates_of
+from napari_cryospin.gui.work.resting_timer import RestingTimer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,9 +55,8 @@ class PosteriorFeed(QObject):
         self.service = PosteriorService(self, factory)
         self.service.ready.connect(self._on_ready)
         self.service.failed.connect(self.failed)
-        self._timer = QTimer(self)
+        self._timer = RestingTimer(INTERVAL_MS, _REST, self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(INTERVAL_MS)
         self._timer.timeout.connect(self.refresh)
         explorer.run_changed.connect(self._on_run_changed)
         explorer.epoch_changed.connect(self._on_epoch_changed)
@@ -121,5 +121,5 @@ class PosteriorFeed(QObject):
     @Slot(object)
     def _on_ready(self, result: PosteriorResult) -> None:
         self.result = result
-        self._timer.setInterval(max(INTERVAL_MS, int(1000 * _REST * result.seconds)))
+        self._timer.worked(result.seconds)
         self.ready.emit(result)

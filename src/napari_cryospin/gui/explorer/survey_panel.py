@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer, Slot
+from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
 
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.views.survey_views import CoverageView, ModesOverEpochs, ReliabilityView
 from napari_cryospin.gui.work.long_task import LongTask
+from napari_cryospin.gui.work.resting_timer import RestingTimer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ class SurveyPanel(QWidget):
         self.calibration.failed.connect(self._on_calibration_failed)
         self._present: int | None = None
         self._since = 0.0
-        self._timer = QTimer(self)
+        self._timer = RestingTimer(0, _REST, self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._next)
         explorer.run_changed.connect(self._on_run_changed)
@@ -148,7 +149,8 @@ class SurveyPanel(QWidget):
             self.surveys[survey.epoch] = survey
             self._draw()
         if self._explorer.session.active:
-            self._timer.start(int(1000 * _REST * (time.perf_counter() - self._since)))
+            self._timer.worked(time.perf_counter() - self._since)
+            self._timer.start()
         else:
             self._next()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer, Signal, Slot
+from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.gui.work.background import Background
+from napari_cryospin.gui.work.resting_timer import RestingTimer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,9 +36,8 @@ class TrailReader(QObject):
         self._background.done.connect(self._on_read)
         # a trail is an extra: where a record cannot be read there is none
         self._background.failed.connect(explorer.message)
-        self._timer = QTimer(self)
+        self._timer = RestingTimer(INTERVAL_MS, _REST, self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(INTERVAL_MS)
         self._timer.timeout.connect(self._read)
         self._since = 0.0
 
@@ -68,8 +68,7 @@ class TrailReader(QObject):
 
     @Slot(object)
     def _on_read(self, trail: Trajectory) -> None:
-        took = 1000 * (time.perf_counter() - self._since)
-        self._timer.setInterval(max(INTERVAL_MS, int(_REST * took)))
+        self._timer.worked(time.perf_counter() - self._since)
         self.ready.emit(trail)
 
     def _reader_of(self, folder: Path) -> TrajectoryReader:

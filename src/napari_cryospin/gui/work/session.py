@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, QTimer, Signal, Slot
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.gui.work.background import Background
+from napari_cryospin.gui.work.resting_timer import RestingTimer
 from napari_cryospin.gui.work.threads import WorkerThread
 from napari_cryospin.gui.work.worker import ReconstructionWorker
 
@@ -111,8 +112,7 @@ class Session(QObject):
         self._background = Background(self)
         self._background.done.connect(self._on_background_done)
         self._background.failed.connect(self._on_background_failed)
-        self._slow, self._fast = QTimer(self), QTimer(self)
-        self._slow.setInterval(VOLUME_INTERVAL_MS)
+        self._slow, self._fast = RestingTimer(VOLUME_INTERVAL_MS, _REST, self), QTimer(self)
         # fires once the event loop has drawn; a child, so that it ends with the session
         self._drawn, self._drawing_since = QTimer(self), 0.0
         self._drawn.setSingleShot(True)
@@ -321,8 +321,7 @@ class Session(QObject):
     @Slot()
     def _on_drawn(self) -> None:
         """Choose when to pull next: a canvas that draws slowly is given fewer maps."""
-        took = 1000 * (time.perf_counter() - self._drawing_since)
-        self._slow.setInterval(max(VOLUME_INTERVAL_MS, int(_REST * took)))
+        self._slow.worked(time.perf_counter() - self._drawing_since)
 
     def _show_poses(self, poses: events.PosesUpdated) -> None:
         self.latest_poses, self.truth_rotations = poses, poses.truth

@@ -1,0 +1,33 @@
+"""A timer for work that must take a small share of the time, however slow the machine is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QTimer
+
+if TYPE_CHECKING:
+    from qtpy.QtCore import QObject
+
+
+class RestingTimer(QTimer):
+    """A timer whose interval grows with the time that the work took.
+
+    Parameters
+    ----------
+    least_ms
+        Shortest interval, and the first one.
+    rest
+        The interval is this many times as long as the last work took.
+    parent
+        Owner.
+    """
+
+    def __init__(self, least_ms: int, rest: int, parent: QObject) -> None:
+        super().__init__(parent)
+        self._least_ms, self._rest = least_ms, rest
+        self.setInterval(least_ms)
+
+    def worked(self, seconds: float) -> None:
+        """Choose the next interval: the work took so many seconds."""
+        self.setInterval(max(self._least_ms, int(1000 * self._rest * seconds)))
