@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import napari
 from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_cryospin.gui.launch import dock_of
+
+if TYPE_CHECKING:
+    from napari_cryospin.engine.run.events import EpochDone
+    from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
 
 TARGET = Path(__file__).parents[1] / "docs" / "images" / "window.png"
 
@@ -36,10 +41,19 @@ def main() -> None:
         dock.start_demo(Path(folder) / "demo", seed=0)
         picture = QTimer()
         picture.setSingleShot(True)
-        # some seconds of auto-decoding: the map has its shape, and training goes on
-        dock.session.epoch_done.connect(
-            lambda done: picture.start(1500) if done.epoch == 4 else None
-        )
+
+        def on_epoch(done: EpochDone) -> None:
+            # some seconds of auto-decoding: the map has its shape, and training goes on
+            if done.epoch == 4:
+                # another particle is answered at once, with the present map
+                dock.posterior.spin.setValue(1)
+
+        def on_posterior(result: PosteriorResult) -> None:
+            if result.posterior.particle == 1:
+                picture.start(500)
+
+        dock.session.epoch_done.connect(on_epoch)
+        dock.posterior.feed.ready.connect(on_posterior)
         picture.timeout.connect(
             lambda: viewer.window.screenshot(TARGET, canvas_only=False, flash=False)
         )

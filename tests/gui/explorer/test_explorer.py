@@ -252,6 +252,23 @@ def test_a_late_answer_for_another_epoch_is_dropped(qtbot: QtBot, panel: Posteri
     assert panel.when.text().startswith("epoch 1 of ")
 
 
+def test_a_trail_waits_for_the_posterior_of_its_particle(
+    qtbot: QtBot, panel: PosteriorPanel
+) -> None:
+    panel.explorer.session.pause()
+    qtbot.waitUntil(lambda: panel.explorer.session.state is SessionState.PAUSED, timeout=LONG)
+    qtbot.waitUntil(lambda: panel.pose._trail is not None, timeout=LONG)
+    trail = panel.pose._trail
+    drawn = panel.pose.mollweide._trail._encoding
+    assert len(drawn.xData) >= 1
+    panel.spin.setValue(5)
+    panel.pose.show_trail(trail)
+    assert panel.feed.result.posterior.particle == 0
+    assert drawn.xData is None or len(drawn.xData) == 0
+    qtbot.waitUntil(lambda: panel.feed.result.posterior.particle == 5, timeout=LONG)
+    qtbot.waitUntil(lambda: drawn.xData is not None and len(drawn.xData) >= 1, timeout=LONG)
+
+
 def test_the_window_fits_a_small_screen(dock: CryoSpinDock, panel: PosteriorPanel) -> None:
     # 1366 × 768: beside napari's layer controls, and with a canvas that one can look at
     least = dock.viewer.window._qt_window.minimumSizeHint()

@@ -189,7 +189,10 @@ class PosePanel(QWidget):
     def _show_marks(self) -> None:
         if self._result is None:
             return
-        marks = marks_of(self._explorer, self._result.posterior.particle, self._trail)
+        particle = self._result.posterior.particle
+        # the trail of a particle may be there before its posterior
+        trail = self._trail if particle == self._explorer.particle else None
+        marks = marks_of(self._explorer, particle, trail)
         self.mollweide.set_marks(marks)
         self.zoom.set_marks(marks)
         self.modes.set_modes(mode_rows(self._explorer, self._result))
