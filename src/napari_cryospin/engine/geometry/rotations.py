@@ -8,6 +8,7 @@ map's coefficient at ``(kx, ky, 0) @ A``.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,6 +106,12 @@ def skew(omega: Tensor) -> Tensor:
     x, y, z = omega.unbind(-1)
     zero = torch.zeros_like(x)
     return torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1).reshape(*omega.shape[:-1], 3, 3)
+
+
+def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
+    """Return the angle of the rotation between two poses, degrees, for shapes (..., 3, 3)."""
+    chord = (a - b).square().sum((-1, -2)).sqrt()
+    return torch.rad2deg(2 * torch.arcsin((chord / math.sqrt(8)).clamp(max=1)))
 
 
 def angular_distance(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:

@@ -6,57 +6,69 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
 from napari_cryospin.engine.models.encoder import PoseEncoder, default_width
-from napari_cryospin.engine.models.image import ImageModel, image_error
+from napari_cryospin.engine.models.image import image_error
+from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
-    from napari_cryospin.engine.inference.poses import PoseTable
-    from napari_cryospin.engine.models.volume import HartleyVolume
-    from napari_cryospin.engine.settings import Settings
+    from napari_cryospin.engine.inference.interface import Place, Problem
+    from napari_cryospin.engine.models.image import ImageModel
+    from napari_cryospin.engine.stages import AmortizedStage
 
 
-class AmortizedInference:
+class AmortizedInference(PoseInference):
     """Trains encoder and volume together on batches of particles.
 
     Parameters
     ----------
-    stack
-        Particles on the training device.
-    volume
-        The map; trained in place.
-    poses
-        Table of poses; the rows of each batch are updated.
-    settings
-        Model and auto-encoding settings are used.
+    problem
+        Particles, map and poses.
+    stage
+        Settings of the stage.
     """
 
-    def __init__(
-        self, stack: WorkingStack, volume: HartleyVolume, poses: PoseTable, settings: Settings
-    ) -> None:
-        self.stack, self.volume, self.poses = stack, volume, poses
-        self.loss = settings.model.loss
-        device = stack.images.device
-        self.model = ImageModel.within(stack.box, stack.box / 2, device)
-        width = settings.model.encoder_width or default_width(stack.box, device)
-        self.encoder = PoseEncoder(
-            stack.box, settings.model.heads, width, shifts=settings.model.shifts
-        ).to(device)
-        encode = settings.encode
+    kind = Inference.AMORTIZED
+
+    def __init__(self, problem: Problem, stage: AmortizedStage) -> None:
+        super().__init__(problem)
+        self.stage, self.loss = stage, problem.model.loss
+        box, device = self.stack.box, problem.device
+        self._radius = self.low_pass_radius(stage.low_pass_start, stage.low_pass_end, 0)
+        width = problem.model.encoder_width or default_width(box, device)
+        self.encoder = PoseEncoder(box, problem.model.heads, width, shifts=problem.model.shifts).to(
+            device
+        )
+        if self.poses.candidate_losses.shape[1] != problem.model.heads:
+            self.poses.with_candidates(problem.model.heads)
         self.optimizer = torch.optim.Adam(
             [
-                {"params": self.encoder.parameters(), "lr": encode.learning_rate_encoder},
-                {"params": volume.parameters(), "lr": encode.learning_rate_volume},
+                {"params": self.encoder.parameters(), "lr": stage.learning_rate_encoder},
+                {"params": self.volume.parameters(), "lr": stage.learning_rate_volume},
             ]
         )
+
+    def set_place(self, place: Place) -> None:
+        """Follow the low-pass schedule."""
+        stage = self.stage
+        self._radius = self.low_pass_radius(stage.low_pass_start, stage.low_pass_end, place.done)
+
+    def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
+        """Return the rows of all batches of an epoch."""
+        return shuffled_batches(rows, self.stage.batch_size, order)
+
+    @property
+    def model(self) -> ImageModel:
+        """The image model of the frequencies in use."""
+        return self.model_within(self._radius)
 
     def train_batch(self, rows: Tensor) -> float:
         """Take one step on the particles ``rows``; return the winners' mean error."""
         images = self.stack.images[rows]
         observed = self.model.coefficients(images)
-        ctf = self.stack.ctf(rows, self.model.frequencies)
+        ctf = self.ctf(rows, self.model)
         rotations, shifts = self.encoder(images)
         grid = self.volume()
         losses = self._candidate_losses(grid.detach(), rotations, shifts, observed, ctf)
@@ -65,12 +77,14 @@ class AmortizedInference:
         projection = self.model.project(
             grid, rotations[pick], None if shifts is None else shifts[pick]
         )
-        loss = image_error(ctf * projection, observed, self.loss).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        errors = image_error(ctf * projection, observed, self.loss)
+        learning = ~self.problem.held_out[rows]
+        if learning.any():
+            self.optimizer.zero_grad()
+            errors[learning].mean().backward()
+            self.optimizer.step()
         self._record(rows, rotations.detach(), shifts, losses, winner)
-        return loss.item()
+        return errors.mean().item()
 
     @torch.no_grad()
     def _candidate_losses(

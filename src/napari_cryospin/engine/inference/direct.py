@@ -2,144 +2,278 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_cryospin.engine.geometry.rotations import exponential_map
-from napari_cryospin.engine.models.image import ImageModel, image_error
+from napari_cryospin.engine.geometry.rotations import exponential_map, rotation_angle
+from napari_cryospin.engine.geometry.slices import insert_slices
+from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
+from napari_cryospin.engine.inference.marginal.search import search_modes
+from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
+from napari_cryospin.engine.models.image import image_error
+from napari_cryospin.engine.models.map_update import MapUpdate, Statistics
+from napari_cryospin.engine.models.noise import NoiseSpectrum
+from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
-    from napari_cryospin.engine.inference.poses import PoseTable
-    from napari_cryospin.engine.models.volume import HartleyVolume
-    from napari_cryospin.engine.settings import Settings
+    from napari_cryospin.engine.inference.interface import Place, Problem
+    from napari_cryospin.engine.models.image import ImageModel
+    from napari_cryospin.engine.stages import DirectStage
 
 # one unit of the shift's parameter: the shift and the rotation share a learning rate in radians,
 # and a radian at half the mask's radius moves the outline of a particle by about D/8
 _SHIFT_UNIT = 1 / 8
+# a hypothesis so far behind the best one of its particle is given up, nats
+_GIVEN_UP = 20.0
+# poses whose median moves by less than this in an epoch have come to rest, degrees
+_AT_REST = 0.1
 
 
-class DirectInference:
-    """Alternates pose steps (per-image Adam) with a step of the volume, on batches of particles.
+class DirectInference(PoseInference):
+    """Refines the poses of batches of particles by gradient steps, in turn with the map.
 
-    Parameters are those of :class:`~.amortized.AmortizedInference`; it uses the decode settings.
+    Every particle has K hypotheses. All of them are refined, and the best one is its pose: the
+    multi-choice learning of the heads, carried into auto-decoding. Hypotheses that have fallen far
+    behind are given up.
+
+    Parameters
+    ----------
+    problem
+        Particles, map and poses.
+    stage
+        Settings of the stage.
     """
 
-    def __init__(
-        self, stack: WorkingStack, volume: HartleyVolume, poses: PoseTable, settings: Settings
-    ) -> None:
-        self.stack, self.volume, self.poses = stack, volume, poses
-        self.loss = settings.model.loss
-        self.shifts = settings.model.shifts
-        self._decode = settings.decode
-        device = stack.images.device
-        self.model = ImageModel.within(stack.box, stack.box / 2, device)
-        self.pose_optimizer = PerImageAdam(stack.n, 5, settings.decode.learning_rate_pose, device)
-        self.volume_optimizer = torch.optim.Adam(
-            volume.parameters(), lr=settings.decode.learning_rate_volume
-        )
+    kind = Inference.DIRECT
 
-    def set_rate(self, factor: float) -> None:
-        """Scale both learning rates by ``factor``."""
-        self.pose_optimizer.learning_rate = factor * self._decode.learning_rate_pose
+    def __init__(self, problem: Problem, stage: DirectStage) -> None:
+        super().__init__(problem)
+        self.stage, self.loss = stage, problem.model.loss
+        self.shifts = problem.model.shifts
+        self._radius = self.low_pass_radius(stage.low_pass_start, stage.low_pass_end, 0)
+        self.volume_optimizer = torch.optim.Adam(
+            self.volume.parameters(), lr=stage.learning_rate_volume
+        )
+        self._update = MapUpdate(
+            self.stack.box, self.volume.amplitude, memory=1, device=problem.device
+        )
+        self._noise = NoiseSpectrum.white(self.stack.box, problem.device)
+        self._statistics: Statistics | None = None
+        self._moved_by = math.inf
+        self._before = self.poses.rotations
+        self._take_candidates()
+
+    @property
+    def model(self) -> ImageModel:
+        """The image model of the frequencies in use."""
+        return self.model_within(self._radius)
+
+    @property
+    def over(self) -> bool:
+        """Whether the poses have come to rest."""
+        return self._moved_by < _AT_REST
+
+    def set_place(self, place: Place) -> None:
+        """Follow the schedules of learning rates and low-pass filter."""
+        stage = self.stage
+        cosine = 0.5 * (1 + math.cos(math.pi * min(place.done, 1.0)))
+        factor = stage.final_rate + (1 - stage.final_rate) * cosine
+        self.pose_optimizer.learning_rate = factor * stage.learning_rate_pose
         for group in self.volume_optimizer.param_groups:
-            group["lr"] = factor * self._decode.learning_rate_volume
+            group["lr"] = factor * stage.learning_rate_volume
+        self._radius = self.low_pass_radius(stage.low_pass_start, stage.low_pass_end, place.done)
+
+    def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Search all poses on the grid, where that is due."""
+        every = self.stage.search_every
+        if every and place.stage_epoch % every == 0:
+            n = max(self.stage.hypotheses, 1)
+            yield from search_modes(self.problem, rows, n, self._noise)
+            self._take_candidates()
+        self._before = self.poses.rotations.clone()
+
+    def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
+        """Return the rows of all batches of an epoch."""
+        return shuffled_batches(rows, self.stage.batch_size, order)
 
     def train_batch(self, rows: Tensor) -> float:
-        """Take the pose steps and a volume step on particles ``rows``; return the mean error."""
+        """Take the pose steps on particles ``rows``, and the map's share; return the mean error."""
         observed = self.model.coefficients(self.stack.images[rows])
-        ctf = self.stack.ctf(rows, self.model.frequencies)
+        ctf = self.ctf(rows, self.model)
         grid = self.volume().detach()
-        for _ in range(self._decode.pose_steps):
-            self._pose_step(rows, grid, observed, ctf)
-        rotations, shifts = self.poses.rotations[rows], self.poses.shifts[rows]
-        projection = self.model.project(self.volume(), rotations, shifts if self.shifts else None)
-        losses = image_error(ctf * projection, observed, self.loss)
-        self.poses.losses[rows] = losses.detach()
-        loss = losses.mean()
-        self.volume_optimizer.zero_grad()
-        loss.backward()
-        self.volume_optimizer.step()
-        return loss.item()
+        # pairs of a particle and one of its hypotheses
+        image, hypothesis = self.active[rows].nonzero(as_tuple=True)
+        chosen = rows[image], hypothesis
+        for _ in range(self.stage.pose_steps):
+            self._pose_step(chosen, grid, observed[image], ctf[image])
+        self._choose(rows, image, hypothesis, grid, observed, ctf)
+        if self.stage.volume_update == "adam":
+            losses = self._volume_step(rows, observed, ctf)
+        else:
+            losses = self._collect(rows, grid, observed, ctf)
+        self.poses.losses[rows] = losses
+        return losses.mean().item()
 
-    def _pose_step(self, rows: Tensor, grid: Tensor, observed: Tensor, ctf: Tensor) -> None:
+    def end_epoch(self, rows: Tensor) -> None:
+        """Make the map anew, where that is done in closed form."""
+        if self._statistics is not None:
+            power = self._statistics.residual / self._statistics.n
+            self._noise = NoiseSpectrum.of_residuals(power, self.model, self.stack.mask_power)
+            self.volume.assign(self._update(self._statistics.inserted, self._noise))
+            self._statistics = None
+        angle = rotation_angle(self._before[rows], self.poses.rotations[rows])
+        self._moved_by = float(angle.median()) if len(rows) else 0.0
+
+    def _take_candidates(self) -> None:
+        """Start from the present poses, or from the best candidates of each particle."""
+        poses, n = self.poses, self.stack.n
+        wanted = min(self.stage.hypotheses, poses.candidate_losses.shape[1])
+        if wanted > 1:
+            losses = poses.candidate_losses.nan_to_num(nan=math.inf)
+            best = losses.argsort(1)[:, :wanted]
+            rows = torch.arange(n, device=best.device)[:, None]
+            self.active = losses[rows, best].isfinite()
+            self.active[:, 0] = True
+            self.rotations = poses.candidates[rows, best].clone()
+            self.origins = poses.candidate_shifts[rows, best].clone()
+            poses.with_candidates(wanted)
+        else:
+            self.active = torch.ones(n, 1, dtype=torch.bool, device=self.problem.device)
+            self.rotations = poses.rotations[:, None].clone()
+            self.origins = poses.shifts[:, None].clone()
+            # a single hypothesis is the pose itself
+            poses.candidates = poses.candidates[:, :0]
+            poses.candidate_shifts = poses.candidate_shifts[:, :0]
+            poses.candidate_losses = poses.candidate_losses[:, :0]
+        self.pose_optimizer = PerImageAdam(
+            self.active.numel(), 5, self.stage.learning_rate_pose, self.problem.device
+        )
+
+    def _pose_step(
+        self, chosen: tuple[Tensor, Tensor], grid: Tensor, observed: Tensor, ctf: Tensor
+    ) -> None:
         """Move each pose by ``R ← exp([ω]×) R``, and each shift, by the gradient at ω = 0."""
-        step = torch.zeros(len(rows), 5, device=rows.device, requires_grad=True)
-        rotations, shifts = self._moved(rows, step)
+        step = torch.zeros(len(observed), 5, device=observed.device, requires_grad=True)
+        rotations, shifts = self._moved(chosen, step)
         projection = self.model.project(grid, rotations, shifts if self.shifts else None)
         # the sum, not the mean: each image's gradient is its own
         image_error(ctf * projection, observed, self.loss).sum().backward()
         assert step.grad is not None
         with torch.no_grad():
-            rotations, shifts = self._moved(rows, self.pose_optimizer.step(rows, step.grad))
-            self.poses.rotations[rows] = rotations
-            if self.shifts:
-                self.poses.shifts[rows] = shifts
+            row, hypothesis = chosen
+            numbers = row * self.active.shape[1] + hypothesis
+            taken = self.pose_optimizer.step(numbers, step.grad)
+            self.rotations[chosen], self.origins[chosen] = self._moved(chosen, taken)
 
-    def _moved(self, rows: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        rotations = exponential_map(step[:, :3]) @ self.poses.rotations[rows]
-        shifts = self.poses.shifts[rows] + _SHIFT_UNIT * self.stack.box * step[:, 3:]
+    def _moved(self, chosen: tuple[Tensor, Tensor], step: Tensor) -> tuple[Tensor, Tensor]:
+        rotations = exponential_map(step[:, :3]) @ self.rotations[chosen]
+        shifts = self.origins[chosen]
+        if self.shifts:
+            shifts = shifts + _SHIFT_UNIT * self.stack.box * step[:, 3:]
         return rotations, shifts
 
+    @torch.no_grad()
+    def _choose(
+        self,
+        rows: Tensor,
+        image: Tensor,
+        hypothesis: Tensor,
+        grid: Tensor,
+        observed: Tensor,
+        ctf: Tensor,
+    ) -> None:
+        """Give each particle its best hypothesis for a pose."""
+        losses = torch.full((len(rows), self.active.shape[1]), torch.inf, device=rows.device)
+        if self.active.shape[1] == 1:
+            losses[:] = 0
+        else:
+            chosen = rows[image], hypothesis
+            projection = self.model.project(
+                grid, self.rotations[chosen], self.origins[chosen] if self.shifts else None
+            )
+            losses[image, hypothesis] = image_error(
+                ctf[image] * projection, observed[image], self.loss
+            )
+        best = losses.argmin(1)
+        self.poses.rotations[rows] = self.rotations[rows, best]
+        self.poses.shifts[rows] = self.origins[rows, best]
+        if self.active.shape[1] == 1:
+            return
+        # the error is of the order of the noise's variance, so this is a difference in nats
+        behind = (losses - losses.amin(1, keepdim=True)) * (observed.shape[1] / 2)
+        self.active[rows] = behind < _GIVEN_UP
+        self.poses.winning_head[rows] = best
+        self.poses.candidates[rows] = self.rotations[rows]
+        self.poses.candidate_shifts[rows] = self.origins[rows]
+        self.poses.candidate_losses[rows] = losses.where(losses.isfinite(), torch.nan)
+
+    def _volume_step(self, rows: Tensor, observed: Tensor, ctf: Tensor) -> Tensor:
+        rotations, shifts = self.poses.rotations[rows], self.poses.shifts[rows]
+        projection = self.model.project(self.volume(), rotations, shifts if self.shifts else None)
+        losses = image_error(ctf * projection, observed, self.loss)
+        learning = ~self.problem.held_out[rows]
+        if learning.any():
+            self.volume_optimizer.zero_grad()
+            losses[learning].mean().backward()
+            self.volume_optimizer.step()
+        return losses.detach()
+
+    @torch.no_grad()
+    def _collect(self, rows: Tensor, grid: Tensor, observed: Tensor, ctf: Tensor) -> Tensor:
+        """Add the particles to the statistics of the epoch's map; return their errors."""
+        rotations, shifts = self.poses.rotations[rows], self.poses.shifts[rows]
+        slices = self.model.project(grid, rotations, None)
+        centred = self.model.shift(observed, shifts) if self.shifts else observed
+        errors = (centred - ctf * slices).square()
+        learning = ~self.problem.held_out[rows]
+        own, ctf = centred[learning], ctf[learning]
+        model = self.model
+        inserted = insert_slices(
+            torch.stack((ctf * own, ctf.square())),
+            rotations[learning],
+            model.frequencies,
+            model.box,
+        )
+        if self._statistics is None:
+            self._statistics = Statistics(
+                torch.zeros_like(inserted), torch.zeros_like(errors[0]), 0
+            )
+        self._statistics.inserted += inserted
+        self._statistics.residual += errors[learning].sum(0)
+        self._statistics.n += len(own)
+        if self.loss == "absolute":
+            return errors.sqrt().mean(1)
+        return errors.mean(1)
+
     def state(self) -> dict[str, Any]:
-        """Return the optimisers for a checkpoint."""
+        """Return hypotheses and optimisers for a checkpoint."""
         return {
+            "rotations": self.rotations,
+            "origins": self.origins,
+            "active": self.active,
             "pose_optimizer": self.pose_optimizer.state(),
             "volume_optimizer": self.volume_optimizer.state_dict(),
+            "map_update": self._update.state(),
+            "noise": self._noise.variance,
+            "statistics": None if self._statistics is None else vars(self._statistics),
+            "before": self._before,
+            "moved_by": self._moved_by,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
+        self.rotations, self.origins = state["rotations"], state["origins"]
+        self.active = state["active"]
         self.pose_optimizer.load_state(state["pose_optimizer"])
         self.volume_optimizer.load_state_dict(state["volume_optimizer"])
-
-
-class PerImageAdam:
-    """Adam with moments and step counts of each image's own; only the rows of a batch are touched.
-
-    Parameters
-    ----------
-    n, size
-        Number of images, and of parameters of each.
-    learning_rate
-        Step length, in the unit of the parameters.
-    device
-        Where the state lives.
-    beta1, beta2
-        Decay of the moments; the paper's β₂ is 0.9, for an image is visited seldom.
-    """
-
-    def __init__(
-        self,
-        n: int,
-        size: int,
-        learning_rate: float,
-        device: torch.device,
-        beta1: float = 0.9,
-        beta2: float = 0.9,
-    ) -> None:
-        self.learning_rate, self.beta1, self.beta2 = learning_rate, beta1, beta2
-        self.first = torch.zeros(n, size, device=device)
-        self.second = torch.zeros(n, size, device=device)
-        self.steps = torch.zeros(n, 1, device=device)
-
-    def step(self, rows: Tensor, gradient: Tensor) -> Tensor:
-        """Return the step to take, (b, size), from the gradient of the images ``rows``."""
-        first = torch.lerp(gradient, self.first[rows], self.beta1)
-        second = torch.lerp(gradient.square(), self.second[rows], self.beta2)
-        steps = self.steps[rows] + 1
-        self.first[rows], self.second[rows], self.steps[rows] = first, second, steps
-        mean = first / (1 - self.beta1**steps)
-        scale = (second / (1 - self.beta2**steps)).sqrt()
-        return -self.learning_rate * mean / (scale + 1e-8)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return moments and step counts for a checkpoint."""
-        return {"first": self.first, "second": self.second, "steps": self.steps}
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore :meth:`state`."""
-        self.first, self.second, self.steps = state["first"], state["second"], state["steps"]
+        self._update.load_state(state["map_update"])
+        self._noise = NoiseSpectrum(state["noise"])
+        statistics = state["statistics"]
+        self._statistics = None if statistics is None else Statistics(**statistics)
+        self._before, self._moved_by = state["before"], state["moved_by"]

@@ -9,7 +9,7 @@ import torch
 
 from napari_cryospin.engine.geometry.cells import rotations_of_cells
 from napari_cryospin.engine.inference.refinement import Cells, refine
-from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
+from napari_cryospin.engine.models.noise import NoiseSpectrum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def estimate_noise(grid: CoarseGrid, shifts: Tensor, *, radius: float) -> NoiseS
     likelihood = grid.likelihood
     stack = likelihood.stack
     rows = torch.linspace(0, stack.n - 1, min(PROBES, stack.n), device=shifts.device).long()
-    likelihood.noise = _power_of_images(likelihood, rows)
+    likelihood.noise = NoiseSpectrum.of_images(stack.images[rows], stack.mask_power)
     for _ in range(_ROUNDS):
         log_p = grid.log_probability(rows, shifts[rows])
         _set_noise_on_grid(grid, rows, shifts[rows], torch.softmax(log_p, 1))
@@ -66,14 +66,6 @@ def estimate_noise(grid: CoarseGrid, shifts: Tensor, *, radius: float) -> NoiseS
     return NoiseSpectrum.of_residuals(power, model, stack.mask_power)
 
 
-def _power_of_images(likelihood: PoseLikelihood, rows: Tensor) -> NoiseSpectrum:
-    """Return what the noise would be if the images held nothing else."""
-    stack = likelihood.stack
-    model = likelihood.model(likelihood.nyquist)
-    power = model.coefficients(stack.images[rows]).square().mean(0)
-    return NoiseSpectrum.of_residuals(power, model, stack.mask_power)
-
-
 def _set_noise_on_grid(grid: CoarseGrid, rows: Tensor, shifts: Tensor, weights: Tensor) -> None:
     """Replace the noise of the shells that the grid resolves."""
     likelihood, model = grid.likelihood, grid.model
@@ -82,9 +74,8 @@ def _set_noise_on_grid(grid: CoarseGrid, rows: Tensor, shifts: Tensor, weights: 
     ctf = stack.ctf(rows, model.frequencies)
     mean, square = grid.expected_slices(weights)
     power = (observed.square() - 2 * ctf * observed * mean + ctf.square() * square).mean(0)
-    found = NoiseSpectrum.of_residuals(power, model, stack.mask_power).variance
-    resolved = torch.arange(len(found), device=found.device) <= shells_of(model).max()
-    likelihood.noise = NoiseSpectrum(torch.where(resolved, found, likelihood.noise.variance))
+    found = NoiseSpectrum.of_residuals(power, model, stack.mask_power)
+    likelihood.noise = likelihood.noise.replaced(found, model)
 
 
 def _drawn(

@@ -11,7 +11,10 @@ from torch import Tensor
 
 @dataclass
 class PoseTable:
-    """State of the poses of n particles with M heads; tensors live on the training device.
+    """State of the poses of n particles; tensors live on the training device.
+
+    Besides its pose a particle has M candidates: what the heads gave in auto-encoding, the modes of
+    its posterior in marginalisation, the hypotheses that are refined in auto-decoding.
 
     Parameters
     ----------
@@ -19,18 +22,21 @@ class PoseTable:
         Present Euler matrices, (n, 3, 3).
     shifts
         Present origin shifts (x, y), pixels of the working box, (n, 2).
+    scales
+        Factor that the map needs to fit each image, (n,).
     winning_head
-        Head that gave the present pose, (n,); −1 where the particle has not been seen yet.
+        Candidate that gave the present pose, (n,); −1 where the particle has not been seen yet.
     losses
         Present error of each particle, (n,) float32; NaN where it has not been seen yet.
     candidates, candidate_shifts
-        Poses that the heads gave at the last auto-encoding visit, (n, M, 3, 3) and (n, M, 2).
+        Candidates of the last visit that had any, (n, M, 3, 3) and (n, M, 2).
     candidate_losses
         Their errors, (n, M); NaN where not seen yet.
     """
 
     rotations: Tensor
     shifts: Tensor
+    scales: Tensor
     winning_head: Tensor
     losses: Tensor
     candidates: Tensor
@@ -44,6 +50,7 @@ class PoseTable:
         return cls(
             rotations=identity.repeat(n, 1, 1),
             shifts=torch.zeros(n, 2, device=device),
+            scales=torch.ones(n, device=device),
             winning_head=torch.full((n,), -1, device=device),
             losses=torch.full((n,), torch.nan, device=device),
             candidates=identity.repeat(n, heads, 1, 1),
@@ -51,11 +58,26 @@ class PoseTable:
             candidate_losses=torch.full((n, heads), torch.nan, device=device),
         )
 
+    def reset(self) -> None:
+        """Forget all poses, in place."""
+        n, heads = self.candidate_losses.shape
+        vars(self).update(vars(self.empty(n, heads, self.rotations.device)))
+
+    def with_candidates(self, n: int) -> None:
+        """Make room for ``n`` candidates of every particle, in place of those there are."""
+        table = self.empty(len(self.losses), n, self.rotations.device)
+        self.candidates, self.candidate_shifts = table.candidates, table.candidate_shifts
+        self.candidate_losses, self.winning_head = table.candidate_losses, table.winning_head
+
     def head_share(self, used: Tensor) -> tuple[float, ...]:
-        """Return the fraction of the used particles (n,) seen so far that each head has won."""
+        """Return the share of the used particles (n,) seen so far that each candidate has won."""
         seen = self.winning_head[used & (self.winning_head >= 0)]
         counts = torch.bincount(seen, minlength=self.candidate_losses.shape[1])
         return tuple((counts / max(len(seen), 1)).tolist())
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Restore :meth:`state`, in place."""
+        vars(self).update({name: tensor.clone() for name, tensor in state.items()})
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors by name, for a checkpoint."""

@@ -31,17 +31,26 @@ class HartleyVolume(nn.Module):
         Source of the random start.
     """
 
+    radius: Tensor
+
     def __init__(self, box: int, amplitude: Tensor, generator: torch.Generator) -> None:
         super().__init__()
-        self.box = box
-        radius = frequency_radius(box).clamp(max=len(amplitude) - 1)
-        self.exponent = nn.Parameter(amplitude[radius].log())
-        start = torch.randn(radius.shape, generator=generator)
+        self.box, self.amplitude = box, amplitude
+        self.register_buffer("radius", frequency_radius(box), persistent=False)
+        self.exponent = nn.Parameter(amplitude[self.radius.clamp(max=len(amplitude) - 1)].log())
+        start = torch.randn(self.radius.shape, generator=generator)
         self.mantissa = nn.Parameter(0.1 * start)
 
     def forward(self) -> Tensor:
         """Return the Hartley grid, shape (D+1, D+1, D+1)."""
         return self.mantissa * self.exponent.exp()
+
+    @torch.no_grad()
+    def average(self) -> Tensor:
+        """Return the rotational average of the grid, (D+1)³, which tells no pose from another."""
+        flat = self.radius.flatten()
+        mean = torch.bincount(flat, self().flatten()) / torch.bincount(flat).clamp(min=1)
+        return mean[self.radius]
 
     @torch.no_grad()
     def assign(self, grid: Tensor) -> None:

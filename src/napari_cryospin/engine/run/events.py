@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.settings import Stage
+    from napari_cryospin.engine.run.verdict import Verdict
+    from napari_cryospin.engine.stages import Inference
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class RunStarted(Event):
     n_heads: int
     device: str
     seed: int
-    stage: Stage
+    inference: Inference
     first_epoch: int
     n_epochs: int
     truth_known: bool
@@ -60,7 +61,7 @@ class EpochStarted(Event):
 
     epoch: int
     n_epochs: int
-    stage: Stage
+    inference: Inference
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class BatchDone(Event):
     epoch: int
     batch: int
     n_batches: int
-    stage: Stage
+    inference: Inference
     loss: float
     images_per_second: float
     seconds_left: float
@@ -87,7 +88,7 @@ class VolumeUpdated(Event):
     """
 
     epoch: int
-    stage: Stage
+    inference: Inference
     volume: NDArray[np.float32]
     pixel_size: float
 
@@ -103,23 +104,24 @@ class PosesUpdated(Event):
     shifts
         Present origin shift (x, y) of each particle, Å, (n, 2).
     winning_head
-        Index of the winning head, (n,); −1 where the particle has not been seen yet.
+        Index of the winning candidate, (n,); −1 where the particle has not been seen yet.
     losses
         Present loss of each particle, per Fourier coefficient, (n,); NaN where not seen yet.
     used
         Whether training uses the particle, (n,); False where it was dropped.
     candidates
-        Poses proposed by the heads, (n, M, 3, 3); those of auto-encoding's last visit.
+        Candidates of each particle, (n, M, 3, 3): poses that the heads proposed in auto-encoding,
+        modes of the posterior in marginalisation, hypotheses in auto-decoding.
     candidate_shifts
         Their origin shifts (x, y), Å, (n, M, 2).
     candidate_losses
-        Loss of each head's pose, (n, M); NaN where not seen yet.
+        Loss of each candidate, (n, M); NaN where not seen yet.
     truth
         True poses in the frame of the present map, (n, 3, 3), where the truth is known.
     """
 
     epoch: int
-    stage: Stage
+    inference: Inference
     rotations: NDArray[np.float32]
     shifts: NDArray[np.float32]
     winning_head: NDArray[np.int64]
@@ -135,15 +137,21 @@ class PosesUpdated(Event):
 class EpochDone(Event):
     """The figures of a finished epoch; one row of ``metrics.csv``.
 
-    ``head_share`` is the fraction of particles won by each head, (M,). ``resolution`` (Å) is where
+    ``head_share`` is the fraction of particles won by each candidate, (M,). ``stage`` and ``start``
+    count from 0. ``held_out_gain`` is the log-likelihood of held-out particles with the map less
+    that with its rotational average, nats per particle, where the epoch has measured it.
+    ``resolution`` (Å) is where
     the FSC falls below 0.5 against the true map where it is known, else None. Pose errors
     (degrees, after global alignment over both hands) are None where the truth is not known.
     """
 
     epoch: int
-    stage: Stage
+    inference: Inference
     loss: float
     head_share: tuple[float, ...]
+    stage: int
+    start: int
+    held_out_gain: float | None
     median_pose_error: float | None
     mean_pose_error: float | None
     resolution: float | None
@@ -152,9 +160,16 @@ class EpochDone(Event):
 
 @dataclass(frozen=True)
 class Switched(Event):
-    """Auto-encoding has given way to auto-decoding, at ``epoch``, by hand or by schedule."""
+    """A stage begins with ``epoch``, or another start of the first one.
+
+    ``stage`` and ``start`` count from 0; ``by`` says what ended the stage before: "schedule",
+    "criterion" or "hand".
+    """
 
     epoch: int
+    inference: Inference
+    stage: int
+    start: int
     by: str
 
 
@@ -187,13 +202,15 @@ class CheckpointWritten(Event):
 class Finished(Event):
     """The run ended in order; its results are on disk (``stopped`` when the user ended it).
 
-    ``resolution`` (Å) is where the FSC between the half-maps falls below 0.143.
+    ``resolution`` (Å) is where the FSC between the half-maps falls below 0.143. ``verdict`` says
+    what became of the run; None where its results were not kept.
     """
 
     folder: Path
     stopped: bool
     kept: bool
     resolution: float | None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)

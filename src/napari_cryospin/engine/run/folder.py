@@ -16,6 +16,7 @@ import torch
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.run.training import CHECKPOINT_VERSION
+from napari_cryospin.engine.run.verdict import Outcome, Verdict
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
 _CHECKPOINTS_KEPT = 2
 _METRICS = (
     "epoch",
+    "inference",
     "stage",
+    "start",
     "loss",
     "median_pose_error_deg",
     "mean_pose_error_deg",
     "resolution_angstrom",
+    "held_out_gain_nats",
     "seconds",
     "head_share",
 )
@@ -69,6 +73,11 @@ class RunFolder:
     def fsc_path(self) -> Path:
         """``fsc.csv``."""
         return self.path / "fsc.csv"
+
+    @property
+    def verdict_path(self) -> Path:
+        """``verdict.json``: what became of the run, and why."""
+        return self.path / "verdict.json"
 
     @property
     def metrics_path(self) -> Path:
@@ -133,11 +142,14 @@ class RunFolder:
         values = asdict(done)
         new = (
             done.epoch,
-            done.stage.value,
+            done.inference.value,
+            done.stage + 1,
+            done.start + 1,
             f"{done.loss:.6g}",
             _figure(values["median_pose_error"]),
             _figure(values["mean_pose_error"]),
             _figure(values["resolution"]),
+            _figure(values["held_out_gain"]),
             f"{done.seconds:.2f}",
             " ".join(f"{share:.4f}" for share in done.head_share),
         )
@@ -164,6 +176,30 @@ class RunFolder:
             mrc.set_data(np.ascontiguousarray(volume, dtype=np.float32))
             mrc.voxel_size = pixel_size
         return path
+
+    def write_verdict(self, verdict: Verdict) -> None:
+        """Write ``verdict.json``: what became of the run, and why."""
+        with replacing(self.verdict_path) as temporary:
+            text = json.dumps(verdict.figures(), indent=2, ensure_ascii=False)
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+    def verdict(self) -> Verdict | None:
+        """Return the verdict on the run, or None where there is none yet.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged.
+        """
+        if not self.verdict_path.exists():
+            return None
+        try:
+            figures = json.loads(self.verdict_path.read_text(encoding="utf-8"))
+            figures["outcome"] = Outcome(figures["outcome"])
+            figures["reasons"] = tuple(figures["reasons"])
+            return Verdict(**figures)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{self.verdict_path} is damaged: delete it.") from error
 
     def write_fsc(self, columns: dict[str, NDArray[np.float64]], pixel_size: float) -> None:
         """Write FSC curves, each of shape (D/2 + 1,), against frequency to ``fsc.csv``."""
@@ -226,6 +262,8 @@ def _plain(value: object) -> Any:
         return str(value)
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, Verdict):
+        return value.figures()
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} does not belong into events.jsonl")

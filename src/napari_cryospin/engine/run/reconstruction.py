@@ -12,7 +12,6 @@ import torch
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.devices import describe_device, find_device
@@ -20,25 +19,26 @@ from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.progress import with_progress
 from napari_cryospin.engine.run.records import write_poses
 from napari_cryospin.engine.run.results import write_results
-from napari_cryospin.engine.run.searching import PoseSearch
 from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
-from napari_cryospin.engine.settings import Settings, Stage
+from napari_cryospin.engine.run.verdict import reach_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from napari_cryospin.engine.run.events import Event, PosesUpdated
+    from napari_cryospin.engine.settings import Settings
 
 # seconds between live maps, and between live tables of poses, within an epoch
 _MAP_INTERVAL = 0.5
 _POSES_INTERVAL = 2.0
+_SEARCHING = "Searching poses"
 
 
 class Reconstruction:
-    """One run: loads the data, trains through both stages, writes the run folder.
+    """One run: loads the data, trains through all stages, writes the run folder.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class Reconstruction:
             n_heads=settings.model.heads,
             device=describe_device(device),
             seed=settings.seed,
-            stage=clock.stage,
+            inference=training.kind,
             first_epoch=clock.epoch,
             n_epochs=clock.n_epochs(settings),
             truth_known=truth is not None,
@@ -131,8 +131,10 @@ class Reconstruction:
             return
         yield from self._choose(training)
         yield self._checkpoint(training)
+        verdict = reach_verdict(training)
+        self.folder.write_verdict(verdict)
         resolution = yield from write_results(self.folder, training, truth)
-        yield events.Finished(self.folder.path, self.controls.stopped, True, resolution)
+        yield events.Finished(self.folder.path, self.controls.stopped, True, resolution, verdict)
 
     def _load(self) -> Generator[Event, None, WorkingStack]:
         data = self.settings.data
@@ -148,38 +150,47 @@ class Reconstruction:
     def _train(self, training: Training) -> Iterator[Event]:
         clock, settings = training.clock, self.settings
         while not self.controls.stopped:
-            if clock.switch_due(settings):
-                yield self._switch(training, "schedule")
-            n_epochs = clock.n_epochs(settings)
-            if clock.epoch >= n_epochs:
-                return
+            if training.stage_due:
+                if training.last_stage or settings.stages[clock.stage].until == "hand":
+                    return
+                by_criterion = clock.stage_left(settings) > 0
+                yield self._switch(training, "criterion" if by_criterion else "schedule")
+                continue
             yield from self._choose(training)
-            yield events.EpochStarted(clock.epoch, n_epochs, clock.stage)
+            yield events.EpochStarted(clock.epoch, clock.n_epochs(settings), training.kind)
             yield from self._epoch(training)
 
     def _switch(self, training: Training, by: str) -> Event:
-        training.switch()
-        return events.Switched(training.clock.epoch, by)
+        training.next_stage()
+        clock = training.clock
+        return events.Switched(clock.epoch, training.kind, clock.stage, clock.start, by)
 
     def _epoch(self, training: Training) -> Iterator[Event]:
         """Train one epoch; a stop leaves it unfinished, a switch by hand ends it early."""
-        clock = training.clock
+        clock, inference = training.clock, training.inference
         started, losses = time.monotonic(), []
         training.begin_epoch()
-        if self._search_due(training):
-            yield from self._search(training)
+        if clock.batch == 0:
+            rows = training.rows_in_epoch
+            for done, total in inference.begin_epoch(training.place, rows):
+                yield events.Progress(_SEARCHING, done, total)
+                yield from self._live(training)
+                yield from self._obey(training)
+                if self.controls.stopped:
+                    return
         batches = training.batches()
         rate = _Rate()
+        by_hand = False
         while clock.batch < len(batches):
             yield from self._obey(training)
             if self.controls.stopped:
                 return
-            if clock.stage is Stage.AUTO_ENCODING and self.controls.take_switch():
+            if not training.last_stage and self.controls.take_switch():
+                by_hand = True
                 break
             rows = batches[clock.batch]
-            if isinstance(training.inference, DirectInference):
-                training.inference.set_rate(self._rate_factor(training, len(batches)))
-            losses.append(training.inference.train_batch(rows))
+            inference.set_place(training.place_in_epoch(len(batches)))
+            losses.append(inference.train_batch(rows))
             clock.batch += 1
             rate.add(len(rows))
             left = self._images_left(training, len(batches))
@@ -187,13 +198,13 @@ class Reconstruction:
                 clock.epoch,
                 clock.batch,
                 len(batches),
-                clock.stage,
+                training.kind,
                 losses[-1],
                 rate.images_per_second,
                 left / rate.images_per_second,
             )
             yield from self._live(training)
-        by_hand = clock.batch < len(batches)
+        inference.end_epoch(training.rows_in_epoch)
         yield from self._end_epoch(training, losses, time.monotonic() - started)
         if by_hand:
             yield self._switch(training, "hand")
@@ -206,7 +217,10 @@ class Reconstruction:
         comparison = truth.compare(poses.rotations, poses.used, volume) if truth else None
         done = events.EpochDone(
             epoch=clock.epoch,
+            inference=training.kind,
             stage=clock.stage,
+            start=clock.start,
+            held_out_gain=_held_out_gain(training),
             loss=sum(losses) / len(losses) if losses else math.nan,
             head_share=training.poses.head_share(training.used),
             median_pose_error=comparison.median if comparison else None,
@@ -220,25 +234,8 @@ class Reconstruction:
         yield self._volume_event(training)
         yield poses
         yield done
-        clock.epoch, clock.batch = clock.epoch + 1, 0
+        clock.epoch, clock.stage_epoch, clock.batch = clock.epoch + 1, clock.stage_epoch + 1, 0
         yield self._checkpoint(training)
-
-    def _search_due(self, training: Training) -> bool:
-        clock = training.clock
-        return (
-            clock.switched_at is not None
-            and clock.batch == 0
-            and clock.epoch - clock.switched_at < self.settings.search.epochs
-        )
-
-    def _search(self, training: Training) -> Iterator[Event]:
-        first = training.clock.epoch == training.clock.switched_at
-        for progress in PoseSearch(training, first=first).rounds():
-            yield progress
-            yield from self._live(training)
-            yield from self._obey(training)
-            if self.controls.stopped:
-                return
 
     def _live(self, training: Training) -> Iterator[Event]:
         """Yield the map and the poses as often as they are worth looking at."""
@@ -262,13 +259,6 @@ class Reconstruction:
         if used is not None and training.choose(used):
             yield events.ParticlesChosen(int(training.used.sum()))
 
-    def _rate_factor(self, training: Training, n_batches: int) -> float:
-        clock, decode = training.clock, self.settings.decode
-        assert clock.switched_at is not None
-        done = (clock.epoch - clock.switched_at + clock.batch / n_batches) / decode.epochs
-        cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-        return decode.final_rate + (1 - decode.final_rate) * cosine
-
     def _images_left(self, training: Training, n_batches: int) -> float:
         clock = training.clock
         epochs = clock.n_epochs(self.settings) - clock.epoch - clock.batch / n_batches
@@ -281,15 +271,23 @@ class Reconstruction:
 
     def _volume_event(self, training: Training) -> Event:
         clock = training.clock
-        return events.VolumeUpdated(clock.epoch, clock.stage, training.map(), self._pixel_size)
+        return events.VolumeUpdated(clock.epoch, training.kind, training.map(), self._pixel_size)
 
     def _poses_event(self, training: Training) -> PosesUpdated:
         used = training.used.cpu().numpy()
-        return poses_event(training.poses, used, training.clock, self._pixel_size, self.truth)
+        return poses_event(
+            training.poses, used, training.clock.epoch, training.kind, self._pixel_size, self.truth
+        )
 
     def _checkpoint(self, training: Training) -> Event:
         path = self.folder.write_checkpoint(training.state(), training.clock.epoch)
         return events.CheckpointWritten(path, training.clock.epoch)
+
+
+def _held_out_gain(training: Training) -> float | None:
+    """Return what the held-out particles said last, nats per particle, where they were asked."""
+    evidence = getattr(training.inference, "evidence", None)
+    return None if evidence is None else float(evidence.gain.mean())
 
 
 class _Rate:

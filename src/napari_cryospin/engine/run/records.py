@@ -1,17 +1,19 @@
 """The poses after every epoch on disk, so that the way of each particle can be followed.
 
 ``poses/epoch_0007.npy`` is a structured numpy array with a row per particle. An epoch of
-auto-encoding holds the candidates of its M heads as well, which tells the stages apart.
+auto-encoding holds the M candidates of its heads as well, one of marginalisation the modes, and one
+of auto-decoding the hypotheses where there are several.
 
 * ``quaternion``, 4 int16: the pose, (x, y, z, w) times 32767
 * ``shift``, 2 float16: its origin shift (x, y), Å
 * ``loss``, float16: NaN where the particle has not been seen yet
+* ``inference``, uint8: 0 amortized, 1 direct, 2 marginal
 * ``winning_head``, int8: −1 where the particle has not been seen yet
 * ``used``, bool: False where the particle was dropped from training
 * ``candidate_quaternions``, (M, 4) int16; ``candidate_shifts``, (M, 2) float16;
-  ``candidate_losses``, M float16: the same of each head; empty in auto-decoding
+  ``candidate_losses``, M float16: the same of each candidate
 
-This makes 16 bytes per particle and epoch, and 14 more for each head in auto-encoding.
+This makes 17 bytes per particle and epoch, and 14 more for each candidate.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from scipy.spatial.transform import Rotation
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.run.events import PosesUpdated
-from napari_cryospin.engine.settings import Stage
+from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 # of a component of a unit quaternion; rounding it turns a pose by less than 0.004°
 _SCALE = 32767
+_CODES = (Inference.AMORTIZED, Inference.DIRECT, Inference.MARGINAL)
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -47,8 +50,8 @@ class Trajectory:
     ----------
     epochs
         Numbers of the epochs, ascending, (E,).
-    stages
-        Their stages, E of them.
+    inferences
+        Their inferences, E of them.
     rotations
         Pose after each epoch, RELION Euler matrices, (E, 3, 3).
     winning_head
@@ -58,7 +61,7 @@ class Trajectory:
     """
 
     epochs: NDArray[np.int64]
-    stages: tuple[Stage, ...]
+    inferences: tuple[Inference, ...]
     rotations: NDArray[np.float32]
     winning_head: NDArray[np.int64]
     losses: NDArray[np.float32]
@@ -70,7 +73,7 @@ def bytes_per_particle(heads: int) -> int:
     Parameters
     ----------
     heads
-        Number of heads M in auto-encoding; 0 in auto-decoding, which has no candidates.
+        Number of candidates M; 0 where there are none.
     """
     return _row_type(heads).itemsize
 
@@ -133,7 +136,7 @@ def trajectory(folder: RunFolder, particle: int) -> Trajectory:
         raise InputError(f"{folder.path} holds no poses of a particle {particle}.")
     return Trajectory(
         epochs=np.array(epochs, np.int64),
-        stages=tuple(poses.stage for poses in found),
+        inferences=tuple(poses.inference for poses in found),
         rotations=np.array([poses.rotations[0] for poses in found], np.float32).reshape(-1, 3, 3),
         winning_head=np.array([poses.winning_head[0] for poses in found], np.int64),
         losses=np.array([poses.losses[0] for poses in found], np.float32),
@@ -146,6 +149,7 @@ def _row_type(heads: int) -> np.dtype[np.void]:
             ("quaternion", "<i2", 4),
             ("shift", "<f2", 2),
             ("loss", "<f2"),
+            ("inference", "u1"),
             ("winning_head", "i1"),
             ("used", "?"),
             ("candidate_quaternions", "<i2", (heads, 4)),
@@ -156,11 +160,12 @@ def _row_type(heads: int) -> np.dtype[np.void]:
 
 
 def _table(poses: PosesUpdated) -> NDArray[np.void]:
-    heads = poses.candidates.shape[1] if poses.stage is Stage.AUTO_ENCODING else 0
+    heads = poses.candidates.shape[1]
     table = np.empty(len(poses.used), _row_type(heads))
     table["quaternion"] = _quaternions(poses.rotations)
     table["shift"] = _half(poses.shifts)
     table["loss"] = _half(poses.losses)
+    table["inference"] = _CODES.index(poses.inference)
     table["winning_head"], table["used"] = poses.winning_head, poses.used
     table["candidate_quaternions"] = _quaternions(poses.candidates[:, :heads])
     table["candidate_shifts"] = _half(poses.candidate_shifts[:, :heads])
@@ -183,10 +188,9 @@ def _read(folder: RunFolder, epoch: int, rows: slice) -> PosesUpdated:
 
 
 def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
-    encoding = table["candidate_losses"].shape[1] > 0
     return PosesUpdated(
         epoch=epoch,
-        stage=Stage.AUTO_ENCODING if encoding else Stage.AUTO_DECODING,
+        inference=_CODES[int(table["inference"][0])] if len(table) else Inference.AMORTIZED,
         rotations=_matrices(table["quaternion"]),
         shifts=table["shift"].astype(np.float32),
         winning_head=table["winning_head"].astype(np.int64),

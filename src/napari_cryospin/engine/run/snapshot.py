@@ -13,11 +13,11 @@ from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.run.clock import Clock
 from napari_cryospin.engine.run.events import EpochDone, PosesUpdated, VolumeUpdated
 from napari_cryospin.engine.run.records import poses_path, read_poses
-from napari_cryospin.engine.run.training import Clock
 from napari_cryospin.engine.run.truth import Truth
-from napari_cryospin.engine.settings import Settings, Stage
+from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snaps
     checkpoint = folder.read_checkpoint(torch.device("cpu"))
     clock, poses = Clock(**checkpoint["clock"]), PoseTable(**checkpoint["poses"])
     used = checkpoint["used"].numpy()
+    kind = clock.inference(settings)
     truth = Truth.of(settings.data, stack)
     epoch = max(clock.epoch - 1, 0)
     volume, pixel_size = read_map(maps[-1])
@@ -78,8 +80,8 @@ def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snaps
         settings,
         stack,
         tuple(_epoch_done(row) for row in folder.metrics()),
-        VolumeUpdated(epoch, clock.stage, volume, pixel_size),
-        poses_event(poses, used, clock, stack.pixel_size, truth),
+        VolumeUpdated(epoch, kind, volume, pixel_size),
+        poses_event(poses, used, clock.epoch, kind, stack.pixel_size, truth),
         truth,
     )
 
@@ -112,21 +114,22 @@ def read_epoch(
     if truth is not None:
         poses = replace(poses, truth=truth.in_frame_of(poses.rotations, poses.used))
     volume, pixel_size = read_map(folder.path / "volumes" / f"epoch_{epoch:04d}.mrc")
-    return VolumeUpdated(epoch, poses.stage, volume, pixel_size), poses
+    return VolumeUpdated(epoch, poses.inference, volume, pixel_size), poses
 
 
 def poses_event(
     poses: PoseTable,
     used: NDArray[np.bool_],
-    clock: Clock,
+    epoch: int,
+    inference: Inference,
     pixel_size: float,
     truth: Truth | None,
 ) -> PosesUpdated:
     """Return a copy of the poses, and which particles (n,) are in use, as an event."""
     rotations = poses.rotations.cpu().numpy().copy()
     return PosesUpdated(
-        epoch=clock.epoch,
-        stage=clock.stage,
+        epoch=epoch,
+        inference=inference,
         rotations=rotations,
         shifts=(poses.shifts * pixel_size).cpu().numpy(),
         winning_head=poses.winning_head.cpu().numpy().copy(),
@@ -153,7 +156,10 @@ def _epoch_done(row: dict[str, str]) -> EpochDone:
     loss = figure("loss")
     return EpochDone(
         epoch=int(row["epoch"]),
-        stage=Stage(row["stage"]),
+        inference=Inference(row["inference"]),
+        stage=int(row["stage"]) - 1,
+        start=int(row["start"]) - 1,
+        held_out_gain=figure("held_out_gain_nats"),
         loss=math.nan if loss is None else loss,
         head_share=tuple(float(share) for share in row["head_share"].split()),
         median_pose_error=figure("median_pose_error_deg"),

@@ -38,7 +38,7 @@ class EpochSurvey:
 
     Parameters
     ----------
-    epoch, stage
+    epoch, inference
         Which epoch, from 0.
     multimodal
         Share with more than one mode.
@@ -54,7 +54,7 @@ class EpochSurvey:
     """
 
     epoch: int
-    stage: str
+    inference: str
     multimodal: float
     entropy: float
     pair_angle: float
@@ -134,7 +134,7 @@ def figures_of(summary: PosteriorSummary, poses: PosesUpdated) -> EpochSurvey:
         held = float(coverage(candidates, true, tolerance)[-1]) if spoken else None
     return EpochSurvey(
         epoch=poses.epoch,
-        stage=str(poses.stage),
+        inference=str(poses.inference),
         multimodal=summary.multimodal_share,
         entropy=float(np.median(summary.entropy)),
         pair_angle=angle,

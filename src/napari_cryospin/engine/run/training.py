@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,48 +10,29 @@ import torch
 from napari_cryospin.engine.geometry.fourier import hartley_2d
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
+from napari_cryospin.engine.inference.interface import Place, Problem
+from napari_cryospin.engine.inference.marginal.inference import MarginalInference
+from napari_cryospin.engine.inference.marginal.judge import judge
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
-from napari_cryospin.engine.settings import Settings, Stage
+from napari_cryospin.engine.run.clock import Clock
+from napari_cryospin.engine.run.starts import Starts
+from napari_cryospin.engine.stages import AmortizedStage, Inference, MarginalStage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.inference.interface import PoseInference
+    from napari_cryospin.engine.inference.marginal.judge import Judgement
+    from napari_cryospin.engine.settings import Settings
 
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
 # generators of one run are numbered below this
 _SEEDS = 100_003
-
-
-@dataclass
-class Clock:
-    """Where a run is: ``batch`` batches into ``epoch``; ``switched_at`` is None before a switch."""
-
-    epoch: int = 0
-    batch: int = 0
-    switched_at: int | None = None
-
-    @property
-    def stage(self) -> Stage:
-        """The present stage."""
-        return Stage.AUTO_ENCODING if self.switched_at is None else Stage.AUTO_DECODING
-
-    def n_epochs(self, settings: Settings) -> int:
-        """Return the planned number of epochs (see the rule of the switch in Settings)."""
-        if self.switched_at is not None:
-            return self.switched_at + settings.decode.epochs
-        if settings.switch_at == "never" or settings.switch_at is None:
-            return settings.encode.epochs + settings.decode.epochs
-        return settings.switch_at + settings.decode.epochs
-
-    def switch_due(self, settings: Settings) -> bool:
-        """Return whether the schedule asks for the switch now."""
-        if self.switched_at is not None or settings.switch_at == "never":
-            return False
-        planned = settings.encode.epochs if settings.switch_at is None else settings.switch_at
-        return self.epoch >= planned
+# particles held out, and the fewest of a stack that has any
+_FEWEST_HELD, _MOST_HELD, _FEWEST_PARTICLES = 50, 256, 150
 
 
 class Training:
@@ -71,6 +51,12 @@ class Training:
         Particles that were chosen to be used, bool, (n,); all of them at first.
     in_epoch
         Particles that the present epoch is made of, bool, (n,); a choice comes in with the next.
+    held_out
+        Particles that no map learns from, bool, (n,).
+    inference
+        The inference of the present stage.
+    starts
+        What the starts of the first stage have come to.
     """
 
     def __init__(self, stack: WorkingStack, settings: Settings) -> None:
@@ -78,24 +64,97 @@ class Training:
         self.clock = Clock()
         device = stack.images.device
         self.used = self.in_epoch = torch.ones(stack.n, dtype=torch.bool, device=device)
-        # the encoder's weights come from torch's own generator
-        torch.manual_seed(settings.seed)
+        self.held_out = _held_out(stack.n, settings).to(device)
         self._amplitude = signal_amplitude(stack.images)
         self.volume = self._random_volume(0)
-        self.poses = PoseTable.empty(stack.n, settings.model.heads, device)
-        self.inference: AmortizedInference | DirectInference = AmortizedInference(
-            stack, self.volume, self.poses, settings
+        heads = settings.model.heads
+        self.poses = PoseTable.empty(stack.n, heads, device)
+        self.problem = Problem(
+            stack, self.volume, self.poses, self.held_out, settings.model, settings.seed
         )
+        self.starts = Starts()
+        self.inference = self._begin_stage(None)
 
-    def random_map(self, start: int) -> Tensor:
-        """Return the Hartley grid (D+1)³ of another random map, the same for the same number."""
-        grid: Tensor = self._random_volume(start)().detach()
-        return grid
+    @property
+    def kind(self) -> Inference:
+        """The kind of the present inference."""
+        return self.inference.kind
 
     def _random_volume(self, start: int) -> HartleyVolume:
         generator = torch.Generator().manual_seed(_SEEDS * self.settings.seed + start)
         volume = HartleyVolume(self.stack.box, self._amplitude, generator)
         return volume.to(self.stack.images.device)
+
+    def _begin_stage(self, before: PoseInference | None) -> PoseInference:
+        stage = self.settings.stages[self.clock.stage]
+        # the encoder's weights come from torch's own generator
+        torch.manual_seed(self.settings.seed + _SEEDS * self.clock.start)
+        if isinstance(stage, AmortizedStage):
+            return AmortizedInference(self.problem, stage)
+        if isinstance(stage, MarginalStage):
+            earlier = before if isinstance(before, MarginalInference) else None
+            return MarginalInference(self.problem, stage, earlier)
+        return DirectInference(self.problem, stage)
+
+    @property
+    def stage_due(self) -> bool:
+        """Whether the present stage is at its end, by its epochs or by its own criterion."""
+        stage, clock = self.settings.stages[self.clock.stage], self.clock
+        if clock.batch > 0:
+            return False
+        if stage.until == "criterion" and clock.stage_epoch > 0 and self.inference.over:
+            return True
+        return clock.stage_left(self.settings) == 0
+
+    @property
+    def last_stage(self) -> bool:
+        """Whether nothing comes after the present stage."""
+        clock, settings = self.clock, self.settings
+        more_starts = clock.stage == 0 and clock.start + 1 < settings.starts
+        return clock.stage + 1 == len(settings.stages) and not more_starts
+
+    def next_stage(self) -> None:
+        """End the present stage: begin its next start, or the next stage from the best one."""
+        clock, settings = self.clock, self.settings
+        if clock.stage == 0 and settings.starts > 1:
+            self.starts.add(
+                self.volume().detach(), self.poses, self.inference.state(), self.judge()
+            )
+            if clock.start + 1 < settings.starts:
+                clock.start += 1
+                clock.stage_epoch = clock.batch = 0
+                self.volume.load_state_dict(self._random_volume(clock.start).state_dict())
+                self.poses.reset()
+                self.inference = self._begin_stage(None)
+                return
+            self._take_best_start()
+        clock.stage, clock.stage_epoch, clock.batch = clock.stage + 1, 0, 0
+        self.inference = self._begin_stage(self.inference)
+
+    def _take_best_start(self) -> None:
+        best = self.starts.best
+        self.volume.assign(best.grid)
+        self.poses.load(best.poses)
+        self.inference.load_state(best.inference)
+
+    def judge(self) -> Judgement | None:
+        """Judge the present map by the held-out particles in use."""
+        learning = (self.used & ~self.held_out).nonzero().flatten()
+        return judge(self.problem, learning, (self.used & self.held_out).nonzero().flatten())
+
+    @property
+    def place(self) -> Place:
+        """Where the inference stands between two batches; ``done`` counts whole epochs."""
+        clock = self.clock
+        epochs = max(self.settings.stages[clock.stage].epochs, 1)
+        return Place(clock.epoch, clock.stage_epoch, clock.stage_epoch / epochs)
+
+    def place_in_epoch(self, n_batches: int) -> Place:
+        """Return where the inference stands; ``done`` counts the batches of the epoch too."""
+        clock = self.clock
+        epochs = max(self.settings.stages[clock.stage].epochs, 1)
+        done = (clock.stage_epoch + clock.batch / max(n_batches, 1)) / epochs
+        return Place(clock.epoch, clock.stage_epoch, done)
 
     def choose(self, used: NDArray[np.bool_]) -> bool:
         """Use other particles from the next epoch on; return whether that changes anything.
@@ -126,25 +185,8 @@ class Training:
         They are shuffled by seed and epoch alone. Particles that are dropped or taken back in the
         course of an epoch are so from the next one on: a resumed epoch finds the same batches.
         """
-        stage = (
-            self.settings.encode
-            if self.clock.stage is Stage.AUTO_ENCODING
-            else self.settings.decode
-        )
-        generator = torch.Generator().manual_seed(_SEEDS * self.settings.seed + self.clock.epoch)
-        rows = self.rows_in_epoch
-        order = torch.randperm(len(rows), generator=generator).to(rows.device)
-        batches = list(rows[order].split(stage.batch_size))
-        # batch normalisation cannot learn from one image: the last batch takes it in
-        if len(batches) > 1 and len(batches[-1]) == 1:
-            last = batches.pop()
-            batches[-1] = torch.cat((batches[-1], last))
-        return batches
-
-    def switch(self) -> None:
-        """Give up the encoder; each image's pose starts at its winning head."""
-        self.clock.switched_at, self.clock.batch = self.clock.epoch, 0
-        self.inference = DirectInference(self.stack, self.volume, self.poses, self.settings)
+        order = torch.Generator().manual_seed(_SEEDS * self.settings.seed + self.clock.epoch)
+        return self.inference.batches(self.rows_in_epoch, order)
 
     def map(self) -> NDArray[np.float32]:
         """Return a copy of the map, (z, y, x), in the unit of the normalised images."""
@@ -162,17 +204,29 @@ class Training:
             "used": self.used,
             "in_epoch": self.in_epoch,
             "inference": self.inference.state(),
+            "starts": self.starts.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
-        self.volume.load_state_dict(state["volume"])
-        self.poses = PoseTable(**state["poses"])
-        self.used, self.in_epoch = state["used"], state["in_epoch"]
         self.clock = Clock(**state["clock"])
-        kind = AmortizedInference if self.clock.stage is Stage.AUTO_ENCODING else DirectInference
-        self.inference = kind(self.stack, self.volume, self.poses, self.settings)
+        self.inference = self._begin_stage(None)
+        self.volume.load_state_dict(state["volume"])
+        self.poses.load(state["poses"])
+        self.used, self.in_epoch = state["used"], state["in_epoch"]
         self.inference.load_state(state["inference"])
+        self.starts.load_state(state["starts"])
+
+
+def _held_out(n: int, settings: Settings) -> Tensor:
+    """Return which of n particles are held out: a fixed choice, evenly spread at random."""
+    held = torch.zeros(n, dtype=torch.bool)
+    if settings.held_out == 0 or n < _FEWEST_PARTICLES:
+        return held
+    number = min(max(round(settings.held_out * n), _FEWEST_HELD), _MOST_HELD)
+    generator = torch.Generator().manual_seed(settings.seed)
+    held[torch.randperm(n, generator=generator)[:number]] = True
+    return held
 
 
 def signal_amplitude(images: Tensor) -> Tensor:

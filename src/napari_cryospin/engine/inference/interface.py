@@ -1,0 +1,149 @@
+"""What the three inferences have in common: one pass over the particles after the other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from napari_cryospin.engine.models.image import ImageModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.inference.poses import PoseTable
+    from napari_cryospin.engine.models.volume import HartleyVolume
+    from napari_cryospin.engine.settings import ModelSettings
+    from napari_cryospin.engine.stages import Inference
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What every inference works on, in place.
+
+    Parameters
+    ----------
+    stack
+        Particles on the training device.
+    volume
+        The map.
+    poses
+        Poses of all particles.
+    held_out
+        Particles that the map must not learn from, bool, (n,).
+    model
+        Model settings.
+    seed
+        Seed of the run.
+    """
+
+    stack: WorkingStack
+    volume: HartleyVolume
+    poses: PoseTable
+    held_out: Tensor
+    model: ModelSettings
+    seed: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lives."""
+        return self.stack.images.device
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an inference stands: ``epoch`` counts from 0 over the run.
+
+    ``stage_epoch`` counts over the stage, and ``done`` is the share of its epochs that is done.
+    """
+
+    epoch: int
+    stage_epoch: int
+    done: float
+
+
+class PoseInference(ABC):
+    """One of the three ways to get poses; it trains map and poses of a problem.
+
+    An epoch is :meth:`begin_epoch`, :meth:`train_batch` for every one of :meth:`batches`, and
+    :meth:`end_epoch`.
+    """
+
+    kind: ClassVar[Inference]
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.stack, self.volume, self.poses = problem.stack, problem.volume, problem.poses
+        self._models: dict[float, ImageModel] = {}
+
+    def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Do what comes before the batches; yield what is done of it, and its total.
+
+        Parameters
+        ----------
+        place
+            Where the run stands.
+        rows
+            Particles of the epoch, (m,).
+        """
+        yield from ()
+
+    def set_place(self, place: Place) -> None:  # noqa: B027 (not every inference has a schedule)
+        """Follow the stage's schedules; called before every batch."""
+
+    @abstractmethod
+    def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
+        """Return the rows of all batches of an epoch with particles ``rows`` (m,), shuffled."""
+
+    @abstractmethod
+    def train_batch(self, rows: Tensor) -> float:
+        """Learn from particles ``rows``; return their mean error per Fourier coefficient."""
+
+    def end_epoch(self, rows: Tensor) -> None:  # noqa: B027 (not every inference has an end)
+        """Do what comes after the batches of an epoch with particles ``rows`` (m,)."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the stage's own criterion says that it is over."""
+        return False
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs besides map and poses."""
+
+    @abstractmethod
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state`."""
+
+    def ctf(self, rows: Tensor, model: ImageModel) -> Tensor:
+        """Return the CTFs of particles times their scales, (m, K)."""
+        return self.stack.ctf(rows, model.frequencies) * self.poses.scales[rows, None]
+
+    def model_within(self, radius: float) -> ImageModel:
+        """Return the image model of all frequencies within a radius, in units of 1/box."""
+        if radius not in self._models:
+            self._models = {radius: ImageModel.within(self.stack.box, radius, self.problem.device)}
+        return self._models[radius]
+
+    def low_pass_radius(self, start: float | None, end: float | None, done: float) -> float:
+        """Return the frequency radius of a schedule from ``start`` to ``end`` (Å), in 1/box."""
+        half = self.stack.box / 2
+        extent = self.stack.box * self.stack.pixel_size
+        first, last = (half if limit is None else extent / limit for limit in (start, end))
+        return round(min(first + min(done, 1.0) * (last - first), half), 2)
+
+
+def shuffled_batches(rows: Tensor, size: int, order: torch.Generator) -> list[Tensor]:
+    """Return shuffled rows in batches; none of them is a single one unless there are no others."""
+    shuffled = rows[torch.randperm(len(rows), generator=order).to(rows.device)]
+    batches = list(shuffled.split(size))
+    # batch normalisation cannot learn from one image: the last batch takes it in
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        last = batches.pop()
+        batches[-1] = torch.cat((batches[-1], last))
+    return batches

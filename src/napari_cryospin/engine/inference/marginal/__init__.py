@@ -1,0 +1,1 @@
+"""Marginal inference: the map from posteriors of poses, over all poses of a grid."""

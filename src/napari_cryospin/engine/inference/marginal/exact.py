@@ -1,0 +1,146 @@
+"""Posteriors by full quadrature: every pose of the grid, every shift.
+
+The sums over poses are matrix products: the log-probabilities of images at all poses, and the
+weighted averages of images that go into the map at every pose.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.geometry.slices import insert_slices
+from napari_cryospin.engine.inference.marginal.posteriors import (
+    KEPT_CELLS,
+    Posteriors,
+    posterior_scale,
+)
+from napari_cryospin.engine.models.map_update import Statistics
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.inference.marginal.posteriors import Observed
+    from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
+
+# slices with less than this share of the mean weight are left out: they carry nothing
+_NEGLIGIBLE = 1e-4
+
+
+class ExactSum:
+    """Sums over all points of a quadrature, with one map.
+
+    Parameters
+    ----------
+    quadrature
+        Poses, shifts and frequencies.
+    grid
+        Hartley grid (D+1)³ of the map.
+    variance
+        Variance of the noise at every frequency, (K,).
+    """
+
+    def __init__(self, quadrature: Quadrature, grid: Tensor, variance: Tensor) -> None:
+        self.quadrature = quadrature
+        self._slices = quadrature.slices(grid)
+        self._squares = self._slices.square()
+        self._precision = 1 / variance
+        self._sums: Tensor | None = None
+        self._power = torch.zeros_like(variance)
+        self._n = 0
+
+    def posteriors(
+        self,
+        images: Observed,
+        scales: Tensor,
+        *,
+        spread: float,
+        collect: bool = False,
+        n_used: int | None = None,
+    ) -> Posteriors:
+        """Return the posteriors of images.
+
+        Parameters
+        ----------
+        images
+            The images, with their scales in the CTF.
+        scales
+            Those scales, (b,).
+        spread
+            Standard deviation of the scales' prior.
+        collect
+            Add the images to the statistics.
+        n_used
+            Frequencies that poses are judged by, where not those of the quadrature.
+        """
+        used = n_used or self.quadrature.n_used
+        size = self.quadrature.images_per_block()
+        parts = [
+            self._block(images[part], scales[part], spread, collect, used)
+            for part in (slice(i, i + size) for i in range(0, len(scales), size))
+        ]
+        return Posteriors.join(parts)
+
+    def _block(
+        self, images: Observed, scales: Tensor, spread: float, collect: bool, used: int
+    ) -> Posteriors:
+        quadrature = self.quadrature
+        b, n_shifts, n_poses = len(scales), len(quadrature.shifts), len(quadrature.rotations)
+        centred = quadrature.model.shift(images.coefficients[:, None], quadrature.shifts)
+        signal = images.ctf[:, None] * centred
+        ctf2 = images.ctf.square()
+        precision = self._precision[:used]
+        power = (ctf2[:, :used] * precision) @ self._squares[:, :used].T
+        weighted = (signal[..., :used] * precision).flatten(0, 1)
+        cross = (weighted @ self._slices[:, :used].T).view(b, n_shifts, n_poses)
+        log_p = cross - 0.5 * power[:, None]
+        total = torch.logsumexp(log_p.flatten(1), 1)
+        weights = (log_p - total[:, None, None]).exp()
+        by_pose = weights.sum(1)
+        found, cells = by_pose.topk(min(KEPT_CELLS, n_poses), 1)
+        at_cells = log_p.gather(2, cells[:, None].expand(b, n_shifts, -1))
+        mean_cross, mean_power = (weights * cross).sum((1, 2)), (by_pose * power).sum(1)
+        noise = (images.coefficients[:, :used].square() * precision).sum(1)
+        if collect:
+            self._collect(weights, by_pose, signal, ctf2, images.coefficients)
+        log_evidence = total - math.log(n_shifts * n_poses)
+        return Posteriors(
+            log_evidence=log_evidence,
+            information=mean_cross - 0.5 * mean_power - log_evidence,
+            cells=cells,
+            weights=found,
+            cell_shifts=quadrature.shifts[at_cells.argmax(1)],
+            shift_weights=weights.sum(2),
+            scales=posterior_scale(mean_cross, mean_power, scales, spread),
+            errors=(noise - 2 * mean_cross + mean_power) / used,
+            points=torch.full((b,), quadrature.n_points, device=cells.device),
+        )
+
+    def _collect(
+        self, weights: Tensor, by_pose: Tensor, signal: Tensor, ctf2: Tensor, images: Tensor
+    ) -> None:
+        if self._sums is None:
+            self._sums = self._slices.new_zeros(2, *self._slices.shape)
+        self._sums[0].addmm_(weights.flatten(0, 1).T, signal.flatten(0, 1))
+        self._sums[1].addmm_(by_pose.T, ctf2)
+        self._power += images.square().sum(0)
+        self._n += len(images)
+
+    def statistics(self) -> Statistics:
+        """Return what was collected."""
+        assert self._sums is not None, "nothing was collected"
+        quadrature = self.quadrature
+        signal, ctf2 = self._sums
+        weight = ctf2.mean(1)
+        used = weight > _NEGLIGIBLE * weight.mean()
+        inserted = insert_slices(
+            self._sums[:, used],
+            quadrature.rotations[used],
+            quadrature.model.frequencies,
+            quadrature.model.box,
+        )
+        # a shift mixes k and −k alone: shell by shell the power is what it was
+        residual = self._power - 2 * (signal * self._slices).sum(0) + (ctf2 * self._squares).sum(0)
+        return Statistics(inserted, residual, self._n)

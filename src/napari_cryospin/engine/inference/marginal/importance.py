@@ -1,0 +1,249 @@
+"""Posteriors by importance sampling: only poses and shifts that matter are computed.
+
+After Brubaker, Punjani and Fleet, "Building Proteins in a Day" (CVPR 2015): a particle's previous
+posterior, spread over neighbouring points by a kernel (Fisher for poses, Gaussian for shifts) and
+mixed with a uniform share, proposes the points of the next sum. Poses and shifts are proposed
+independently; every proposed pose is computed at every proposed shift.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.geometry.slices import central_slices, insert_slices
+from napari_cryospin.engine.inference.marginal.posteriors import (
+    KEPT_CELLS,
+    Posteriors,
+    posterior_scale,
+)
+from napari_cryospin.engine.inference.marginal.proposals import (
+    effective_samples,
+    propose_poses,
+    propose_shifts,
+)
+from napari_cryospin.engine.models.map_update import Statistics
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.inference.marginal.memory import Memory
+    from napari_cryospin.engine.inference.marginal.posteriors import Observed
+    from napari_cryospin.engine.inference.marginal.proposals import SamplingOptions
+    from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
+
+# samples at least
+_FEWEST_POSES, _FEWEST_SHIFTS = 32, 8
+# times as many where the previous posterior was of a coarser level
+_FINER = 16
+# samples with less than this share of a particle's weight do not go into the map
+_NEGLIGIBLE = 1e-3
+# floats of the slices of one block
+_BLOCK = 16_000_000
+
+
+class SampledSum:
+    """Sums over sampled points of a quadrature, with one map.
+
+    Parameters
+    ----------
+    quadrature, grid, variance
+        As for :class:`~.exact.ExactSum`.
+    memory
+        Previous posteriors.
+    options
+        How points are proposed.
+    generator
+        Source of the samples.
+    """
+
+    def __init__(
+        self,
+        quadrature: Quadrature,
+        grid: Tensor,
+        variance: Tensor,
+        memory: Memory,
+        options: SamplingOptions,
+        generator: torch.Generator,
+    ) -> None:
+        self.quadrature, self._grid, self._memory = quadrature, grid, memory
+        self._options, self._generator = options, generator
+        self._precision = 1 / variance
+        self._table = quadrature.slices(grid) if quadrature.keeps_slices else None
+        self._inserted = grid.new_zeros(2, *grid.shape)
+        self._residual = torch.zeros_like(variance)
+        self._n = 0
+
+    def posteriors(
+        self,
+        images: Observed,
+        scales: Tensor,
+        rows: Tensor,
+        *,
+        spread: float,
+        collect: bool = False,
+        n_used: int | None = None,
+    ) -> Posteriors:
+        """Return the posteriors of images; arguments as for :class:`~.exact.ExactSum`.
+
+        Parameters
+        ----------
+        rows
+            Rows of the images in the stack, (b,): their previous posteriors are remembered.
+        """
+        used = n_used or self.quadrature.n_used
+        n_poses, n_shifts = self._sample_sizes(rows)
+        found: list[Posteriors] = []
+        places: list[Tensor] = []
+        sizes = torch.stack((n_poses, n_shifts, self._memory.nside[rows]), 1)
+        for size in sizes.unique(dim=0):
+            alike = (sizes == size).all(1).nonzero().flatten()
+            per_image = int(size[0]) * len(self._precision) + int(size[0] * size[1])
+            for part in alike.split(max(1, _BLOCK // per_image)):
+                poses, shifts = int(size[0]), int(size[1])
+                found.append(
+                    self._block(
+                        images[part],
+                        scales[part],
+                        rows[part],
+                        (poses, shifts),
+                        spread,
+                        used,
+                        collect,
+                    )
+                )
+                places.append(part)
+        joined = Posteriors.join(found)
+        return joined.rows(torch.cat(places).argsort())
+
+    def statistics(self) -> Statistics:
+        """Return what was collected."""
+        return Statistics(self._inserted, self._residual, self._n)
+
+    def _sample_sizes(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the samples of poses and of shifts for each particle, powers of two."""
+        memory, quadrature, options = self._memory, self.quadrature, self._options
+        # a coarser posterior says less of where the finer one is than its own width does
+        finer = torch.where(memory.nside[rows] == quadrature.nside, 1, _FINER)
+        temperature = options.temperature
+        poses = options.factor * finer * effective_samples(memory.weights[rows], temperature)
+        shifts = options.factor * effective_samples(memory.shift_weights[rows], temperature)
+        return (
+            _power_of_two(poses, _FEWEST_POSES, len(quadrature.rotations)),
+            _power_of_two(shifts, _FEWEST_SHIFTS, len(quadrature.shifts)),
+        )
+
+    def _block(
+        self,
+        images: Observed,
+        scales: Tensor,
+        rows: Tensor,
+        sizes: tuple[int, int],
+        spread: float,
+        used: int,
+        collect: bool,
+    ) -> Posteriors:
+        quadrature, memory, draw = self.quadrature, self._memory, self._generator
+        poses = propose_poses(memory, rows, quadrature.nside, sizes[0], self._options, draw)
+        shifts = propose_shifts(memory, rows, quadrature, sizes[1], self._options, draw)
+        slices = self._slices(poses.points)
+        tried = quadrature.shifts[shifts.points]
+        centred = quadrature.model.shift(images.coefficients[:, None], tried)
+        signal = images.ctf[:, None] * centred
+        ctf2 = images.ctf.square()
+        precision = self._precision[:used]
+        known = slices[..., :used]
+        cross = (signal[..., :used] * precision) @ known.transpose(1, 2)
+        power = (known.square() @ (ctf2[:, :used] * precision)[..., None])[..., 0]
+        # each sample stands for 1/q points
+        log_p = cross - 0.5 * power[:, None]
+        weighted = log_p - shifts.log_q[..., None] - poses.log_q[:, None]
+        total = torch.logsumexp(weighted.flatten(1), 1)
+        weights = (weighted - total[:, None, None]).exp()
+        by_pose = weights.sum(1)
+        mean_cross, mean_power = (weights * cross).sum((1, 2)), (by_pose * power).sum(1)
+        noise = (images.coefficients[:, :used].square() * precision).sum(1)
+        if collect:
+            self._collect(weights, poses.points, slices, signal, ctf2, images.coefficients)
+        best_shift = tried.gather(1, log_p.argmax(1)[..., None].expand(-1, -1, 2))
+        cells, found, at_cells = _heaviest(poses.points, by_pose, best_shift)
+        n_points = poses.points.shape[1] * shifts.points.shape[1]
+        shift_weights = torch.zeros(len(rows), len(quadrature.shifts), device=rows.device)
+        log_evidence = total - math.log(n_points) - math.log(quadrature.n_points)
+        return Posteriors(
+            log_evidence=log_evidence,
+            information=mean_cross - 0.5 * mean_power - log_evidence,
+            cells=cells,
+            weights=found,
+            cell_shifts=at_cells,
+            shift_weights=shift_weights.scatter_add_(1, shifts.points, weights.sum(2)),
+            scales=posterior_scale(mean_cross, mean_power, scales, spread),
+            errors=(noise - 2 * mean_cross + mean_power) / used,
+            points=torch.full((len(rows),), n_points, device=rows.device),
+        )
+
+    def _slices(self, cells: Tensor) -> Tensor:
+        """Return the slices at cells (b, m), (b, m, K)."""
+        if self._table is not None:
+            return self._table[cells]
+        unique, place = cells.unique(return_inverse=True)
+        rotations = self.quadrature.rotations[unique]
+        return central_slices(self._grid, rotations, self.quadrature.model.frequencies)[place]
+
+    def _collect(
+        self,
+        weights: Tensor,
+        cells: Tensor,
+        slices: Tensor,
+        signal: Tensor,
+        ctf2: Tensor,
+        images: Tensor,
+    ) -> None:
+        by_pose = weights.sum(1)
+        image, sample = (by_pose > _NEGLIGIBLE).nonzero(as_tuple=True)
+        own = weights[image, :, sample]
+        values = torch.stack(
+            (
+                torch.einsum("ms,msk->mk", own, signal[image]),
+                by_pose[image, sample, None] * ctf2[image],
+            )
+        )
+        model = self.quadrature.model
+        rotations = self.quadrature.rotations[cells[image, sample]]
+        self._inserted += insert_slices(values, rotations, model.frequencies, model.box)
+        known = slices[image, sample]
+        self._residual += (
+            images.square().sum(0)
+            - 2 * (values[0] * known).sum(0)
+            + (values[1] * known.square()).sum(0)
+        )
+        self._n += len(images)
+
+
+def _power_of_two(wanted: Tensor, least: int, most: int) -> Tensor:
+    """Return the next powers of two, for images of one size are computed together."""
+    sizes = 2 ** wanted.clamp(min=1).log2().ceil()
+    return sizes.clamp(min=min(least, most), max=most).long()
+
+
+def _heaviest(cells: Tensor, weights: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the heaviest cells, their weights and shifts from samples (b, m), some equal."""
+    cells, order = cells.sort(1)
+    weights = weights.gather(1, order)
+    new = torch.ones_like(cells)
+    new[:, 1:] = (cells[:, 1:] != cells[:, :-1]).long()
+    place = new.cumsum(1) - 1
+    totals = torch.zeros_like(weights).scatter_add_(1, place, weights)
+    first = torch.zeros_like(cells).scatter_(1, place, cells)
+    moved = shifts.gather(1, order[..., None].expand(-1, -1, 2))
+    own = torch.zeros_like(moved).scatter_(1, place[..., None].expand(-1, -1, 2), moved)
+    found, best = totals.topk(min(KEPT_CELLS, totals.shape[1]), 1)
+    result = torch.zeros(len(cells), KEPT_CELLS, dtype=torch.long, device=cells.device)
+    heavy = torch.zeros(len(cells), KEPT_CELLS, device=cells.device)
+    at = torch.zeros(len(cells), KEPT_CELLS, 2, device=cells.device)
+    result[:, : best.shape[1]] = first.gather(1, best)
+    heavy[:, : best.shape[1]] = found
+    at[:, : best.shape[1]] = own.gather(1, best[..., None].expand(-1, -1, 2))
+    return result, heavy, at

@@ -1,0 +1,114 @@
+"""Judging a map by the particles that it has not learned from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.inference.marginal.exact import ExactSum
+from napari_cryospin.engine.inference.marginal.modes import best_modes
+from napari_cryospin.engine.inference.marginal.posteriors import Observed
+from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
+from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.inference.interface import Problem
+
+# frequency radius of the comparison: poses on a coarse grid, which is fast with shifts too
+_RADIUS = 8
+# particles that the noise is estimated from, anew so many times
+_NOISE_PARTICLES, _NOISE_ROUNDS = 200, 2
+_SPREAD = 0.2
+N_MODES = 4
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What h held-out particles say of a map.
+
+    Parameters
+    ----------
+    rows
+        The particles, (h,).
+    gain
+        Log-likelihood of the map less that of its rotational average, nats, (h,).
+    information
+        What each particle's posterior tells of its pose: its divergence from the uniform one, nats.
+    modes
+        Poses of its best modes, the heaviest first, (h, N_MODES, 3, 3).
+    mode_weights
+        Their shares of the probability, (h, N_MODES).
+    """
+
+    rows: Tensor
+    gain: Tensor
+    information: Tensor
+    modes: Tensor
+    mode_weights: Tensor
+
+    @property
+    def mean_gain(self) -> float:
+        """Mean gain, nats per particle."""
+        return float(self.gain.mean())
+
+    @property
+    def gain_error(self) -> float:
+        """Standard error of the mean gain, nats per particle."""
+        return float(self.gain.std()) / math.sqrt(len(self.gain))
+
+
+@torch.no_grad()
+def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
+    """Judge the present map by held-out particles.
+
+    Parameters
+    ----------
+    problem
+        Particles, map and poses.
+    learning
+        Rows of particles that the map has learned from; the noise is estimated from some of them.
+    held
+        Rows of held-out particles.
+
+    Returns
+    -------
+    Judgement or None
+        None with fewer than two particles held out.
+    """
+    if len(held) < 2:
+        return None
+    stack, device = problem.stack, problem.device
+    radius = min(_RADIUS, stack.box // 2 - 1)
+    points = Quadrature.at(stack.box, radius, radius, shifts=problem.model.shifts, device=device)
+    grid = problem.volume().detach()
+    shells = shells_of(points.model)
+    places = torch.linspace(0, len(learning) - 1, min(_NOISE_PARTICLES, len(learning))).long()
+    some = learning[places.to(device)]
+    noise = NoiseSpectrum.of_images(stack.images[some], stack.mask_power)
+    for _ in range(_NOISE_ROUNDS):
+        fitted = ExactSum(points, grid, noise.variance[shells])
+        images = Observed.of(stack, some, points.model, problem.poses.scales)
+        fitted.posteriors(images, problem.poses.scales[some], spread=_SPREAD, collect=True)
+        found = fitted.statistics()
+        noise = NoiseSpectrum.of_residuals(found.residual / found.n, points.model, stack.mask_power)
+    variance = noise.variance[shells]
+    images = Observed.of(stack, held, points.model, problem.poses.scales)
+    scales = problem.poses.scales[held]
+    posteriors = ExactSum(points, grid, variance).posteriors(images, scales, spread=_SPREAD)
+    average = ExactSum(
+        points.with_rotations(points.rotations[:1]), problem.volume.average(), variance
+    )
+    null = average.posteriors(images, scales, spread=_SPREAD)
+    modes, _, weights = best_modes(posteriors, points.nside, N_MODES)
+    return Judgement(
+        held,
+        posteriors.log_evidence - null.log_evidence,
+        posteriors.information,
+        modes,
+        weights,
+    )

@@ -1,0 +1,147 @@
+"""The poses and shifts that posteriors are summed over, at a frequency radius."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_cryospin.engine.geometry.cells import n_cells, rotations_of_cells
+from napari_cryospin.engine.geometry.slices import central_slices
+from napari_cryospin.engine.inference.grid import shift_grid
+from napari_cryospin.engine.models.image import ImageModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# particles may be off-centre by this share of the box
+LARGEST_SHIFT = 0.1
+# frequency radii of the march, in units of 1/box; the lowest decide which structure is found
+_RADII = (3, 4, 5, 6, 7, 8, 10, 13, 16)
+_STEP = 4
+# slices of all cells are kept while they take less than this many floats
+_KEPT = 120_000_000
+# floats of one block of log-probabilities
+_BLOCK = 16_000_000
+
+
+def march_radii(box: int, nside: int, limit: float) -> list[int]:
+    """Return the frequency radii of a march, ascending, in units of 1/box.
+
+    Parameters
+    ----------
+    box
+        Working box, pixels.
+    nside
+        Finest level of the pose grid; it resolves 2 nside.
+    limit
+        Largest radius that is wanted.
+    """
+    last = int(min(2 * nside, limit, box // 2 - 1))
+    radii = [*_RADII, *range(_RADII[-1] + _STEP, last, _STEP)]
+    inside = [radius for radius in radii if radius < last]
+    return [*inside, last]
+
+
+def nside_for(radius: float) -> int:
+    """Return the level that a frequency radius needs: the coarsest with ``2 nside ≥ radius``."""
+    nside = 2
+    while 2 * nside < radius:
+        nside *= 2
+    return nside
+
+
+@dataclass(frozen=True)
+class Quadrature:
+    """The points of a sum over poses and shifts, at one frequency radius.
+
+    Parameters
+    ----------
+    nside
+        Level of the cells of poses.
+    rotations
+        Euler matrices of their centres, (J, 3, 3).
+    shifts
+        Origin shifts (x, y), pixels of the working box, (S, 2); (0, 0) alone where they are known.
+    model
+        Image model of the frequencies that the map is estimated at, K of them.
+    n_used
+        The first so many of them are those that poses are judged by.
+    """
+
+    nside: int
+    rotations: Tensor
+    shifts: Tensor
+    model: ImageModel
+    n_used: int
+
+    @classmethod
+    def at(
+        cls,
+        box: int,
+        radius: float,
+        beyond: float,
+        *,
+        shifts: bool,
+        device: torch.device | str = "cpu",
+    ) -> Quadrature:
+        """Return the points that a frequency radius needs.
+
+        Parameters
+        ----------
+        box
+            Working box, pixels.
+        radius
+            Poses are judged by frequencies up to here, in units of 1/box.
+        beyond
+            The map is estimated up to here, to see what is gained by more.
+        shifts
+            Sum over shifts as well, up to a tenth of the box.
+        device
+            Where the tensors live.
+        """
+        nside = nside_for(radius)
+        model = ImageModel.within(box, beyond, device)
+        # a quarter of the finest period in use
+        step = max(0.5, box / (4 * radius))
+        tried = shift_grid(LARGEST_SHIFT * box, step, device) if shifts else torch.zeros(1, 2)
+        used = int((model.frequencies.norm(dim=1) <= radius + 1e-4).sum())
+        return cls(nside, cell_rotations(nside).to(device), tried.to(device), model, used)
+
+    def with_rotations(self, rotations: Tensor) -> Quadrature:
+        """Return the same sum over other poses (J, 3, 3)."""
+        return replace(self, rotations=rotations)
+
+    def with_shifts(self, shifts: Tensor) -> Quadrature:
+        """Return the same sum over other shifts (S, 2)."""
+        return replace(self, shifts=shifts)
+
+    @property
+    def keeps_slices(self) -> bool:
+        """Whether the slices of all cells fit into memory."""
+        return len(self.rotations) * len(self.model.frequencies) <= _KEPT
+
+    @property
+    def n_points(self) -> int:
+        """Number of points of the sum, poses times shifts."""
+        return len(self.rotations) * len(self.shifts)
+
+    def images_per_block(self) -> int:
+        """Return the number of images whose log-probabilities are held at once."""
+        return max(1, _BLOCK // self.n_points)
+
+    def slices(self, grid: Tensor) -> Tensor:
+        """Return the slices of a Hartley grid (D+1)³ at all cells, (J, K)."""
+        frequencies = self.model.frequencies
+        rows = max(1, _BLOCK // (4 * len(frequencies)))
+        parts = self.rotations.split(rows)
+        return torch.cat([central_slices(grid, part, frequencies) for part in parts])
+
+
+@lru_cache(maxsize=4)
+def cell_rotations(nside: int) -> Tensor:
+    """Return the Euler matrices of all cells of a level, (J, 3, 3)."""
+    return torch.from_numpy(rotations_of_cells(np.arange(n_cells(nside)), nside)).float()

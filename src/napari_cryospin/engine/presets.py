@@ -1,0 +1,58 @@
+"""The presets: sequences of stages, with their settings, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# from nothing to the right structure at low resolution
+_COARSE: dict[str, Any] = {"inference": "marginal"}
+# every particle's modes, at a resolution that tells them apart
+_FINE: dict[str, Any] = {
+    "inference": "marginal",
+    "until": "epochs",
+    "epochs": 1,
+    "nside": 8,
+    "batch_size": 1000,
+}
+# all modes refined, the best one winning
+_REFINED: dict[str, Any] = {
+    "inference": "direct",
+    "epochs": 10,
+    "batch_size": 500,
+    "pose_steps": 8,
+    "learning_rate_pose": 0.03,
+    "final_rate": 0.1,
+    "volume_update": "closed form",
+    "hypotheses": 3,
+}
+_ENCODED: dict[str, Any] = {
+    "inference": "amortized",
+    "learning_rate_encoder": 1e-3,
+    "learning_rate_volume": 2e-2,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {"starts": 2, "stages": [_COARSE, _FINE, _REFINED]},
+    "quick": {
+        "data": {"box": 32, "max_particles": 3000},
+        "model": {"heads": 4},
+        "stages": [{**_ENCODED, "epochs": 3}, _COARSE, _FINE, {**_REFINED, "epochs": 6}],
+    },
+    "cryospin": {"stages": [{**_ENCODED, "epochs": 7}, _COARSE, _FINE, _REFINED]},
+    "paper-synthetic": {
+        "data": {"box": 128},
+        "model": {"heads": 7, "encoder_width": 64, "loss": "absolute"},
+        "stages": [
+            {"inference": "amortized", "epochs": 7},
+            {"inference": "direct", "epochs": 13},
+        ],
+    },
+    "paper-experimental": {
+        "data": {"box": 128},
+        "model": {"heads": 15, "encoder_width": 64, "shifts": True, "loss": "absolute"},
+        "stages": [
+            {"inference": "amortized", "epochs": 15},
+            {"inference": "direct", "epochs": 15},
+        ],
+    },
+}

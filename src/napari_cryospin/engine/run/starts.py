@@ -1,0 +1,76 @@
+"""Several starts of a run's first stage, each from another random map; the best one goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_cryospin.engine.inference.marginal.judge import Judgement
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.inference.poses import PoseTable
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a start of the first stage came to: its map, poses and inference, and how it is judged.
+
+    ``judgement`` is None without held-out particles.
+    """
+
+    grid: Tensor
+    poses: dict[str, Tensor]
+    inference: dict[str, Any]
+    judgement: Judgement | None
+
+
+class Starts:
+    """The starts that have ended, in order."""
+
+    def __init__(self) -> None:
+        self.ended: list[Start] = []
+
+    def add(
+        self,
+        grid: Tensor,
+        poses: PoseTable,
+        inference: dict[str, Any],
+        judgement: Judgement | None,
+    ) -> None:
+        """Keep what a start has come to."""
+        copied = {name: tensor.clone() for name, tensor in poses.state().items()}
+        self.ended.append(Start(grid.clone(), copied, inference, judgement))
+
+    @property
+    def best(self) -> Start:
+        """The start whose map explains the held-out particles best; without them the first one."""
+        return max(
+            self.ended,
+            key=lambda start: start.judgement.mean_gain if start.judgement else 0.0,
+        )
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what a checkpoint needs."""
+        return [
+            {
+                "grid": start.grid,
+                "poses": start.poses,
+                "inference": start.inference,
+                "judgement": None if start.judgement is None else vars(start.judgement),
+            }
+            for start in self.ended
+        ]
+
+    def load_state(self, state: list[dict[str, Any]]) -> None:
+        """Restore :meth:`state`."""
+        self.ended = [
+            Start(
+                kept["grid"],
+                kept["poses"],
+                kept["inference"],
+                None if kept["judgement"] is None else Judgement(**kept["judgement"]),
+            )
+            for kept in state
+        ]

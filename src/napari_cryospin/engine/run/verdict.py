@@ -1,0 +1,147 @@
+"""The verdict at the end of a run, in plain words and with its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cryospin.engine.evaluation.alignment import align_rotations
+from napari_cryospin.engine.geometry.rotations import angular_distance
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.inference.marginal.judge import Judgement
+    from napari_cryospin.engine.run.starts import Start
+    from napari_cryospin.engine.run.training import Training
+
+# a gain counts where it is so many standard errors above 0
+_SIGNIFICANT = 3.0
+# what a particle must tell of its pose, nats: less than this is one pose in three
+_LEAST_INFORMATION = 1.0
+# poses within this angle are in one mode, degrees
+_SAME_MODE = 30.0
+# share of the particles that must agree
+_AGREE = 0.5
+
+
+class Outcome(StrEnum):
+    """What became of a run."""
+
+    CONVERGED = "converged"
+    COMPETING = "several structures compete"
+    STUCK = "poses have not converged"
+    NO_STRUCTURE = "no structure in the data"
+    UNKNOWN = "not judged"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a run, and why.
+
+    Parameters
+    ----------
+    outcome
+        The verdict.
+    reasons
+        Its evidence, one sentence each.
+    gain, gain_error
+        Mean log-likelihood of the held-out particles with the map, less that with its rotational
+        average, and its standard error, nats per particle; None where none were held out.
+    information
+        What a held-out particle tells of its pose, mean, nats.
+    in_best_mode
+        Share of the held-out particles whose pose lies in the best mode of their posterior.
+    starts_agree
+        Share of the particles to which the best start and the next best one gave the same pose;
+        None with a single start.
+    """
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    gain: float | None = None
+    gain_error: float | None = None
+    information: float | None = None
+    in_best_mode: float | None = None
+    starts_agree: float | None = None
+
+    def figures(self) -> dict[str, Any]:
+        """Return the verdict by names, for a file."""
+        return asdict(self)
+
+
+def reach_verdict(training: Training) -> Verdict:
+    """Return the verdict on the present map and poses of a run."""
+    judged = training.judge()
+    if judged is None:
+        return Verdict(Outcome.UNKNOWN, ("Too few particles were held out to judge the map.",))
+    information = float(judged.information.mean())
+    agree, rival = _agreement(training.starts.ended)
+    best = _share_in_best_mode(training, judged)
+    reasons = [
+        f"The map raises the log-likelihood of {len(judged.gain)} held-out particles by "
+        f"{judged.mean_gain:.2f} ± {judged.gain_error:.2f} nats each over its rotational average.",
+        f"A particle tells {information:.1f} nats of its pose.",
+    ]
+    outcome = Outcome.CONVERGED
+    if judged.mean_gain < _SIGNIFICANT * judged.gain_error or information < _LEAST_INFORMATION:
+        outcome = Outcome.NO_STRUCTURE
+    else:
+        reasons.append(f"{100 * best:.0f} % of their poses lie in the best mode of the posterior.")
+        if best < _AGREE:
+            outcome = Outcome.STUCK
+        if agree is not None:
+            reasons.append(
+                f"The two best starts agree on the poses of {100 * agree:.0f} % of the particles."
+            )
+            if agree < _AGREE and rival:
+                outcome = Outcome.COMPETING
+                reasons.append("The held-out particles do not prefer one of them.")
+    return Verdict(
+        outcome,
+        tuple(reasons),
+        judged.mean_gain,
+        judged.gain_error,
+        information,
+        best,
+        agree,
+    )
+
+
+def _share_in_best_mode(training: Training, judged: Judgement) -> float:
+    poses = training.poses.rotations[judged.rows].cpu().numpy()
+    return float((angular_distance(poses, judged.modes[:, 0].cpu().numpy()) <= _SAME_MODE).mean())
+
+
+def _agreement(starts: list[Start]) -> tuple[float | None, bool]:
+    """Return how far the two best starts agree, and whether the second is as good as the best."""
+    judged = [start for start in starts if start.judgement is not None]
+    if len(judged) < 2:
+        return None, False
+    order = sorted(judged, key=lambda start: -_gain(start).mean())
+    first, second = order[:2]
+    difference = _gain(first) - _gain(second)
+    error = float(difference.std()) / len(difference) ** 0.5
+    rival = float(difference.mean()) < _SIGNIFICANT * error
+    return _same_poses(first, second), rival
+
+
+def _gain(start: Start) -> NDArray[np.float32]:
+    assert start.judgement is not None
+    gain: NDArray[np.float32] = start.judgement.gain.cpu().numpy()
+    return gain
+
+
+def _same_poses(first: Start, second: Start) -> float:
+    """Return the share of particles whose pose in one start lies in a mode of the other."""
+    seen = (first.poses["winning_head"] >= 0) & (second.poses["winning_head"] >= 0)
+    rows = seen.nonzero().flatten().cpu()
+    own = second.poses["rotations"].cpu()[rows].numpy()
+    alignment = align_rotations(own, first.poses["rotations"].cpu()[rows].numpy())
+    modes = first.poses["candidates"].cpu()[rows].numpy()
+    known = first.poses["candidate_losses"].isfinite().cpu()[rows].numpy()
+    distances = angular_distance(modes, alignment.apply(own)[:, None])
+    return float((np.where(known, distances, np.inf).min(1) <= _SAME_MODE).mean())
