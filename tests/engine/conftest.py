@@ -9,6 +9,7 @@ from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.settings import DataSettings, Settings
+from napari_cryospin.engine.stages import AmortizedStage, DirectStage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +27,10 @@ def settings(small_stack: Path) -> Settings:
     settings.data.truth_map = small_stack / "truth.mrc"
     settings.model.heads = 3
     settings.model.encoder_width = 8
-    settings.encode.epochs = settings.decode.epochs = 2
-    settings.search.epochs = 0
+    settings.stages = [
+        AmortizedStage(epochs=2, learning_rate_encoder=1e-3, learning_rate_volume=2e-2),
+        DirectStage(epochs=2, learning_rate_volume=1e-2),
+    ]
     return settings
 
 

@@ -6,8 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.training import Clock
-from napari_cryospin.engine.settings import PRESETS, Settings, Stage, first_problem
+from napari_cryospin.engine.presets import PRESETS
+from napari_cryospin.engine.settings import Settings, first_problem
+from napari_cryospin.engine.stages import DirectStage, Inference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,17 +27,21 @@ def test_the_papers_figures() -> None:
     experimental = Settings.from_preset("paper-experimental")
     for paper in (synthetic, experimental):
         assert paper.data.box == 128
-        assert (paper.encode.batch_size, paper.decode.batch_size) == (64, 64)
-        assert paper.encode.learning_rate_encoder == 1e-4
-        assert paper.encode.learning_rate_volume == 5e-3
-        assert paper.decode.learning_rate_volume == 2e-3
-        assert paper.decode.learning_rate_pose == 5e-2
-        assert paper.decode.pose_steps == 5
-        assert paper.decode.final_rate == 1
-        assert paper.search.epochs == 0
-    assert (synthetic.model.heads, synthetic.encode.epochs, synthetic.decode.epochs) == (7, 7, 13)
-    assert (experimental.model.heads, experimental.encode.epochs) == (15, 15)
-    assert experimental.decode.epochs == 15
+        encode, decode = paper.stages
+        assert (encode.inference, decode.inference) == (Inference.AMORTIZED, Inference.DIRECT)
+        assert (encode.batch_size, decode.batch_size) == (64, 64)
+        assert encode.learning_rate_encoder == 1e-4
+        assert encode.learning_rate_volume == 5e-3
+        assert decode.learning_rate_volume == 2e-3
+        assert decode.learning_rate_pose == 5e-2
+        assert decode.pose_steps == 5
+        assert decode.final_rate == 1
+        assert (decode.search_every, decode.hypotheses) == (0, 1)
+        assert decode.volume_update == "adam"
+        assert paper.starts == 1
+    assert (synthetic.model.heads, experimental.model.heads) == (7, 15)
+    assert [stage.epochs for stage in synthetic.stages] == [7, 13]
+    assert [stage.epochs for stage in experimental.stages] == [15, 15]
     assert experimental.model.shifts
 
 
@@ -69,19 +74,39 @@ def test_assignments_are_validated() -> None:
     assert "heads" in first_problem(caught.value)
 
 
+def test_settings_are_found_by_their_dotted_names() -> None:
+    settings = Settings.from_preset("cryospin")
+    settings.set("amortized.epochs", 3)
+    settings.set("stages.1.nside", 2)
+    settings.set("data.box", 48)
+    assert settings.stages[0].epochs == settings.get("amortized.epochs") == 3
+    assert settings.first(Inference.MARGINAL).nside == settings.get("marginal.nside") == 2
+    assert settings.data.box == 48
+    with pytest.raises(InputError, match="'epochs'"):
+        settings.set("amortized.epochs", -1)
+    with pytest.raises(InputError, match="no stage of auto-encoding"):
+        Settings.from_preset("default").get("amortized.epochs")
+
+
 @pytest.mark.parametrize(
-    ("switch_at", "switches", "total"), [(None, 3, 8), (1, 1, 6), (0, 0, 5), ("never", None, 8)]
+    ("text", "what"),
+    [
+        ("[[stages]]\ninference = 'guessed'", "stages.0"),
+        ("[[stages]]\ninference = 'direct'\nheads = 3", "heads"),
+        ("stages = []", "stages"),
+    ],
 )
-def test_the_rule_of_the_switch(
-    switch_at: int | str | None, switches: int | None, total: int
-) -> None:
-    settings = Settings(switch_at=switch_at)
-    settings.encode.epochs, settings.decode.epochs = 3, 5
-    clock = Clock()
-    while clock.epoch < clock.n_epochs(settings):
-        if clock.switch_due(settings):
-            clock.switched_at = clock.epoch
-        clock.epoch += 1
-    assert clock.switched_at == switches
-    assert clock.epoch == total
-    assert clock.stage is (Stage.AUTO_ENCODING if switches is None else Stage.AUTO_DECODING)
+def test_damaged_stages_are_one_sentence(tmp_path: Path, text: str, what: str) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        Settings.from_toml(path)
+    assert what in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_never_changes_the_default_stages() -> None:
+    Settings().stages[0].epochs = 1
+    Settings().stages.append(DirectStage())
+    assert Settings().stages[0].epochs == 40
+    assert len(Settings().stages) == 2

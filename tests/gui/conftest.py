@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.stages import AmortizedStage, DirectStage
 from napari_cryospin.gui.work.session import Session
 from napari_cryospin.gui.work.threads import WorkerThread
 
@@ -30,10 +31,12 @@ def settings(small_stack: Path) -> Settings:
     settings.data.truth_map = small_stack / "truth.mrc"
     settings.model.heads = 3
     settings.model.encoder_width = 8
-    settings.search.epochs = 0
-    settings.encode.epochs = 400
-    settings.decode.epochs = 400
-    settings.switch_at = "never"
+    settings.stages = [
+        AmortizedStage(
+            epochs=400, until="hand", learning_rate_encoder=1e-3, learning_rate_volume=2e-2
+        ),
+        DirectStage(epochs=400, learning_rate_volume=1e-2),
+    ]
     return settings
 
 

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 
 from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.settings import Stage
+from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas.layers import VOLUME
 from napari_cryospin.gui.work.session import SessionState
 
@@ -70,7 +70,7 @@ def test_from_a_stack_to_a_map(
     press(qtbot, dock, "run_switch")
     qtbot.waitUntil(lambda: "auto-decoding" in run.state.text(), timeout=LONG)
     assert not run.switch.isEnabled()
-    qtbot.waitUntil(lambda: session.latest_volume.stage is Stage.AUTO_DECODING, timeout=LONG)
+    qtbot.waitUntil(lambda: session.latest_volume.inference is Inference.DIRECT, timeout=LONG)
 
     # another particle, another heatmap
     dock.tabs.setCurrentWidget(dock.posterior)

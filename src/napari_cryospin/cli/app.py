@@ -140,7 +140,7 @@ def reconstruct(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make, or to resume.")] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Settings to start from; see 'presets' [default: cpu].")
+        str | None, typer.Option(help="Settings to start from; see 'presets' [default: default].")
     ] = None,
     settings_file: Annotated[
         Path | None, typer.Option("--settings", help="settings.toml to start from instead.")
@@ -151,7 +151,10 @@ def reconstruct(
     epochs_decode: Annotated[int | None, typer.Option(help="Epochs of auto-decoding.")] = None,
     switch_at: Annotated[
         str | None,
-        typer.Option(help="Epochs before the switch to auto-decoding, or 'never'."),
+        typer.Option(help="Epochs before the switch to auto-decoding, 'auto' or 'never'."),
+    ] = None,
+    starts: Annotated[
+        int | None, typer.Option(help="Runs of the first stage; the best one goes on.")
     ] = None,
     shifts: Annotated[
         bool | None, typer.Option("--shifts/--no-shifts", help="Estimate in-plane shifts.")
@@ -167,7 +170,7 @@ def reconstruct(
     resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint.")] = False,
 ) -> None:
     """Reconstruct a map from a particle stack."""
-    from napari_cryospin.cli.run import follow, new_run, resumed_run
+    from napari_cryospin.cli.run import follow, new_run, resumed_run, switch_settings
 
     overrides: dict[str, Any] = {
         "data.stack": None if stack is None else stack.absolute(),
@@ -179,9 +182,9 @@ def reconstruct(
         "data.max_particles": max_particles,
         "model.heads": heads,
         "model.shifts": shifts,
-        "encode.epochs": epochs_encode,
-        "decode.epochs": epochs_decode,
-        "switch_at": int(switch_at) if switch_at and switch_at.isdecimal() else switch_at,
+        "amortized.epochs": epochs_encode,
+        "direct.epochs": epochs_decode,
+        "starts": starts,
         "device": device,
         "threads": threads,
         "seed": seed,
@@ -190,8 +193,8 @@ def reconstruct(
     with told_plainly():
         if out is None:
             raise InputError("No run folder was named: give one with --out.")
-        if switch_at and not switch_at.isdecimal() and switch_at != "never":
-            raise InputError(f"--switch-at takes a number of epochs or 'never', not '{switch_at}'.")
+        if switch_at:
+            given |= switch_settings(switch_at)
         if resume and (preset or settings_file):
             raise InputError("A resumed run keeps its settings: leave the other options out.")
         run = resumed_run(out, given) if resume else new_run(out, preset, settings_file, given)
@@ -278,16 +281,19 @@ def survey(
 
 @app.command()
 def presets() -> None:
-    """List the presets and their main settings."""
-    from napari_cryospin.engine.settings import PRESETS, Settings
+    """List the presets: their main settings, and their stages with epochs (at most)."""
+    from napari_cryospin.engine.presets import PRESETS
+    from napari_cryospin.engine.settings import Settings
 
     for name in PRESETS:
         settings = Settings.from_preset(name)
+        stages = " → ".join(
+            f"{stage.inference.label} ({stage.epochs})" for stage in settings.stages
+        )
         typer.echo(
-            f"{name:20} box {settings.data.box} px, {settings.model.heads} heads, "
-            f"{settings.encode.epochs} + {settings.decode.epochs} epochs, "
+            f"{name:20} box {settings.data.box} px, "
             f"shifts {'yes' if settings.model.shifts else 'no'}, {settings.model.loss} error, "
-            f"pose search in {settings.search.epochs} epochs"
+            f"starts {settings.starts}: {stages}"
         )
 
 

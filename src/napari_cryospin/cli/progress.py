@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from napari_cryospin.engine.run import events
+from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,8 +75,7 @@ class Follower:
             case events.BatchDone():
                 self._batch(event)
             case events.Switched():
-                how = "by hand" if event.by == "hand" else "by schedule"
-                self.line(f"Switched to auto-decoding {how} after epoch {event.epoch}")
+                self.line(event.sentence())
             case events.EpochDone():
                 self.line(epoch_line(event))
             case events.Finished():
@@ -101,7 +101,7 @@ class Follower:
             f"{event.images_per_second:,.0f} images/s · "
             f"{event.seconds_left:.0f} s left · loss {event.loss:.4g}"
         )
-        name = f"{event.stage} · epoch {event.epoch + 1}"
+        name = f"{event.inference.label} · epoch {event.epoch + 1}"
         self._bar(name, event.batch, event.n_batches, note)
 
     def _finished(self, event: events.Finished) -> None:
@@ -112,17 +112,20 @@ class Follower:
             "" if event.resolution is None else f", {event.resolution:.2f} Å between half-maps"
         )
         self.line(f"Map and poses are in {event.folder}{reached}")
+        if event.verdict is not None:
+            self.line(f"Verdict: {event.verdict.outcome}")
+            for reason in event.verdict.reasons:
+                self.line(f"  {reason}")
 
 
 def epoch_line(done: events.EpochDone) -> str:
     """Return the figures of an epoch in a line."""
-    shares = " ".join(f"{100 * share:.0f}" for share in done.head_share)
-    parts = [
-        f"epoch {done.epoch + 1:3d}",
-        done.stage,
-        f"loss {done.loss:.4f}",
-        f"heads {shares} %",
-    ]
+    parts = [f"epoch {done.epoch + 1:3d}", done.inference.label, f"loss {done.loss:.4f}"]
+    if done.inference is Inference.AMORTIZED:
+        shares = " ".join(f"{100 * share:.0f}" for share in done.head_share)
+        parts.append(f"heads {shares} %")
+    if done.held_out_gain is not None:
+        parts.append(f"held-out gain {done.held_out_gain:.2f} nats")
     if done.median_pose_error is not None and done.mean_pose_error is not None:
         parts.append(
             f"pose error {done.median_pose_error:.2f}° median {done.mean_pose_error:.2f}° mean"

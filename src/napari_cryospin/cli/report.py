@@ -181,13 +181,13 @@ def print_survey(found: list[EpochSurvey], *, as_json: bool) -> None:
         typer.echo(json.dumps([one.figures() for one in found], indent=2))
         return
     typer.echo(
-        "epoch  stage          modes>1  entropy  pair       winner in   truth in  best   any\n"
+        "epoch  inference      modes>1  entropy  pair       winner in   truth in  best   any\n"
         "                          (%)   (nats)  (°, %)     best mode   any head  mode   mode"
     )
     for one in found:
         pair = "" if math.isnan(one.pair_angle) else f"{one.pair_angle:.0f}, "
         typer.echo(
-            f"{one.epoch + 1:5d}  {one.stage:13}  {100 * one.multimodal:6.0f}  "
+            f"{one.epoch + 1:5d}  {one.inference:13}  {100 * one.multimodal:6.0f}  "
             f"{one.entropy:7.2f}  {pair + f'{100 * one.pair_share:.0f}':9}  "
             f"{_percent(one.winner_in_best_mode):>9}  {_percent(one.heads_hold_truth):>9} "
             f"{_percent(one.best_mode_holds_truth):>6} {_percent(one.modes_hold_truth):>6}"

@@ -6,12 +6,11 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import typer
-from pydantic import ValidationError
 
 from napari_cryospin.cli.progress import Follower
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.events import Failed
-from napari_cryospin.engine.settings import Settings, first_problem
+from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
 _FAILED, _BAD_INPUT = 1, 2
-_DEFAULT_PRESET = "cpu"
+_DEFAULT_PRESET = "default"
 
 
 def new_run(
@@ -65,16 +64,26 @@ def with_overrides(settings: Settings, given: dict[str, Any]) -> Settings:
     InputError
         If a value is out of range or of the wrong kind.
     """
-    try:
-        for where, value in given.items():
-            *path, name = where.split(".")
-            section: Any = settings
-            for part in path:
-                section = getattr(section, part)
-            setattr(section, name, value)
-    except ValidationError as error:
-        raise InputError(first_problem(error)) from error
+    for where, value in given.items():
+        settings.set(where, value)
     return settings
+
+
+def switch_settings(switch_at: str) -> dict[str, Any]:
+    """Return what ``--switch-at`` says of the auto-encoding stage, by dotted names.
+
+    Raises
+    ------
+    InputError
+        If it is none of a number, "auto" and "never".
+    """
+    if switch_at.isdecimal():
+        return {"amortized.epochs": int(switch_at), "amortized.until": "epochs"}
+    if switch_at == "auto":
+        return {"amortized.until": "criterion"}
+    if switch_at == "never":
+        return {"amortized.until": "hand"}
+    raise InputError(f"--switch-at takes a number of epochs, 'auto' or 'never', not '{switch_at}'.")
 
 
 def follow(run: Reconstruction) -> int:

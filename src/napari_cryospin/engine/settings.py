@@ -96,6 +96,38 @@ class Settings(Section):
             f"The preset '{self.preset}' has no stage of {inference.label}: choose another preset."
         )
 
+    def get(self, where: str) -> Any:
+        """Return a setting by its dotted name, such as "data.box" or "amortized.epochs".
+
+        The name of an inference stands for the first stage that has it, a number for a stage.
+        """
+        section, name = self._section_of(where)
+        return getattr(section, name)
+
+    def set(self, where: str, value: Any) -> None:
+        """Set a setting by its dotted name.
+
+        Raises
+        ------
+        InputError
+            If the value cannot be used, or no stage has the inference.
+        """
+        section, name = self._section_of(where)
+        try:
+            setattr(section, name, value)
+        except ValidationError as error:
+            raise InputError(first_problem(error)) from error
+
+    def _section_of(self, where: str) -> tuple[Any, str]:
+        *path, name = where.split(".")
+        section: Any = self
+        for part in path:
+            if part in set(Inference):
+                section = self.first(Inference(part))
+            else:
+                section = section[int(part)] if part.isdecimal() else getattr(section, part)
+        return section, name
+
     @property
     def n_epochs(self) -> int:
         """Epochs of all stages together, at most."""

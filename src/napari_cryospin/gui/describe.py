@@ -1,13 +1,17 @@
-"""Putting a particle table into words."""
+"""Putting a particle table, and the stages of a run, into words."""
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_cryospin.engine.data.table import OpticsGroup, ParticleTable
+    from napari_cryospin.engine.run.events import EpochDone
 
 
 def describe_table(table: ParticleTable) -> list[tuple[str, str]]:
@@ -43,3 +47,14 @@ def _known(table: ParticleTable) -> str:
     known = {"rotations": table.rotations, "shifts": table.shifts}
     names = [name for name, value in known.items() if value is not None]
     return " and ".join(names) + " (not used)" if names else "no"
+
+
+def stage_begins(history: Sequence[EpochDone]) -> list[tuple[float, str]]:
+    """Return where each stage after the first begins in a run's epochs, and its name."""
+    begins = []
+    for before, after in itertools.pairwise(sorted(history, key=lambda done: done.epoch)):
+        if (before.stage, before.start) != (after.stage, after.start):
+            again = after.start > 0 and after.stage == 0
+            name = f"start {after.start + 1}" if again else after.inference.label
+            begins.append((float(after.epoch), name))
+    return begins

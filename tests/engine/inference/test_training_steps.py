@@ -8,7 +8,9 @@ import torch
 
 from napari_cryospin.engine.geometry.rotations import angular_distance, exponential_map
 from napari_cryospin.engine.inference.amortized import AmortizedInference
-from napari_cryospin.engine.inference.direct import DirectInference, PerImageAdam
+from napari_cryospin.engine.inference.direct import DirectInference
+from napari_cryospin.engine.inference.interface import Place, Problem
+from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.encoder import PoseEncoder
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
@@ -26,12 +28,21 @@ def volume_like(stack: WorkingStack) -> HartleyVolume:
     return HartleyVolume(stack.box, signal_amplitude(stack.images), generator)
 
 
+def problem_of(
+    stack: WorkingStack, volume: HartleyVolume, poses: PoseTable, settings: Settings
+) -> Problem:
+    held_out = torch.zeros(stack.n, dtype=torch.bool)
+    return Problem(stack, volume, poses, held_out, settings.model, settings.seed)
+
+
 @pytest.mark.parametrize("shifts", [False, True])
 def test_winner_takes_all(stack: WorkingStack, settings: Settings, shifts: bool) -> None:
     torch.manual_seed(0)
     settings.model.shifts = shifts
     poses = PoseTable.empty(stack.n, 3, torch.device("cpu"))
-    inference = AmortizedInference(stack, volume_like(stack), poses, settings)
+    inference = AmortizedInference(
+        problem_of(stack, volume_like(stack), poses, settings), settings.stages[0]
+    )
     rows = torch.arange(40)
     inference.train_batch(rows)
     winners = poses.winning_head[rows]
@@ -49,7 +60,9 @@ def test_winner_takes_all(stack: WorkingStack, settings: Settings, shifts: bool)
 def test_auto_encoding_lowers_the_loss(stack: WorkingStack, settings: Settings) -> None:
     torch.manual_seed(0)
     poses = PoseTable.empty(stack.n, 3, torch.device("cpu"))
-    inference = AmortizedInference(stack, volume_like(stack), poses, settings)
+    inference = AmortizedInference(
+        problem_of(stack, volume_like(stack), poses, settings), settings.stages[0]
+    )
     batches = torch.arange(stack.n).split(50)
     losses = [inference.train_batch(rows) for _ in range(10) for rows in batches]
     assert np.mean(losses[-4:]) < 0.9 * np.mean(losses[:4])
@@ -66,14 +79,15 @@ def test_auto_decoding_refines_poses(
     poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
     off = exponential_map(0.1 * torch.randn(stack.n, 3))
     poses.rotations = off @ true_rotations
-    inference = DirectInference(stack, volume, poses, settings)
+    inference = DirectInference(problem_of(stack, volume, poses, settings), settings.stages[1])
 
     def error() -> float:
         return float(np.median(angular_distance(poses.rotations.numpy(), true_rotations.numpy())))
 
     before = error()
-    for factor in (1.0, 0.5, 0.2, 0.1):
-        inference.set_rate(factor)
+    settings.stages[1].final_rate = 0.05
+    for done in (0.0, 0.5, 0.7, 0.9):
+        inference.set_place(Place(0, 0, done))
         for rows in torch.arange(stack.n).split(50):
             inference.train_batch(rows)
     assert error() < 0.4 * before
@@ -91,9 +105,10 @@ def test_auto_decoding_refines_shifts(
     poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
     poses.rotations = true_rotations.clone()
     poses.shifts = torch.randn(stack.n, 2)
-    inference = DirectInference(stack, volume, poses, settings)
-    for factor in (1.0, 0.5, 0.2, 0.1):
-        inference.set_rate(factor)
+    inference = DirectInference(problem_of(stack, volume, poses, settings), settings.stages[1])
+    settings.stages[1].final_rate = 0.05
+    for done in (0.0, 0.5, 0.7, 0.9):
+        inference.set_place(Place(0, 0, done))
         inference.train_batch(torch.arange(stack.n))
     # the particles lie in the middle: shifts of about 1.2 pixels have to go
     assert poses.shifts.norm(dim=1).median() < 0.5

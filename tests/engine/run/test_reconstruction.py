@@ -19,7 +19,7 @@ from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.records import poses_path, read_poses, recorded_epochs
 from napari_cryospin.engine.run.snapshot import read_snapshot
-from napari_cryospin.engine.settings import Stage
+from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,15 +57,16 @@ def test_a_run_tells_its_story_in_order(settings: Settings, tmp_path: Path) -> N
     stream = run(settings, tmp_path / "run")
     assert isinstance(stream[-1], events.Finished)
     assert sum(isinstance(event, TERMINAL) for event in stream) == 1
-    stages = [event.stage for event in of_type(stream, events.EpochDone)]
-    assert stages == [Stage.AUTO_ENCODING] * 2 + [Stage.AUTO_DECODING] * 2
+    stages = [event.inference for event in of_type(stream, events.EpochDone)]
+    assert stages == [Inference.AMORTIZED] * 2 + [Inference.DIRECT] * 2
     (switched,) = of_type(stream, events.Switched)
     assert (switched.epoch, switched.by) == (2, "schedule")
     (started,) = of_type(stream, events.RunStarted)
     assert (started.n_particles, started.box, started.truth_known) == (200, 32, True)
     assert of_type(stream, events.VolumeUpdated)
     poses = of_type(stream, events.PosesUpdated)[-1]
-    assert poses.candidates.shape == (200, 3, 3, 3)
+    # a single hypothesis of auto-decoding is the pose itself
+    assert poses.candidates.shape == (200, 0, 3, 3)
     assert (poses.winning_head >= 0).all()
 
 
@@ -143,19 +144,19 @@ def test_nothing_happens_while_paused(settings: Settings, tmp_path: Path) -> Non
 
 
 def test_a_switch_by_hand_ends_the_epoch(settings: Settings, tmp_path: Path) -> None:
-    settings.switch_at = "never"
+    settings.stages[0].until = "hand"
     reconstruction = Reconstruction(settings, tmp_path / "run")
     stream = steer(reconstruction, events.BatchDone, reconstruction.controls.switch, 2)
     (switched,) = of_type(stream, events.Switched)
     assert (switched.epoch, switched.by) == (1, "hand")
-    stages = [event.stage for event in of_type(stream, events.EpochDone)]
-    assert stages == [Stage.AUTO_ENCODING] + [Stage.AUTO_DECODING] * 2
+    stages = [event.inference for event in of_type(stream, events.EpochDone)]
+    assert stages == [Inference.AMORTIZED] + [Inference.DIRECT] * 2
 
 
 def test_without_a_switch_the_run_stays_in_auto_encoding(
     settings: Settings, tmp_path: Path
 ) -> None:
-    settings.switch_at = "never"
+    settings.stages[0].until = "hand"
     stream = run(settings, tmp_path / "run")
     assert not of_type(stream, events.Switched)
     assert len(of_type(stream, events.EpochDone)) == 4
@@ -172,8 +173,7 @@ def test_discarding_writes_no_results(settings: Settings, tmp_path: Path) -> Non
 
 
 def test_the_pose_search_is_part_of_auto_decoding(settings: Settings, tmp_path: Path) -> None:
-    settings.search.epochs = 1
-    settings.search.nside = 2
+    settings.stages[1].search_every = 1
     stream = run(settings, tmp_path / "run")
     searching = [e for e in of_type(stream, events.Progress) if e.task == "Searching poses"]
     assert searching[-1].done == searching[-1].total > 0
@@ -293,7 +293,7 @@ def test_the_latest_choice_of_particles_wins() -> None:
 
 
 def test_two_particles_are_enough(settings: Settings, tmp_path: Path) -> None:
-    settings.search.epochs, settings.search.nside, settings.search.starts = 1, 2, 1
+    settings.stages[1].search_every = 1
     run = Reconstruction(settings, tmp_path / "run")
     used = np.arange(200) < 2
     stream = steer(run, events.BatchDone, lambda: run.controls.set_used(used))
@@ -302,7 +302,7 @@ def test_two_particles_are_enough(settings: Settings, tmp_path: Path) -> None:
 
 
 def test_the_pose_search_leaves_dropped_particles_alone(settings: Settings, tmp_path: Path) -> None:
-    settings.search.epochs, settings.search.nside = 1, 2
+    settings.stages[1].search_every = 1
     used = dropping(200)
     run = Reconstruction(settings, tmp_path / "run")
     stream = steer(run, events.BatchDone, lambda: run.controls.set_used(used))
@@ -316,22 +316,22 @@ def test_losses_are_those_of_the_present_poses(settings: Settings, tmp_path: Pat
     stream = run(settings, tmp_path / "run")
     for epoch, done in enumerate(of_type(stream, events.EpochDone)):
         at_end = [e for e in of_type(stream, events.PosesUpdated) if e.epoch == epoch][-1]
-        if done.stage is Stage.AUTO_ENCODING:
+        if done.inference is Inference.AMORTIZED:
             assert np.array_equal(at_end.losses, at_end.candidate_losses.min(1))
         # the epoch's figure is a mean over batches, the last of which is smaller
         assert at_end.losses.mean() == pytest.approx(done.loss, rel=0.02)
 
 
 def test_a_switch_by_hand_still_records_its_epoch(settings: Settings, tmp_path: Path) -> None:
-    settings.switch_at = "never"
+    settings.stages[0].until = "hand"
     run = Reconstruction(settings, tmp_path / "run")
     steer(run, events.BatchDone, run.controls.switch)
     first = read_poses(run.folder, 0)
-    assert first.stage is Stage.AUTO_ENCODING
+    assert first.inference is Inference.AMORTIZED
     # the epoch ended before most particles were seen
     assert np.isnan(first.losses[first.winning_head == -1]).all()
     assert 0 < (first.winning_head == -1).sum() < 200
-    assert read_poses(run.folder, 1).stage is Stage.AUTO_DECODING
+    assert read_poses(run.folder, 1).inference is Inference.DIRECT
 
 
 def test_bad_input_ends_with_one_sentence(settings: Settings, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from napari_cryospin.engine.run.records import (
     write_poses,
 )
 from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
-from napari_cryospin.engine.settings import Settings, Stage
+from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,9 @@ def folder(tmp_path: Path) -> RunFolder:
     return folder
 
 
-def some_poses(epoch: int = 7, stage: Stage = Stage.AUTO_ENCODING) -> PosesUpdated:
+def some_poses(
+    epoch: int = 7, inference: Inference = Inference.AMORTIZED, heads: int = HEADS
+) -> PosesUpdated:
     rng = np.random.default_rng(epoch)
     candidates = random_rotations(N * HEADS, rng).reshape(N, HEADS, 3, 3).astype(np.float32)
     losses = rng.uniform(0.5, 2, (N, HEADS)).astype(np.float32)
@@ -44,15 +47,15 @@ def some_poses(epoch: int = 7, stage: Stage = Stage.AUTO_ENCODING) -> PosesUpdat
     winning_head[0] = -1
     return PosesUpdated(
         epoch=epoch,
-        stage=stage,
+        inference=inference,
         rotations=candidates[np.arange(N), winning_head],
         shifts=rng.uniform(-30, 30, (N, 2)).astype(np.float32),
         winning_head=winning_head,
         losses=losses[np.arange(N), winning_head],
         used=rng.random(N) < 0.9,
-        candidates=candidates,
-        candidate_shifts=rng.uniform(-30, 30, (N, HEADS, 2)).astype(np.float32),
-        candidate_losses=losses,
+        candidates=candidates[:, :heads],
+        candidate_shifts=rng.uniform(-30, 30, (N, HEADS, 2)).astype(np.float32)[:, :heads],
+        candidate_losses=losses[:, :heads],
     )
 
 
@@ -60,7 +63,7 @@ def test_poses_come_back_but_for_rounding(folder: RunFolder) -> None:
     written = some_poses()
     assert write_poses(folder, written) == folder.path / "poses" / "epoch_0007.npy"
     found = read_poses(folder, 7)
-    assert (found.epoch, found.stage, found.truth) == (7, Stage.AUTO_ENCODING, None)
+    assert (found.epoch, found.inference, found.truth) == (7, Inference.AMORTIZED, None)
     assert angular_distance(found.rotations, written.rotations).max() < 0.01
     assert angular_distance(found.candidates, written.candidates).max() < 0.01
     for name in ("shifts", "candidate_shifts"):
@@ -75,22 +78,22 @@ def test_poses_come_back_but_for_rounding(folder: RunFolder) -> None:
             assert value.dtype == getattr(written, name).dtype
 
 
-def test_auto_decoding_records_no_candidates(folder: RunFolder) -> None:
-    write_poses(folder, some_poses(stage=Stage.AUTO_DECODING))
+def test_auto_decoding_with_one_hypothesis_records_no_candidates(folder: RunFolder) -> None:
+    write_poses(folder, some_poses(inference=Inference.DIRECT, heads=0))
     found = read_poses(folder, 7)
-    assert found.stage is Stage.AUTO_DECODING
+    assert found.inference is Inference.DIRECT
     assert found.candidates.shape == (N, 0, 3, 3)
     assert found.candidate_shifts.shape == (N, 0, 2)
     assert found.candidate_losses.shape == (N, 0)
 
 
 @pytest.mark.parametrize(
-    ("stage", "heads", "size"), [(Stage.AUTO_ENCODING, 5, 86), (Stage.AUTO_DECODING, 0, 16)]
+    ("inference", "heads", "size"), [(Inference.AMORTIZED, 5, 87), (Inference.DIRECT, 0, 17)]
 )
 def test_a_record_is_as_large_as_stated(
-    folder: RunFolder, stage: Stage, heads: int, size: int
+    folder: RunFolder, inference: Inference, heads: int, size: int
 ) -> None:
-    path = write_poses(folder, some_poses(stage=stage))
+    path = write_poses(folder, some_poses(inference=inference, heads=heads))
     assert bytes_per_particle(heads) == size
     assert np.load(path, allow_pickle=False).nbytes == N * size
     # numpy's header goes before the rows
@@ -123,7 +126,7 @@ def test_a_trajectory_is_the_poses_of_all_epochs(settings: Settings, tmp_path: P
     assert recorded_epochs(folder) == [0, 1, 2, 3]
     found = trajectory(folder, 150)
     assert found.epochs.tolist() == [0, 1, 2, 3]
-    assert found.stages == (Stage.AUTO_ENCODING,) * 2 + (Stage.AUTO_DECODING,) * 2
+    assert found.inferences == (Inference.AMORTIZED,) * 2 + (Inference.DIRECT,) * 2
     for epoch in recorded_epochs(folder):
         last = [e for e in stream if isinstance(e, PosesUpdated) and e.epoch == epoch][-1]
         recorded = read_poses(folder, epoch)
@@ -153,7 +156,7 @@ def test_only_one_row_is_read_for_a_trajectory(
 def test_before_the_first_epoch_a_trajectory_is_empty(folder: RunFolder) -> None:
     found = trajectory(folder, 0)
     assert found.rotations.shape == (0, 3, 3)
-    assert found.stages == ()
+    assert found.inferences == ()
 
 
 @pytest.mark.parametrize("particle", [-1, N])
@@ -192,7 +195,8 @@ def test_an_epoch_is_read_as_the_events_that_it_ended_with(
         last = [event for event in of_epoch if isinstance(event, PosesUpdated)][-1]
         shown = [event for event in of_epoch if isinstance(event, events.VolumeUpdated)][-1]
         assert np.array_equal(volume.volume, shown.volume)
-        assert (volume.stage, volume.epoch) == (shown.stage, shown.epoch) == (poses.stage, epoch)
+        assert (volume.inference, volume.epoch) == (shown.inference, shown.epoch)
+        assert (poses.inference, poses.epoch) == (volume.inference, epoch)
         assert angular_distance(poses.rotations, last.rotations).max() < 0.01
         assert poses.truth is not None
         # the two frames differ by the rounding alone

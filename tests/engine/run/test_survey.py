@@ -53,7 +53,7 @@ def test_every_epoch_can_be_surveyed(run: RunFolder) -> None:
     ]
     assert calls[-1] == (50, 50)
     encoding, decoding = surveys
-    assert (encoding.stage, decoding.stage) == ("auto-encoding", "auto-decoding")
+    assert (encoding.inference, decoding.inference) == ("amortized", "direct")
     for survey in surveys:
         assert 0 <= survey.multimodal <= 1
         assert survey.best_mode_holds_truth <= survey.modes_hold_truth

@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_cryospin.engine.run.events import VolumeUpdated
-from napari_cryospin.engine.settings import Stage
+from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas.glass import glass_colours, lookup_table
 from napari_cryospin.gui.canvas.head_spheres import cell_colours
 from napari_cryospin.gui.canvas.layers import VOLUME, VolumeLayer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def update(seed: int, box: int = 8) -> VolumeUpdated:
     volume = np.random.default_rng(seed).normal(size=(box,) * 3).astype(np.float32)
-    return VolumeUpdated(0, Stage.AUTO_ENCODING, volume, 4.0)
+    return VolumeUpdated(0, Inference.AMORTIZED, volume, 4.0)
 
 
 @pytest.fixture

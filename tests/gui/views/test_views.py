@@ -10,7 +10,8 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_cryospin.engine.run.events import EpochDone, VolumeUpdated
-from napari_cryospin.engine.settings import Settings, Stage
+from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas.layers import in_sigma
 from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers
 from napari_cryospin.gui.canvas.spheres import healpix_mesh, per_vertex
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def done(epoch: int, share: tuple[float, ...]) -> EpochDone:
-    return EpochDone(epoch, Stage.AUTO_ENCODING, 1.0 / (epoch + 1), share, 40.0, 50.0, 12.0, 1.0)
+    return EpochDone(epoch, Inference.AMORTIZED, 1.0 / (epoch + 1), share, 40.0, 50.0, 12.0, 1.0)
 
 
 def test_the_histogram_follows_the_heads(qtbot: QtBot, session: Session) -> None:
@@ -132,6 +133,6 @@ def test_frames_that_nobody_took_are_dropped(session: Session) -> None:
 
     worker = ReconstructionWorker(None, None, None)
     for epoch in range(3):
-        worker._pass_on(VolumeUpdated(epoch, Stage.AUTO_ENCODING, np.zeros((2, 2, 2)), 1.0))
+        worker._pass_on(VolumeUpdated(epoch, Inference.AMORTIZED, np.zeros((2, 2, 2)), 1.0))
     assert worker.volume.take().epoch == 2
     assert worker.volume.take() is None

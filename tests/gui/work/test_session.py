@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.settings import Stage
+from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.work.mailbox import Mailbox
 from napari_cryospin.gui.work.session import Session, SessionState
 
@@ -71,7 +71,7 @@ def test_a_run_is_paused_resumed_switched_and_kept(
     with qtbot.waitSignal(session.switched, timeout=LONG) as switched:
         session.switch()
     assert switched.args[0].by == "hand"
-    qtbot.waitUntil(lambda: session.latest_volume.stage is Stage.AUTO_DECODING, timeout=LONG)
+    qtbot.waitUntil(lambda: session.latest_volume.inference is Inference.DIRECT, timeout=LONG)
     assert session.truth_rotations.shape == (200, 3, 3)
     with qtbot.waitSignal(session.finished, timeout=LONG) as finished:
         session.stop(keep=True)

@@ -50,25 +50,6 @@ class GridSlices:
             (ctf * observed) @ self.values.T, ctf.square(), self.squares.T, alpha=-0.5
         )
 
-    def best_shift(self, observed: Tensor, ctf: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log-probabilities (b, J) at each image's best shift, and that shift (b, 2).
-
-        ``shifts`` are the origin shifts (x, y) to try, pixels: (S, 2) for all, or (b, S, 2).
-        """
-        shifts = shifts.expand(len(observed), *shifts.shape[-2:])
-        power = ctf.square() @ self.squares.T
-        best = torch.full((len(observed),), -torch.inf, device=observed.device)
-        result, chosen = torch.empty_like(power), torch.zeros_like(shifts[:, 0])
-        for shift in shifts.unbind(1):
-            # moving the image by its origin shift centres it
-            centred = self.model.shift(observed, shift)
-            log_p = (ctf * centred) @ self.values.T - 0.5 * power
-            peak = log_p.amax(1)
-            better = peak > best
-            best = torch.where(better, peak, best)
-            result[better], chosen[better] = log_p[better], shift[better]
-        return result, chosen
-
 
 def shift_grid(extent: float, step: float, device: torch.device | str = "cpu") -> Tensor:
     """Return shifts (x, y) on a square grid in the circle of radius ``extent``, (S, 2), pixels."""

@@ -19,9 +19,9 @@ _FLAGS = {
     "data.box": "--box",
     "data.max_particles": "--max-particles",
     "model.heads": "--heads",
-    "encode.epochs": "--epochs-encode",
-    "decode.epochs": "--epochs-decode",
-    "switch_at": "--switch-at",
+    "starts": "--starts",
+    "amortized.epochs": "--epochs-encode",
+    "direct.epochs": "--epochs-decode",
     "device": "--device",
     "threads": "--threads",
     "seed": "--seed",
@@ -59,21 +59,14 @@ def _options(settings: Settings) -> tuple[Settings, list[str]]:
     words = ["--preset", said.preset]
     said.data.stack = settings.data.stack
     for where, flag in _FLAGS.items():
-        value = _get(settings, where)
-        if value != _get(said, where) and value is not None:
+        try:
+            value, before = settings.get(where), said.get(where)
+        except InputError:
+            continue  # neither has such a stage
+        if value != before and value is not None:
             words += [flag, str(value)]
-            _set(said, where, value)
+            said.set(where, value)
     if settings.model.shifts != said.model.shifts:
         words.append("--shifts" if settings.model.shifts else "--no-shifts")
         said.model.shifts = settings.model.shifts
     return said, words
-
-
-def _get(settings: Settings, where: str) -> object:
-    section, _, name = where.rpartition(".")
-    return getattr(getattr(settings, section) if section else settings, name)
-
-
-def _set(settings: Settings, where: str, value: object) -> None:
-    section, _, name = where.rpartition(".")
-    setattr(getattr(settings, section) if section else settings, name, value)

@@ -62,6 +62,8 @@ class EpochStarted(Event):
     epoch: int
     n_epochs: int
     inference: Inference
+    stage: int
+    start: int
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,14 @@ class Switched(Event):
     stage: int
     start: int
     by: str
+
+    def sentence(self) -> str:
+        """Return in words which stage begins, and why."""
+        name = self.inference.label
+        if self.start > 0 and self.stage == 0:
+            return f"Start {self.start + 1} of {name} begins from another random map."
+        why = {"hand": "by hand", "schedule": "by schedule", "criterion": "by the criterion"}
+        return f"Stage {self.stage + 1}, {name}, begins {why[self.by]} after epoch {self.epoch}."
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,9 @@ class Reconstruction:
                 yield self._switch(training, "criterion" if by_criterion else "schedule")
                 continue
             yield from self._choose(training)
-            yield events.EpochStarted(clock.epoch, clock.n_epochs(settings), training.kind)
+            yield events.EpochStarted(
+                clock.epoch, clock.n_epochs(settings), training.kind, clock.stage, clock.start
+            )
             yield from self._epoch(training)
 
     def _switch(self, training: Training, by: str) -> Event:

@@ -32,6 +32,7 @@ CHECKPOINT_VERSION = 3
 # generators of one run are numbered below this
 _SEEDS = 100_003
 # particles held out, and the fewest of a stack that has any
+_FEWEST_LEARNING = 50
 _FEWEST_HELD, _MOST_HELD, _FEWEST_PARTICLES = 50, 256, 150
 
 
@@ -167,6 +168,9 @@ class Training:
         chosen = torch.from_numpy(np.broadcast_to(used, self.stack.n).copy()).to(self.used.device)
         changed = not torch.equal(chosen, self.used)
         self.used = chosen
+        if int((chosen & ~self.held_out).sum()) < _FEWEST_LEARNING:
+            # so few that none can be spared
+            self.held_out[:] = False
         return changed
 
     def begin_epoch(self) -> None:
@@ -203,6 +207,7 @@ class Training:
             "poses": self.poses.state(),
             "used": self.used,
             "in_epoch": self.in_epoch,
+            "held_out": self.held_out,
             "inference": self.inference.state(),
             "starts": self.starts.state(),
         }
@@ -210,6 +215,7 @@ class Training:
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
         self.clock = Clock(**state["clock"])
+        self.held_out.copy_(state["held_out"])
         self.inference = self._begin_stage(None)
         self.volume.load_state_dict(state["volume"])
         self.poses.load(state["poses"])

@@ -8,7 +8,7 @@ import numpy as np
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_cryospin.engine.settings import Stage
+from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.heads_view import HeadsView
 from napari_cryospin.gui.work.background import Background
@@ -88,13 +88,14 @@ class HeadsPanel(QWidget):
     @Slot(object)
     def _on_history(self, _event: object = None) -> None:
         history = self._explorer.session.history
-        if not (self.isVisible() and history):
+        encoding = [done for done in history if done.inference is Inference.AMORTIZED]
+        if not (self.isVisible() and encoding):
             return
-        decoding = [done.epoch for done in history if done.stage is Stage.AUTO_DECODING]
+        later = [done.epoch for done in history if done.epoch > encoding[-1].epoch]
         self.view.set_history(
-            np.array([done.epoch for done in history]),
-            np.array([done.head_share for done in history]),
-            decoding[0] if decoding else None,
+            np.array([done.epoch for done in encoding]),
+            np.array([done.head_share for done in encoding]),
+            later[0] if later else None,
         )
 
     @Slot()
@@ -103,7 +104,8 @@ class HeadsPanel(QWidget):
         poses = self._explorer.poses
         if poses is None or not (self.isVisible() or self.on_canvas.isChecked()):
             return
-        if poses.candidates.shape[1] == 0 or not (poses.winning_head >= 0).any():
+        spoken = poses.candidates.shape[1] > 0 and (poses.winning_head >= 0).any()
+        if poses.inference is not Inference.AMORTIZED or not spoken:
             self.note.setText("The heads propose poses in auto-encoding; this epoch has none.")
             return
         self.note.setText("")

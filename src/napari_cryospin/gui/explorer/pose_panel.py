@@ -10,7 +10,7 @@ import numpy as np
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_cryospin.engine.settings import Stage
+from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.colours import DECODING, ENCODING
 from napari_cryospin.gui.explorer.state import candidates_of
 from napari_cryospin.gui.views.export import SaveButtons
@@ -269,7 +269,7 @@ def marks_of(explorer: Explorer, particle: int, trail: Trajectory | None) -> Mar
     return replace(
         marks,
         trail=trail.rotations[:, 2],
-        decoding=np.array([stage is Stage.AUTO_DECODING for stage in trail.stages]),
+        decoding=np.array([one is Inference.DIRECT for one in trail.inferences]),
         now=int(now[0]) if len(now) else -1,
     )
 
@@ -300,5 +300,5 @@ def describe(result: PosteriorResult) -> str:
         f"(like {equal:{'.1f' if equal < 10 else ',.0f'}} equal poses) · "
         f"<b>modes</b> {posterior.n_modes}<br>"
         f"<b>Shift</b> {x:.1f}, {y:.1f} Å · <b>map</b> of epoch {request.volume.epoch + 1} "
-        f"({request.volume.stage}) · table row {row + 1}"
+        f"({request.volume.inference.label}) · table row {row + 1}"
     )

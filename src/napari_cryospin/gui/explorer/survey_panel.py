@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
 
+from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.views.survey_views import CoverageView, ModesOverEpochs, ReliabilityView
@@ -224,8 +225,9 @@ def levels_of(
 def describe(survey: EpochSurvey) -> str:
     """Return the figures of an epoch in words."""
     text = (
-        f"Epoch {survey.epoch + 1} ({survey.stage}): {100 * survey.multimodal:.0f} % of the "
-        f"particles have more than one mode; median entropy {survey.entropy:.2f} nats."
+        f"Epoch {survey.epoch + 1} ({Inference(survey.inference).label}): "
+        f"{100 * survey.multimodal:.0f} % of the particles have more than one mode; "
+        f"median entropy {survey.entropy:.2f} nats."
     )
     if survey.multimodal > 0:
         text += (

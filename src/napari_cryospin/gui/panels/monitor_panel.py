@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QTimer, Slot
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_cryospin.engine.settings import Stage
+from napari_cryospin.engine.stages import Inference
+from napari_cryospin.gui.describe import stage_begins
 from napari_cryospin.gui.views.epoch_plot import EpochPlot, HeadPlot
 
 if TYPE_CHECKING:
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QShowEvent
 
-    from napari_cryospin.engine.run.events import BatchDone, EpochDone, RunStarted, Switched
+    from napari_cryospin.engine.run.events import BatchDone, EpochDone, RunStarted
     from napari_cryospin.gui.work.session import Session
 
 INTERVAL_MS = 100
-_BLUE, _ORANGE, _GREEN = "#56B4E9", "#E69F00", "#009E73"
+_BLUE, _ORANGE, _GREEN, _PURPLE = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
 _NOTE = "A lower loss is not a better map: look at the map, and at its resolution."
 
 
@@ -40,7 +41,6 @@ class MonitorPanel(QWidget):
         session.run_started.connect(self._on_run_started)
         session.batch_done.connect(self._on_batch_done)
         session.epoch_done.connect(self._on_epoch_done)
-        session.switched.connect(self._on_switched)
         session.run_opened.connect(self._on_run_opened)
 
     def showEvent(self, event: QShowEvent | None) -> None:
@@ -58,20 +58,25 @@ class MonitorPanel(QWidget):
         self.resolution = EpochPlot(
             "Resolution, FSC 0.5 against the truth", "Å", {"resolution": _GREEN}, parent=self
         )
+        self.gain = EpochPlot(
+            "Held-out particles: gain over a map without poses",
+            "nats each",
+            {"gain": _PURPLE},
+            parent=self,
+        )
         self.heads = HeadPlot(self)
-        self._over_epochs = (self.loss, self.pose_error, self.resolution)
+        self._over_epochs = (self.loss, self.gain, self.pose_error, self.resolution)
         note = QLabel(_NOTE, self)
         note.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(2)
-        for widget in (self.loss, note, self.pose_error, self.resolution, self.heads):
+        for widget in (self.loss, note, self.gain, self.pose_error, self.resolution, self.heads):
             layout.addWidget(widget, 0 if widget is note else 1)
 
     def _clear(self) -> None:
         self._batches: list[tuple[float, float]] = []
         self._epochs: dict[int, EpochDone] = {}
-        self._switch: float | None = None
 
     @Slot(object)
     def _on_run_started(self, event: RunStarted) -> None:
@@ -95,13 +100,6 @@ class MonitorPanel(QWidget):
     @Slot(object)
     def _on_epoch_done(self, event: EpochDone) -> None:
         self._epochs[event.epoch] = event
-        if event.stage == Stage.AUTO_DECODING and self._switch is None:
-            self._switch = event.epoch
-        self._soon()
-
-    @Slot(object)
-    def _on_switched(self, event: Switched) -> None:
-        self._switch = event.epoch
         self._soon()
 
     def _soon(self) -> None:
@@ -123,9 +121,16 @@ class MonitorPanel(QWidget):
         self.pose_error.setVisible(bool(median))
         self.resolution.setVisible(bool(resolution))
         last = max(self._epochs, default=None)
-        self.heads.set_shares(() if last is None else self._epochs[last].head_share)
+        encoding = last is not None and self._epochs[last].inference is Inference.AMORTIZED
+        self.heads.setVisible(encoding)
+        if encoding and last is not None:
+            self.heads.set_shares(self._epochs[last].head_share)
+        gain = self._over(lambda done: done.held_out_gain)
+        self.gain.setVisible(bool(gain))
+        self.gain.set_curve("gain", *_columns(gain))
+        begins = stage_begins(list(self._epochs.values()))
         for plot in self._over_epochs:
-            plot.mark_switch(self._switch)
+            plot.mark_stages(begins)
 
     def _over(self, figure: Callable[[EpochDone], float | None]) -> list[tuple[float, float]]:
         """Return (epochs done, figure) where the figure is known."""

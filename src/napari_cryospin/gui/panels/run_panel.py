@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cryospin.engine.settings import Stage
 from napari_cryospin.gui.work.session import ACTIVE, SessionState
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
         RunStarted,
         Switched,
     )
+    from napari_cryospin.engine.stages import Inference
     from napari_cryospin.gui.work.session import Session
 
 
@@ -45,7 +45,8 @@ class RunPanel(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
-        self._stage: Stage | None = None
+        self._inference: Inference | None = None
+        self._place = (0, 0)
         self._build()
         session.state_changed.connect(self._on_state)
         session.run_started.connect(self._on_run_started)
@@ -61,9 +62,9 @@ class RunPanel(QWidget):
         self.start = self._button("Start", "start", "Start a new run with the present settings")
         self.pause = self._button("Pause", "pause", "Let training rest; press again to go on")
         self.switch = self._button(
-            "Switch to auto-decoding",
+            "Next stage",
             "switch",
-            "Optimise each particle's pose directly from now on",
+            "End the present stage now: the next one begins with the present map and poses",
         )
         self.stop = self._button("Stop and keep", "stop", "End the run and write maps and poses")
         self.discard = self._button("Discard", "discard", "End the run without writing its results")
@@ -116,7 +117,7 @@ class RunPanel(QWidget):
         return button
 
     def _clear(self) -> None:
-        self._stage = None
+        self._inference = None
         for bar in (self.epochs, self.batches):
             bar.setRange(0, 1)
             bar.setValue(0)
@@ -153,16 +154,27 @@ class RunPanel(QWidget):
         self.discard.setEnabled(self.stop.isEnabled())
         self._show_stage()
 
+    @property
+    def _last_stage(self) -> bool:
+        settings = self._session.settings
+        if settings is None:
+            return True
+        stage, start = self._place
+        more_starts = stage == 0 and start + 1 < settings.starts
+        return stage + 1 == len(settings.stages) and not more_starts
+
     def _show_stage(self) -> None:
         state = self._session.state
-        shown = f"{state} · {self._stage}" if self._stage and state in ACTIVE else str(state)
+        shown = str(state)
+        if self._inference and state in ACTIVE:
+            shown = f"{state} · {self._inference.label}"
         self.state.setText(f"<b>{shown}</b>")
         running = state in (SessionState.RUNNING, SessionState.PAUSED)
-        self.switch.setEnabled(running and self._stage is Stage.AUTO_ENCODING)
+        self.switch.setEnabled(running and not self._last_stage)
 
     @Slot(object)
     def _on_run_started(self, event: RunStarted) -> None:
-        self._stage = event.stage
+        self._inference = event.inference
         self.device.setText(
             f"{event.device} · seed {event.seed}<br>"
             f"{event.n_particles:,} particles of {event.box} px, {event.pixel_size:.3g} Å/px"
@@ -180,7 +192,7 @@ class RunPanel(QWidget):
 
     @Slot(object)
     def _on_epoch_started(self, event: EpochStarted) -> None:
-        self._stage = event.stage
+        self._inference, self._place = event.inference, (event.stage, event.start)
         self.epochs.setRange(0, event.n_epochs)
         self.epochs.setValue(event.epoch)
         self.epochs.setFormat(f"epoch {event.epoch + 1} of {event.n_epochs}")
@@ -198,9 +210,9 @@ class RunPanel(QWidget):
 
     @Slot(object)
     def _on_switched(self, event: Switched) -> None:
-        self._stage = Stage.AUTO_DECODING
-        how = "by hand" if event.by == "hand" else "by schedule"
-        self.message.setText(f"Switched to auto-decoding {how} at epoch {event.epoch}.")
+        self._inference = event.inference
+        self._place = event.stage, event.start
+        self.message.setText(event.sentence())
         self._show_stage()
 
     @Slot(object)
@@ -213,8 +225,10 @@ class RunPanel(QWidget):
         reached = (
             "" if event.resolution is None else f", {event.resolution:.1f} Å between half-maps"
         )
-        self.message.setText(f"Map and poses are in {event.folder}{reached}.")
-        self.message.setToolTip(str(event.folder))
+        verdict = "" if event.verdict is None else f"<b>{event.verdict.outcome.capitalize()}.</b> "
+        self.message.setText(f"{verdict}Map and poses are in {event.folder}{reached}.")
+        why = () if event.verdict is None else event.verdict.reasons
+        self.message.setToolTip("\n".join((*why, str(event.folder))))
 
     @Slot(str)
     def _on_message(self, sentence: str) -> None:

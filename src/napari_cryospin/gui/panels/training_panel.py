@@ -19,11 +19,13 @@ from magicgui.widgets import (
 )
 from pydantic import ValidationError
 from qtpy.QtCore import Slot
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QGroupBox, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.settings import PRESETS, Settings, first_problem
+from napari_cryospin.engine.presets import PRESETS
+from napari_cryospin.engine.settings import Settings, first_problem
+from napari_cryospin.gui.panels.stages_editor import StagesEditor
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 
 if TYPE_CHECKING:
@@ -34,8 +36,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.table import ParticleTable
     from napari_cryospin.gui.work.session import Session
 
-DEFAULT_PRESET = "cpu"
-BY_HAND, AT_EPOCH = "by hand", "at epoch"
+DEFAULT_PRESET = "default"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,18 +54,12 @@ class Field:
 
     def get(self, settings: Settings) -> Any:
         """Return the value of the setting, for the widget."""
-        value: Any = settings
-        for part in self.where.split("."):
-            value = getattr(value, part)
+        value = settings.get(self.where)
         return 0 if value is None else value
 
     def set(self, settings: Settings, value: Any) -> None:
         """Set the setting from the widget's value."""
-        *path, name = self.where.split(".")
-        section: Any = settings
-        for part in path:
-            section = getattr(section, part)
-        setattr(section, name, None if self.optional and value == 0 else value)
+        settings.set(self.where, None if self.optional and value == 0 else value)
 
     def tip(self) -> str:
         """Return the description of the setting."""
@@ -90,11 +85,10 @@ def _choice(where: str, label: str, *choices: Any) -> Field:
 _BASIC = (
     Field("data.box", "Working box (px)", SpinBox, {"min": 32, "max": 512, "step": 16}),
     _integer("model.heads", "Heads", 1, 64),
-    _integer("encode.epochs", "Auto-encoding epochs", 0, 10_000),
-    _integer("decode.epochs", "Auto-decoding epochs", 0, 10_000),
     Field("model.shifts", "Estimate shifts", CheckBox, {"text": ""}),
     _choice("device", "Device", "auto", "cpu", "cuda"),
     _integer("seed", "Seed", 0, 2**31 - 1),
+    _integer("starts", "Starts of the first stage", 1, 20),
 )
 _ADVANCED = (
     _integer("data.max_particles", "Particles to use (0: all)", 0, 10**8, True),
@@ -102,17 +96,8 @@ _ADVANCED = (
     _number("data.mask_diameter", "Mask diameter (Å, 0: box)", 1e5, 10.0, True),
     _integer("model.encoder_width", "Encoder width (0: by box)", 0, 256, True),
     _choice("model.loss", "Loss", "squared", "absolute"),
-    _integer("encode.batch_size", "Batch, auto-encoding", 1, 4096),
-    _number("encode.learning_rate_encoder", "Rate of encoder", 1.0, 1e-4),
-    _number("encode.learning_rate_volume", "Rate of volume, encoding", 1.0, 1e-3),
-    _integer("decode.batch_size", "Batch, auto-decoding", 1, 4096),
-    _number("decode.learning_rate_pose", "Rate of poses (rad)", 1.0, 1e-2),
-    _number("decode.learning_rate_volume", "Rate of volume, decoding", 1.0, 1e-3),
-    _number("decode.final_rate", "Share of rates left at end", 1.0, 0.01),
-    _integer("decode.pose_steps", "Pose steps per volume step", 1, 100),
-    _integer("search.epochs", "Epochs with pose search", 0, 10_000),
-    _integer("search.starts", "Starts of pose search", 1, 20),
-    _choice("search.nside", "HEALPix nside of search", 2, 4, 8),
+    Field("model.scales", "Estimate scales", CheckBox, {"text": ""}),
+    _number("held_out", "Share held out", 0.5, 0.01),
     _integer("threads", "CPU threads (0: all but one)", 0, 1024, True),
 )
 
@@ -155,8 +140,7 @@ class TrainingPanel(QWidget):
             for field, widget in self._widgets.items():
                 field.set(settings, widget.value)
             settings.threads = settings.threads or spare_threads()
-            by_hand = self.switch_mode.value == BY_HAND
-            settings.switch_at = "never" if by_hand else self.switch_epoch.value
+            settings.stages = self.stages.stages
             settings.preset = self.preset.value
             if settings.data.stack != stack:
                 # the truth belongs to one stack
@@ -179,10 +163,7 @@ class TrainingPanel(QWidget):
                 self.preset.value = settings.preset
         for field, widget in self._widgets.items():
             widget.value = field.get(settings)
-        by_hand = settings.switch_at == "never"
-        self.switch_mode.value = BY_HAND if by_hand else AT_EPOCH
-        planned = settings.switch_at
-        self.switch_epoch.value = planned if isinstance(planned, int) else settings.encode.epochs
+        self.stages.show_stages(settings.stages)
 
     def suggest_folder(self) -> None:
         """Name a new run folder beside the particles."""
@@ -199,23 +180,6 @@ class TrainingPanel(QWidget):
             tooltip="Fills the form; paper-… are the published settings, for a GPU.",
         )
         self.preset.changed.connect(self._on_preset)
-        self.switch_mode = ComboBox(
-            label="Switch to auto-decoding",
-            name="switch_mode",
-            choices=[AT_EPOCH, BY_HAND],
-            tooltip="By schedule at an epoch, or when you press the button.",
-        )
-        self.switch_epoch = SpinBox(
-            label="", name="switch_epoch", max=10_000, tooltip="Epoch of the switch."
-        )
-        self.switch_mode.changed.connect(self._on_switch_mode)
-        switch = Container(
-            widgets=[self.switch_mode, self.switch_epoch],
-            layout="horizontal",
-            labels=False,
-            label="Switch to auto-decoding",
-        )
-        switch.margins = (0, 0, 0, 0)
         self.run_folder = FileEdit(
             mode=FileDialogMode.EXISTING_DIRECTORY,
             label="Run folder",
@@ -223,14 +187,17 @@ class TrainingPanel(QWidget):
             tooltip="A new folder for this run.",
         )
         basic = [self._widget(field) for field in _BASIC]
-        self._by_where("encode.epochs").changed.connect(self._on_encode_epochs)
-        form = Container(widgets=[self.preset, *basic[:4], switch, *basic[4:], self.run_folder])
+        form = Container(widgets=[self.preset, *basic, self.run_folder])
+        self.stages = StagesEditor()
+        box = QGroupBox("Stages")
+        QVBoxLayout(box).addWidget(self.stages)
         advanced = Container(widgets=[self._widget(field) for field in _ADVANCED])
         self.advanced = QCollapsible("Advanced settings")
         self.advanced.addWidget(advanced.native)
         column = scrolling_layout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(form.native)
+        column.addWidget(box)
         column.addWidget(self.advanced)
         column.addStretch()
         self.suggest_folder()
@@ -246,21 +213,12 @@ class TrainingPanel(QWidget):
         self._widgets[field] = widget
         return widget
 
-    def _by_where(self, where: str) -> AnyWidget:
-        return next(widget for field, widget in self._widgets.items() if field.where == where)
-
     def _on_preset(self, name: str) -> None:
         kept = self._template.data
         settings = Settings.from_preset(name)
         settings.data.truth_star, settings.data.truth_map = kept.truth_star, kept.truth_map
         settings.data.stack = kept.stack
         self.show_settings(settings)
-
-    def _on_switch_mode(self, mode: str) -> None:
-        self.switch_epoch.enabled = mode == AT_EPOCH
-
-    def _on_encode_epochs(self, epochs: int) -> None:
-        self.switch_epoch.value = epochs
 
     @Slot(object)
     def _on_table(self, _table: ParticleTable) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class EpochPlot(ThemedPlot):
-    """Named curves over epochs, updated in place, with a line where the switch was.
+    """Named curves over epochs, updated in place, with a line where each stage begins.
 
     Parameters
     ----------
@@ -45,9 +45,7 @@ class EpochPlot(ThemedPlot):
             title = f"{title}: {', '.join(names)}"
         super().__init__(title, left, "epoch", parent)
         self._curves = {name: self._curve(c, name in thin) for name, c in curves.items()}
-        self._switch = pg.InfiniteLine(angle=90, label="switch", labelOpts={"position": 0.9})
-        self._switch.setVisible(False)
-        self.addItem(self._switch, ignoreBounds=True)
+        self._lines: list[pg.InfiniteLine] = []
         self.restyle()
 
     def set_curve(self, name: str, epochs: Sequence[float], values: Sequence[float]) -> None:
@@ -58,17 +56,27 @@ class EpochPlot(ThemedPlot):
         """Return a curve by its name."""
         return self._curves[name]
 
-    def mark_switch(self, epoch: float | None) -> None:
-        """Put the line of the switch at an epoch, or take it away."""
-        self._switch.setVisible(epoch is not None)
-        self._switch.setPos(0 if epoch is None else epoch)
+    def mark_stages(self, begins: Sequence[tuple[float, str]]) -> None:
+        """Put a line with its name where each stage after the first begins."""
+        while len(self._lines) < len(begins):
+            # the names of neighbours stand at different heights
+            height = 0.92 - 0.16 * (len(self._lines) % 3)
+            line = pg.InfiniteLine(angle=90, label="", labelOpts={"position": height})
+            self.addItem(line, ignoreBounds=True)
+            self._lines.append(line)
+        for place, line in enumerate(self._lines):
+            line.setVisible(place < len(begins))
+            if place < len(begins):
+                epoch, name = begins[place]
+                line.setPos(epoch)
+                line.label.setFormat(name)
+        self.restyle()
 
     def restyle(self) -> None:
         """Take the theme's colours."""
         super().restyle()
-        # called once by the base class before there is a line
-        line = getattr(self, "_switch", None)
-        if line is not None:
+        # called once by the base class before there are lines
+        for line in getattr(self, "_lines", []):
             line.setPen(pg.mkPen(foreground(self), style=Qt.PenStyle.DashLine))
             line.label.setColor(foreground(self))
 

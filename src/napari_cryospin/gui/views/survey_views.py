@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
 
+from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.colours import foreground
 from napari_cryospin.gui.views.epoch_plot import EpochPlot
 from napari_cryospin.gui.views.themed import ThemedPlot
@@ -57,8 +59,12 @@ class SurveyPlot(EpochPlot):
                 [one.epoch + 1 for one in known],
                 [100 * getattr(one, figure) for one in known],
             )
-        decoding = [one.epoch for one in surveys if one.stage == "auto-decoding"]
-        self.mark_switch(decoding[0] + 0.5 if decoding else None)
+        changes = [
+            (later.epoch + 0.5, Inference(later.inference).label)
+            for one, later in itertools.pairwise(surveys)
+            if later.inference != one.inference
+        ]
+        self.mark_stages(changes)
 
     def graphics(self) -> list[pg.PlotWidget]:
         """Return what is drawn, for saving."""
@@ -67,7 +73,7 @@ class SurveyPlot(EpochPlot):
     def table(self) -> dict[str, NDArray[np.float64]]:
         """Return all figures of the surveys, for saving."""
         rows = [one.figures() for one in self._surveys]
-        names = [name for name in (rows[0] if rows else {}) if name != "stage"]
+        names = [name for name in (rows[0] if rows else {}) if name != "inference"]
         columns = {
             name: np.array([np.nan if row[name] is None else row[name] for row in rows], float)
             for name in names

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # samples at least
 _FEWEST_POSES, _FEWEST_SHIFTS = 32, 8
 # times as many where the previous posterior was of a coarser level
-_FINER = 16
+_FINER = 8
 # samples with less than this share of a particle's weight do not go into the map
 _NEGLIGIBLE = 1e-3
 # floats of the slices of one block

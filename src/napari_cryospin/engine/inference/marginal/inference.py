@@ -37,7 +37,7 @@ _CHECK_EVERY = 4
 # standard deviation of the prior of particles' scales around 1
 _SCALE_SPREAD = 0.2
 # more points of a sum than these are sampled rather than computed
-_MOST_POINTS = 100_000
+_MOST_POINTS = 20_000
 _NOISE_IMAGES = 2000
 
 

@@ -17,8 +17,8 @@ from napari_cryospin.engine.models.image import ImageModel
 if TYPE_CHECKING:
     from torch import Tensor
 
-# particles may be off-centre by this share of the box
-LARGEST_SHIFT = 0.1
+# particles may be off-centre by this share of the box: three standard deviations of 5 %
+LARGEST_SHIFT = 0.15
 # frequency radii of the march, in units of 1/box; the lowest decide which structure is found
 _RADII = (3, 4, 5, 6, 7, 8, 10, 13, 16)
 _STEP = 4
@@ -99,7 +99,7 @@ class Quadrature:
         beyond
             The map is estimated up to here, to see what is gained by more.
         shifts
-            Sum over shifts as well, up to a tenth of the box.
+            Sum over shifts as well, up to ``LARGEST_SHIFT`` of the box.
         device
             Where the tensors live.
         """

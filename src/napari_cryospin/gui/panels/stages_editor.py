@@ -1,0 +1,238 @@
+"""The stages of a run, to be looked at and changed: their order, and the settings of each."""
+
+from __future__ import annotations
+
+import math
+import types
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+from magicgui.widgets import ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
+from pydantic import ValidationError
+from qtpy.QtCore import Qt, Signal, Slot
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QListWidget,
+    QMenu,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cryospin.engine.stages import (
+    AmortizedStage,
+    DirectStage,
+    Inference,
+    MarginalStage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from magicgui.widgets.bases import ValueWidget
+
+_KINDS = {
+    Inference.AMORTIZED: AmortizedStage,
+    Inference.DIRECT: DirectStage,
+    Inference.MARGINAL: MarginalStage,
+}
+_ENDS = {"epochs": "", "criterion": " or its criterion", "hand": ", ended by hand"}
+_LARGEST = 1_000_000
+
+
+class StagesEditor(QWidget):
+    """A list of stages with buttons to add, remove and move them, and a form of the chosen one.
+
+    Attributes
+    ----------
+    changed
+        Emitted when the user has changed anything.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._stages: list[Any] = []
+        self._form: Container[Any] | None = None
+        self.list = QListWidget()
+        self.list.setObjectName("stages_list")
+        self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.list.setToolTip("The stages in order; choose one to change its settings")
+        self.list.currentRowChanged.connect(self._on_chosen)
+        self.add = QToolButton()
+        self.add.setText("Add")
+        self.add.setObjectName("stages_add")
+        self.add.setToolTip("Add a stage after the chosen one")
+        self.add.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self.add)
+        for inference in Inference:
+            action = menu.addAction(inference.label.capitalize())
+            action.triggered.connect(lambda _checked=False, kind=inference: self.insert(kind))
+        self.add.setMenu(menu)
+        self.remove = self._button("Remove", "remove", "Take the chosen stage out")
+        self.earlier = self._button("▲", "earlier", "Move the chosen stage up")
+        self.later = self._button("▼", "later", "Move the chosen stage down")
+        self.remove.clicked.connect(self._on_remove)
+        self.earlier.clicked.connect(self._on_earlier)
+        self.later.clicked.connect(self._on_later)
+        buttons = QHBoxLayout()
+        for button in (self.add, self.remove, self.earlier, self.later):
+            buttons.addWidget(button)
+        buttons.addStretch()
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(3)
+        self._column.addWidget(self.list)
+        self._column.addLayout(buttons)
+
+    def _button(self, text: str, name: str, tip: str) -> QToolButton:
+        button = QToolButton()
+        button.setText(text)
+        button.setObjectName(f"stages_{name}")
+        button.setToolTip(tip)
+        return button
+
+    @property
+    def stages(self) -> list[Any]:
+        """Copies of the stages' settings, in order."""
+        return [stage.model_copy() for stage in self._stages]
+
+    def show_stages(self, stages: Sequence[Any]) -> None:
+        """Show the settings of stages, in order."""
+        self._stages = [stage.model_copy() for stage in stages]
+        self._show(min(max(self.list.currentRow(), 0), len(stages) - 1))
+
+    def insert(self, inference: Inference) -> None:
+        """Add a stage with its default settings after the chosen one."""
+        place = self.list.currentRow() + 1
+        self._stages.insert(place, _KINDS[inference]())
+        self._show(place)
+        self.changed.emit()
+
+    @property
+    def form(self) -> Container[Any]:
+        """The form of the chosen stage."""
+        assert self._form is not None
+        return self._form
+
+    def _show(self, chosen: int) -> None:
+        self.list.blockSignals(True)
+        self.list.clear()
+        for number, stage in enumerate(self._stages, 1):
+            self.list.addItem(f"{number}. {describe_stage(stage)}")
+        self.list.setCurrentRow(chosen)
+        self.list.blockSignals(False)
+        row = self.list.sizeHintForRow(0) + 2
+        self.list.setFixedHeight(row * min(max(len(self._stages), 2), 5) + 6)
+        self._on_chosen(chosen)
+
+    @Slot(int)
+    def _on_chosen(self, row: int) -> None:
+        if self._form is not None:
+            self._column.removeWidget(self._form.native)
+            self._form.native.setParent(None)
+            self._form.native.deleteLater()
+            self._form = None
+        if row < 0:
+            return
+        stage = self._stages[row]
+        widgets = [
+            _widget(name, field.annotation, field, getattr(stage, name))
+            for name, field in type(stage).model_fields.items()
+            if name != "inference"
+        ]
+        self._form = Container(widgets=widgets)
+        self._form.margins = (0, 0, 0, 0)
+        for widget in widgets:
+            widget.changed.connect(lambda _value, name=widget.name: self._on_value(name))
+        self._column.addWidget(self._form.native)
+        self.remove.setEnabled(len(self._stages) > 1)
+        self.earlier.setEnabled(row > 0)
+        self.later.setEnabled(row + 1 < len(self._stages))
+
+    def _on_value(self, name: str) -> None:
+        row = self.list.currentRow()
+        stage, widget = self._stages[row], self.form[name]
+        try:
+            setattr(stage, name, _value(widget.value))
+        except ValidationError:
+            # a value that is still being typed: the last good one stays
+            return
+        item = self.list.item(row)
+        item.setText(f"{row + 1}. {describe_stage(stage)}")
+        self.changed.emit()
+
+    @Slot()
+    def _on_remove(self) -> None:
+        row = self.list.currentRow()
+        del self._stages[row]
+        self._show(min(row, len(self._stages) - 1))
+        self.changed.emit()
+
+    @Slot()
+    def _on_earlier(self) -> None:
+        self._move(-1)
+
+    @Slot()
+    def _on_later(self) -> None:
+        self._move(1)
+
+    def _move(self, by: int) -> None:
+        row = self.list.currentRow()
+        self._stages.insert(row + by, self._stages.pop(row))
+        self._show(row + by)
+        self.changed.emit()
+
+
+def describe_stage(stage: Any) -> str:
+    """Return a stage's settings in a line."""
+    text = f"{stage.inference.label}, {stage.epochs} epochs{_ENDS[stage.until]}"
+    if stage.inference is Inference.MARGINAL:
+        return f"{text}, nside {stage.nside}"
+    if stage.inference is Inference.DIRECT and stage.hypotheses > 1:
+        return f"{text}, {stage.hypotheses} hypotheses"
+    return text
+
+
+def _value(value: Any) -> Any:
+    """Return a widget's value as a setting: an empty line stands for None."""
+    if isinstance(value, str):
+        if not value.strip():
+            return None
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _widget(name: str, kind: Any, field: Any, value: Any) -> ValueWidget[Any]:
+    """Return the widget that suits a setting's type."""
+    options: dict[str, Any] = {
+        "name": name,
+        "label": name.replace("_", " ").capitalize(),
+        "tooltip": field.description or "",
+    }
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Literal:
+        widget: Any = ComboBox(choices=list(get_args(kind)), value=value, **options)
+    elif kind is int:
+        widget = SpinBox(min=0, max=_LARGEST, value=value, **options)
+    elif kind is float:
+        step = 10 ** round(_decade(value) - 1)
+        widget = FloatSpinBox(min=0, max=_LARGEST, step=step, value=value, **options)
+    elif get_origin(kind) in (Union, types.UnionType):
+        widget = LineEdit(value="" if value is None else f"{value:g}", **options)
+        widget.native.setPlaceholderText("none")
+    else:
+        raise TypeError(f"no widget suits {kind}")
+    widget.native.setObjectName(f"stage_{name}")
+    widget.native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    result: ValueWidget[Any] = widget
+    return result
+
+
+def _decade(value: float) -> float:
+    return math.floor(math.log10(value)) if value > 0 else 0
