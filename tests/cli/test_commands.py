@@ -23,7 +23,8 @@ from napari_cryospin.engine.settings import PRESETS, Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-SMALL = ["--preset", "quick", "--epochs-encode", "1", "--epochs-decode", "1", "--threads", "1"]
+EPOCHS = ["--epochs-encode", "1", "--epochs-marginal", "1", "--epochs-decode", "1"]
+SMALL = ["--preset", "quick", *EPOCHS, "--threads", "1"]
 
 
 def call(*arguments: object) -> Result:
@@ -47,15 +48,16 @@ def test_reconstruct_leaves_a_run(run: Path) -> None:
     for name in ("map.mrc", "half1.mrc", "particles.star", "metrics.csv", "settings.toml"):
         assert (run / name).is_file()
     settings = RunFolder(run).settings()
-    assert (settings.encode.epochs, settings.decode.epochs) == (1, 1)
+    assert (settings.get("amortized.epochs"), settings.get("direct.epochs")) == (1, 1)
 
 
 def test_reconstruct_prints_a_line_an_epoch(small_stack: Path, tmp_path: Path) -> None:
     result = call("reconstruct", small_stack / "particles.star", "--out", tmp_path / "r", *SMALL)
     lines = [line for line in result.output.splitlines() if line.startswith("epoch")]
-    assert len(lines) == 2
-    assert "auto-encoding" in lines[0]
-    assert "auto-decoding" in lines[1]
+    stages = ["auto-encoding", "marginalisation", "marginalisation", "auto-decoding"]
+    assert len(lines) == len(stages)
+    assert all(stage in line for stage, line in zip(stages, lines, strict=True))
+    assert "Verdict: " in result.output
 
 
 def test_evaluate(run: Path, small_stack: Path) -> None:
@@ -150,7 +152,7 @@ def test_a_run_starts_from_a_settings_file(run: Path, small_stack: Path, tmp_pat
     result = call("reconstruct", small_stack / "particles.star", *line)
     assert result.exit_code == 0, result.output
     settings = RunFolder(tmp_path / "r").settings()
-    assert (settings.model.heads, settings.encode.epochs) == (2, 1)
+    assert (settings.model.heads, settings.get("amortized.epochs")) == (2, 1)
 
 
 def test_a_heatmap_is_the_docks_map(tmp_path: Path) -> None:
@@ -212,7 +214,7 @@ def test_atoms_need_no_pixel_size(tmp_path: Path) -> None:
 def test_the_demo_without_a_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def settings(folder: Path, seed: int) -> Settings:
         small = demo_settings(folder, seed)
-        small.encode.epochs = small.decode.epochs = 1
+        small.stages[0].epochs = small.stages[-1].epochs = 1
         return small
 
     monkeypatch.setattr("napari_cryospin.engine.run.demo.N_PARTICLES", 100)
@@ -250,7 +252,7 @@ def test_presets_are_listed() -> None:
         ["simulate", "TRUTH", "--out", "s", "--box", "32", "--pixel-size", "1e-9"],
         ["simulate", "TRUTH", "--out", "s", "--box", "32", "--snr", "nan"],
         ["simulate", "TRUTH", "--out", "file", "--box", "32"],
-        ["reconstruct", "absent.star", "--out", "r", "--preset", "cpu", "--settings", "s.toml"],
+        ["reconstruct", "absent.star", "--out", "r", "--preset", "default", "--settings", "s.toml"],
         ["demo", "--headless", "--out", "."],
         ["demo", "--headless", "--out", "file"],
         ["reconstruct", "TRUTH", "--out", "r", "--switch-at", "²"],
@@ -295,8 +297,8 @@ def test_a_run_can_be_repeated_from_its_command_line(run: Path, small_stack: Pat
 
 
 def test_settings_without_an_option_are_named_by_their_file(tmp_path: Path) -> None:
-    settings = Settings.from_preset("cpu")
-    settings.decode.pose_steps = 9
+    settings = Settings.from_preset("default")
+    settings.set("direct.pose_steps", 9)
     assert "--settings" in command_line(settings, tmp_path / "run")
 
 

@@ -147,7 +147,8 @@ def test_dropping_a_file_or_a_run_opens_it_in_the_dock(
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
     if name == "run":
-        settings.encode.epochs = settings.decode.epochs = 1
+        settings.stages[0].until = "epochs"
+        settings.stages[0].epochs = settings.stages[1].epochs = 1
         list(Reconstruction(settings, tmp_path / "run").run())
         path = tmp_path / "run"
     else:

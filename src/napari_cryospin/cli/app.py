@@ -148,6 +148,9 @@ def reconstruct(
     box: Annotated[int | None, typer.Option(help="Working box, pixels.")] = None,
     heads: Annotated[int | None, typer.Option(help="Heads of the encoder.")] = None,
     epochs_encode: Annotated[int | None, typer.Option(help="Epochs of auto-encoding.")] = None,
+    epochs_marginal: Annotated[
+        int | None, typer.Option(help="Epochs of the first marginalisation, at most.")
+    ] = None,
     epochs_decode: Annotated[int | None, typer.Option(help="Epochs of auto-decoding.")] = None,
     switch_at: Annotated[
         str | None,
@@ -183,6 +186,7 @@ def reconstruct(
         "model.heads": heads,
         "model.shifts": shifts,
         "amortized.epochs": epochs_encode,
+        "marginal.epochs": epochs_marginal,
         "direct.epochs": epochs_decode,
         "starts": starts,
         "device": device,

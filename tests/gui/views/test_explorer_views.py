@@ -223,8 +223,8 @@ def test_surveys_are_curves_over_epochs(qtbot: QtBot) -> None:
     view = ModesOverEpochs()
     qtbot.addWidget(view)
     surveys = [
-        EpochSurvey(0, "auto-encoding", 0.9, 3.0, 180.0, 0.5, winner_in_best_mode=0.1),
-        EpochSurvey(1, "auto-decoding", 0.2, 0.1, 178.0, 1.0),
+        EpochSurvey(0, "amortized", 0.9, 3.0, 180.0, 0.5, winner_in_best_mode=0.1),
+        EpochSurvey(1, "direct", 0.2, 0.1, 178.0, 1.0),
     ]
     view.set_surveys(surveys)
     x, y = view.curve("more than one mode").getData()

@@ -16,7 +16,7 @@ from napari_cryospin.gui.canvas.layers import in_sigma
 from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers
 from napari_cryospin.gui.canvas.spheres import healpix_mesh, per_vertex
 from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
-from napari_cryospin.gui.panels.training_panel import BY_HAND, TrainingPanel
+from napari_cryospin.gui.panels.training_panel import TrainingPanel
 from napari_cryospin.gui.views import mollweide
 
 if TYPE_CHECKING:
@@ -28,7 +28,19 @@ if TYPE_CHECKING:
 
 
 def done(epoch: int, share: tuple[float, ...]) -> EpochDone:
-    return EpochDone(epoch, Inference.AMORTIZED, 1.0 / (epoch + 1), share, 40.0, 50.0, 12.0, 1.0)
+    return EpochDone(
+        epoch=epoch,
+        inference=Inference.AMORTIZED,
+        loss=1.0 / (epoch + 1),
+        head_share=share,
+        stage=0,
+        start=0,
+        held_out_gain=None,
+        median_pose_error=40.0,
+        mean_pose_error=50.0,
+        resolution=12.0,
+        seconds=1.0,
+    )
 
 
 def test_the_histogram_follows_the_heads(qtbot: QtBot, session: Session) -> None:
@@ -112,9 +124,8 @@ def test_the_form_gives_back_what_it_was_given(
     qtbot.addWidget(panel)
     given = Settings.from_preset(preset)
     given.threads, given.seed, given.data.mask_diameter = 3, 11, 120.0
-    given.switch_at = "never"
+    given.stages[0].until, given.starts = "hand", 3
     panel.show_settings(given)
-    assert panel.switch_mode.value == BY_HAND
     back = panel.settings(tmp_path / "a.star", None)
     given.data.stack = tmp_path / "a.star"
     assert back == given
@@ -125,7 +136,7 @@ def test_a_preset_fills_the_form(qtbot: QtBot, session: Session, tmp_path: Path)
     qtbot.addWidget(panel)
     panel.preset.value = "paper-synthetic"
     settings = panel.settings(tmp_path / "a.star", None)
-    assert (settings.data.box, settings.model.heads, settings.switch_at) == (128, 7, 7)
+    assert (settings.data.box, settings.model.heads, settings.stages[0].epochs) == (128, 7, 7)
 
 
 def test_frames_that_nobody_took_are_dropped(session: Session) -> None:

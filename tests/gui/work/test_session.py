@@ -137,7 +137,8 @@ def test_a_finished_run_can_be_opened(
 ) -> None:
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
-    settings.encode.epochs = settings.decode.epochs = 1
+    settings.stages[0].until = "epochs"
+    settings.stages[0].epochs = settings.stages[1].epochs = 1
     list(Reconstruction(settings, tmp_path / "run").run())
     with qtbot.waitSignals([session.poses_updated, session.volume_updated], timeout=LONG):
         session.open_run(tmp_path / "run")
@@ -151,7 +152,8 @@ def test_a_run_that_is_started_meanwhile_is_not_replaced_by_an_opened_one(
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
     old = settings.model_copy(deep=True)
-    old.encode.epochs = old.decode.epochs = 1
+    old.stages[0].until = "epochs"
+    old.stages[0].epochs = old.stages[1].epochs = 1
     list(Reconstruction(old, tmp_path / "old").run())
     session.open_run(tmp_path / "old")
     with qtbot.waitSignal(session._background.done, timeout=LONG):
@@ -166,7 +168,8 @@ def test_a_run_that_another_process_writes_is_followed(
     from napari_cryospin.engine.run.events import EpochDone
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
-    settings.encode.epochs, settings.decode.epochs, settings.switch_at = 2, 1, None
+    settings.stages[0].until = "epochs"
+    settings.stages[0].epochs, settings.stages[1].epochs = 2, 1
     events = Reconstruction(settings, tmp_path / "run").run()
     while not isinstance(next(events), EpochDone):
         pass

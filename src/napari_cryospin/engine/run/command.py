@@ -21,6 +21,7 @@ _FLAGS = {
     "model.heads": "--heads",
     "starts": "--starts",
     "amortized.epochs": "--epochs-encode",
+    "marginal.epochs": "--epochs-marginal",
     "direct.epochs": "--epochs-decode",
     "device": "--device",
     "threads": "--threads",

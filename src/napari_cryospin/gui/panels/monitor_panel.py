@@ -65,6 +65,8 @@ class MonitorPanel(QWidget):
             parent=self,
         )
         self.heads = HeadPlot(self)
+        # auto-encoding has heads, marginalisation a gain: never both
+        self.gain.hide()
         self._over_epochs = (self.loss, self.gain, self.pose_error, self.resolution)
         note = QLabel(_NOTE, self)
         note.setWordWrap(True)

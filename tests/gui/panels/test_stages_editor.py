@@ -1,0 +1,85 @@
+"""The stages of a run in the dock: shown, changed, moved, added and removed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_cryospin.engine.presets import PRESETS
+from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.stages import AmortizedStage, DirectStage, Inference, MarginalStage
+from napari_cryospin.gui.panels.stages_editor import StagesEditor
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+
+@pytest.fixture
+def editor(qtbot: QtBot) -> StagesEditor:
+    editor = StagesEditor()
+    qtbot.addWidget(editor)
+    editor.show_stages([AmortizedStage(), MarginalStage(), DirectStage()])
+    return editor
+
+
+def kinds(editor: StagesEditor) -> list[Inference]:
+    return [stage.inference for stage in editor.stages]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_all_presets_come_back(editor: StagesEditor, preset: str) -> None:
+    stages = Settings.from_preset(preset).stages
+    editor.show_stages(stages)
+    for row in range(len(stages)):
+        editor.list.setCurrentRow(row)
+    assert editor.stages == stages
+    assert editor.list.count() == len(stages)
+
+
+def test_the_form_changes_the_chosen_stage(qtbot: QtBot, editor: StagesEditor) -> None:
+    editor.list.setCurrentRow(1)
+    with qtbot.waitSignal(editor.changed):
+        editor.form["nside"].value = 8
+    editor.form["low_pass_end"].value = "12.5"
+    editor.form["until"].value = "hand"
+    editor.form["epochs"].value = 9
+    stage = editor.stages[1]
+    assert (stage.nside, stage.low_pass_end, stage.until, stage.epochs) == (8, 12.5, "hand", 9)
+    assert editor.list.item(1).text() == "2. marginalisation, 9 epochs, ended by hand, nside 8"
+    editor.form["low_pass_end"].value = ""
+    assert editor.stages[1].low_pass_end is None
+
+
+def test_a_value_that_cannot_be_used_leaves_the_last_good_one(editor: StagesEditor) -> None:
+    editor.list.setCurrentRow(2)
+    editor.form["low_pass_end"].value = "-3"
+    editor.form["low_pass_start"].value = "soon"
+    editor.form["hypotheses"].value = 0
+    assert editor.stages[2] == DirectStage()
+
+
+def test_stages_are_moved_removed_and_added(editor: StagesEditor) -> None:
+    editor.list.setCurrentRow(2)
+    assert not editor.later.isEnabled()
+    editor.earlier.click()
+    assert kinds(editor) == [Inference.AMORTIZED, Inference.DIRECT, Inference.MARGINAL]
+    editor.list.setCurrentRow(0)
+    assert not editor.earlier.isEnabled()
+    editor.remove.click()
+    editor.later.click()
+    assert kinds(editor) == [Inference.MARGINAL, Inference.DIRECT]
+    editor.insert(Inference.AMORTIZED)
+    assert kinds(editor)[-1] is Inference.AMORTIZED
+    for _ in range(2):
+        editor.remove.click()
+    # a run needs a stage
+    assert len(editor.stages) == 1
+    assert not editor.remove.isEnabled()
+
+
+def test_changes_do_not_reach_the_settings_that_were_shown(editor: StagesEditor) -> None:
+    shown = [MarginalStage()]
+    editor.show_stages(shown)
+    editor.form["epochs"].value = 3
+    assert shown == [MarginalStage()]
