@@ -36,7 +36,7 @@ def test_the_papers_figures() -> None:
         assert decode.learning_rate_pose == 5e-2
         assert decode.pose_steps == 5
         assert decode.final_rate == 1
-        assert (decode.search_every, decode.hypotheses) == (0, 1)
+        assert (decode.searches, decode.hypotheses) == (0, 1)
         assert decode.volume_update == "adam"
         assert paper.starts == 1
     assert (synthetic.model.heads, experimental.model.heads) == (7, 15)

@@ -24,6 +24,7 @@ _REFINED: dict[str, Any] = {
     "final_rate": 0.1,
     "volume_update": "closed form",
     "hypotheses": 3,
+    "searches": 1,
 }
 _ENCODED: dict[str, Any] = {
     "inference": "amortized",

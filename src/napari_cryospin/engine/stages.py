@@ -82,8 +82,8 @@ class DirectStage(_Stage):
     hypotheses: Annotated[int, Field(ge=1, le=16)] = Field(
         1, description="Poses of each particle that are all refined, the best one winning (K)."
     )
-    search_every: Annotated[int, Field(ge=0)] = Field(
-        0, description="Search all poses anew before every so many epochs (0: never)."
+    searches: Annotated[int, Field(ge=0)] = Field(
+        0, description="Searches of all poses, evenly spaced; the first one at the beginning."
     )
 
 

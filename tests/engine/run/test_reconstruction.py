@@ -173,7 +173,7 @@ def test_discarding_writes_no_results(settings: Settings, tmp_path: Path) -> Non
 
 
 def test_the_pose_search_is_part_of_auto_decoding(settings: Settings, tmp_path: Path) -> None:
-    settings.stages[1].search_every = 1
+    settings.stages[1].searches = 1
     stream = run(settings, tmp_path / "run")
     searching = [e for e in of_type(stream, events.Progress) if e.task == "Searching poses"]
     assert searching[-1].done == searching[-1].total > 0
@@ -293,7 +293,7 @@ def test_the_latest_choice_of_particles_wins() -> None:
 
 
 def test_two_particles_are_enough(settings: Settings, tmp_path: Path) -> None:
-    settings.stages[1].search_every = 1
+    settings.stages[1].searches = 1
     run = Reconstruction(settings, tmp_path / "run")
     used = np.arange(200) < 2
     stream = steer(run, events.BatchDone, lambda: run.controls.set_used(used))
@@ -302,7 +302,7 @@ def test_two_particles_are_enough(settings: Settings, tmp_path: Path) -> None:
 
 
 def test_the_pose_search_leaves_dropped_particles_alone(settings: Settings, tmp_path: Path) -> None:
-    settings.stages[1].search_every = 1
+    settings.stages[1].searches = 1
     used = dropping(200)
     run = Reconstruction(settings, tmp_path / "run")
     stream = steer(run, events.BatchDone, lambda: run.controls.set_used(used))

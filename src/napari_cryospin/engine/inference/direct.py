@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 # one unit of the shift's parameter: the shift and the rotation share a learning rate in radians,
 # and a radian at half the mask's radius moves the outline of a particle by about D/8
 _SHIFT_UNIT = 1 / 8
-# a hypothesis so far behind the best one of its particle is given up, nats
-_GIVEN_UP = 20.0
+# a hypothesis so far behind the best one of its particle is given up, nats: sooner, and a map that
+# mixes two of them would never be told so
+_GIVEN_UP = 60.0
 # poses whose median moves by less than this in an epoch have come to rest, degrees
 _AT_REST = 0.1
 
@@ -91,10 +92,9 @@ class DirectInference(PoseInference):
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Search all poses on the grid, where that is due."""
-        every = self.stage.search_every
-        if every and place.stage_epoch % every == 0:
-            n = max(self.stage.hypotheses, 1)
-            yield from search_modes(self.problem, rows, n, self._noise)
+        stage = self.stage
+        if place.stage_epoch in {n * stage.epochs // stage.searches for n in range(stage.searches)}:
+            yield from search_modes(self.problem, rows, stage.hypotheses, self._noise)
             self._take_candidates()
         self._before = self.poses.rotations.clone()
 

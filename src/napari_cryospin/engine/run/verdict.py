@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_cryospin.engine.evaluation.alignment import align_rotations
 from napari_cryospin.engine.geometry.rotations import angular_distance
+from napari_cryospin.engine.inference.modes import MODE_WEIGHT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,8 +54,8 @@ class Verdict:
         average, and its standard error, nats per particle; None where none were held out.
     information
         What a held-out particle tells of its pose, mean, nats.
-    in_best_mode
-        Share of the held-out particles whose pose lies in the best mode of their posterior.
+    in_a_mode
+        Share of the held-out particles whose pose lies in a mode of their posterior.
     starts_agree
         Share of the particles to which the best start and the next best one gave the same pose;
         None with a single start.
@@ -65,7 +66,7 @@ class Verdict:
     gain: float | None = None
     gain_error: float | None = None
     information: float | None = None
-    in_best_mode: float | None = None
+    in_a_mode: float | None = None
     starts_agree: float | None = None
 
     def figures(self) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def reach_verdict(training: Training) -> Verdict:
         return Verdict(Outcome.UNKNOWN, ("Too few particles were held out to judge the map.",))
     information = float(judged.information.mean())
     agree, rival = _agreement(training.starts.ended)
-    best = _share_in_best_mode(training, judged)
+    settled = _share_in_a_mode(training, judged)
     reasons = [
         f"The map raises the log-likelihood of {len(judged.gain)} held-out particles by "
         f"{judged.mean_gain:.2f} ± {judged.gain_error:.2f} nats each over its rotational average.",
@@ -90,8 +91,8 @@ def reach_verdict(training: Training) -> Verdict:
     if judged.mean_gain < _SIGNIFICANT * judged.gain_error or information < _LEAST_INFORMATION:
         outcome = Outcome.NO_STRUCTURE
     else:
-        reasons.append(f"{100 * best:.0f} % of their poses lie in the best mode of the posterior.")
-        if best < _AGREE:
+        reasons.append(f"{100 * settled:.0f} % of their poses lie in a mode of their posterior.")
+        if settled < _AGREE:
             outcome = Outcome.STUCK
         if agree is not None:
             reasons.append(
@@ -106,14 +107,16 @@ def reach_verdict(training: Training) -> Verdict:
         judged.mean_gain,
         judged.gain_error,
         information,
-        best,
+        settled,
         agree,
     )
 
 
-def _share_in_best_mode(training: Training, judged: Judgement) -> float:
+def _share_in_a_mode(training: Training, judged: Judgement) -> float:
     poses = training.poses.rotations[judged.rows].cpu().numpy()
-    return float((angular_distance(poses, judged.modes[:, 0].cpu().numpy()) <= _SAME_MODE).mean())
+    distances = angular_distance(judged.modes.cpu().numpy(), poses[:, None])
+    plausible = judged.mode_weights.cpu().numpy() >= MODE_WEIGHT
+    return float((np.where(plausible, distances, np.inf).min(1) <= _SAME_MODE).mean())
 
 
 def _agreement(starts: list[Start]) -> tuple[float | None, bool]:

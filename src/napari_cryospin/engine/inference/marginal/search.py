@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _RADIUS = 12
 _PART = 500
 # shifts around the present one that are searched as well, pixels
-_AROUND = (-1.0, 0.0, 1.0)
+_AROUND = ((0.0, 0.0), (-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))
 
 
 @torch.no_grad()
@@ -51,8 +51,7 @@ def search_modes(
     radius = min(_RADIUS, stack.box // 2 - 1)
     around = Quadrature.at(stack.box, radius, radius, shifts=False, device=device)
     if problem.model.shifts:
-        line = torch.tensor(_AROUND, device=device)
-        around = around.with_shifts(torch.cartesian_prod(line, line))
+        around = around.with_shifts(torch.tensor(_AROUND, device=device))
     variance = noise.variance[shells_of(around.model)]
     search = ExactSum(around, problem.volume().detach(), variance)
     poses.with_candidates(n)

@@ -1,0 +1,76 @@
+"""The stacks of the reconstruction benchmarks: simulated as in the paper, with known truth."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import mrcfile
+
+DATA = (Path(__file__).parents[1] / ".." / "shared" / "data").resolve()
+MOLECULES = {
+    "spike": "atoms/spike_1up_7k8x_chainsABC.pdb.gz",
+    "spliceosome": "atoms/3jb9_spliceosome_pombe.cif.gz",
+    "30S": "atoms/4adv_ecoli_30S.pdb.gz",
+    "50S": "maps/polnet_5A_4v4r_50S.mrc",
+    "Hsp90": "atoms/2cg9_hsp90_sba1.pdb.gz",
+}
+BOX = 128
+COMMAND = [sys.executable, "-c", "from napari_cryospin.cli import main; main()"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stack: which molecule, how many particles, how noisy, how far off-centre.
+
+    Parameters
+    ----------
+    molecule
+        One of ``MOLECULES``, or "noise": particles without signal.
+    n
+        Number of particles.
+    seed
+        Seed of the simulation, and of the run.
+    snr
+        Variance of the clean images over variance of the noise, at box 128.
+    shift
+        Standard deviation of the shifts along each axis, as a share of the box.
+    """
+
+    molecule: str
+    n: int = 3000
+    seed: int = 0
+    snr: float = 0.1
+    shift: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Name of the stack's folder."""
+        moved = "_shift" if self.shift else ""
+        return f"{self.molecule}_{self.n}_{self.snr:g}_seed{self.seed}{moved}"
+
+    def stack(self, folder: Path) -> Path:
+        """Simulate the stack, unless the folder holds it already, and return its folder."""
+        target = folder / self.name
+        if (target / "done").exists():
+            return target
+        source = DATA / MOLECULES["spike" if self.molecule == "noise" else self.molecule]
+        if not source.exists():
+            sys.exit(f"The benchmark needs {source}, which is not there.")
+        # without signal: so little of it that no particle holds any
+        snr = 1e-9 if self.molecule == "noise" else self.snr
+        options = ["--box", BOX, "--n-particles", self.n, "--snr", snr, "--seed", self.seed]
+        if self.shift:
+            options += ["--shift-std", self.shift * BOX * self._pixel_size(folder)]
+        words = [*COMMAND, "simulate", source, *options, "--out", target]
+        subprocess.run([str(word) for word in words], check=True, capture_output=True)
+        (target / "done").touch()
+        return target
+
+    def _pixel_size(self, folder: Path) -> float:
+        """Return Å per pixel, which is the molecule's: from a stack of a single particle."""
+        one = Case(self.molecule, 1).stack(folder)
+        with mrcfile.open(one / "truth.mrc", header_only=True) as map_file:
+            return float(map_file.voxel_size.x)
