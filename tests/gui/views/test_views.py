@@ -36,6 +36,7 @@ def done(epoch: int, share: tuple[float, ...]) -> EpochDone:
         stage=0,
         start=0,
         held_out_gain=None,
+        switch=None,
         median_pose_error=40.0,
         mean_pose_error=50.0,
         resolution=12.0,

@@ -154,6 +154,25 @@ def _index_matrix(alignment: PoseAlignment) -> NDArray[np.float64]:
     return matrix[::-1, ::-1]
 
 
+def map_displacement(
+    rotations: NDArray[np.floating], difference: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return the movement (x, y, z) of a whole map that explains differences of origin shifts.
+
+    A map displaced by s gives every particle the shift (R s)_xy.
+
+    Parameters
+    ----------
+    rotations
+        Poses, (n, 3, 3), in the frame in which the movement is wanted.
+    difference
+        Origin shifts (x, y) found, less the true ones, (n, 2).
+    """
+    axes = rotations[:, :2].reshape(-1, 3)
+    found, *_ = np.linalg.lstsq(axes, np.ravel(difference), rcond=None)
+    return np.asarray(found, dtype=np.float64)
+
+
 def refine_map_alignment(
     volume: ArrayLike, truth: ArrayLike, start: PoseAlignment
 ) -> tuple[PoseAlignment, NDArray[np.float64]]:

@@ -13,6 +13,7 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.alignment import (
     align_rotations,
     apply_alignment,
+    map_displacement,
     refine_map_alignment,
 )
 from napari_cryospin.engine.evaluation.fsc import crossing_shell, fsc, resolution
@@ -129,8 +130,6 @@ def _shift_error(
         return None
     assert table.rotations is not None
     difference = table.shifts - truth.shifts[rows]
-    # a map displaced by s gives every particle the shift (R s)_xy
-    axes = table.rotations[:, :2].reshape(-1, 3)
-    displaced = np.linalg.lstsq(axes, difference.ravel(), rcond=None)[0]
-    rest = difference - (axes @ displaced).reshape(-1, 2)
+    displaced = map_displacement(table.rotations, difference)
+    rest = difference - table.rotations[:, :2] @ displaced
     return float(np.median(np.linalg.norm(rest, axis=1)))

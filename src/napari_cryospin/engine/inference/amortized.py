@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
+from napari_cryospin.engine.inference.switching import SwitchCriterion
 from napari_cryospin.engine.models.encoder import PoseEncoder, default_width
 from napari_cryospin.engine.models.image import image_error
 from napari_cryospin.engine.stages import Inference
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.inference.interface import Place, Problem
     from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.stages import AmortizedStage
+
+
+# particles that stand for all where none are held out
+_PROBES = 200
 
 
 class AmortizedInference(PoseInference):
@@ -41,6 +46,7 @@ class AmortizedInference(PoseInference):
         self.encoder = PoseEncoder(box, problem.model.heads, width, shifts=problem.model.shifts).to(
             device
         )
+        self.criterion = SwitchCriterion()
         if self.poses.candidate_losses.shape[1] != problem.model.heads:
             self.poses.with_candidates(problem.model.heads)
         self.optimizer = torch.optim.Adam(
@@ -49,6 +55,18 @@ class AmortizedInference(PoseInference):
                 {"params": self.volume.parameters(), "lr": stage.learning_rate_volume},
             ]
         )
+
+    @property
+    def over(self) -> bool:
+        """Whether the criterion of the switch says so."""
+        return self.criterion.over
+
+    def end_epoch(self, rows: Tensor) -> None:
+        """Measure the criterion of the switch."""
+        held_out = self.problem.held_out[rows]
+        # without held-out particles some of the others stand for them
+        probes = rows[held_out] if held_out.any() else rows[:: max(len(rows) // _PROBES, 1)]
+        self.criterion.measure(self.problem, self.model, rows[~held_out], probes)
 
     def set_place(self, place: Place) -> None:
         """Follow the low-pass schedule."""
@@ -127,9 +145,14 @@ class AmortizedInference(PoseInference):
 
     def state(self) -> dict[str, Any]:
         """Return encoder and optimiser for a checkpoint."""
-        return {"encoder": self.encoder.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {
+            "encoder": self.encoder.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "criterion": self.criterion.state(),
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
         self.encoder.load_state_dict(state["encoder"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.criterion.load_state(state["criterion"])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_cryospin.engine.inference.switching import SwitchFigures
     from napari_cryospin.engine.run.verdict import Verdict
     from napari_cryospin.engine.stages import Inference
 
@@ -142,6 +143,7 @@ class EpochDone(Event):
     ``head_share`` is the fraction of particles won by each candidate, (M,). ``stage`` and ``start``
     count from 0. ``held_out_gain`` is the log-likelihood of held-out particles with the map less
     that with its rotational average, nats per particle, where the epoch has measured it.
+    ``switch`` is what the criterion of the switch measured, in auto-encoding.
     ``resolution`` (Å) is where
     the FSC falls below 0.5 against the true map where it is known, else None. Pose errors
     (degrees, after global alignment over both hands) are None where the truth is not known.
@@ -154,6 +156,7 @@ class EpochDone(Event):
     stage: int
     start: int
     held_out_gain: float | None
+    switch: SwitchFigures | None
     median_pose_error: float | None
     mean_pose_error: float | None
     resolution: float | None

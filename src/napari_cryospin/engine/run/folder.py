@@ -15,6 +15,7 @@ import torch
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing
+from napari_cryospin.engine.inference.switching import SwitchFigures
 from napari_cryospin.engine.run.training import CHECKPOINT_VERSION
 from napari_cryospin.engine.run.verdict import Outcome, Verdict
 from napari_cryospin.engine.settings import Settings
@@ -37,9 +38,13 @@ _METRICS = (
     "mean_pose_error_deg",
     "resolution_angstrom",
     "held_out_gain_nats",
+    "winner_in_best_mode",
+    "switch_threshold",
+    "amortization_gap",
     "seconds",
     "head_share",
 )
+_NO_SWITCH = dict.fromkeys(field.name for field in fields(SwitchFigures))
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,7 @@ class RunFolder:
             _figure(values["mean_pose_error"]),
             _figure(values["resolution"]),
             _figure(values["held_out_gain"]),
+            *(_figure(value) for value in (values["switch"] or _NO_SWITCH).values()),
             f"{done.seconds:.2f}",
             " ".join(f"{share:.4f}" for share in done.head_share),
         )
@@ -264,6 +270,8 @@ def _plain(value: object) -> Any:
         return value.value
     if isinstance(value, Verdict):
         return value.figures()
+    if isinstance(value, SwitchFigures):
+        return asdict(value)
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} does not belong into events.jsonl")

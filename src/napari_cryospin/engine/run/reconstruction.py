@@ -12,6 +12,8 @@ import torch
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.inference.amortized import AmortizedInference
+from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.devices import describe_device, find_device
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+    from napari_cryospin.engine.inference.switching import SwitchFigures
     from napari_cryospin.engine.run.events import Event, PosesUpdated
     from napari_cryospin.engine.settings import Settings
 
@@ -216,13 +219,16 @@ class Reconstruction:
     ) -> Iterator[Event]:
         clock, truth = training.clock, self.truth
         volume, poses = training.map(), self._poses_event(training)
-        comparison = truth.compare(poses.rotations, poses.used, volume) if truth else None
+        comparison = None
+        if truth is not None:
+            comparison = truth.compare(poses.rotations, poses.shifts, poses.used, volume)
         done = events.EpochDone(
             epoch=clock.epoch,
             inference=training.kind,
             stage=clock.stage,
             start=clock.start,
             held_out_gain=_held_out_gain(training),
+            switch=_switch_figures(training),
             loss=sum(losses) / len(losses) if losses else math.nan,
             head_share=training.poses.head_share(training.used),
             median_pose_error=comparison.median if comparison else None,
@@ -288,8 +294,15 @@ class Reconstruction:
 
 def _held_out_gain(training: Training) -> float | None:
     """Return what the held-out particles said last, nats per particle, where they were asked."""
-    evidence = getattr(training.inference, "evidence", None)
-    return None if evidence is None else float(evidence.gain.mean())
+    inference = training.inference
+    if not isinstance(inference, MarginalInference) or inference.evidence is None:
+        return None
+    return float(inference.evidence.gain.mean())
+
+
+def _switch_figures(training: Training) -> SwitchFigures | None:
+    inference = training.inference
+    return inference.criterion.figures if isinstance(inference, AmortizedInference) else None
 
 
 class _Rate:

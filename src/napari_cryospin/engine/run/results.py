@@ -62,7 +62,8 @@ def write_results(
     folder.write_map("map.mrc", volume, stack.pixel_size)
     columns = {"fsc_halves": curve}
     rotations = poses.rotations.cpu().numpy()
-    comparison = truth.compare(rotations, used, volume) if truth else None
+    shifts = poses.shifts.cpu().numpy() * stack.pixel_size
+    comparison = truth.compare(rotations, shifts, used, volume) if truth else None
     if comparison is not None and comparison.fsc is not None:
         columns["fsc_truth"] = comparison.fsc
     folder.write_fsc(columns, stack.pixel_size)
@@ -71,7 +72,7 @@ def write_results(
         stack.table,
         stack.rows[used],
         rotations=rotations[used].astype(np.float64),
-        shifts=poses.shifts.double().cpu().numpy()[used] * stack.pixel_size,
+        shifts=shifts[used].astype(np.float64),
         half_set=halves,
     )
     yield Progress(_TASK, 3, 3)

@@ -13,6 +13,7 @@ from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.inference.switching import SwitchFigures
 from napari_cryospin.engine.run.clock import Clock
 from napari_cryospin.engine.run.events import EpochDone, PosesUpdated, VolumeUpdated
 from napari_cryospin.engine.run.records import poses_path, read_poses
@@ -149,6 +150,13 @@ def _maps(folder: RunFolder) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
+def _switch(row: dict[str, str]) -> SwitchFigures | None:
+    names = ("winner_in_best_mode", "switch_threshold", "amortization_gap")
+    if not row[names[0]]:
+        return None
+    return SwitchFigures(*(float(row[name]) for name in names))
+
+
 def _epoch_done(row: dict[str, str]) -> EpochDone:
     def figure(name: str) -> float | None:
         return float(row[name]) if row[name] else None
@@ -160,6 +168,7 @@ def _epoch_done(row: dict[str, str]) -> EpochDone:
         stage=int(row["stage"]) - 1,
         start=int(row["start"]) - 1,
         held_out_gain=figure("held_out_gain_nats"),
+        switch=_switch(row),
         loss=math.nan if loss is None else loss,
         head_share=tuple(float(share) for share in row["head_share"].split()),
         median_pose_error=figure("median_pose_error_deg"),

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_cryospin.engine.data.density import fit_map, read_map
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.evaluation.alignment import align_rotations, apply_alignment
+from napari_cryospin.engine.evaluation.alignment import (
+    align_rotations,
+    apply_alignment,
+    map_displacement,
+)
 from napari_cryospin.engine.evaluation.fsc import fsc, resolution
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
@@ -31,9 +36,22 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Truth:
-    """True poses (n, 3, 3) of the particles in use; the true map at the working box, if known."""
+    """What is known of the particles in use.
+
+    Parameters
+    ----------
+    rotations
+        True poses, (n, 3, 3).
+    shifts
+        True origin shifts (x, y), Å, (n, 2); 0 where the table has none.
+    volume
+        True map at the working box, if known.
+    pixel_size
+        Å per pixel of the working box.
+    """
 
     rotations: NDArray[np.float64]
+    shifts: NDArray[np.float64]
     volume: NDArray[np.float32] | None
     pixel_size: float
 
@@ -57,7 +75,9 @@ class Truth:
         volume = None
         if data.truth_map is not None:
             volume = fit_map(*read_map(data.truth_map), stack.box, stack.pixel_size)
-        return cls(table.rotations[stack.rows], volume, stack.pixel_size)
+        shifts = np.zeros((table.n_particles, 2)) if table.shifts is None else table.shifts
+        rows = stack.rows
+        return cls(table.rotations[rows], shifts[rows], volume, stack.pixel_size)
 
     def in_frame_of(
         self, rotations: NDArray[np.float32], used: NDArray[np.bool_]
@@ -72,13 +92,27 @@ class Truth:
     def compare(
         self,
         rotations: NDArray[np.float32],
+        shifts: NDArray[np.floating],
         used: NDArray[np.bool_],
         volume: NDArray[np.float32],
     ) -> Comparison:
-        """Compare the poses (n, 3, 3) in use and a map with the truth, after global alignment."""
+        """Compare poses and a map with the truth, after global alignment.
+
+        Parameters
+        ----------
+        rotations, shifts
+            Poses (n, 3, 3) and origin shifts (x, y) in Å, (n, 2).
+        used
+            Particles in use, (n,).
+        volume
+            Map, (D, D, D).
+        """
         alignment = align_rotations(rotations[used], self.rotations[used])
         curve = reached = None
         if self.volume is not None:
-            curve = fsc(apply_alignment(volume, alignment), self.volume)
+            mapped = alignment.apply(rotations[used])
+            moved = map_displacement(mapped, (shifts - self.shifts)[used])
+            aligned = apply_alignment(volume, alignment, -moved / self.pixel_size)
+            curve = fsc(aligned, self.volume)
             reached = resolution(curve, self.pixel_size, 0.5)
         return Comparison(alignment.median, alignment.mean, curve, reached)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer, Slot
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 INTERVAL_MS = 100
 _BLUE, _ORANGE, _GREEN, _PURPLE = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
+# curves of the switch, and the figures that they show
+_SWITCH = {
+    "winner in best mode": "winner_in_best_mode",
+    "to go on": "threshold",
+    "amortization gap": "amortization_gap",
+}
 _NOTE = "A lower loss is not a better map: look at the map, and at its resolution."
 
 
@@ -65,15 +72,36 @@ class MonitorPanel(QWidget):
             parent=self,
         )
         self.heads = HeadPlot(self)
+        self.switch = EpochPlot(
+            "Switch",
+            "particles (%)",
+            {"winner in best mode": _BLUE, "to go on": _ORANGE, "amortization gap": _GREEN},
+            parent=self,
+        )
         # auto-encoding has heads, marginalisation a gain: never both
         self.gain.hide()
-        self._over_epochs = (self.loss, self.gain, self.pose_error, self.resolution)
+        self.switch.hide()
+        self._over_epochs = (
+            self.loss,
+            self.gain,
+            self.switch,
+            self.pose_error,
+            self.resolution,
+        )
         note = QLabel(_NOTE, self)
         note.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(2)
-        for widget in (self.loss, note, self.gain, self.pose_error, self.resolution, self.heads):
+        for widget in (
+            self.loss,
+            note,
+            self.gain,
+            self.switch,
+            self.pose_error,
+            self.resolution,
+            self.heads,
+        ):
             layout.addWidget(widget, 0 if widget is note else 1)
 
     def _clear(self) -> None:
@@ -127,6 +155,9 @@ class MonitorPanel(QWidget):
         self.heads.setVisible(encoding)
         if encoding and last is not None:
             self.heads.set_shares(self._epochs[last].head_share)
+        self.switch.setVisible(encoding)
+        for name, figure in _SWITCH.items():
+            self.switch.set_curve(name, *_columns(self._over(partial(_switch_percent, figure))))
         gain = self._over(lambda done: done.held_out_gain)
         self.gain.setVisible(bool(gain))
         self.gain.set_curve("gain", *_columns(gain))
@@ -138,6 +169,10 @@ class MonitorPanel(QWidget):
         """Return (epochs done, figure) where the figure is known."""
         values = ((done.epoch + 1, figure(done)) for done in self._epochs.values())
         return [(epoch, value) for epoch, value in values if value is not None]
+
+
+def _switch_percent(figure: str, done: EpochDone) -> float | None:
+    return None if done.switch is None else 100 * float(getattr(done.switch, figure))
 
 
 def _columns(rows: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -1,0 +1,188 @@
+"""Sums over poses: the exact one against brute force, the sampled one against the exact one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cryospin.engine.geometry.rotations import angular_distance
+from napari_cryospin.engine.inference.marginal.exact import ExactSum
+from napari_cryospin.engine.inference.marginal.importance import SampledSum
+from napari_cryospin.engine.inference.marginal.memory import Memory
+from napari_cryospin.engine.inference.marginal.modes import best_modes
+from napari_cryospin.engine.inference.marginal.posteriors import Observed
+from napari_cryospin.engine.inference.marginal.proposals import SamplingOptions
+from napari_cryospin.engine.inference.marginal.quadrature import (
+    Quadrature,
+    march_radii,
+    nside_for,
+)
+from napari_cryospin.engine.models.volume import grid_of_map
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.inference.marginal.posteriors import Posteriors
+
+ROWS = torch.arange(24)
+SPREAD = 0.2
+
+
+def observed(stack: WorkingStack, quadrature: Quadrature) -> tuple[Observed, Tensor]:
+    scales = torch.ones(stack.n)
+    return Observed.of(stack, ROWS, quadrature.model, scales), scales[ROWS]
+
+
+def white(quadrature: Quadrature) -> Tensor:
+    return torch.ones(len(quadrature.model.frequencies))
+
+
+def exact(stack: WorkingStack, quadrature: Quadrature, grid: Tensor) -> tuple[ExactSum, Posteriors]:
+    total = ExactSum(quadrature, grid, white(quadrature))
+    images, scales = observed(stack, quadrature)
+    return total, total.posteriors(images, scales, spread=SPREAD, collect=True)
+
+
+@pytest.mark.parametrize("shifts", [False, True])
+def test_the_exact_sum_is_brute_force(stack: WorkingStack, true_map: Tensor, shifts: bool) -> None:
+    quadrature = Quadrature.at(32, 4, 6, shifts=shifts)
+    grid = grid_of_map(true_map)
+    total, found = exact(stack, quadrature, grid)
+    model, used = quadrature.model, quadrature.n_used
+    images, _ = observed(stack, quadrature)
+    slices = model.project(grid, quadrature.rotations, None).double()
+    log_p = []
+    for shift in quadrature.shifts:
+        centred = model.shift(images.coefficients, shift).double()
+        difference = centred[:, None] - images.ctf[:, None].double() * slices
+        log_p.append(-0.5 * difference[..., :used].square().sum(-1))
+    brute = torch.stack(log_p, 1)
+    constant = -0.5 * images.coefficients[:, :used].double().square().sum(1)
+    evidence = torch.logsumexp(brute.flatten(1), 1) - np.log(quadrature.n_points) - constant
+    assert torch.allclose(found.log_evidence.double(), evidence, atol=2e-3)
+    weights = torch.softmax(brute.flatten(1), 1).view_as(brute)
+    by_pose = weights.sum(1)
+    assert torch.allclose(found.weights.double(), by_pose.gather(1, found.cells), atol=1e-4)
+    assert torch.allclose(found.shift_weights.double(), weights.sum(2), atol=1e-4)
+    information = (weights * (weights.clamp(min=1e-30) * quadrature.n_points).log()).sum((1, 2))
+    assert torch.allclose(found.information.double(), information, atol=2e-3)
+    # what the posteriors leave of the images, at all frequencies
+    statistics = total.statistics()
+    expected = torch.zeros(len(model.frequencies), dtype=torch.double)
+    for place, shift in enumerate(quadrature.shifts):
+        centred = model.shift(images.coefficients, shift).double()
+        difference = centred[:, None] - images.ctf[:, None].double() * slices
+        expected += (weights[:, place, :, None] * difference.square()).sum((0, 1))
+    # shifting mixes k and −k, whose sum is what counts
+    both = expected + expected[model.opposite]
+    residual = statistics.residual.double()
+    assert torch.allclose(residual + residual[model.opposite], both, rtol=1e-3)
+    assert statistics.n == len(ROWS)
+
+
+def test_scales_are_found(stack: WorkingStack, true_map: Tensor) -> None:
+    quadrature = Quadrature.at(32, 8, 8, shifts=False)
+    total = ExactSum(quadrature, grid_of_map(true_map), white(quadrature))
+    images, scales = observed(stack, quadrature)
+    found = total.posteriors(images, scales, spread=SPREAD).scales
+    brighter = Observed(1.3 * images.coefficients, images.ctf)
+    # the noise is brighter too, so what is found is a little less
+    ratio = total.posteriors(brighter, scales, spread=SPREAD).scales / found
+    assert 1.15 < float(ratio.median()) < 1.35
+    # with the right scale in the CTF, the estimate stays where it is
+    again = total.posteriors(
+        Observed(1.3 * images.coefficients, 1.3 * images.ctf), 1.3 * scales, spread=10.0
+    )
+    assert float(again.scales.median()) == pytest.approx(1.3, abs=0.15)
+
+
+@pytest.mark.parametrize("shifts", [False, True])
+@pytest.mark.parametrize("before", [4, 8])
+def test_the_sampled_sum_is_near_the_exact_one(
+    stack: WorkingStack, true_map: Tensor, before: int, shifts: bool
+) -> None:
+    """From the posterior at this level, and from that at the level above."""
+    grid = grid_of_map(true_map)
+    quadrature = Quadrature.at(32, 10, 12, shifts=shifts)
+    if shifts:
+        quadrature = quadrature.with_shifts(quadrature.shifts[quadrature.shifts.norm(dim=1) < 1.7])
+    assert quadrature.nside == 8
+    earlier = Quadrature.at(32, 8 if before == 4 else 9, 10, shifts=False)
+    earlier = earlier.with_shifts(quadrature.shifts)
+    assert earlier.nside == before
+    memory = Memory(stack.n, torch.device("cpu"))
+    memory.remember(ROWS, exact(stack, earlier, grid)[1], earlier)
+    whole, expected = exact(stack, quadrature, grid)
+    images, scales = observed(stack, quadrature)
+    draw = torch.Generator().manual_seed(0)
+    total = SampledSum(quadrature, grid, white(quadrature), memory, SamplingOptions(), draw)
+    found = total.posteriors(images, scales, ROWS, spread=SPREAD, collect=True)
+    # the constant that the sums leave out belongs to a log-likelihood
+    used = quadrature.n_used
+    whole_log = 0.5 * images.coefficients[:, :used].square().sum(1) - expected.log_evidence
+    difference = (found.log_evidence - expected.log_evidence).abs() / whole_log.abs()
+    assert float(difference.mean()) < 3e-3
+    assert (found.cells[:, 0] == expected.cells[:, 0]).float().mean() > 0.9
+    assert float(found.points.float().mean()) < 0.2 * quadrature.n_points
+    exactly, sampled = whole.statistics(), total.statistics()
+    for one, other in zip(sampled.inserted, exactly.inserted, strict=True):
+        assert (one - other).norm() < 0.05 * other.norm()
+    assert torch.allclose(sampled.residual.sum(), exactly.residual.sum(), rtol=0.01)
+
+
+def test_samples_are_unbiased(stack: WorkingStack, true_map: Tensor) -> None:
+    """However few samples there are, their sum is right on average."""
+    grid = grid_of_map(0.05 * true_map)
+    quadrature = Quadrature.at(32, 4, 4, shifts=False)
+    _, expected = exact(stack, quadrature, grid)
+    memory = Memory(stack.n, torch.device("cpu"))
+    memory.remember(ROWS, expected, quadrature)
+    images, scales = observed(stack, quadrature)
+    draw = torch.Generator().manual_seed(0)
+    options = SamplingOptions(factor=1)
+    sums = []
+    for _ in range(100):
+        total = SampledSum(quadrature, grid, white(quadrature), memory, options, draw)
+        found = total.posteriors(images, scales, ROWS, spread=SPREAD)
+        sums.append((found.log_evidence - expected.log_evidence).exp())
+    assert float(torch.stack(sums).mean()) == pytest.approx(1, abs=0.05)
+
+
+def test_modes_are_far_from_each_other(stack: WorkingStack, true_map: Tensor) -> None:
+    quadrature = Quadrature.at(32, 8, 8, shifts=False)
+    _, found = exact(stack, quadrature, grid_of_map(0.3 * true_map))
+    rotations, shifts, weights = best_modes(found, quadrature.nside, 4)
+    assert (weights[:, 1] > 0).any()
+    first, second = rotations[:, 0].numpy(), rotations[:, 1].numpy()
+    distance = angular_distance(first, second)[(weights[:, 1] > 0).numpy()]
+    assert distance.min() > 39  # 2.7 cells of 14.7°
+    assert (weights[:, 0] >= weights[:, 1]).all()
+    assert (weights.sum(1) <= 1.001).all()
+    # a place without a mode holds the best one, with no weight
+    empty = weights[:, 3] == 0
+    assert torch.equal(rotations[empty, 3], rotations[empty, 0])
+    assert not shifts.any()
+
+
+@pytest.mark.parametrize(
+    ("box", "nside", "limit", "radii"),
+    [
+        (32, 4, np.inf, [3, 4, 5, 6, 7, 8]),
+        (32, 8, np.inf, [3, 4, 5, 6, 7, 8, 10, 13, 15]),
+        (64, 8, 12.0, [3, 4, 5, 6, 7, 8, 10, 12]),
+        (64, 16, np.inf, [3, 4, 5, 6, 7, 8, 10, 13, 16, 20, 24, 28, 31]),
+        (32, 2, 1.0, [1]),
+    ],
+)
+def test_the_march_goes_as_far_as_grid_box_and_limit_allow(
+    box: int, nside: int, limit: float, radii: list[int]
+) -> None:
+    assert march_radii(box, nside, limit) == radii
+
+
+def test_a_level_resolves_twice_its_nside() -> None:
+    assert [nside_for(radius) for radius in (1, 4, 5, 8, 9, 16, 17)] == [2, 2, 4, 4, 8, 8, 16]
