@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from napari_cryospin.engine.data.load import open_particles
@@ -24,6 +23,10 @@ from napari_cryospin.engine.stages import DirectStage
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
 
 _HYPOTHESES, _STEPS, _BATCH = 4, 40, 500
 
@@ -79,7 +82,7 @@ def oracle_poses(folder: Path, box: int, *, shifts: bool) -> tuple[np.ndarray, n
     return poses.rotations.double().numpy(), truth.rotations
 
 
-def _scale(stack: object, truth: Truth, shifts: torch.Tensor) -> float:
+def _scale(stack: WorkingStack, truth: Truth, shifts: torch.Tensor) -> float:
     """Return the factor that brings the true map to the unit of the images, by least squares."""
     model = ImageModel.within(stack.box, stack.box / 2)
     rows = torch.arange(min(stack.n, 500))

@@ -1,4 +1,4 @@
-"""Does a preset find the right structure, on every molecule and seed, and how fast?
+"""How often a preset finds the right structure, over molecules and seeds, and how fast.
 
 ``python benchmarks/reliability.py FOLDER SET`` runs a set of cases, one line of
 ``results/reliability.csv`` each; what is there already is not run again. The stacks and runs go
@@ -93,9 +93,7 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
         pseudo = pseudo_symmetry(stack / "truth.mrc") if case.molecule == "Hsp90" else None
         figures = score(out / "particles.star", out / "map.mrc", stack, pseudo).figures()
         found |= {name: "" if x is None else f"{x:.4f}" for name, x in figures.items()}
-        errors, nearer = pose_errors(
-            *oracle_poses(stack, trial.box, shifts=case.shift > 0), pseudo
-        )
+        errors, nearer = pose_errors(*oracle_poses(stack, trial.box, shifts=case.shift > 0), pseudo)
         found["oracle_median"] = f"{np.median(errors):.4f}"
         found["oracle_mean"] = f"{errors.mean():.4f}"
         found["oracle_right"] = f"{(errors < RIGHT).mean():.4f}"
@@ -154,8 +152,8 @@ def tables() -> None:
             "",
             f"## {name}: {good} of {len(mine)}, median time {seconds:.0f} s",
             "",
-            "| molecule | n | SNR | seed | box | time (s) | median | mean | in right mode | FSC 0.5 "
-            "/ Nyquist | shift (px) | oracle median | oracle mean | oracle right | verdict | |",
+            "| molecule | n | SNR | seed | box | time (s) | median | mean | in right mode | "
+            "FSC 0.5 / Nyquist | shift (px) | oracle median | oracle mean | oracle right | verdict | |",
             "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|---|",
         ]
         lines += [line(row) for row in mine]

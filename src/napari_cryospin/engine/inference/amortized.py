@@ -62,8 +62,10 @@ class AmortizedInference(PoseInference):
         return self.criterion.over
 
     def end_epoch(self, rows: Tensor) -> None:
-        """Measure the criterion of the switch."""
+        """Give the held-out particles poses as well, and measure the criterion of the switch."""
         held_out = self.problem.held_out[rows]
+        if held_out.any():
+            self._propose(rows[held_out])
         # without held-out particles some of the others stand for them
         probes = rows[held_out] if held_out.any() else rows[:: max(len(rows) // _PROBES, 1)]
         self.criterion.measure(self.problem, self.model, rows[~held_out], probes)
@@ -74,8 +76,9 @@ class AmortizedInference(PoseInference):
         self._radius = self.low_pass_radius(stage.low_pass_start, stage.low_pass_end, place.done)
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
-        """Return the rows of all batches of an epoch."""
-        return shuffled_batches(rows, self.stage.batch_size, order)
+        """Return the rows of all batches of an epoch: the held-out particles are in none."""
+        learning = rows[~self.problem.held_out[rows]]
+        return shuffled_batches(learning, self.stage.batch_size, order)
 
     @property
     def model(self) -> ImageModel:
@@ -95,14 +98,24 @@ class AmortizedInference(PoseInference):
         projection = self.model.project(
             grid, rotations[pick], None if shifts is None else shifts[pick]
         )
-        errors = image_error(ctf * projection, observed, self.loss)
-        learning = ~self.problem.held_out[rows]
-        if learning.any():
-            self.optimizer.zero_grad()
-            errors[learning].mean().backward()
-            self.optimizer.step()
+        loss = image_error(ctf * projection, observed, self.loss).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
         self._record(rows, rotations.detach(), shifts, losses, winner)
-        return errors.mean().item()
+        return loss.item()
+
+    @torch.no_grad()
+    def _propose(self, rows: Tensor) -> None:
+        """Record what the encoder says of particles, without learning from them."""
+        images = self.stack.images[rows]
+        self.encoder.eval()
+        rotations, shifts = self.encoder(images)
+        self.encoder.train()
+        observed = self.model.coefficients(images)
+        ctf = self.ctf(rows, self.model)
+        losses = self._candidate_losses(self.volume(), rotations, shifts, observed, ctf)
+        self._record(rows, rotations, shifts, losses, losses.argmin(1))
 
     @torch.no_grad()
     def _candidate_losses(

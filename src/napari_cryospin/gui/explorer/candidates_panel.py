@@ -1,4 +1,4 @@
-"""The Candidates tab of the explorer: what the heads propose for one particle."""
+"""The Candidates tab of the explorer: heads' poses, modes or hypotheses of one particle."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.views.candidates_view import Candidates, CandidatesView
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.particle_view import ParticleView
@@ -15,14 +16,16 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
     from napari_cryospin.gui.explorer.state import Explorer
 
-_BELOW = "The best pose of the posterior; below, each head's pose."
-_NONE = (
-    "No head has spoken for this particle in the shown state: heads propose poses in auto-encoding."
-)
+_BELOW = {
+    Inference.AMORTIZED: "The best pose of the posterior; below, each head's pose.",
+    Inference.MARGINAL: "The best pose of the posterior; below, the modes that the stage found.",
+    Inference.DIRECT: "The best pose of the posterior; below, the hypotheses that are refined.",
+}
+_NONE = "There are no candidates in the shown state: auto-decoding with one hypothesis has none."
 
 
 class CandidatesPanel(QWidget):
-    """The particle at its best pose, and at each head's pose.
+    """The particle at its best pose, and at each candidate's.
 
     Parameters
     ----------
@@ -36,7 +39,7 @@ class CandidatesPanel(QWidget):
         self.best = ParticleView(self)
         self.best.setFixedHeight(140)
         self.view = CandidatesView(self)
-        self.note = QLabel(_BELOW, self)
+        self.note = QLabel("", self)
         self.note.setWordWrap(True)
         save = SaveButtons(self.view, self)
         save.message.connect(explorer.message)
@@ -64,7 +67,7 @@ class CandidatesPanel(QWidget):
             return
         particle = posterior.particle
         truth = None if poses.truth is None else poses.truth[particle]
-        self.note.setText(_BELOW)
+        self.note.setText(_BELOW[poses.inference])
         self.view.set_candidates(
             Candidates(
                 posterior.image,

@@ -99,7 +99,7 @@ class PosteriorPanel(QWidget):
         self.tabs.tabBar().setDrawBase(False)
         for name, panel in (
             ("Pose", self.pose),
-            ("Heads' poses", self.candidates),
+            ("Candidates", self.candidates),
             ("Particles", self.particles),
             ("Heads", self.heads),
             ("Views", self.views),

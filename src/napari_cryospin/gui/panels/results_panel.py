@@ -10,6 +10,7 @@ from qtpy.QtCore import QUrl, Slot
 from qtpy.QtGui import QDesktopServices, QGuiApplication
 from qtpy.QtWidgets import QFileDialog, QGroupBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.command import command_line
 
 if TYPE_CHECKING:
@@ -32,6 +33,22 @@ _SAVE = (
         "FSC between half-maps, and against the truth where known, by frequency (1/Å)",
     ),
 )
+
+
+def _verdict(folder: Path) -> tuple[str, ...]:
+    """Return the verdict on a run in words, where there is one."""
+    if not (folder / "verdict.json").is_file():
+        return ()
+    # with it comes torch, which is at hand where a run has ended
+    from napari_cryospin.engine.run.folder import RunFolder
+
+    try:
+        verdict = RunFolder(folder).verdict()
+    except InputError as error:
+        return (str(error),)
+    if verdict is None:
+        return ()
+    return (f"<b>Verdict: {verdict.outcome}</b>", *verdict.reasons)
 
 
 class ResultsPanel(QWidget):
@@ -128,7 +145,7 @@ class ResultsPanel(QWidget):
             parts.append(
                 f"pose error {last.median_pose_error:.1f}° median, {last.mean_pose_error:.1f}° mean"
             )
-        return "<br>".join(parts)
+        return "<br>".join((*parts, *_verdict(folder)))
 
     @Slot()
     def _on_save_map(self) -> None:

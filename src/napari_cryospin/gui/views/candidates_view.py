@@ -1,4 +1,4 @@
-"""The heads' candidates for one particle: what each would mean, at one grey scale."""
+"""The candidates of one particle: what each would mean, at one grey scale."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ from napari_cryospin.gui.colours import head_label
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_COLUMNS = ("mode", "weight", "from A", "rot, tilt, psi", "heads", "truth")
+_COLUMNS = ("mode", "weight", "from A", "rot, tilt, psi", "candidates", "truth")
 _TIPS = (
     "Modes by weight, A the heaviest",
     "Share of the probability",
     "Angle between this pose and mode A",
     "RELION angles of the mode's best pose, degrees",
-    "Heads whose pose lies in this mode",
+    "Candidates (heads, modes, hypotheses) whose pose lies in this mode",
     "Whether the true pose lies in this mode",
 )
 

@@ -1,0 +1,139 @@
+"""Importance sampling against the exact sum: error, share of points used, speed, by iteration.
+
+``python benchmarks/importance_sampling.py FOLDER`` trains a marginal stage with importance sampling
+on the spike and the spliceosome, and after every map computes the same batch exactly as well. The
+stacks go into FOLDER. It takes about an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from cases import Case
+from machine import description, write_table
+
+from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.preprocess import prepare
+from napari_cryospin.engine.inference.marginal.exact import ExactSum
+from napari_cryospin.engine.inference.marginal.importance import SampledSum
+from napari_cryospin.engine.inference.marginal.inference import MarginalInference
+from napari_cryospin.engine.inference.marginal.posteriors import Observed
+from napari_cryospin.engine.models.noise import shells_of
+from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.settings import DataSettings, Settings
+from napari_cryospin.engine.stages import MarginalStage
+
+BOX, N, COMPARED = 64, 2000, 64
+FACTORS = (3.0, 10.0, 30.0)
+SPREAD = 0.2
+
+
+def trained(case: Case, folder: Path, factor: float) -> list[dict[str, float]]:
+    """Train with importance sampling, and compare every map with the exact sum."""
+    stack_folder = case.stack(folder / "stacks")
+    data = DataSettings(stack=stack_folder / "particles.star", box=BOX)
+    settings = Settings.from_preset("default")
+    settings.data = data
+    settings.seed = case.seed
+    settings.stages = [
+        MarginalStage(),
+        MarginalStage(
+            nside=16,
+            epochs=6,
+            until="epochs",
+            batch_size=1000,
+            quadrature="importance",
+            sample_factor=factor,
+        ),
+    ]
+    settings.starts = 1
+    training = Training(prepare(open_particles(stack_folder / "particles.star"), data), settings)
+    rows: list[dict[str, float]] = []
+    while not (training.stage_due and training.last_stage):
+        if training.stage_due:
+            training.next_stage()
+            continue
+        training.begin_epoch()
+        for batch in training.batches():
+            inference = training.inference
+            assert isinstance(inference, MarginalInference)
+            if training.clock.stage == 1 and bool((inference.memory.nside[batch] > 0).all()):
+                rows.append(compared(inference, batch[:COMPARED]))
+                rows[-1]["iteration"] = len(rows)
+            inference.train_batch(batch)
+        training.inference.end_epoch(training.rows_in_epoch)
+        training.clock.epoch += 1
+        training.clock.stage_epoch += 1
+    return rows
+
+
+def compared(inference: MarginalInference, rows: torch.Tensor) -> dict[str, float]:
+    """Compute the same posteriors by both sums."""
+    quadrature = inference._points()
+    grid, noise = inference.volume().detach(), inference.noise
+    variance = noise.variance[shells_of(quadrature.model)]
+    scales = inference.poses.scales[rows]
+    images = Observed.of(inference.stack, rows, quadrature.model, inference.poses.scales)
+    draw = torch.Generator().manual_seed(0)
+    sampled = SampledSum(quadrature, grid, variance, inference.memory, inference._sampling, draw)
+    started = time.perf_counter()
+    found = sampled.posteriors(images, scales, rows, spread=SPREAD, collect=True)
+    sampled.statistics()
+    sampling = time.perf_counter() - started
+    exact = ExactSum(quadrature, grid, variance)
+    started = time.perf_counter()
+    expected = exact.posteriors(images, scales, spread=SPREAD, collect=True)
+    exact.statistics()
+    summing = time.perf_counter() - started
+    used = quadrature.n_used
+    precision = 1 / variance[:used]
+    # the log-likelihood with the constants that both sums leave out
+    constant = 0.5 * (images.coefficients[:, :used].square() * precision).sum(1)
+    constant = constant + 0.5 * (variance[:used] * 2 * torch.pi).log().sum()
+    likelihood = expected.log_evidence - constant
+    difference = (found.log_evidence - expected.log_evidence).abs()
+    return {
+        "radius": inference.march.radius,
+        "nside": quadrature.nside,
+        "error": float((difference / likelihood.abs()).mean()),
+        "worst": float((difference / likelihood.abs()).max()),
+        "share": float(found.points.float().mean()) / quadrature.n_points,
+        "speed": summing / sampling,
+    }
+
+
+def main() -> None:
+    """Train, compare, and write the table."""
+    machine = description()
+    torch.set_num_threads(os.cpu_count() or 1)
+    lines = [
+        f"Box {BOX}, SNR 0.1 at box 128, {N} particles; each map compared on {COMPARED} of them. "
+        "*Error*: mean of |log p sampled − log p exact| / |log p exact|. *Share*: points computed, "
+        "of all of the quadrature. *Speed*: exact over sampled, E-step and M-step.",
+    ]
+    for molecule in ("spike", "spliceosome"):
+        for factor in FACTORS:
+            rows = trained(Case(molecule, N), Path(sys.argv[1]), factor)
+            lines += [
+                "",
+                f"## {molecule}, s₀ = {factor:g}",
+                "",
+                "| map | radius | nside | error (%) | worst (%) | share (%) | speed (×) |",
+                "|--:|--:|--:|--:|--:|--:|--:|",
+            ]
+            lines += [
+                f"| {row['iteration']} | {row['radius']} | {row['nside']} "
+                f"| {100 * row['error']:.4f} | {100 * row['worst']:.3f} "
+                f"| {100 * row['share']:.3f} | {row['speed']:.0f} |"
+                for row in rows
+            ]
+            print("\n".join(lines[-len(rows) - 4 :]), flush=True)
+    write_table("importance_sampling", "Importance sampling against the exact sum", lines, machine)
+
+
+if __name__ == "__main__":
+    main()

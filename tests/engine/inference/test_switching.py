@@ -1,0 +1,118 @@
+"""The criterion of the switch, and hypotheses in auto-decoding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cryospin.engine.geometry.rotations import angular_distance, exponential_map
+from napari_cryospin.engine.inference.direct import DirectInference
+from napari_cryospin.engine.inference.interface import Place, Problem
+from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.inference.switching import SwitchCriterion, amortization_gap
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
+from napari_cryospin.engine.run.training import signal_amplitude
+from napari_cryospin.engine.stages import DirectStage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.settings import Settings
+
+
+@pytest.fixture
+def problem(stack: WorkingStack, settings: Settings, true_map: Tensor) -> Problem:
+    """The small stack with its true map."""
+    volume = HartleyVolume(32, signal_amplitude(stack.images), torch.Generator().manual_seed(0))
+    volume.assign(grid_of_map(true_map))
+    poses = PoseTable.empty(stack.n, 3, torch.device("cpu"))
+    held_out = torch.arange(stack.n) % 4 == 0
+    return Problem(stack, volume, poses, held_out, settings.model, 0)
+
+
+@pytest.mark.parametrize(
+    ("shares", "over"),
+    [
+        ([], False),
+        ([0.1], False),
+        ([0.1, 0.1, 0.1], False),
+        ([0.1, 0.1, 0.1, 0.1], True),
+        ([0.1, 0.2, 0.3, 0.4], False),
+        ([0.3, 0.1, 0.2, 0.31], True),
+        ([0.3, 0.1, 0.2, 0.33], False),
+        ([0.96], True),
+    ],
+)
+def test_auto_encoding_goes_on_while_the_share_rises(shares: list[float], over: bool) -> None:
+    criterion = SwitchCriterion()
+    criterion.shares = shares
+    assert criterion.over is over
+
+
+def test_right_poses_lie_in_the_best_mode(problem: Problem, true_rotations: Tensor) -> None:
+    model = ImageModel.within(32, 16)
+    held = problem.held_out.nonzero().flatten()
+    learning = (~problem.held_out).nonzero().flatten()
+    criterion = SwitchCriterion()
+    problem.poses.rotations = true_rotations.clone()
+    right = criterion.measure(problem, model, learning, held)
+    problem.poses.rotations = true_rotations.flip(0)
+    wrong = criterion.measure(problem, model, learning, held)
+    assert right.winner_in_best_mode > 0.9
+    assert wrong.winner_in_best_mode < 0.2
+    assert wrong.threshold == pytest.approx(min(right.winner_in_best_mode + 0.02, 0.95))
+    assert criterion.figures is wrong
+
+
+def test_the_gap_is_what_refining_gains(problem: Problem, true_rotations: Tensor) -> None:
+    model, rows = ImageModel.within(32, 16), torch.arange(60)
+    gaps = []
+    for angle in (0.0, 0.1, 0.3):
+        torch.manual_seed(0)
+        problem.poses.rotations = exponential_map(angle * torch.randn(200, 3)) @ true_rotations
+        gaps.append(amortization_gap(problem, model, rows))
+    assert 0 <= gaps[0] < gaps[1] < gaps[2] < 1
+
+
+def test_the_best_hypothesis_wins(problem: Problem, true_rotations: Tensor) -> None:
+    """The right pose is the second candidate of half of the particles, and a little off."""
+    torch.manual_seed(0)
+    near = exponential_map(0.08 * torch.randn(200, 3)) @ true_rotations
+    wrong = true_rotations.flip(0)
+    second = (torch.arange(200) % 2 == 0)[:, None, None]
+    poses = problem.poses
+    poses.candidates = torch.stack(
+        (torch.where(second, wrong, near), torch.where(second, near, wrong), wrong), 1
+    )
+    poses.candidate_losses = torch.tensor([1.0, 1.1, torch.nan]).expand(200, 3).clone()
+    stage = DirectStage(hypotheses=3, pose_steps=10, learning_rate_pose=0.02)
+    inference = DirectInference(problem, stage)
+    # the third candidate has no loss: it is no hypothesis
+    assert inference.active.sum(1).tolist() == [2] * 200
+    inference.set_place(Place(0, 0, 0.0))
+    inference.train_batch(torch.arange(200))
+    errors = angular_distance(poses.rotations.numpy(), true_rotations.numpy())
+    assert (errors < 10).mean() > 0.95
+    assert np.median(errors) < 4
+    won = poses.winning_head.numpy() == np.where(second.flatten().numpy(), 1, 0)
+    assert won.mean() > 0.95
+    # those that are far behind are given up
+    assert inference.active.sum(1).float().mean() < 1.5
+    assert (inference.active.gather(1, poses.winning_head[:, None])).all()
+
+
+def test_heads_become_hypotheses_in_the_order_of_their_losses(problem: Problem) -> None:
+    poses = problem.poses
+    poses.candidate_losses = torch.tensor([3.0, 1.0, 2.0]).expand(200, 3).clone()
+    poses.candidates = exponential_map(torch.randn(200, 3, 3))
+    wanted = poses.candidates[:, [1, 2]].clone()
+    inference = DirectInference(problem, DirectStage(hypotheses=2))
+    assert torch.equal(inference.rotations, wanted)
+    # more than there are: all of them
+    poses.candidates, poses.candidate_losses = wanted, torch.ones(200, 2)
+    assert DirectInference(problem, DirectStage(hypotheses=9)).active.shape == (200, 2)

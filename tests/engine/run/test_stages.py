@@ -1,0 +1,172 @@
+"""Runs as sequences of stages: what ends them, several starts, resuming in each, the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mrcfile
+import numpy as np
+import pytest
+import torch
+
+from napari_cryospin.engine.data.molecule import procedural_molecule
+from napari_cryospin.engine.data.simulate import simulate
+from napari_cryospin.engine.run import events
+from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.run.records import read_poses
+from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.run.verdict import Outcome
+from napari_cryospin.engine.stages import AmortizedStage, DirectStage, Inference, MarginalStage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.settings import Settings
+
+REFINED = {"volume_update": "closed form", "hypotheses": 3, "learning_rate_pose": 0.03}
+
+
+def of_type(stream: list[events.Event], kind: type[events.Event]) -> list:
+    return [event for event in stream if isinstance(event, kind)]
+
+
+def final_map(folder: Path) -> np.ndarray:
+    with mrcfile.open(folder / "map.mrc") as file:
+        return np.array(file.data)
+
+
+def test_a_stage_ends_by_its_criterion(settings: Settings, tmp_path: Path) -> None:
+    settings.stages = [MarginalStage(nside=2), DirectStage(epochs=1, **REFINED)]
+    stream = list(Reconstruction(settings, tmp_path / "run").run())
+    (switched,) = of_type(stream, events.Switched)
+    assert (switched.by, switched.stage, switched.inference) == ("criterion", 1, Inference.DIRECT)
+    assert 3 < switched.epoch < 40
+    done = of_type(stream, events.EpochDone)
+    assert any(one.held_out_gain is not None for one in done)
+    # modes of the posterior, and then the hypotheses
+    assert read_poses(RunFolder(tmp_path / "run"), 0).candidates.shape == (200, 4, 3, 3)
+    last = read_poses(RunFolder(tmp_path / "run"), switched.epoch)
+    assert last.candidates.shape == (200, 3, 3, 3)
+    assert last.inference is Inference.DIRECT
+
+
+def test_the_best_of_several_starts_goes_on(settings: Settings, tmp_path: Path) -> None:
+    settings.stages = [MarginalStage(nside=2, epochs=4), DirectStage(epochs=1, **REFINED)]
+    settings.starts = 3
+    stream = list(Reconstruction(settings, tmp_path / "run").run())
+    switched = of_type(stream, events.Switched)
+    assert [(one.stage, one.start) for one in switched] == [(0, 1), (0, 2), (1, 2)]
+    assert "Start 2" in switched[0].sentence()
+    starts = [one.start for one in of_type(stream, events.EpochDone)]
+    assert starts == [0] * 4 + [1] * 4 + [2] * 5
+    checkpoint = RunFolder(tmp_path / "run").read_checkpoint(torch.device("cpu"))
+    gains = [float(start["judgement"]["gain"].mean()) for start in checkpoint["starts"]]
+    assert len(set(gains)) == 3
+    # the next stage began with the map of the best one
+    run = Reconstruction.resume(tmp_path / "run")
+    list(run.run())
+    (finished,) = of_type(stream, events.Finished)
+    assert finished.verdict.starts_agree is not None
+
+
+STAGES: dict[str, Callable[[], list]] = {
+    "marginal": lambda: [MarginalStage(nside=2, epochs=3, until="epochs")],
+    "sampled": lambda: [
+        MarginalStage(nside=2, epochs=2, until="epochs"),
+        MarginalStage(nside=4, epochs=2, until="epochs", quadrature="importance"),
+    ],
+    "gradient": lambda: [
+        MarginalStage(nside=2, epochs=3, until="epochs", map_update="gradient", prior="none")
+    ],
+    "direct": lambda: [
+        MarginalStage(nside=2, epochs=1, until="epochs"),
+        DirectStage(epochs=3, searches=2, batch_size=50, **REFINED),
+    ],
+    "amortized": lambda: [
+        AmortizedStage(epochs=2, until="criterion", learning_rate_encoder=1e-3),
+        DirectStage(epochs=2),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("batch", [2, 5, 8])
+@pytest.mark.parametrize("starts", [1, 2])
+def test_every_stage_is_resumed_on_its_trajectory(
+    settings: Settings, tmp_path: Path, name: str, batch: int, starts: int
+) -> None:
+    settings.stages, settings.starts = STAGES[name](), starts
+    list(Reconstruction(settings, tmp_path / "whole").run())
+    run = Reconstruction(settings, tmp_path / "parts")
+    seen = 0
+    for event in run.run():
+        seen += isinstance(event, events.BatchDone)
+        if seen == batch:
+            run.controls.stop()
+    list(Reconstruction.resume(tmp_path / "parts").run())
+    assert np.allclose(final_map(tmp_path / "parts"), final_map(tmp_path / "whole"), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_map_learns_from_held_out_particles(
+    stack: WorkingStack, settings: Settings, name: str
+) -> None:
+    settings.stages = STAGES[name]()
+    maps = []
+    for noise in (0.0, 3.0):
+        training = Training(stack, settings)
+        held = training.held_out
+        assert held.sum() == 50
+        spoiled = stack.images.clone()
+        spoiled[held] += noise * torch.randn(50, 32, 32, generator=torch.Generator().manual_seed(1))
+        object.__setattr__(training.stack, "images", spoiled)
+        # what is known of all images before training is the same
+        training = Training(stack, settings)
+        training.volume.load_state_dict(Training(stack, settings).volume.state_dict())
+        maps.append(_trained(training, settings))
+    assert np.array_equal(*maps)
+
+
+def _trained(training: Training, settings: Settings) -> np.ndarray:
+    while not (training.stage_due and training.last_stage):
+        if training.stage_due:
+            training.next_stage()
+            continue
+        training.begin_epoch()
+        rows = training.rows_in_epoch
+        list(training.inference.begin_epoch(training.place, rows))
+        for batch in training.batches():
+            training.inference.set_place(training.place)
+            training.inference.train_batch(batch)
+        training.inference.end_epoch(rows)
+        training.clock.epoch += 1
+        training.clock.stage_epoch += 1
+    return training.map()
+
+
+def test_a_structure_is_told_from_noise(settings: Settings, tmp_path: Path) -> None:
+    """The same molecule, with particles that show it and with particles that do not."""
+    volume = procedural_molecule(box=32, pixel_size=4.0)
+    found = {}
+    for name, snr in (("structure", 1.0), ("noise", 1e-9)):
+        simulate(volume, tmp_path / name, n_particles=400, pixel_size=4.0, snr=snr, seed=1)
+        settings.data.stack = tmp_path / name / "particles.star"
+        settings.data.truth_star = settings.data.truth_map = None
+        settings.stages, settings.starts = [MarginalStage()], 2
+        list(Reconstruction(settings, tmp_path / f"{name}-run").run())
+        found[name] = RunFolder(tmp_path / f"{name}-run").verdict()
+    assert found["structure"].outcome is Outcome.CONVERGED
+    assert found["structure"].gain > 5
+    assert found["noise"].outcome is Outcome.NO_STRUCTURE
+    assert abs(found["noise"].gain) < 0.5
+    for verdict in found.values():
+        assert all(reason.endswith(".") for reason in verdict.reasons)
+
+
+def test_few_particles_are_not_judged(settings: Settings, tmp_path: Path) -> None:
+    settings.data.max_particles = 40
+    stream = list(Reconstruction(settings, tmp_path / "run").run())
+    assert stream[-1].verdict.outcome is Outcome.UNKNOWN
