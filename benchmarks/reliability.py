@@ -153,7 +153,8 @@ def tables() -> None:
             f"## {name}: {good} of {len(mine)}, median time {seconds:.0f} s",
             "",
             "| molecule | n | SNR | seed | box | time (s) | median | mean | in right mode | "
-            "FSC 0.5 / Nyquist | shift (px) | oracle median | oracle mean | oracle right | verdict | |",
+            "FSC 0.5 / Nyquist | shift (px) | oracle median | oracle mean | oracle right | verdict "
+            "| |",
             "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|---|",
         ]
         lines += [line(row) for row in mine]

@@ -17,11 +17,13 @@ _FINE: dict[str, Any] = {
 # all modes refined, the best one winning
 _REFINED: dict[str, Any] = {
     "inference": "direct",
-    "epochs": 10,
+    "until": "criterion",
+    "epochs": 40,
     "batch_size": 500,
     "pose_steps": 8,
     "learning_rate_pose": 0.03,
     "final_rate": 0.1,
+    "visit_rate": 0.05,
     "volume_update": "closed form",
     "hypotheses": 3,
     "searches": 1,
@@ -37,7 +39,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
         "data": {"box": 32, "max_particles": 3000},
         "model": {"heads": 4},
-        "stages": [{**_ENCODED, "epochs": 3}, _COARSE, _FINE, {**_REFINED, "epochs": 6}],
+        "stages": [{**_ENCODED, "epochs": 3}, _COARSE, _FINE, _REFINED],
     },
     "cryospin": {"stages": [{**_ENCODED, "epochs": 7}, _COARSE, _FINE, _REFINED]},
     "paper-synthetic": {

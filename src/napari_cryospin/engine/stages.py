@@ -71,6 +71,9 @@ class DirectStage(_Stage):
     batch_size: Annotated[int, Field(ge=1)] = Field(64, description="Particles per batch.")
     learning_rate_pose: Annotated[float, Field(gt=0)] = Field(5e-2, description="Adam, poses.")
     pose_steps: Annotated[int, Field(ge=1)] = Field(5, description="Pose steps per visit.")
+    visit_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="Share of the pose rate left at the last step of a visit (1: constant)."
+    )
     volume_update: Literal["adam", "closed form"] = Field(
         "adam",
         description="The map by an Adam step after each batch, or in closed form after each epoch.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import mrcfile
@@ -93,8 +94,7 @@ STAGES: dict[str, Callable[[], list]] = {
 
 
 @pytest.mark.parametrize("name", STAGES)
-@pytest.mark.parametrize("batch", [2, 5, 8])
-@pytest.mark.parametrize("starts", [1, 2])
+@pytest.mark.parametrize(("batch", "starts"), [(3, 1), (7, 2)])
 def test_every_stage_is_resumed_on_its_trajectory(
     settings: Settings, tmp_path: Path, name: str, batch: int, starts: int
 ) -> None:
@@ -117,20 +117,15 @@ def test_no_map_learns_from_held_out_particles(
     settings.stages = STAGES[name]()
     maps = []
     for noise in (0.0, 3.0):
-        training = Training(stack, settings)
-        held = training.held_out
+        held = Training(stack, settings).held_out
         assert held.sum() == 50
         spoiled = stack.images.clone()
         spoiled[held] += noise * torch.randn(50, 32, 32, generator=torch.Generator().manual_seed(1))
-        object.__setattr__(training.stack, "images", spoiled)
-        # what is known of all images before training is the same
-        training = Training(stack, settings)
-        training.volume.load_state_dict(Training(stack, settings).volume.state_dict())
-        maps.append(_trained(training, settings))
+        maps.append(_trained(Training(replace(stack, images=spoiled), settings)))
     assert np.array_equal(*maps)
 
 
-def _trained(training: Training, settings: Settings) -> np.ndarray:
+def _trained(training: Training) -> np.ndarray:
     while not (training.stage_due and training.last_stage):
         if training.stage_due:
             training.next_stage()

@@ -32,8 +32,12 @@ _SHIFT_UNIT = 1 / 8
 # a hypothesis so far behind the best one of its particle is given up, nats: sooner, and a map that
 # mixes two of them would never be told so
 _GIVEN_UP = 60.0
-# poses whose median moves by less than this in an epoch have come to rest, degrees
-_AT_REST = 0.1
+# modes have settled where fewer particles than this share change theirs in an epoch ...
+_SETTLED = 0.005
+# ... by more than this angle, degrees
+_OTHER_MODE = 10.0
+# epochs over which the rates then fall, where the stage ends by its criterion
+_COOLING = 6
 
 
 class DirectInference(PoseInference):
@@ -66,7 +70,8 @@ class DirectInference(PoseInference):
         )
         self._noise = NoiseSpectrum.white(self.stack.box, problem.device)
         self._statistics: Statistics | None = None
-        self._moved_by = math.inf
+        self._settled_at: int | None = None
+        self._epochs = 0
         self._before = self.poses.rotations
         self._take_candidates()
 
@@ -77,13 +82,18 @@ class DirectInference(PoseInference):
 
     @property
     def over(self) -> bool:
-        """Whether the poses have come to rest."""
-        return self._moved_by < _AT_REST
+        """Whether the modes have settled, and the rates have fallen since."""
+        return self._settled_at is not None and self._epochs - self._settled_at >= _COOLING
 
     def set_place(self, place: Place) -> None:
         """Follow the schedules of learning rates and low-pass filter."""
         stage = self.stage
-        cosine = 0.5 * (1 + math.cos(math.pi * min(place.done, 1.0)))
+        done = place.done
+        if stage.until == "criterion":
+            # the rates stay up while particles change between modes
+            settled = self._settled_at
+            done = 0.0 if settled is None else (self._epochs - settled + 1) / _COOLING
+        cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
         factor = stage.final_rate + (1 - stage.final_rate) * cosine
         self.pose_optimizer.learning_rate = factor * stage.learning_rate_pose
         for group in self.volume_optimizer.param_groups:
@@ -110,8 +120,12 @@ class DirectInference(PoseInference):
         # pairs of a particle and one of its hypotheses
         image, hypothesis = self.active[rows].nonzero(as_tuple=True)
         chosen = rows[image], hypothesis
-        for _ in range(self.stage.pose_steps):
+        rate, steps = self.pose_optimizer.learning_rate, self.stage.pose_steps
+        for step in range(steps):
+            left = 1 - (1 - self.stage.visit_rate) * step / max(steps - 1, 1)
+            self.pose_optimizer.learning_rate = left * rate
             self._pose_step(chosen, grid, observed[image], ctf[image])
+        self.pose_optimizer.learning_rate = rate
         self._choose(rows, image, hypothesis, grid, observed, ctf)
         if self.stage.volume_update == "adam":
             losses = self._volume_step(rows, observed, ctf)
@@ -127,8 +141,10 @@ class DirectInference(PoseInference):
             self._noise = NoiseSpectrum.of_residuals(power, self.model, self.stack.mask_power)
             self.volume.assign(self._update(self._statistics.inserted, self._noise))
             self._statistics = None
-        angle = rotation_angle(self._before[rows], self.poses.rotations[rows])
-        self._moved_by = float(angle.median()) if len(rows) else 0.0
+        self._epochs += 1
+        turned = rotation_angle(self._before[rows], self.poses.rotations[rows]) > _OTHER_MODE
+        if self._settled_at is None and float(turned.float().mean()) < _SETTLED:
+            self._settled_at = self._epochs
 
     def _take_candidates(self) -> None:
         """Start from the present poses, or from the best candidates of each particle."""
@@ -263,7 +279,8 @@ class DirectInference(PoseInference):
             "noise": self._noise.variance,
             "statistics": None if self._statistics is None else vars(self._statistics),
             "before": self._before,
-            "moved_by": self._moved_by,
+            "settled_at": self._settled_at,
+            "epochs": self._epochs,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -276,4 +293,5 @@ class DirectInference(PoseInference):
         self._noise = NoiseSpectrum(state["noise"])
         statistics = state["statistics"]
         self._statistics = None if statistics is None else Statistics(**statistics)
-        self._before, self._moved_by = state["before"], state["moved_by"]
+        self._before, self._settled_at = state["before"], state["settled_at"]
+        self._epochs = state["epochs"]

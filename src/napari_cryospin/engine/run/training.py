@@ -66,7 +66,7 @@ class Training:
         device = stack.images.device
         self.used = self.in_epoch = torch.ones(stack.n, dtype=torch.bool, device=device)
         self.held_out = _held_out(stack.n, settings).to(device)
-        self._amplitude = signal_amplitude(stack.images)
+        self._amplitude = signal_amplitude(stack.images[~self.held_out])
         self.volume = self._random_volume(0)
         heads = settings.model.heads
         self.poses = PoseTable.empty(stack.n, heads, device)

@@ -90,7 +90,8 @@ class MarginalInference(PoseInference):
             self._update.signal = before._update.signal
         else:
             self.memory = Memory(stack.n, device)
-            self._noise = NoiseSpectrum.of_images(stack.images[:_NOISE_IMAGES], stack.mask_power)
+            learning = (~problem.held_out).nonzero().flatten()[:_NOISE_IMAGES]
+            self._noise = NoiseSpectrum.of_images(stack.images[learning], stack.mask_power)
         self._sampling = SamplingOptions(
             stage.sample_factor, stage.uniform_share, stage.temperature
         )
@@ -143,8 +144,9 @@ class MarginalInference(PoseInference):
             quadrature = self._points()
             found = self._posteriors(self._sum(quadrature, held), held, collect=False)
             self._record(held, found, quadrature)
-        if len(rows):
-            self.poses.scales /= self.poses.scales[rows].mean()
+        learning = rows[~self.problem.held_out[rows]]
+        if len(learning):
+            self.poses.scales /= self.poses.scales[learning].mean()
 
     def _radius_of(self, resolution: float) -> float:
         return self.stack.box * self.stack.pixel_size / resolution
