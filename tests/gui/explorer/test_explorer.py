@@ -162,6 +162,7 @@ def test_every_view_saves_its_figure_and_its_data(
             qtbot.waitUntil(lambda: len(panel.survey.surveys) >= 1, timeout=LONG)
         if page is panel.heads:
             qtbot.waitUntil(lambda: panel.heads._cells is not None, timeout=LONG)
+            qtbot.waitUntil(lambda: bool(panel.explorer.session.history), timeout=LONG)
         if page is panel.views:
             qtbot.waitUntil(lambda: panel.views.view._counts is not None, timeout=LONG)
         if page is panel.particles:

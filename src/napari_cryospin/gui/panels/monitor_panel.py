@@ -6,11 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer, Slot
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.describe import stage_begins
 from napari_cryospin.gui.views.epoch_plot import EpochPlot, HeadPlot
+from napari_cryospin.gui.views.scrolling import scrolling_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,7 +91,7 @@ class MonitorPanel(QWidget):
         )
         note = QLabel(_NOTE, self)
         note.setWordWrap(True)
-        layout = QVBoxLayout(self)
+        layout = scrolling_layout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(2)
         for widget in (
