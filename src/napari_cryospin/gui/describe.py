@@ -55,6 +55,7 @@ def stage_begins(history: Sequence[EpochDone]) -> list[tuple[float, str]]:
     for before, after in itertools.pairwise(sorted(history, key=lambda done: done.epoch)):
         if (before.stage, before.start) != (after.stage, after.start):
             again = after.start > 0 and after.stage == 0
-            name = f"start {after.start + 1}" if again else after.inference.label
+            # short: stages may follow each other closely
+            name = f"start {after.start + 1}" if again else f"stage {after.stage + 1}"
             begins.append((float(after.epoch), name))
     return begins

@@ -195,7 +195,7 @@ class RunPanel(QWidget):
         self._inference, self._place = event.inference, (event.stage, event.start)
         self.epochs.setRange(0, event.n_epochs)
         self.epochs.setValue(event.epoch)
-        self.epochs.setFormat(f"epoch {event.epoch + 1} of {event.n_epochs}")
+        self.epochs.setFormat(f"epoch {event.epoch + 1} of ≤ {event.n_epochs}")
         self._show_stage()
 
     @Slot(object)
@@ -203,7 +203,7 @@ class RunPanel(QWidget):
         self.batches.setRange(0, event.n_batches)
         self.batches.setValue(event.batch)
         self.batches.setFormat("batch %v of %m")
-        left = duration(event.seconds_left)
+        left = f"≤ {duration(event.seconds_left)}"
         self.rate.setText(
             f"{event.images_per_second:,.0f} images/s · {left} left · loss {event.loss:.4g}"
         )
@@ -222,6 +222,8 @@ class RunPanel(QWidget):
             return
         if not event.stopped:
             self.epochs.setValue(self.epochs.maximum())
+            self.epochs.setFormat("all epochs done")
+        self.rate.setText("")
         reached = (
             "" if event.resolution is None else f", {event.resolution:.1f} Å between half-maps"
         )

@@ -61,7 +61,8 @@ class StagesEditor(QWidget):
         self.list.setToolTip("The stages in order; choose one to change its settings")
         self.list.currentRowChanged.connect(self._on_chosen)
         self.add = QToolButton()
-        self.add.setText("Add")
+        self.add.setText("Add ▾")
+        self.add.setStyleSheet("QToolButton::menu-indicator { image: none; }")
         self.add.setObjectName("stages_add")
         self.add.setToolTip("Add a stage after the chosen one")
         self.add.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
@@ -187,7 +188,8 @@ class StagesEditor(QWidget):
 
 def describe_stage(stage: Any) -> str:
     """Return a stage's settings in a line."""
-    text = f"{stage.inference.label}, {stage.epochs} epochs{_ENDS[stage.until]}"
+    epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs} epochs"
+    text = f"{stage.inference.label}, {epochs}{_ENDS[stage.until]}"
     if stage.inference is Inference.MARGINAL:
         return f"{text}, nside {stage.nside}"
     if stage.inference is Inference.DIRECT and stage.hypotheses > 1:

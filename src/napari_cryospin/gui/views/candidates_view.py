@@ -124,7 +124,7 @@ class CandidatesView(ThemedWidget):
         error = "" if shown.to_truth is None else f"<br>error {shown.to_truth[head]:.0f}°"
         return (
             f'<span style="color: {head_colour(head)}"><b>●</b></span> <b>{head_label(head)}</b>'
-            f"{won} {shown.losses[head]:.4g}<br>"
+            f"{won} {_loss(shown.losses[head])}<br>"
             f"{shown.to_best[head]:.0f}° from best{error}"
         )
 
@@ -161,3 +161,7 @@ def _image_in(box: pg.ViewBox) -> pg.ImageItem:
     item = pg.ImageItem(axisOrder="row-major")
     box.addItem(item)
     return item
+
+
+def _loss(loss: float) -> str:
+    return f"{loss:.4g}" if np.isfinite(loss) else "given up"
