@@ -59,3 +59,11 @@ def stage_begins(history: Sequence[EpochDone]) -> list[tuple[float, str]]:
             name = f"start {after.start + 1}" if again else f"stage {after.stage + 1}"
             begins.append((float(after.epoch), name))
     return begins
+
+
+def stage_names(history: Sequence[EpochDone]) -> str:
+    """Return the stages that a run has come to, by number, as one sentence."""
+    seen = {done.stage + 1: done.inference.label for done in history}
+    if not seen:
+        return ""
+    return f"Stages: {', '.join(f'{number} {seen[number]}' for number in sorted(seen))}."

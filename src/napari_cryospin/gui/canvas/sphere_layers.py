@@ -187,7 +187,7 @@ class SphereLayers:
             sizes[winner] *= 1.4
         # small behind the sphere, or they would seem to be in front
         sizes[directions @ self._towards_eye < 0] *= 0.6
-        self._draw_numbers(CANDIDATES, "Head candidates", points, sizes)
+        self._draw_numbers(CANDIDATES, "Candidates", points, sizes)
 
     def _draw_numbers(
         self, key: str, name: str, points: NDArray[np.float32], sizes: NDArray[np.float64]
@@ -201,7 +201,9 @@ class SphereLayers:
     def _draw_views(self, winners: NDArray[np.int64]) -> None:
         vertices, faces = healpix_mesh(_VIEWS_NSIDE)
         mesh = (self._left.place(vertices), faces)
-        self._draw_surface(VIEWS, "Views by winning head", mesh, per_vertex(head_colours(winners)))
+        self._draw_surface(
+            VIEWS, "Views by winning candidate", mesh, per_vertex(head_colours(winners))
+        )
 
     def _draw_head_cells(self, cells: HeadCells, colours: NDArray[np.float32]) -> None:
         mesh = spheres_mesh(cells.nside, self._row(len(cells.values)))

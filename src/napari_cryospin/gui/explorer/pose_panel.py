@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.explorer.state import Explorer
 
 _LEGEND = (
-    "① head · ○ winner · ✚ present · ★ truth · way: "
+    "① candidate · ○ winner · ✚ present · ★ truth · way: "
     f'<span style="color: {ENCODING}">●</span> encoding '
     f'<span style="color: {DECODING}">●</span> decoding'
 )

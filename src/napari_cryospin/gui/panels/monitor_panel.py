@@ -9,7 +9,7 @@ from qtpy.QtCore import QTimer, Slot
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_cryospin.engine.stages import Inference
-from napari_cryospin.gui.describe import stage_begins
+from napari_cryospin.gui.describe import stage_begins, stage_names
 from napari_cryospin.gui.views.epoch_plot import EpochPlot, HeadPlot
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 
@@ -89,21 +89,21 @@ class MonitorPanel(QWidget):
             self.pose_error,
             self.resolution,
         )
-        note = QLabel(_NOTE, self)
-        note.setWordWrap(True)
+        self.note = QLabel(_NOTE, self)
+        self.note.setWordWrap(True)
         layout = scrolling_layout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(2)
         for widget in (
             self.loss,
-            note,
+            self.note,
             self.gain,
             self.switch,
             self.pose_error,
             self.resolution,
             self.heads,
         ):
-            layout.addWidget(widget, 0 if widget is note else 1)
+            layout.addWidget(widget, 0 if widget is self.note else 1)
 
     def _clear(self) -> None:
         self._batches: list[tuple[float, float]] = []
@@ -162,7 +162,9 @@ class MonitorPanel(QWidget):
         gain = self._over(lambda done: done.held_out_gain)
         self.gain.setVisible(bool(gain))
         self.gain.set_curve("gain", *_columns(gain))
-        begins = stage_begins(list(self._epochs.values()))
+        history = list(self._epochs.values())
+        self.note.setText(f"{_NOTE} {stage_names(history)}".strip())
+        begins = stage_begins(history)
         for plot in self._over_epochs:
             plot.mark_stages(begins)
 

@@ -164,4 +164,4 @@ def _image_in(box: pg.ViewBox) -> pg.ImageItem:
 
 
 def _loss(loss: float) -> str:
-    return f"{loss:.4g}" if np.isfinite(loss) else "given up"
+    return f"{loss:.4g}" if np.isfinite(loss) else "–"
