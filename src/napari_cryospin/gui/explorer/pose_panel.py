@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LEGEND = (
     "① candidate · ○ winner · ✚ present · ★ truth · way: "
-    f'<span style="color: {ENCODING}">●</span> encoding '
+    f'<span style="color: {ENCODING}">●</span> earlier stages '
     f'<span style="color: {DECODING}">●</span> decoding'
 )
 # low-passes that are offered, frequency radius in units of 1/box
