@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from cases import COMMAND, Case
+from known import Known, read_known
 from machine import description, write_table
-from posterior_data import WORKING_BOX, Case, case, simulated
 
 from napari_cryospin.engine.evaluation.alignment import align_rotations
 from napari_cryospin.engine.evaluation.posteriors import common_rotation, coverage
@@ -26,33 +27,33 @@ from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.records import recorded_epochs
 from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
 from napari_cryospin.engine.run.survey import figures_of, probe_rows
+from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.inference.summary import PosteriorSummary
     from napari_cryospin.engine.run.events import PosesUpdated
 
-PARTICLES, SNR = 3000, 0.1
+BOX = 64
 RADII = (4, 5, 6, 8, 10, 16)
 
 
 def main() -> None:
     """Reconstruct where that was not done yet, and write the table."""
     machine, folder = description(), Path(sys.argv[1])
-    stack = simulated("Hsp90", folder, PARTICLES, SNR)
+    stack = Case("Hsp90", seed=1).stack(folder)
     run = reconstructed(stack, folder / "Hsp90_run")
-    known = case(stack)
+    known = read_known(stack, BOX)
     turn = near_twofold(known)
     lines = over_epochs(run, known, turn)
     lines += ["", "## The true map by low-pass", "", *by_low_pass(known)]
     lines += [
         "",
-        f"{PARTICLES} particles, box {WORKING_BOX} cropped from 128, SNR {SNR}; preset cpu, seed "
-        "1, with 16 epochs of auto-encoding and 6 of auto-decoding, the first of which begins with "
-        "a pose search. A mode counts from 5 % of the probability on the grid of nside 8; *among "
-        "the modes* are up to 8 of any weight. The mate of the truth is the true pose turned by "
-        "the near-twofold axis; both are compared after alignment with the truth, within 20°. The "
-        "pair is the rotation of the map that relates the two best modes of most particles with "
-        "several, and the share of those particles.",
+        f"{known.stack.n} particles, box {BOX} cropped from 128, SNR 0.1; preset cryospin, seed 1, "
+        "with 16 epochs of auto-encoding. A mode counts from 5 % of the probability on the grid of "
+        "nside 8; *among the modes* are up to 8 of any weight. The mate of the truth is the true "
+        "pose turned by the near-twofold axis; both are compared after alignment with the truth, "
+        "within 20°. The pair is the rotation of the map that relates the two best modes of most "
+        "particles with several, and the share of those particles.",
     ]
     write_table("hsp90_modes", "Modes of Hsp90's pose posteriors", lines, machine)
 
@@ -60,14 +61,14 @@ def main() -> None:
 def reconstructed(stack: Path, run: Path) -> RunFolder:
     """Return the run, made where it is not there."""
     if not (run / "map.mrc").exists():
-        options = ["--box", WORKING_BOX, "--epochs-encode", 16, "--epochs-decode", 6, "--seed", 1]
+        options = ["--box", BOX, "--preset", "cryospin", "--epochs-encode", 16, "--seed", 1]
         truth = ["--truth-star", stack / "truth.star", "--truth-map", stack / "truth.mrc"]
-        command = ["napari-cryospin", "reconstruct", stack / "particles.star", "--out", run]
+        command = [*COMMAND, "reconstruct", stack / "particles.star", "--out", run]
         subprocess.run([str(part) for part in [*command, *options, *truth]], check=True)
     return RunFolder(run)
 
 
-def near_twofold(known: Case) -> np.ndarray:
+def near_twofold(known: Known) -> np.ndarray:
     """Return the rotation of the true map, (3, 3), that relates most pairs of modes at 44 Å."""
     explorer = PosteriorExplorer(known.stack, PosteriorOptions(radius=5))
     explorer.set_volume(known.volume)
@@ -79,7 +80,7 @@ def near_twofold(known: Case) -> np.ndarray:
     return turns[near.sum(1).argmax()]
 
 
-def over_epochs(run: RunFolder, known: Case, turn: np.ndarray) -> list[str]:
+def over_epochs(run: RunFolder, known: Known, turn: np.ndarray) -> list[str]:
     """Return a line for each epoch of the run."""
     lines = [
         "| epoch | stage | several modes | entropy (nats) | pair | winner in best mode | "
@@ -100,7 +101,8 @@ def over_epochs(run: RunFolder, known: Case, turn: np.ndarray) -> list[str]:
             *against_truth(found, poses, known.rotations, turn),
         )
         lines.append(
-            f"| {epoch + 1} | {one.stage} | {percent(one.multimodal)} | {one.entropy:.2f} | "
+            f"| {epoch + 1} | {Inference(one.inference).label} | "
+            f"{percent(one.multimodal)} | {one.entropy:.2f} | "
             f"{one.pair_angle:.0f}°, {percent(one.pair_share)} | "
             + " | ".join(percent(share) for share in shares)
             + " |"
@@ -126,7 +128,7 @@ def against_truth(
     return float(best), float(near[:, 0].mean()), float((near.any(1) & mate.any(1)).mean())
 
 
-def by_low_pass(known: Case) -> list[str]:
+def by_low_pass(known: Known) -> list[str]:
     """Return a line for each low-pass of posteriors against the true map."""
     lines = [
         "| low-pass (Å) | several modes | entropy (nats) | pair | truth in best mode | "

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from cases import Case
+from known import read_known
 from machine import description, write_table
-from posterior_data import MOLECULES, case, simulated
 
 from napari_cryospin.engine.evaluation.posteriors import reliability
 from napari_cryospin.engine.inference.options import PosteriorOptions
@@ -23,7 +24,8 @@ from napari_cryospin.engine.inference.summary import credible_levels
 
 SNRS = (0.03, 0.1, 0.3, 1.0)
 NOMINAL = np.array([0.5, 0.8, 0.95])
-PARTICLES = 300
+MOLECULES = ("Hsp90", "spike")
+PARTICLES, BOX = 300, 64
 # the refinement goes on until a hundred cells share a posterior
 OPTIONS = PosteriorOptions(depth=4096, enough=100)
 
@@ -48,7 +50,7 @@ def main() -> None:
         lines.append(f"| {molecule} | {snr:g} | {shares} | {figures[3]:.2f} |")
     lines += [
         "",
-        f"Shares of {PARTICLES} true poses in the credible sets of that probability; box 64 "
+        f"Shares of {PARTICLES} true poses in the credible sets of that probability; box {BOX} "
         "cropped from 128; noise estimated from the images. The standard deviation of a share is "
         "2.9, 2.3 and 1.3 points.",
     ]
@@ -57,7 +59,7 @@ def main() -> None:
 
 def measure(molecule: str, snr: float, folder: Path) -> list[float]:
     """Return the three shares, and seconds per particle."""
-    known = case(simulated(molecule, folder, PARTICLES, snr))
+    known = read_known(Case(molecule, PARTICLES, snr=snr).stack(folder), BOX)
     explorer = PosteriorExplorer(known.stack, OPTIONS)
     explorer.set_volume(known.volume)
     start = time.perf_counter()

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cases import Case
+from known import Known, read_known
 from machine import description, write_table
-from posterior_data import Case, case, simulated
 
 from napari_cryospin.engine.geometry.cells import n_cells, rotations_of_cells
 from napari_cryospin.engine.inference.options import PosteriorOptions
@@ -22,13 +23,13 @@ from napari_cryospin.engine.inference.refinement import Cells, log_probability, 
 from napari_cryospin.engine.inference.summary import summarise
 
 PARTICLES, CHOSEN = 1000, 100
-BLUR = 6
+BOX, BLUR = 64, 6
 
 
 def main() -> None:
     """Measure and write the table."""
     machine = description()
-    known = case(simulated("Hsp90", Path(sys.argv[1]), PARTICLES, 0.1))
+    known = read_known(Case("Hsp90", PARTICLES).stack(Path(sys.argv[1])), BOX)
     chosen = np.sort(np.random.default_rng(0).choice(PARTICLES, CHOSEN, replace=False))
     lines = ["| what | figure |", "|---|---:|"]
     for name, volume in (("true map", known.volume), ("blurred map", blurred(known))):
@@ -50,7 +51,7 @@ def main() -> None:
     )
 
 
-def blurred(known: Case) -> np.ndarray:
+def blurred(known: Known) -> np.ndarray:
     """Return the true map without frequencies beyond a radius."""
     box = known.stack.box
     k = np.fft.fftfreq(box, 1 / box)
@@ -58,7 +59,7 @@ def blurred(known: Case) -> np.ndarray:
     return np.fft.ifftn(np.fft.fftn(known.volume) * (radius <= BLUR)).real.astype(np.float32)
 
 
-def timings(name: str, known: Case, volume: np.ndarray, chosen: np.ndarray) -> list[str]:
+def timings(name: str, known: Known, volume: np.ndarray, chosen: np.ndarray) -> list[str]:
     """Return lines of seconds for a new map, one particle, and all."""
     explorer = PosteriorExplorer(known.stack, PosteriorOptions())
     explorer.set_volume(volume)
@@ -84,7 +85,7 @@ def timings(name: str, known: Case, volume: np.ndarray, chosen: np.ndarray) -> l
     ]
 
 
-def total_variation(known: Case, chosen: np.ndarray, nside: int) -> tuple[float, float]:
+def total_variation(known: Known, chosen: np.ndarray, nside: int) -> tuple[float, float]:
     """Return the largest and the mean distance between refined and exhaustive posteriors."""
     explorer = PosteriorExplorer(known.stack, PosteriorOptions(nside=nside))
     explorer.set_volume(known.volume)

@@ -20,17 +20,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from cases import COMMAND, Case
-from machine import RESULTS, description, write_table
+from machine import write_table
 from oracle import oracle_poses
+from results_file import ResultsFile
 from scoring import RIGHT, SUCCESS_MEAN, pose_errors, pseudo_symmetry, score
 
 MOLECULES = ("spike", "spliceosome", "30S", "50S")
 SEEDS = range(5)
-FIELDS = (
-    "set molecule n seed snr shift box preset options seconds epochs median mean right mean_modulo "
-    "fsc_fraction shift_error_px oracle_median oracle_mean oracle_right oracle_mean_modulo verdict "
-    "gain information machine"
-).split()
+RECORDED = ResultsFile(
+    "reliability",
+    "set molecule n seed snr shift box preset options".split(),
+    "seconds epochs median mean right mean_modulo fsc_fraction shift_error_px oracle_median "
+    "oracle_mean oracle_right oracle_mean_modulo verdict gain information".split(),
+)
 PAPER = ("--box 32 --preset paper-synthetic --epochs-encode 40 --epochs-decode 20").split()
 
 
@@ -101,29 +103,6 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
     return found
 
 
-def recorded() -> list[dict[str, str]]:
-    """Return all results so far."""
-    path = RESULTS / "reliability.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def record(name: str, trial: Trial, found: dict[str, object]) -> None:
-    """Add a result."""
-    path = RESULTS / "reliability.csv"
-    keys = "molecule n seed snr shift box preset options".split()
-    row = {"set": name, **dict(zip(keys, trial.key(), strict=True)), **found}
-    row["machine"] = description()
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def succeeded(row: dict[str, str]) -> bool:
     """Return whether a result is right, by the measure of its molecule."""
     if row["molecule"] == "noise":
@@ -137,7 +116,7 @@ def succeeded(row: dict[str, str]) -> bool:
 
 def tables() -> None:
     """Write ``results/reliability.md``."""
-    rows = recorded()
+    rows = RECORDED.rows()
     lines = [
         "Success: mean pose error ≤ 5° and FSC 0.5 at ≥ 90 % of Nyquist; Hsp90: ≤ 5° modulo its "
         "near-twofold axis, and a share in the right mode of at least 0.9 of the oracle's; noise: "
@@ -198,13 +177,9 @@ def main() -> None:
     torch.set_num_threads(os.cpu_count() or 1)
     for name in arguments.sets:
         for trial in SETS[name]:
-            keys = "molecule n seed snr shift box preset options".split()
-            done = {tuple(row[key] for key in keys) for row in recorded() if row["set"] == name}
-            if trial.key() in done:
-                continue
-            found = run(trial, arguments.folder)
-            record(name, trial, found)
-            print(name, *trial.key(), found, flush=True)
+            key = (name, *trial.key())
+            if not RECORDED.has(key):
+                RECORDED.add(key, run(trial, arguments.folder))
     tables()
 
 

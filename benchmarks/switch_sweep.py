@@ -14,14 +14,18 @@ import time
 from pathlib import Path
 
 from cases import COMMAND, Case
-from machine import RESULTS, description, write_table
+from machine import description, write_table
+from results_file import ResultsFile
 from scoring import score
 
 MOLECULES, SEEDS = ("spike", "spliceosome"), range(3)
 TOTAL = 40
 SWITCHES = ("3", "6", "10", "15", "20", "30", "auto")
-FIELDS = "molecule seed switch_at switched_after epochs median mean fsc seconds machine".split()
-CSV = RESULTS / "switch_sweep.csv"
+RECORDED = ResultsFile(
+    "switch_sweep",
+    ("molecule", "seed", "switch_at"),
+    ("switched_after", "epochs", "median", "mean", "fsc", "seconds"),
+)
 
 
 def run(case: Case, switch_at: str, folder: Path) -> dict[str, object]:
@@ -71,38 +75,21 @@ final_rate = 0.02
     }
 
 
-def recorded() -> list[dict[str, str]]:
-    """Return all results so far."""
-    if not CSV.exists():
-        return []
-    with CSV.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def main() -> None:
     """Run what is missing, and write the table."""
     folder = Path(sys.argv[1])
     for molecule in MOLECULES:
         for seed in SEEDS:
             for switch_at in SWITCHES:
-                key = {"molecule": molecule, "seed": str(seed), "switch_at": switch_at}
-                if any(key.items() <= row.items() for row in recorded()):
-                    continue
-                found = run(Case(molecule, seed=seed), switch_at, folder)
-                row = {**key, **found, "machine": description()}
-                new = not CSV.exists()
-                with CSV.open("a", newline="") as file:
-                    writer = csv.DictWriter(file, FIELDS)
-                    if new:
-                        writer.writeheader()
-                    writer.writerow(row)
-                print(row, flush=True)
+                key = (molecule, str(seed), switch_at)
+                if not RECORDED.has(key):
+                    RECORDED.add(key, run(Case(molecule, seed=seed), switch_at, folder))
     table()
 
 
 def table() -> None:
     """Write ``results/switch_sweep.md``."""
-    rows = recorded()
+    rows = RECORDED.rows()
     fixed = [switch for switch in SWITCHES if switch != "auto"]
     lines = [
         f"Final mean pose error (°) of runs of {TOTAL} epochs that switched after so many; *auto*: "

@@ -1,0 +1,67 @@
+"""A simulated stack as the benchmarks use it: with its true poses, and the true map in its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
+from napari_cryospin.engine.geometry.projection import Projector
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.run.truth import Truth
+from napari_cryospin.engine.settings import DataSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Known:
+    """A stack at the working box, with the truth.
+
+    Parameters
+    ----------
+    stack
+        The n particles at the working box of D pixels.
+    rotations
+        True poses, (n, 3, 3).
+    shifts
+        True shifts, working pixels, (n, 2).
+    volume
+        The true map in the images' unit, (D, D, D).
+    """
+
+    stack: WorkingStack
+    rotations: np.ndarray
+    shifts: np.ndarray
+    volume: np.ndarray
+
+
+def read_known(folder: Path, box: int) -> Known:
+    """Read a simulated stack; the true map is scaled to the images by least squares."""
+    settings = DataSettings(
+        stack=folder / "particles.star",
+        truth_star=folder / "truth.star",
+        truth_map=folder / "truth.mrc",
+        box=box,
+    )
+    assert settings.stack is not None
+    stack = prepare(open_particles(settings.stack), settings)
+    truth = Truth.of(settings, stack)
+    table = open_particles(folder / "truth.star")
+    assert truth is not None and truth.volume is not None and table.shifts is not None
+    shifts = table.shifts[stack.rows] / stack.pixel_size
+    model = ImageModel.within(stack.box, stack.box / 2)
+    rows = torch.arange(min(stack.n, 500))
+    poses = torch.from_numpy(truth.rotations[rows.numpy()]).float()
+    slices = Projector(torch.from_numpy(truth.volume)).slices(poses, model.frequencies)
+    moved = model.shift(slices, -torch.from_numpy(shifts[rows.numpy()]).float())
+    predicted = stack.ctf(rows, model.frequencies) * moved
+    observed = model.coefficients(stack.images[rows])
+    scale = float((predicted * observed).sum() / predicted.square().sum())
+    return Known(stack, truth.rotations, shifts, scale * truth.volume)
