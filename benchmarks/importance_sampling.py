@@ -76,17 +76,16 @@ def compared(inference: MarginalInference, rows: torch.Tensor) -> dict[str, floa
     quadrature = inference._points()
     grid, noise = inference.volume().detach(), inference.noise
     variance = noise.variance[shells_of(quadrature.model)]
-    scales = inference.poses.scales[rows]
     images = Observed.of(inference.stack, rows, quadrature.model, inference.poses.scales)
     draw = torch.Generator().manual_seed(0)
     sampled = SampledSum(quadrature, grid, variance, inference.memory, inference._sampling, draw)
     started = time.perf_counter()
-    found = sampled.posteriors(images, scales, rows, spread=SPREAD, collect=True)
+    found = sampled.posteriors(images, spread=SPREAD, collect=True)
     sampled.statistics()
     sampling = time.perf_counter() - started
     exact = ExactSum(quadrature, grid, variance)
     started = time.perf_counter()
-    expected = exact.posteriors(images, scales, spread=SPREAD, collect=True)
+    expected = exact.posteriors(images, spread=SPREAD, collect=True)
     exact.statistics()
     summing = time.perf_counter() - started
     used = quadrature.n_used

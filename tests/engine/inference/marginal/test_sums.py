@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,9 +33,8 @@ ROWS = torch.arange(24)
 SPREAD = 0.2
 
 
-def observed(stack: WorkingStack, quadrature: Quadrature) -> tuple[Observed, Tensor]:
-    scales = torch.ones(stack.n)
-    return Observed.of(stack, ROWS, quadrature.model, scales), scales[ROWS]
+def observed(stack: WorkingStack, quadrature: Quadrature) -> Observed:
+    return Observed.of(stack, ROWS, quadrature.model, torch.ones(stack.n))
 
 
 def white(quadrature: Quadrature) -> Tensor:
@@ -43,8 +43,8 @@ def white(quadrature: Quadrature) -> Tensor:
 
 def exact(stack: WorkingStack, quadrature: Quadrature, grid: Tensor) -> tuple[ExactSum, Posteriors]:
     total = ExactSum(quadrature, grid, white(quadrature))
-    images, scales = observed(stack, quadrature)
-    return total, total.posteriors(images, scales, spread=SPREAD, collect=True)
+    images = observed(stack, quadrature)
+    return total, total.posteriors(images, spread=SPREAD, collect=True)
 
 
 @pytest.mark.parametrize("shifts", [False, True])
@@ -53,7 +53,7 @@ def test_the_exact_sum_is_brute_force(stack: WorkingStack, true_map: Tensor, shi
     grid = grid_of_map(true_map)
     total, found = exact(stack, quadrature, grid)
     model, used = quadrature.model, quadrature.n_used
-    images, _ = observed(stack, quadrature)
+    images = observed(stack, quadrature)
     slices = model.project(grid, quadrature.rotations, None).double()
     log_p = []
     for shift in quadrature.shifts:
@@ -87,16 +87,15 @@ def test_the_exact_sum_is_brute_force(stack: WorkingStack, true_map: Tensor, shi
 def test_scales_are_found(stack: WorkingStack, true_map: Tensor) -> None:
     quadrature = Quadrature.at(32, 8, 8, shifts=False)
     total = ExactSum(quadrature, grid_of_map(true_map), white(quadrature))
-    images, scales = observed(stack, quadrature)
-    found = total.posteriors(images, scales, spread=SPREAD).scales
-    brighter = Observed(1.3 * images.coefficients, images.ctf)
+    images = observed(stack, quadrature)
+    found = total.posteriors(images, spread=SPREAD).scales
+    brighter = replace(images, coefficients=1.3 * images.coefficients)
     # the noise is brighter too, so what is found is a little less
-    ratio = total.posteriors(brighter, scales, spread=SPREAD).scales / found
+    ratio = total.posteriors(brighter, spread=SPREAD).scales / found
     assert 1.15 < float(ratio.median()) < 1.35
     # with the right scale in the CTF, the estimate stays where it is
-    again = total.posteriors(
-        Observed(1.3 * images.coefficients, 1.3 * images.ctf), 1.3 * scales, spread=10.0
-    )
+    scaled = replace(brighter, ctf=1.3 * images.ctf, scales=1.3 * images.scales)
+    again = total.posteriors(scaled, spread=10.0)
     assert float(again.scales.median()) == pytest.approx(1.3, abs=0.15)
 
 
@@ -117,10 +116,10 @@ def test_the_sampled_sum_is_near_the_exact_one(
     memory = Memory(stack.n, torch.device("cpu"))
     memory.remember(ROWS, exact(stack, earlier, grid)[1], earlier)
     whole, expected = exact(stack, quadrature, grid)
-    images, scales = observed(stack, quadrature)
+    images = observed(stack, quadrature)
     draw = torch.Generator().manual_seed(0)
     total = SampledSum(quadrature, grid, white(quadrature), memory, SamplingOptions(), draw)
-    found = total.posteriors(images, scales, ROWS, spread=SPREAD, collect=True)
+    found = total.posteriors(images, spread=SPREAD, collect=True)
     # the constant that the sums leave out belongs to a log-likelihood
     used = quadrature.n_used
     whole_log = 0.5 * images.coefficients[:, :used].square().sum(1) - expected.log_evidence
@@ -141,13 +140,13 @@ def test_samples_are_unbiased(stack: WorkingStack, true_map: Tensor) -> None:
     _, expected = exact(stack, quadrature, grid)
     memory = Memory(stack.n, torch.device("cpu"))
     memory.remember(ROWS, expected, quadrature)
-    images, scales = observed(stack, quadrature)
+    images = observed(stack, quadrature)
     draw = torch.Generator().manual_seed(0)
     options = SamplingOptions(factor=1)
     sums = []
     for _ in range(100):
         total = SampledSum(quadrature, grid, white(quadrature), memory, options, draw)
-        found = total.posteriors(images, scales, ROWS, spread=SPREAD)
+        found = total.posteriors(images, spread=SPREAD)
         sums.append((found.log_evidence - expected.log_evidence).exp())
     assert float(torch.stack(sums).mean()) == pytest.approx(1, abs=0.05)
 

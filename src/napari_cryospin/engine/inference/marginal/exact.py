@@ -14,6 +14,7 @@ import torch
 from napari_cryospin.engine.geometry.slices import insert_slices
 from napari_cryospin.engine.inference.marginal.posteriors import (
     KEPT_CELLS,
+    PoseSum,
     Posteriors,
     posterior_scale,
 )
@@ -29,65 +30,40 @@ if TYPE_CHECKING:
 _NEGLIGIBLE = 1e-4
 
 
-class ExactSum:
-    """Sums over all points of a quadrature, with one map.
+class ExactSum(PoseSum):
+    """A sum over all points of a quadrature.
 
     Parameters
     ----------
-    quadrature
-        Poses, shifts and frequencies.
+    quadrature, variance
+        As for every sum.
     grid
         Hartley grid (D+1)³ of the map.
-    variance
-        Variance of the noise at every frequency, (K,).
     """
 
     def __init__(self, quadrature: Quadrature, grid: Tensor, variance: Tensor) -> None:
-        self.quadrature = quadrature
+        super().__init__(quadrature, variance)
         self._slices = quadrature.slices(grid)
         self._squares = self._slices.square()
-        self._precision = 1 / variance
         self._sums: Tensor | None = None
         self._power = torch.zeros_like(variance)
         self._n = 0
 
     def posteriors(
-        self,
-        images: Observed,
-        scales: Tensor,
-        *,
-        spread: float,
-        collect: bool = False,
-        n_used: int | None = None,
+        self, images: Observed, *, spread: float, collect: bool = False, n_used: int | None = None
     ) -> Posteriors:
-        """Return the posteriors of images.
-
-        Parameters
-        ----------
-        images
-            The images, with their scales in the CTF.
-        scales
-            Those scales, (b,).
-        spread
-            Standard deviation of the scales' prior.
-        collect
-            Add the images to the statistics.
-        n_used
-            Frequencies that poses are judged by, where not those of the quadrature.
-        """
+        """Return the posteriors of images."""
         used = n_used or self.quadrature.n_used
         size = self.quadrature.images_per_block()
         parts = [
-            self._block(images[part], scales[part], spread, collect, used)
-            for part in (slice(i, i + size) for i in range(0, len(scales), size))
+            self._block(images[part], spread, collect, used)
+            for part in (slice(i, i + size) for i in range(0, len(images.rows), size))
         ]
         return Posteriors.join(parts)
 
-    def _block(
-        self, images: Observed, scales: Tensor, spread: float, collect: bool, used: int
-    ) -> Posteriors:
+    def _block(self, images: Observed, spread: float, collect: bool, used: int) -> Posteriors:
         quadrature = self.quadrature
-        b, n_shifts, n_poses = len(scales), len(quadrature.shifts), len(quadrature.rotations)
+        b, n_shifts, n_poses = len(images.rows), len(quadrature.shifts), len(quadrature.rotations)
         centred = quadrature.model.shift(images.coefficients[:, None], quadrature.shifts)
         signal = images.ctf[:, None] * centred
         ctf2 = images.ctf.square()
@@ -113,7 +89,7 @@ class ExactSum:
             weights=found,
             cell_shifts=quadrature.shifts[at_cells.argmax(1)],
             shift_weights=weights.sum(2),
-            scales=posterior_scale(mean_cross, mean_power, scales, spread),
+            scales=posterior_scale(mean_cross, mean_power, images.scales, spread),
             errors=(noise - 2 * mean_cross + mean_power) / used,
             points=torch.full((b,), quadrature.n_points, device=cells.device),
         )

@@ -16,6 +16,7 @@ import torch
 from napari_cryospin.engine.geometry.slices import central_slices, insert_slices
 from napari_cryospin.engine.inference.marginal.posteriors import (
     KEPT_CELLS,
+    PoseSum,
     Posteriors,
     posterior_scale,
 )
@@ -44,8 +45,8 @@ _NEGLIGIBLE = 1e-3
 _BLOCK = 16_000_000
 
 
-class SampledSum:
-    """Sums over sampled points of a quadrature, with one map.
+class SampledSum(PoseSum):
+    """A sum over sampled points of a quadrature.
 
     Parameters
     ----------
@@ -68,52 +69,29 @@ class SampledSum:
         options: SamplingOptions,
         generator: torch.Generator,
     ) -> None:
-        self.quadrature, self._grid, self._memory = quadrature, grid, memory
+        super().__init__(quadrature, variance)
+        self._grid, self._memory = grid, memory
         self._options, self._generator = options, generator
-        self._precision = 1 / variance
         self._table = quadrature.slices(grid) if quadrature.keeps_slices else None
         self._inserted = grid.new_zeros(2, *grid.shape)
         self._residual = torch.zeros_like(variance)
         self._n = 0
 
     def posteriors(
-        self,
-        images: Observed,
-        scales: Tensor,
-        rows: Tensor,
-        *,
-        spread: float,
-        collect: bool = False,
-        n_used: int | None = None,
+        self, images: Observed, *, spread: float, collect: bool = False, n_used: int | None = None
     ) -> Posteriors:
-        """Return the posteriors of images; arguments as for :class:`~.exact.ExactSum`.
-
-        Parameters
-        ----------
-        rows
-            Rows of the images in the stack, (b,): their previous posteriors are remembered.
-        """
+        """Return the posteriors of images, whose previous posteriors are remembered."""
         used = n_used or self.quadrature.n_used
-        n_poses, n_shifts = self._sample_sizes(rows)
+        n_poses, n_shifts = self._sample_sizes(images.rows)
         found: list[Posteriors] = []
         places: list[Tensor] = []
-        sizes = torch.stack((n_poses, n_shifts, self._memory.nside[rows]), 1)
+        sizes = torch.stack((n_poses, n_shifts, self._memory.nside[images.rows]), 1)
         for size in sizes.unique(dim=0):
             alike = (sizes == size).all(1).nonzero().flatten()
             per_image = int(size[0]) * len(self._precision) + int(size[0] * size[1])
             for part in alike.split(max(1, _BLOCK // per_image)):
                 poses, shifts = int(size[0]), int(size[1])
-                found.append(
-                    self._block(
-                        images[part],
-                        scales[part],
-                        rows[part],
-                        (poses, shifts),
-                        spread,
-                        used,
-                        collect,
-                    )
-                )
+                found.append(self._block(images[part], (poses, shifts), spread, collect, used))
                 places.append(part)
         joined = Posteriors.join(found)
         return joined.rows(torch.cat(places).argsort())
@@ -138,14 +116,13 @@ class SampledSum:
     def _block(
         self,
         images: Observed,
-        scales: Tensor,
-        rows: Tensor,
         sizes: tuple[int, int],
         spread: float,
-        used: int,
         collect: bool,
+        used: int,
     ) -> Posteriors:
         quadrature, memory, draw = self.quadrature, self._memory, self._generator
+        rows = images.rows
         poses = propose_poses(memory, rows, quadrature.nside, sizes[0], self._options, draw)
         shifts = propose_shifts(memory, rows, quadrature, sizes[1], self._options, draw)
         slices = self._slices(poses.points)
@@ -179,7 +156,7 @@ class SampledSum:
             weights=found,
             cell_shifts=at_cells,
             shift_weights=shift_weights.scatter_add_(1, shifts.points, weights.sum(2)),
-            scales=posterior_scale(mean_cross, mean_power, scales, spread),
+            scales=posterior_scale(mean_cross, mean_power, images.scales, spread),
             errors=(noise - 2 * mean_cross + mean_power) / used,
             points=torch.full((len(rows),), n_points, device=rows.device),
         )

@@ -16,7 +16,7 @@ from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.importance import SampledSum
 from napari_cryospin.engine.inference.marginal.march import Evidence, March
 from napari_cryospin.engine.inference.marginal.memory import Memory
-from napari_cryospin.engine.inference.marginal.posteriors import Observed, Posteriors
+from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.proposals import SamplingOptions
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature, march_radii
 from napari_cryospin.engine.inference.marginal.search import record_modes
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.inference.marginal.posteriors import PoseSum, Posteriors
     from napari_cryospin.engine.stages import MarginalStage
 
 # modes of each particle that are recorded as its candidates
@@ -164,7 +165,7 @@ class MarginalInference(PoseInference):
             )
         return self._quadrature
 
-    def _sum(self, quadrature: Quadrature, rows: Tensor) -> ExactSum | SampledSum:
+    def _sum(self, quadrature: Quadrature, rows: Tensor) -> PoseSum:
         grid = self.volume().detach()
         variance = self._noise.variance[shells_of(quadrature.model)]
         if self._sampled(quadrature, rows):
@@ -182,22 +183,10 @@ class MarginalInference(PoseInference):
         return bool(((before == quadrature.nside) | (2 * before == quadrature.nside)).all())
 
     def _posteriors(
-        self,
-        total: ExactSum | SampledSum,
-        rows: Tensor,
-        *,
-        collect: bool,
-        n_used: int | None = None,
+        self, total: PoseSum, rows: Tensor, *, collect: bool, n_used: int | None = None
     ) -> Posteriors:
         images = Observed.of(self.stack, rows, total.quadrature.model, self.poses.scales)
-        scales = self.poses.scales[rows]
-        if isinstance(total, SampledSum):
-            return total.posteriors(
-                images, scales, rows, spread=_SCALE_SPREAD, collect=collect, n_used=n_used
-            )
-        return total.posteriors(
-            images, scales, spread=_SCALE_SPREAD, collect=collect, n_used=n_used
-        )
+        return total.posteriors(images, spread=_SCALE_SPREAD, collect=collect, n_used=n_used)
 
     def _record(self, rows: Tensor, found: Posteriors, quadrature: Quadrature) -> None:
         record_modes(self.problem, rows, found, quadrature, 0.0, N_MODES)

@@ -93,17 +93,16 @@ def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
     for _ in range(_NOISE_ROUNDS):
         fitted = ExactSum(points, grid, noise.variance[shells])
         images = Observed.of(stack, some, points.model, problem.poses.scales)
-        fitted.posteriors(images, problem.poses.scales[some], spread=_SPREAD, collect=True)
+        fitted.posteriors(images, spread=_SPREAD, collect=True)
         found = fitted.statistics()
         noise = NoiseSpectrum.of_residuals(found.residual / found.n, points.model, stack.mask_power)
     variance = noise.variance[shells]
     images = Observed.of(stack, held, points.model, problem.poses.scales)
-    scales = problem.poses.scales[held]
-    posteriors = ExactSum(points, grid, variance).posteriors(images, scales, spread=_SPREAD)
+    posteriors = ExactSum(points, grid, variance).posteriors(images, spread=_SPREAD)
     average = ExactSum(
         points.with_rotations(points.rotations[:1]), problem.volume.average(), variance
     )
-    null = average.posteriors(images, scales, spread=_SPREAD)
+    null = average.posteriors(images, spread=_SPREAD)
     modes, _, weights = best_modes(posteriors, points.nside, N_MODES)
     return Judgement(
         held,

@@ -1,7 +1,8 @@
-"""What a sum over poses takes in and tells: images, and the posteriors of their poses."""
+"""Sums over poses: what they take in, images, and tell, the posteriors of their poses."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
     from napari_cryospin.engine.models.image import ImageModel
+    from napari_cryospin.engine.models.map_update import Statistics
 
 # heaviest cells of a particle that are remembered
 KEPT_CELLS = 64
@@ -19,22 +22,33 @@ KEPT_CELLS = 64
 
 @dataclass(frozen=True)
 class Observed:
-    """Images as the sum over poses needs them: coefficients and CTFs, (b, K) each.
+    """Images as the sum over poses needs them.
 
-    A particle's scale multiplies its CTF.
+    Parameters
+    ----------
+    rows
+        Rows of the images in the stack, (b,).
+    coefficients
+        (b, K).
+    ctf
+        CTFs times the particles' scales, (b, K).
+    scales
+        Those scales, (b,).
     """
 
+    rows: Tensor
     coefficients: Tensor
     ctf: Tensor
+    scales: Tensor
 
     @classmethod
     def of(cls, stack: WorkingStack, rows: Tensor, model: ImageModel, scales: Tensor) -> Observed:
         """Return particles ``rows`` (b,) of a stack with scales (n,)."""
         ctf = stack.ctf(rows, model.frequencies) * scales[rows, None]
-        return cls(model.coefficients(stack.images[rows]), ctf)
+        return cls(rows, model.coefficients(stack.images[rows]), ctf, scales[rows])
 
     def __getitem__(self, part: slice | Tensor) -> Observed:
-        return Observed(self.coefficients[part], self.ctf[part])
+        return Observed(self.rows[part], self.coefficients[part], self.ctf[part], self.scales[part])
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,44 @@ class Posteriors:
         """Return the posteriors in another order, (b,)."""
         names = [field.name for field in fields(self)]
         return type(self)(**{name: getattr(self, name)[order] for name in names})
+
+
+class PoseSum(ABC):
+    """A sum over the points of a quadrature, with one map.
+
+    Parameters
+    ----------
+    quadrature
+        Poses, shifts and frequencies.
+    variance
+        Variance of the noise at every frequency, (K,).
+    """
+
+    def __init__(self, quadrature: Quadrature, variance: Tensor) -> None:
+        self.quadrature = quadrature
+        self._precision = 1 / variance
+
+    @abstractmethod
+    def posteriors(
+        self, images: Observed, *, spread: float, collect: bool = False, n_used: int | None = None
+    ) -> Posteriors:
+        """Return the posteriors of images.
+
+        Parameters
+        ----------
+        images
+            The images.
+        spread
+            Standard deviation of the prior of their scales.
+        collect
+            Add the images to the statistics.
+        n_used
+            Frequencies that poses are judged by, where not those of the quadrature.
+        """
+
+    @abstractmethod
+    def statistics(self) -> Statistics:
+        """Return what was collected."""
 
 
 def posterior_scale(cross: Tensor, power: Tensor, scale: Tensor, spread: float) -> Tensor:

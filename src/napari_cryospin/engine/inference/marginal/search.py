@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -58,10 +59,9 @@ def search_modes(
     yield 0, len(rows)
     done = 0
     for part in rows.split(_PART):
-        scales = poses.scales[part]
         images = Observed.of(stack, part, around.model, poses.scales)
         centred = around.model.shift(images.coefficients, poses.shifts[part])
-        found = search.posteriors(Observed(centred, images.ctf), scales, spread=1.0)
+        found = search.posteriors(replace(images, coefficients=centred), spread=1.0)
         record_modes(problem, part, found, around, poses.shifts[part], n)
         done += len(part)
         yield done, len(rows)
