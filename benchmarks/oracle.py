@@ -1,38 +1,43 @@
-"""The oracle: the true map, the exact posterior, the best pose refined. It bounds every method."""
+"""The oracle: what the true map says of the poses, and the true poses of the map.
+
+It bounds what any method can find in a stack.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import torch
-from known import read_known
 
+from napari_cryospin.engine.evaluation.fsc import crossing_shell, fsc
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import Place, Problem
 from napari_cryospin.engine.inference.marginal.search import search_modes
 from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.models.backprojection import back_project, divide
+from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
-from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
+from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map, map_of_grid
 from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.settings import ModelSettings
 from napari_cryospin.engine.stages import DirectStage
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
+    from known import Known
 
 _HYPOTHESES, _STEPS, _BATCH = 4, 40, 500
 
 
-def oracle_poses(folder: Path, box: int, *, shifts: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the poses that the true map gives the particles of a stack, and the true ones.
+def oracle_poses(known: Known, *, shifts: bool) -> np.ndarray:
+    """Return the poses (n, 3, 3) that the true map gives: the exact posterior's best, refined.
 
     Shifts start at the true ones: what is bounded is the pose.
     """
-    known = read_known(folder, box)
     stack = known.stack
-    volume = HartleyVolume(box, signal_amplitude(stack.images), torch.Generator().manual_seed(0))
+    volume = HartleyVolume(
+        stack.box, signal_amplitude(stack.images), torch.Generator().manual_seed(0)
+    )
     volume.assign(grid_of_map(torch.from_numpy(known.volume)))
     poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
     if shifts:
@@ -46,7 +51,7 @@ def oracle_poses(folder: Path, box: int, *, shifts: bool) -> tuple[np.ndarray, n
         0,
     )
     rows = torch.arange(stack.n)
-    noise = NoiseSpectrum.white(box)
+    noise = NoiseSpectrum.white(stack.box)
     for _ in search_modes(problem, rows, _HYPOTHESES, noise):
         pass
     refined = DirectInference(
@@ -63,4 +68,16 @@ def oracle_poses(folder: Path, box: int, *, shifts: bool) -> tuple[np.ndarray, n
         refined.set_place(Place(0, 0, done))
         for part in rows.split(_BATCH):
             refined.train_batch(part)
-    return poses.rotations.double().numpy(), known.rotations
+    return poses.rotations.double().numpy()
+
+
+def oracle_fsc(known: Known) -> float:
+    """Return where the map that the true poses make falls below FSC 0.5, as a share of Nyquist."""
+    stack = known.stack
+    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    poses.rotations = torch.from_numpy(known.rotations).float()
+    poses.shifts = torch.from_numpy(known.shifts).float()
+    model = ImageModel.within(stack.box, stack.box / 2)
+    found = divide(back_project(stack, poses, torch.arange(stack.n), model))
+    curve = fsc(map_of_grid(found).numpy(), known.volume)
+    return crossing_shell(curve, 0.5) / (len(curve) - 1)
