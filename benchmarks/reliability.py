@@ -24,10 +24,12 @@ from known import read_known
 from machine import write_table
 from oracle import oracle_fsc, oracle_poses
 from results_file import ResultsFile
-from scoring import RIGHT, SUCCESS_MEAN, pose_errors, pseudo_symmetry, score
+from scoring import RIGHT, SUCCESS_FSC, SUCCESS_MEAN, pose_errors, pseudo_symmetry, score
 
 MOLECULES = ("spike", "spliceosome", "30S", "50S")
 SEEDS = range(5)
+# share of the oracle's FSC that counts where the oracle itself stays below what is asked
+_OF_ORACLE = 0.95
 RECORDED = ResultsFile(
     "reliability",
     "set molecule n seed snr shift box preset options".split(),
@@ -107,15 +109,20 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
     return found
 
 
-def succeeded(row: dict[str, str]) -> bool:
-    """Return whether a result is right, by the measure of its molecule."""
+def outcome(row: dict[str, str]) -> str:
+    """Return "yes", "no", or "as the oracle": right as far as the data hold the answer."""
     if row["molecule"] == "noise":
-        return row["verdict"] == "no structure in the data"
-    fsc = float(row["fsc_fraction"]) >= 0.9
+        return "yes" if row["verdict"] == "no structure in the data" else "no"
+    right = float(row["mean"]) <= SUCCESS_MEAN
     if row["molecule"] == "Hsp90":
         share = float(row["right"]) >= 0.9 * float(row["oracle_right"])
-        return float(row["mean_modulo"]) <= SUCCESS_MEAN and share and fsc
-    return float(row["mean"]) <= SUCCESS_MEAN and fsc
+        right = float(row["mean_modulo"]) <= SUCCESS_MEAN and share
+    if right and float(row["fsc_fraction"]) >= SUCCESS_FSC:
+        return "yes"
+    bound = float(row["oracle_fsc"])
+    if right and bound < SUCCESS_FSC and float(row["fsc_fraction"]) >= _OF_ORACLE * bound:
+        return "as the oracle"
+    return "no"
 
 
 def tables() -> None:
@@ -124,13 +131,14 @@ def tables() -> None:
     lines = [
         "Success: mean pose error ≤ 5° and FSC 0.5 at ≥ 90 % of Nyquist; Hsp90: ≤ 5° modulo its "
         "near-twofold axis, and a share in the right mode of at least 0.9 of the oracle's; noise: "
-        'the verdict "no structure in the data". *Oracle*: the same particles against the true '
-        "map, best pose of the exact posterior, refined; its FSC is that of the map made with the "
-        "true poses. Errors in degrees; whole-process times.",
+        'the verdict "no structure in the data". *As the oracle*: right poses, and a map within '
+        "5 % of the oracle's FSC, which itself is below 90 % of Nyquist. *Oracle*: the same "
+        "particles against the true map, best pose of the exact posterior, refined; its FSC is "
+        "that of the map made with the true poses. Errors in degrees; whole-process times.",
     ]
     for name in dict.fromkeys(row["set"] for row in rows):
         mine = [row for row in rows if row["set"] == name]
-        good = sum(map(succeeded, mine))
+        good = sum(outcome(row) != "no" for row in mine)
         seconds = float(np.median([float(row["seconds"]) for row in mine]))
         lines += [
             "",
@@ -169,7 +177,7 @@ def line(row: dict[str, str]) -> str:
         figure("oracle_right", 3),
         figure("oracle_fsc"),
         row["verdict"],
-        "yes" if succeeded(row) else "**no**",
+        "**no**" if outcome(row) == "no" else outcome(row),
     ]
     return "| " + " | ".join(cells) + " |"
 
