@@ -159,8 +159,8 @@ def tables() -> None:
             f"## {name}: {good} of {len(mine)}, median time {seconds:.0f} s",
             "",
             "| molecule | n | SNR | seed | box | time (s) | epochs | needed | median | mean | "
-            "in right mode | FSC 0.5 / Nyquist | shift (px) | oracle median | oracle mean | oracle right | "
-            "oracle FSC | verdict | |",
+            "in right mode | FSC 0.5 / Nyquist | shift (px) | oracle median | oracle mean | "
+            "oracle right | oracle FSC | verdict | |",
             "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|---|",
         ]
         lines += [line(row) for row in mine]
