@@ -1,0 +1,131 @@
+"""The same particle stack in napari-cryospin, RELION, cryoDRGN and ASPIRE, scored by the same code.
+
+``python benchmarks/compare_peers.py FOLDER --cryodrgn PYTHON --aspire PYTHON`` adds a line to
+``results/peers.csv`` for each program; what is there is not run again. Stacks and runs go into
+FOLDER. RELION is taken from the PATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from cases import Case
+from known import read_known
+from machine import description, write_table
+from oracle import oracle_poses
+from peers.programs import THREADS, aspire, cryodrgn, napari_cryospin, relion
+from peers.working_stack import write_working_stack
+from results_file import ResultsFile
+from scoring import pose_errors, score
+
+from napari_cryospin.engine.data.star import read_star
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from peers.programs import Outcome
+
+BOX, SEED = 64, 0
+CASES = [Case(molecule, 2000, seed=SEED) for molecule in ("spike", "30S")]
+# the map is there when its FSC with the truth stays above 0.5 up to this share of Nyquist
+THERE = 0.8
+RECORDED = ResultsFile(
+    "peers",
+    ("molecule", "n", "box", "program"),
+    ("seconds", "seconds_to_map", "poses", "median", "mean", "fsc_fraction"),
+)
+
+
+def programs(arguments: argparse.Namespace) -> dict[str, Callable[..., Outcome]]:
+    """Return the programs that are there."""
+    found: dict[str, Callable[..., Outcome]] = {"napari-cryospin": napari_cryospin}
+    if shutil.which("relion_refine"):
+        found["RELION"] = relion
+    if arguments.aspire:
+        found["ASPIRE"] = partial(aspire, python=arguments.aspire)
+    if arguments.cryodrgn:
+        found["cryoDRGN"] = partial(cryodrgn, python=arguments.cryodrgn)
+    return found
+
+
+def figures(outcome: Outcome, stack: Path) -> dict[str, object]:
+    """Score an outcome; maps on the way are aligned by the final poses."""
+    found = score(outcome.star, outcome.maps[-1][1], stack)
+    there = (
+        seconds
+        for seconds, path in outcome.maps
+        if score(outcome.star, path, stack).fsc_fraction >= THERE
+    )
+    reached = next(there, None)
+    return {
+        "seconds": f"{outcome.seconds:.0f}",
+        "seconds_to_map": "" if reached is None else f"{reached:.0f}",
+        "poses": read_star(outcome.star).n_particles,
+        "median": f"{found.median:.3f}",
+        "mean": f"{found.mean:.3f}",
+        "fsc_fraction": f"{found.fsc_fraction:.3f}",
+    }
+
+
+def oracle(stack: Path) -> dict[str, object]:
+    """Return the errors of the poses that the true map gives."""
+    known = read_known(stack, BOX)
+    errors, _ = pose_errors(oracle_poses(known, shifts=False), known.rotations, None)
+    mean, median = f"{errors.mean():.3f}", f"{np.median(errors):.3f}"
+    return {"poses": len(errors), "median": median, "mean": mean}
+
+
+def main() -> None:
+    """Run what is missing, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--cryodrgn", type=Path, help="Python of cryoDRGN's environment.")
+    parser.add_argument("--aspire", type=Path, help="Python of ASPIRE's environment.")
+    arguments = parser.parse_args()
+    folder = arguments.folder.resolve()
+    for case in CASES:
+        stack = case.stack(folder / "stacks")
+        star = write_working_stack(stack, BOX, folder / "peers" / case.name / "stack")
+        for name, run in programs(arguments).items():
+            key = (case.molecule, str(case.n), str(BOX), name)
+            if RECORDED.has(key):
+                continue
+            out = folder / "peers" / case.name / name
+            shutil.rmtree(out, ignore_errors=True)
+            RECORDED.add(key, figures(run(star, out, BOX, SEED), stack))
+        key = (case.molecule, str(case.n), str(BOX), "oracle")
+        if not RECORDED.has(key):
+            RECORDED.add(key, oracle(stack))
+    table()
+
+
+def table() -> None:
+    """Write ``results/peers.md``."""
+    rows = RECORDED.rows()
+    lines = [
+        f"One stack, cropped to box {BOX}, centred particles, SNR 0.1 at box 128, {THREADS} "
+        f"threads each. *Time to map*: until the FSC with the truth stays above 0.5 up to "
+        f"{THERE:.0%} of Nyquist; ASPIRE tells of no map before its last. *Poses*: particles that "
+        "a program gives poses to; ASPIRE orients class averages, whose poses are those of the "
+        "particles that they were built around. Errors in degrees. *Oracle*: the same particles "
+        "against the true map.",
+        "",
+        "| molecule | n | program | time (s) | time to map (s) | poses | median | mean | "
+        "FSC 0.5 / Nyquist |",
+        "|---|--:|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        cells = (row["molecule"], row["n"], row["program"], row["seconds"], row["seconds_to_map"])
+        cells += (row["poses"], row["median"], row["mean"], row["fsc_fraction"])
+        lines.append("| " + " | ".join(cell or "–" for cell in cells) + " |")
+    machine = rows[0]["machine"] if rows else description()
+    write_table("peers", "Ab-initio reconstruction by four programs", lines, machine)
+
+
+if __name__ == "__main__":
+    main()
