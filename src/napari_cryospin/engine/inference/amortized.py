@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
+from napari_cryospin.engine.inference.gradient import GradientInference
+from napari_cryospin.engine.inference.interface import shuffled_batches
 from napari_cryospin.engine.inference.switching import SwitchCriterion
 from napari_cryospin.engine.models.encoder import PoseEncoder, default_width
 from napari_cryospin.engine.models.image import image_error
@@ -15,8 +16,7 @@ from napari_cryospin.engine.stages import Inference
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.interface import Place, Problem
-    from napari_cryospin.engine.models.image import ImageModel
+    from napari_cryospin.engine.inference.interface import Problem
     from napari_cryospin.engine.stages import AmortizedStage
 
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PROBES = 200
 
 
-class AmortizedInference(PoseInference):
+class AmortizedInference(GradientInference):
     """Trains encoder and volume together on batches of particles.
 
     Parameters
@@ -38,10 +38,9 @@ class AmortizedInference(PoseInference):
     kind = Inference.AMORTIZED
 
     def __init__(self, problem: Problem, stage: AmortizedStage) -> None:
-        super().__init__(problem)
-        self.stage, self.loss = stage, problem.model.loss
+        super().__init__(problem, stage)
+        self.stage = stage
         box, device = self.stack.box, problem.device
-        self._radius = self.low_pass_radius(stage.low_pass_start, stage.low_pass_end, 0)
         width = problem.model.encoder_width or default_width(box, device)
         self.encoder = PoseEncoder(box, problem.model.heads, width, shifts=problem.model.shifts).to(
             device
@@ -70,26 +69,16 @@ class AmortizedInference(PoseInference):
         probes = rows[held_out] if held_out.any() else rows[:: max(len(rows) // _PROBES, 1)]
         self.criterion.measure(self.problem, self.model, rows[~held_out], probes)
 
-    def set_place(self, place: Place) -> None:
-        """Follow the low-pass schedule."""
-        stage = self.stage
-        self._radius = self.low_pass_radius(stage.low_pass_start, stage.low_pass_end, place.done)
-
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
         """Return the rows of all batches of an epoch: the held-out particles are in none."""
         learning = rows[~self.problem.held_out[rows]]
         return shuffled_batches(learning, self.stage.batch_size, order)
 
-    @property
-    def model(self) -> ImageModel:
-        """The image model of the frequencies in use."""
-        return self.model_within(self._radius)
-
     def train_batch(self, rows: Tensor) -> float:
         """Take one step on the particles ``rows``; return the winners' mean error."""
         images = self.stack.images[rows]
         observed = self.model.coefficients(images)
-        ctf = self.ctf(rows, self.model)
+        ctf = self.ctf(rows)
         rotations, shifts = self.encoder(images)
         grid = self.volume()
         losses = self._candidate_losses(grid.detach(), rotations, shifts, observed, ctf)
@@ -113,7 +102,7 @@ class AmortizedInference(PoseInference):
         rotations, shifts = self.encoder(images)
         self.encoder.train()
         observed = self.model.coefficients(images)
-        ctf = self.ctf(rows, self.model)
+        ctf = self.ctf(rows)
         losses = self._candidate_losses(self.volume(), rotations, shifts, observed, ctf)
         self._record(rows, rotations, shifts, losses, losses.argmin(1))
 

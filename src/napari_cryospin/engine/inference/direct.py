@@ -9,7 +9,8 @@ import torch
 
 from napari_cryospin.engine.geometry.rotations import exponential_map, rotation_angle
 from napari_cryospin.engine.geometry.slices import insert_slices
-from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
+from napari_cryospin.engine.inference.gradient import GradientInference
+from napari_cryospin.engine.inference.interface import shuffled_batches
 from napari_cryospin.engine.inference.marginal.search import search_modes
 from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
 from napari_cryospin.engine.models.image import image_error
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.inference.interface import Place, Problem
-    from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.stages import DirectStage
 
 # one unit of the shift's parameter: the shift and the rotation share a learning rate in radians,
@@ -40,7 +40,7 @@ _OTHER_MODE = 10.0
 _COOLING = 6
 
 
-class DirectInference(PoseInference):
+class DirectInference(GradientInference):
     """Refines the poses of batches of particles by gradient steps, in turn with the map.
 
     Every particle has K hypotheses. All of them are refined, and the best one is its pose: the
@@ -58,10 +58,9 @@ class DirectInference(PoseInference):
     kind = Inference.DIRECT
 
     def __init__(self, problem: Problem, stage: DirectStage) -> None:
-        super().__init__(problem)
-        self.stage, self.loss = stage, problem.model.loss
+        super().__init__(problem, stage)
+        self.stage = stage
         self.shifts = problem.model.shifts
-        self._radius = self.low_pass_radius(stage.low_pass_start, stage.low_pass_end, 0)
         self.volume_optimizer = torch.optim.Adam(
             self.volume.parameters(), lr=stage.learning_rate_volume
         )
@@ -76,17 +75,13 @@ class DirectInference(PoseInference):
         self._take_candidates()
 
     @property
-    def model(self) -> ImageModel:
-        """The image model of the frequencies in use."""
-        return self.model_within(self._radius)
-
-    @property
     def over(self) -> bool:
         """Whether the modes have settled, and the rates have fallen since."""
         return self._settled_at is not None and self._epochs - self._settled_at >= _COOLING
 
     def set_place(self, place: Place) -> None:
         """Follow the schedules of learning rates and low-pass filter."""
+        super().set_place(place)
         stage = self.stage
         done = place.done
         if stage.until == "criterion":
@@ -98,7 +93,6 @@ class DirectInference(PoseInference):
         self.pose_optimizer.learning_rate = factor * stage.learning_rate_pose
         for group in self.volume_optimizer.param_groups:
             group["lr"] = factor * stage.learning_rate_volume
-        self._radius = self.low_pass_radius(stage.low_pass_start, stage.low_pass_end, place.done)
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Search all poses on the grid, where that is due."""
@@ -115,7 +109,7 @@ class DirectInference(PoseInference):
     def train_batch(self, rows: Tensor) -> float:
         """Take the pose steps on particles ``rows``, and the map's share; return the mean error."""
         observed = self.model.coefficients(self.stack.images[rows])
-        ctf = self.ctf(rows, self.model)
+        ctf = self.ctf(rows)
         grid = self.volume().detach()
         # pairs of a particle and one of its hypotheses
         image, hypothesis = self.active[rows].nonzero(as_tuple=True)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from napari_cryospin.engine.models.image import ImageModel
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -79,7 +77,6 @@ class PoseInference(ABC):
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.stack, self.volume, self.poses = problem.stack, problem.volume, problem.poses
-        self._models: dict[float, ImageModel] = {}
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Do what comes before the batches; yield what is done of it, and its total.
@@ -119,23 +116,6 @@ class PoseInference(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
-
-    def ctf(self, rows: Tensor, model: ImageModel) -> Tensor:
-        """Return the CTFs of particles times their scales, (m, K)."""
-        return self.stack.ctf(rows, model.frequencies) * self.poses.scales[rows, None]
-
-    def model_within(self, radius: float) -> ImageModel:
-        """Return the image model of all frequencies within a radius, in units of 1/box."""
-        if radius not in self._models:
-            self._models = {radius: ImageModel.within(self.stack.box, radius, self.problem.device)}
-        return self._models[radius]
-
-    def low_pass_radius(self, start: float | None, end: float | None, done: float) -> float:
-        """Return the frequency radius of a schedule from ``start`` to ``end`` (Å), in 1/box."""
-        half = self.stack.box / 2
-        extent = self.stack.box * self.stack.pixel_size
-        first, last = (half if limit is None else extent / limit for limit in (start, end))
-        return round(min(first + min(done, 1.0) * (last - first), half), 2)
 
 
 def shuffled_batches(rows: Tensor, size: int, order: torch.Generator) -> list[Tensor]:

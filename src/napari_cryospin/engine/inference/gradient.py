@@ -1,0 +1,56 @@
+"""What auto-encoding and auto-decoding share: a loss, and a low-pass filter on a schedule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.inference.interface import PoseInference
+from napari_cryospin.engine.models.image import ImageModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.inference.interface import Place, Problem
+    from napari_cryospin.engine.stages import AmortizedStage, DirectStage
+
+
+class GradientInference(PoseInference):
+    """Inference by gradient steps on the error of projections.
+
+    Parameters
+    ----------
+    problem
+        Particles, map and poses.
+    stage
+        Settings of the stage.
+
+    Attributes
+    ----------
+    model
+        The image model of the frequencies in use.
+    """
+
+    def __init__(self, problem: Problem, stage: AmortizedStage | DirectStage) -> None:
+        super().__init__(problem)
+        self.loss = problem.model.loss
+        self._low_pass = (stage.low_pass_start, stage.low_pass_end)
+        self._radius = self._radius_at(0)
+        self.model = ImageModel.within(self.stack.box, self._radius, problem.device)
+
+    def set_place(self, place: Place) -> None:
+        """Follow the low-pass schedule."""
+        radius = self._radius_at(place.done)
+        if radius != self._radius:
+            self._radius = radius
+            self.model = ImageModel.within(self.stack.box, radius, self.problem.device)
+
+    def ctf(self, rows: Tensor) -> Tensor:
+        """Return the CTFs of particles times their scales, (m, K)."""
+        return self.stack.ctf(rows, self.model.frequencies) * self.poses.scales[rows, None]
+
+    def _radius_at(self, done: float) -> float:
+        """Return the frequency radius at a share of the stage, in units of 1/box."""
+        half = self.stack.box / 2
+        extent = self.stack.box * self.stack.pixel_size
+        first, last = (half if limit is None else extent / limit for limit in self._low_pass)
+        return round(min(first + min(done, 1.0) * (last - first), half), 2)
