@@ -45,11 +45,11 @@ class _Stage(Section):
     until: Literal["epochs", "criterion", "hand"] = Field(
         "epochs", description="What ends the stage: its epochs, its own criterion, or you."
     )
-    low_pass_start: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Low-pass filter at the stage's beginning, Å; by default none."
+    low_pass_start: float | None = Field(
+        None, gt=0, description="Low-pass filter at the stage's beginning, Å; by default none."
     )
-    low_pass_end: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Low-pass filter at the stage's end, Å; by default none."
+    low_pass_end: float | None = Field(
+        None, gt=0, description="Low-pass filter at the stage's end, Å; by default none."
     )
 
 
@@ -59,8 +59,12 @@ class AmortizedStage(_Stage):
     inference: Literal[Inference.AMORTIZED] = Inference.AMORTIZED
     epochs: Annotated[int, Field(ge=0)] = Field(7, description="Epochs, at most.")
     batch_size: Annotated[int, Field(ge=1)] = Field(64, description="Particles per batch.")
-    learning_rate_encoder: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam, encoder.")
-    learning_rate_volume: Annotated[float, Field(gt=0)] = Field(5e-3, description="Adam, volume.")
+    learning_rate_encoder: Annotated[float, Field(gt=0)] = Field(
+        1e-4, description="Learning rate of the encoder (Adam)."
+    )
+    learning_rate_volume: Annotated[float, Field(gt=0)] = Field(
+        5e-3, description="Learning rate of the map (Adam)."
+    )
 
 
 class DirectStage(_Stage):
@@ -69,7 +73,9 @@ class DirectStage(_Stage):
     inference: Literal[Inference.DIRECT] = Inference.DIRECT
     epochs: Annotated[int, Field(ge=0)] = Field(13, description="Epochs, at most.")
     batch_size: Annotated[int, Field(ge=1)] = Field(64, description="Particles per batch.")
-    learning_rate_pose: Annotated[float, Field(gt=0)] = Field(5e-2, description="Adam, poses.")
+    learning_rate_pose: Annotated[float, Field(gt=0)] = Field(
+        5e-2, description="Learning rate of the poses (Adam)."
+    )
     pose_steps: Annotated[int, Field(ge=1)] = Field(5, description="Pose steps per visit.")
     visit_rate: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="Share of the pose rate left at the last step of a visit (1: constant)."
@@ -78,7 +84,9 @@ class DirectStage(_Stage):
         "adam",
         description="The map by an Adam step after each batch, or in closed form after each epoch.",
     )
-    learning_rate_volume: Annotated[float, Field(gt=0)] = Field(2e-3, description="Adam, volume.")
+    learning_rate_volume: Annotated[float, Field(gt=0)] = Field(
+        2e-3, description="Learning rate of the map (Adam)."
+    )
     final_rate: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="Share of the learning rates left at the end (cosine decay; 1: constant)."
     )

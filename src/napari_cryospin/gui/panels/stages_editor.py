@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import types
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-from magicgui.widgets import ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
-from pydantic import ValidationError
-from qtpy.QtCore import Qt, Signal, Slot
+from magicgui.widgets import ComboBox, Container, FloatSpinBox, SpinBox
+from qtpy.QtCore import Signal, Slot
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -38,6 +37,9 @@ _KINDS = {
 }
 _ENDS = {"epochs": "", "criterion": " or its criterion", "hand": ", ended by hand"}
 _LARGEST = 1_000_000
+_UNITS = {"low_pass_start": " (Å)", "low_pass_end": " (Å)"}
+# a widget that shows "none" at 0
+_NONE_AT_0 = "none_at_0"
 
 
 class StagesEditor(QWidget):
@@ -139,7 +141,7 @@ class StagesEditor(QWidget):
             return
         stage = self._stages[row]
         widgets = [
-            _widget(name, field.annotation, field, getattr(stage, name))
+            _widget(name, field, getattr(stage, name))
             for name, field in type(stage).model_fields.items()
             if name != "inference"
         ]
@@ -155,11 +157,7 @@ class StagesEditor(QWidget):
     def _on_value(self, name: str) -> None:
         row = self.list.currentRow()
         stage, widget = self._stages[row], self.form[name]
-        try:
-            setattr(stage, name, _value(widget.value))
-        except ValidationError:
-            # a value that is still being typed: the last good one stays
-            return
+        setattr(stage, name, _value(widget))
         item = self.list.item(row)
         item.setText(f"{row + 1}. {describe_stage(stage)}")
         self.changed.emit()
@@ -197,43 +195,51 @@ def describe_stage(stage: Any) -> str:
     return text
 
 
-def _value(value: Any) -> Any:
-    """Return a widget's value as a setting: an empty line stands for None."""
-    if isinstance(value, str):
-        if not value.strip():
-            return None
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+def _value(widget: Any) -> Any:
+    """Return a widget's value as a setting: 0 stands for None where the widget says so."""
+    if widget.value == 0 and widget.native.property(_NONE_AT_0):
+        return None
+    return widget.value
 
 
-def _widget(name: str, kind: Any, field: Any, value: Any) -> ValueWidget[Any]:
-    """Return the widget that suits a setting's type."""
+def _widget(name: str, field: Any, value: Any) -> ValueWidget[Any]:
+    """Return the widget that suits a setting's type, and takes its range alone."""
     options: dict[str, Any] = {
         "name": name,
-        "label": name.replace("_", " ").capitalize(),
+        "label": name.replace("_", " ").capitalize() + _UNITS.get(name, ""),
         "tooltip": field.description or "",
     }
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
+    kind, optional = field.annotation, False
+    if get_origin(kind) in (Union, types.UnionType):
+        kind, optional = get_args(kind)[0], True
     if get_origin(kind) is Literal:
         widget: Any = ComboBox(choices=list(get_args(kind)), value=value, **options)
     elif kind is int:
-        widget = SpinBox(min=0, max=_LARGEST, value=value, **options)
+        low, high = _range(field, 1)
+        widget = SpinBox(min=int(low), max=int(high), value=value, **options)
     elif kind is float:
-        step = 10 ** round(_decade(value) - 1)
-        widget = FloatSpinBox(min=0, max=_LARGEST, step=step, value=value, **options)
-    elif get_origin(kind) in (Union, types.UnionType):
-        widget = LineEdit(value="" if value is None else f"{value:g}", **options)
-        widget.native.setPlaceholderText("none")
+        step = 10 ** round(_decade(value or 10) - 1)
+        low, high = _range(field, step)
+        if optional:
+            low, value = 0, value or 0
+        widget = FloatSpinBox(min=low, max=high, step=step, value=value, **options)
+        if optional:
+            widget.native.setSpecialValueText("none")
+            widget.native.setProperty(_NONE_AT_0, True)
     else:
         raise TypeError(f"no widget suits {kind}")
     widget.native.setObjectName(f"stage_{name}")
-    widget.native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     result: ValueWidget[Any] = widget
     return result
+
+
+def _range(field: Any, step: float) -> tuple[float, float]:
+    """Return the least and the largest value of a setting; one that is excluded is a step away."""
+    low, high = 0.0, float(_LARGEST)
+    for limit in field.metadata:
+        low = max(low, getattr(limit, "ge", low), getattr(limit, "gt", low - step) + step)
+        high = min(high, getattr(limit, "le", high), getattr(limit, "lt", high + step) - step)
+    return low, high
 
 
 def _decade(value: float) -> float:
