@@ -29,7 +29,6 @@ from napari_cryospin.engine.stages import MarginalStage
 
 BOX, N, COMPARED = 64, 2000, 64
 FACTORS = (3.0, 10.0, 30.0)
-SPREAD = 0.2
 
 
 def trained(case: Case, folder: Path, factor: float) -> list[dict[str, float]]:
@@ -80,12 +79,12 @@ def compared(inference: MarginalInference, rows: torch.Tensor) -> dict[str, floa
     draw = torch.Generator().manual_seed(0)
     sampled = SampledSum(quadrature, grid, variance, inference.memory, inference._sampling, draw)
     started = time.perf_counter()
-    found = sampled.posteriors(images, spread=SPREAD, collect=True)
+    found = sampled.posteriors(images, collect=True)
     sampled.statistics()
     sampling = time.perf_counter() - started
     exact = ExactSum(quadrature, grid, variance)
     started = time.perf_counter()
-    expected = exact.posteriors(images, spread=SPREAD, collect=True)
+    expected = exact.posteriors(images, collect=True)
     exact.statistics()
     summing = time.perf_counter() - started
     used = quadrature.n_used

@@ -14,10 +14,11 @@ from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import Place, Problem
 from napari_cryospin.engine.inference.marginal.search import search_modes
 from napari_cryospin.engine.inference.poses import PoseTable
-from napari_cryospin.engine.models.backprojection import back_project, divide
+from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map, map_of_grid
+from napari_cryospin.engine.run.results import back_project
 from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.settings import ModelSettings
 from napari_cryospin.engine.stages import DirectStage
@@ -65,7 +66,7 @@ def oracle_poses(known: Known, *, shifts: bool) -> np.ndarray:
         ),
     )
     for done in (0.0, 0.4, 0.7, 0.9):
-        refined.set_place(Place(0, 0, done))
+        refined.set_place(Place(0, done))
         for part in rows.split(_BATCH):
             refined.train_batch(part)
     return poses.rotations.double().numpy()

@@ -91,7 +91,8 @@ class Follower:
     def _started(self, event: events.RunStarted) -> None:
         self.line(
             f"{event.n_particles} particles of {event.box} px, {event.pixel_size:.4g} Å/px · "
-            f"{event.n_heads} heads · seed {event.seed} · {event.device}"
+            f"{f'{event.n_heads} heads · ' if event.n_heads else ''}"
+            f"seed {event.seed} · {event.device}"
         )
         for note in event.notes:
             self.line(f"Note: {note}")

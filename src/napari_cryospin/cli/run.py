@@ -11,6 +11,7 @@ from napari_cryospin.cli.progress import Follower
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.events import Failed
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,8 +63,11 @@ def with_overrides(settings: Settings, given: dict[str, Any]) -> Settings:
     Raises
     ------
     InputError
-        If a value is out of range or of the wrong kind.
+        If a value is out of range or of the wrong kind, or heads are given without an encoder.
     """
+    if "model.heads" in given:
+        # only an encoder has heads: without one nobody would hear of them
+        settings.first(Inference.AMORTIZED)
     for where, value in given.items():
         settings.set(where, value)
     return settings

@@ -37,12 +37,14 @@ _ENCODED: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"starts": 2, "stages": [_COARSE, _FINE, _REFINED]},
     "quick": {
+        "starts": 1,
         "data": {"box": 32, "max_particles": 3000},
         "model": {"heads": 4},
         "stages": [{**_ENCODED, "epochs": 3}, _COARSE, _FINE, _REFINED],
     },
-    "cryospin": {"stages": [{**_ENCODED, "epochs": 7}, _COARSE, _FINE, _REFINED]},
+    "cryospin": {"starts": 1, "stages": [{**_ENCODED, "epochs": 7}, _COARSE, _FINE, _REFINED]},
     "paper-synthetic": {
+        "starts": 1,
         "data": {"box": 128},
         "model": {"heads": 7, "encoder_width": 64, "loss": "absolute"},
         "stages": [
@@ -51,6 +53,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         ],
     },
     "paper-experimental": {
+        "starts": 1,
         "data": {"box": 128},
         "model": {"heads": 15, "encoder_width": 64, "shifts": True, "loss": "absolute"},
         "stages": [

@@ -7,17 +7,13 @@ from pathlib import Path  # noqa: TC003 (pydantic reads the annotations)
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.presets import PRESETS
-from napari_cryospin.engine.stages import (
-    DirectStage,
-    Inference,
-    MarginalStage,
-    Section,
-    StageSettings,
-)
+from napari_cryospin.engine.stages import Inference, Section, StageSettings
+
+_STAGES: TypeAdapter[list[Any]] = TypeAdapter(list[StageSettings])
 
 
 class DataSettings(Section):
@@ -61,22 +57,24 @@ class Settings(Section):
     """All settings of a run, as stored in ``settings.toml``."""
 
     preset: str = Field("default", description="Preset that these settings started from.")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="Random seed.")
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(0, description="Random seed.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:1.")
     threads: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="CPU threads; by default all cores but one in the dock, all in a terminal.",
     )
     starts: Annotated[int, Field(ge=1, le=20)] = Field(
-        1, description="Runs of the first stage, each from another random map; the best goes on."
+        2, description="Runs of the first stage, each from another random map; the best goes on."
     )
     held_out: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        0.05, description="Share of the particles that no map learns from: they judge it."
+        0.05,
+        description="Share of the particles that no map learns from in training: they judge it. "
+        "At least 50 and at most 256 particles; 0: none.",
     )
     data: DataSettings = Field(default_factory=DataSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     stages: list[StageSettings] = Field(
-        default=[MarginalStage(), DirectStage()],
+        default_factory=lambda: _STAGES.validate_python(PRESETS["default"]["stages"]),
         min_length=1,
         description="What the run does, in order.",
     )
@@ -127,13 +125,6 @@ class Settings(Section):
             else:
                 section = section[int(part)] if part.isdecimal() else getattr(section, part)
         return section, name
-
-    @property
-    def n_epochs(self) -> int:
-        """Epochs of all stages together, at most."""
-        return sum(stage.epochs for stage in self.stages) + (
-            (self.starts - 1) * self.stages[0].epochs
-        )
 
     @classmethod
     def from_preset(cls, name: str) -> Self:

@@ -28,8 +28,9 @@ def test_log_probabilities_equal_brute_force(stack: WorkingStack, true_map: Tens
     observed = model.coefficients(stack.images[rows].double())
     ctf = stack.ctf(rows, model.frequencies).double()
     model = ImageModel(model.box, model.frequencies.double(), model.opposite, model.index)
-    log_p = GridSlices.of(grid, rotations, model).log_probability(observed, ctf)
-    residual = observed[:, None] - ctf[:, None] * model.project(grid, rotations, None)
+    slices = model.project(grid, rotations, None)
+    log_p = GridSlices(model, slices, slices.square()).log_probability(observed, ctf)
+    residual = observed[:, None] - ctf[:, None] * slices
     brute = -0.5 * residual.square().sum(-1)
     constant = (log_p - brute).mean(1, keepdim=True)
     assert torch.allclose(log_p - constant, brute, atol=1e-8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +55,18 @@ def test_auto_encoding_goes_on_while_the_share_rises(shares: list[float], over: 
     assert criterion.over is over
 
 
+def test_the_threshold_is_what_one_of_the_last_epochs_has_to_reach() -> None:
+    criterion = SwitchCriterion()
+    criterion.shares = [0.30, 0.31, 0.31]
+    assert criterion.threshold == 0
+    criterion.shares += [0.325]
+    assert criterion.threshold == pytest.approx(0.32)
+    assert not criterion.over
+    criterion.shares += [0.32, 0.32, 0.32]
+    assert criterion.threshold == pytest.approx(0.345)
+    assert criterion.over
+
+
 def test_right_poses_lie_in_the_best_mode(problem: Problem, true_rotations: Tensor) -> None:
     model = ImageModel.within(32, 16)
     held = problem.held_out.nonzero().flatten()
@@ -65,7 +78,6 @@ def test_right_poses_lie_in_the_best_mode(problem: Problem, true_rotations: Tens
     wrong = criterion.measure(problem, model, learning, held)
     assert right.winner_in_best_mode > 0.9
     assert wrong.winner_in_best_mode < 0.2
-    assert wrong.threshold == pytest.approx(min(right.winner_in_best_mode + 0.02, 0.95))
     assert criterion.figures is wrong
 
 
@@ -94,7 +106,7 @@ def test_the_best_hypothesis_wins(problem: Problem, true_rotations: Tensor) -> N
     inference = DirectInference(problem, stage)
     # the third candidate has no loss: it is no hypothesis
     assert inference.active.sum(1).tolist() == [2] * 200
-    inference.set_place(Place(0, 0, 0.0))
+    inference.set_place(Place(0, 0.0))
     inference.train_batch(torch.arange(200))
     errors = angular_distance(poses.rotations.numpy(), true_rotations.numpy())
     assert (errors < 10).mean() > 0.95
@@ -116,3 +128,46 @@ def test_heads_become_hypotheses_in_the_order_of_their_losses(problem: Problem) 
     # more than there are: all of them
     poses.candidates, poses.candidate_losses = wanted, torch.ones(200, 2)
     assert DirectInference(problem, DirectStage(hypotheses=9)).active.shape == (200, 2)
+
+
+def test_a_particle_without_candidates_keeps_its_pose(
+    problem: Problem, true_rotations: Tensor
+) -> None:
+    """Such as one that was dropped while the others were searched."""
+    poses, searched = problem.poses, torch.arange(problem.stack.n) % 2 == 0
+    poses.rotations = true_rotations.clone()
+    poses.candidates[searched] = true_rotations[searched, None].flip(0)
+    poses.candidate_losses[searched] = torch.arange(3.0)
+    inference = DirectInference(problem, DirectStage(hypotheses=3))
+    assert torch.equal(inference.rotations[~searched, 0], true_rotations[~searched])
+    assert torch.equal(inference.rotations[searched, 0], true_rotations[searched].flip(0))
+    assert not inference.active[~searched, 1:].any()
+
+
+def test_a_search_that_is_stopped_leaves_the_poses(
+    problem: Problem, true_rotations: Tensor
+) -> None:
+    before = problem.poses.rotations.clone()
+    inference = DirectInference(problem, DirectStage(hypotheses=2, searches=1))
+    search = inference.begin_epoch(Place(0, 0.0), torch.arange(problem.stack.n))
+    assert next(search) == (0, problem.stack.n)
+    assert next(search) == (problem.stack.n, problem.stack.n)
+    assert torch.equal(problem.poses.rotations, before)
+    list(search)
+    error = angular_distance(problem.poses.rotations.numpy(), true_rotations.numpy())
+    assert np.median(error) < 10
+    # a run that goes on from here does not search again
+    assert not list(inference.begin_epoch(Place(0, 0.0), torch.arange(problem.stack.n)))
+
+
+def test_rates_fall_where_epochs_run_out(problem: Problem) -> None:
+    stage = DirectStage(until="criterion", epochs=8, final_rate=0.1)
+    inference = DirectInference(problem, stage)
+    rates = []
+    for epoch in range(8):
+        inference.set_place(Place(epoch, epoch / 8))
+        rates.append(inference.pose_optimizer.learning_rate / stage.learning_rate_pose)
+        inference.end_epoch(torch.empty(0, dtype=torch.long))
+    assert rates[:2] == [1.0, 1.0]
+    assert all(later < earlier for earlier, later in pairwise(rates[1:]))
+    assert rates[-1] == pytest.approx(0.1)

@@ -87,7 +87,7 @@ def test_auto_decoding_refines_poses(
     before = error()
     settings.stages[1].final_rate = 0.05
     for done in (0.0, 0.5, 0.7, 0.9):
-        inference.set_place(Place(0, 0, done))
+        inference.set_place(Place(0, done))
         for rows in torch.arange(stack.n).split(50):
             inference.train_batch(rows)
     assert error() < 0.4 * before
@@ -108,7 +108,7 @@ def test_auto_decoding_refines_shifts(
     inference = DirectInference(problem_of(stack, volume, poses, settings), settings.stages[1])
     settings.stages[1].final_rate = 0.05
     for done in (0.0, 0.5, 0.7, 0.9):
-        inference.set_place(Place(0, 0, done))
+        inference.set_place(Place(0, done))
         inference.train_batch(torch.arange(stack.n))
     # the particles lie in the middle: shifts of about 1.2 pixels have to go
     assert poses.shifts.norm(dim=1).median() < 0.5

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
@@ -10,9 +13,16 @@ from napari_cryospin.engine.evaluation.fsc import fsc
 from napari_cryospin.engine.geometry.projection import Projector
 from napari_cryospin.engine.geometry.rotations import random_rotations
 from napari_cryospin.engine.geometry.slices import insert_slices
+from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import map_of_grid
+from napari_cryospin.engine.run.results import back_project
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
 
 
 def test_back_projection_of_clean_images_gives_their_map_back() -> None:
@@ -45,3 +55,20 @@ def test_the_map_does_not_fade_towards_its_edge() -> None:
     centre = found[16, 16, 16]
     assert abs(found[16, 16, 4] / centre - 1) < 0.1
     assert abs(found[16, 28, 16] / centre - 1) < 0.1
+
+
+def test_a_brighter_particle_makes_the_same_map() -> None:
+    """Its scale is part of the model of its image."""
+    images = torch.randn(20, 32, 32, generator=torch.Generator().manual_seed(0))
+    poses = PoseTable.empty(20, 1, torch.device("cpu"))
+    poses.rotations = torch.from_numpy(random_rotations(20, np.random.default_rng(0))).float()
+    model, rows = ImageModel.within(32, 16), torch.arange(20)
+    maps = []
+    for scale in (1.0, 2.0):
+        poses.scales[:] = scale
+        maps.append(divide(back_project(plain_stack(scale * images), poses, rows, model)))
+    assert torch.allclose(*maps, atol=1e-4)
+
+
+def plain_stack(images: Tensor) -> WorkingStack:
+    return SimpleNamespace(images=images, box=32, ctf=lambda rows, k: torch.ones(len(rows), len(k)))

@@ -12,6 +12,7 @@ import torch
 
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.simulate import simulate
+from napari_cryospin.engine.inference.marginal.judge import Judgement
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
@@ -66,11 +67,169 @@ def test_the_best_of_several_starts_goes_on(settings: Settings, tmp_path: Path) 
     checkpoint = RunFolder(tmp_path / "run").read_checkpoint(torch.device("cpu"))
     gains = [float(start["judgement"]["gain"].mean()) for start in checkpoint["starts"]]
     assert len(set(gains)) == 3
-    # the next stage began with the map of the best one
-    run = Reconstruction.resume(tmp_path / "run")
-    list(run.run())
     (finished,) = of_type(stream, events.Finished)
     assert finished.verdict.starts_agree is not None
+
+
+@pytest.mark.parametrize("best", [0, 1, 2])
+def test_the_next_stage_begins_with_the_best_start(
+    stack: WorkingStack, settings: Settings, monkeypatch: pytest.MonkeyPatch, best: int
+) -> None:
+    settings.stages = [MarginalStage(nside=2, epochs=1, until="epochs"), DirectStage(epochs=0)]
+    settings.starts = 3
+    judged = iter(range(3))
+
+    def judge(training: Training) -> Judgement:
+        gain = torch.full((5,), 1.0 if next(judged) == best else 0.0)
+        nothing = torch.zeros(5, 4)
+        return Judgement(torch.arange(5), gain, gain, nothing, nothing)
+
+    monkeypatch.setattr(Training, "judge", judge)
+    ended = []
+    keep = Training.next_stage
+
+    def kept(training: Training) -> None:
+        ended.append((training.map(), training.poses.rotations.clone()))
+        keep(training)
+
+    monkeypatch.setattr(Training, "next_stage", kept)
+    training = Training(stack, settings)
+    found = _trained(training)
+    assert len(ended) == 3
+    assert np.array_equal(found, ended[best][0])
+    assert torch.equal(training.poses.rotations, ended[best][1])
+
+
+def test_particles_dropped_between_starts_do_not_stop_the_verdict(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings.stages, settings.starts = [MarginalStage(nside=2, epochs=3, until="epochs")], 2
+    run = Reconstruction(settings, tmp_path / "run")
+    for event in run.run():
+        if isinstance(event, events.Switched):
+            run.controls.set_used(np.arange(200) % 5 > 0)
+    assert isinstance(event, events.Finished)
+    assert event.verdict.starts_agree is not None
+
+
+def test_starts_without_an_epoch_are_not_compared(settings: Settings, tmp_path: Path) -> None:
+    settings.stages = [MarginalStage(nside=2, epochs=0), DirectStage(epochs=1)]
+    settings.starts = 2
+    *_, last = Reconstruction(settings, tmp_path / "run").run()
+    assert isinstance(last, events.Finished)
+    assert last.verdict.starts_agree is None
+
+
+def test_one_press_ends_one_stage(settings: Settings, tmp_path: Path) -> None:
+    """Pressed during the last batch of a stage, which ends anyway."""
+    settings.held_out = 0.0
+    settings.stages = [DirectStage(epochs=1, batch_size=100) for _ in range(3)]
+    run = Reconstruction(settings, tmp_path / "run")
+    switched, trained = [], 0
+    for event in run.run():
+        trained += isinstance(event, events.BatchDone)
+        if isinstance(event, events.BatchDone) and trained == 2:
+            run.controls.switch()
+        if isinstance(event, events.Switched):
+            switched.append(event.by)
+    assert switched == ["schedule", "schedule"]
+    assert trained == 6
+
+
+def test_a_switch_by_hand_is_remembered(settings: Settings, tmp_path: Path) -> None:
+    run = Reconstruction(settings, tmp_path / "run")
+    for event in run.run():
+        if isinstance(event, events.BatchDone) and event.batch == 2:
+            run.controls.switch()
+        if isinstance(event, events.EpochStarted) and event.stage == 1:
+            break
+    checkpoint = RunFolder(tmp_path / "run").read_checkpoint(torch.device("cpu"))
+    assert checkpoint["clock"]["stage"] == 1
+
+
+def test_a_map_is_not_made_of_part_of_an_epoch(settings: Settings, tmp_path: Path) -> None:
+    settings.stages = [
+        MarginalStage(nside=2, epochs=2, until="epochs"),
+        DirectStage(epochs=1, batch_size=20, **REFINED),
+        DirectStage(epochs=1, batch_size=20, **REFINED),
+    ]
+    run = Reconstruction(settings, tmp_path / "run")
+    maps = []
+    for event in run.run():
+        if isinstance(event, events.BatchDone) and event.inference is Inference.DIRECT:
+            run.controls.switch()
+        if isinstance(event, events.EpochDone):
+            with mrcfile.open(sorted((tmp_path / "run" / "volumes").iterdir())[-1]) as file:
+                maps.append(np.array(file.data))
+    assert np.array_equal(maps[1], maps[2])
+    assert not np.array_equal(maps[2], maps[3])
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        # most batches of two hold at least one held-out particle, some hold nothing else
+        DirectStage(epochs=1, batch_size=2, pose_steps=1, **REFINED),
+        DirectStage(epochs=3, low_pass_start=60, low_pass_end=12, **REFINED),
+        MarginalStage(nside=2, epochs=2, until="epochs", prior="non-negative"),
+        MarginalStage(nside=4, epochs=1, until="epochs", quadrature="importance"),
+    ],
+)
+def test_stages_that_once_failed(settings: Settings, tmp_path: Path, stage: object) -> None:
+    settings.stages = [stage]
+    *_, last = Reconstruction(settings, tmp_path / "run").run()
+    assert isinstance(last, events.Finished), last.message
+
+
+@pytest.mark.parametrize(
+    ("stages", "sentence"),
+    [
+        ([MarginalStage(epochs=0)], "The stages have no epochs: give one of them at least one."),
+        (
+            [DirectStage(low_pass_end=90)],
+            "Stage 1: its low-pass filter leaves nothing of images of 32 px at 4 Å; "
+            "choose 64 Å or less.",
+        ),
+        (
+            [DirectStage(), MarginalStage(low_pass_start=10, low_pass_end=20)],
+            "Stage 2: its low-pass filter ends at 20 Å, coarser than it starts; start at more Å, "
+            "or end at fewer.",
+        ),
+    ],
+)
+def test_stages_that_cannot_be_run_are_named(
+    settings: Settings, tmp_path: Path, stages: list, sentence: str
+) -> None:
+    settings.stages = stages
+    *_, last = Reconstruction(settings, tmp_path / "run").run()
+    assert isinstance(last, events.Failed)
+    assert (last.message, last.bad_input) == (sentence, True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_dropped_particles_do_not_judge_the_march(stack: WorkingStack, settings: Settings) -> None:
+    settings.stages = [MarginalStage(nside=2, epochs=4, until="epochs", batch_size=50)]
+    training = Training(stack, settings)
+    used = np.ones(stack.n, dtype=bool)
+    used[training.held_out.nonzero().flatten()[:10]] = False
+    training.choose(used)
+    _trained(training)
+    assert len(training.inference.evidence.gain) == 40
+
+
+def test_few_particles_are_all_learned_from_at_the_next_epoch(
+    stack: WorkingStack, settings: Settings
+) -> None:
+    """A choice changes nothing in the midst of an epoch, and can be taken back."""
+    training = Training(stack, settings)
+    held = training.held_out.clone()
+    training.choose(np.arange(stack.n) < 40)
+    assert torch.equal(training.held_out, held)
+    training.begin_epoch()
+    assert not training.held_out.any()
+    training.choose(np.ones(stack.n, dtype=bool))
+    training.begin_epoch()
+    assert torch.equal(training.held_out, held)
 
 
 STAGES: dict[str, Callable[[], list]] = {
@@ -132,9 +291,9 @@ def _trained(training: Training) -> np.ndarray:
             continue
         training.begin_epoch()
         rows = training.rows_in_epoch
-        list(training.inference.begin_epoch(training.place, rows))
+        list(training.inference.begin_epoch(training.place(), rows))
         for batch in training.batches():
-            training.inference.set_place(training.place)
+            training.inference.set_place(training.place())
             training.inference.train_batch(batch)
         training.inference.end_epoch(rows)
         training.clock.epoch += 1

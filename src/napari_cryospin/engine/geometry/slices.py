@@ -73,7 +73,10 @@ def insert_slices(values: Tensor, rotations: Tensor, frequencies: Tensor, box: i
         Shape (C, D+1, D+1, D+1).
     """
     side = box + 1
-    grid = values.new_zeros(values.shape[0], side, side, side).requires_grad_()
+    grid = values.new_zeros(values.shape[0], side, side, side)
+    if not len(rotations):
+        return grid
+    grid.requires_grad_()
     with torch.enable_grad():
         slices = central_slices(grid, rotations.detach(), frequencies)
         (result,) = torch.autograd.grad(slices, grid, values)

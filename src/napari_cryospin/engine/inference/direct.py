@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -53,24 +54,31 @@ class DirectInference(GradientInference):
         Particles, map and poses.
     stage
         Settings of the stage.
+    noise
+        Noise of the images as known so far, by which poses are searched; white by default.
     """
 
     kind = Inference.DIRECT
 
-    def __init__(self, problem: Problem, stage: DirectStage) -> None:
+    def __init__(
+        self, problem: Problem, stage: DirectStage, noise: NoiseSpectrum | None = None
+    ) -> None:
         super().__init__(problem, stage)
         self.stage = stage
         self.shifts = problem.model.shifts
         self.volume_optimizer = torch.optim.Adam(
             self.volume.parameters(), lr=stage.learning_rate_volume
         )
-        self._update = MapUpdate(
-            self.stack.box, self.volume.amplitude, memory=1, device=problem.device
-        )
-        self._noise = NoiseSpectrum.white(self.stack.box, problem.device)
+        self._update: MapUpdate | None = None
+        if stage.volume_update == "closed form":
+            self._update = MapUpdate(
+                self.stack.box, self.volume.amplitude, memory=1, device=problem.device
+            )
+        self._noise = noise or NoiseSpectrum.white(self.stack.box, problem.device)
         self._statistics: Statistics | None = None
         self._settled_at: int | None = None
         self._epochs = 0
+        self._searched_at: int | None = None
         self._before = self.poses.rotations
         self._take_candidates()
 
@@ -81,13 +89,16 @@ class DirectInference(GradientInference):
 
     def set_place(self, place: Place) -> None:
         """Follow the schedules of learning rates and low-pass filter."""
-        super().set_place(place)
         stage = self.stage
+        by_epoch = place.stage_epoch / max(stage.epochs, 1)
+        # the sums of a map in closed form are of one epoch, and so of one radius
+        super().set_place(place if self._update is None else replace(place, done=by_epoch))
         done = place.done
         if stage.until == "criterion":
-            # the rates stay up while particles change between modes
-            settled = self._settled_at
-            done = 0.0 if settled is None else (self._epochs - settled + 1) / _COOLING
+            # the rates stay up while particles change between modes, and epochs are left
+            begun = stage.epochs - _COOLING
+            begun = begun if self._settled_at is None else min(begun, self._settled_at)
+            done = max(0.0, (self._epochs - begun + 1) / _COOLING)
         cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
         factor = stage.final_rate + (1 - stage.final_rate) * cosine
         self.pose_optimizer.learning_rate = factor * stage.learning_rate_pose
@@ -96,10 +107,13 @@ class DirectInference(GradientInference):
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Search all poses on the grid, where that is due."""
-        stage = self.stage
-        if place.stage_epoch in {n * stage.epochs // stage.searches for n in range(stage.searches)}:
+        stage, epoch = self.stage, place.stage_epoch
+        due = {n * stage.epochs // stage.searches for n in range(stage.searches)}
+        # a run that was stopped right after its search goes on from there
+        if epoch in due and epoch != self._searched_at:
             yield from search_modes(self.problem, rows, stage.hypotheses, self._noise)
             self._take_candidates()
+            self._searched_at = epoch
         self._before = self.poses.rotations.clone()
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
@@ -121,7 +135,7 @@ class DirectInference(GradientInference):
             self._pose_step(chosen, grid, observed[image], ctf[image])
         self.pose_optimizer.learning_rate = rate
         self._choose(rows, image, hypothesis, grid, observed, ctf)
-        if self.stage.volume_update == "adam":
+        if self._update is None:
             losses = self._volume_step(rows, observed, ctf)
         else:
             losses = self._collect(rows, grid, observed, ctf)
@@ -130,11 +144,13 @@ class DirectInference(GradientInference):
 
     def end_epoch(self, rows: Tensor) -> None:
         """Make the map anew, where that is done in closed form."""
-        if self._statistics is not None:
-            power = self._statistics.residual / self._statistics.n
+        statistics, self._statistics = self._statistics, None
+        everyone = int((~self.problem.held_out[rows]).sum())
+        # an epoch that was ended early saw too few particles for a map
+        if statistics is not None and self._update is not None and statistics.n == everyone:
+            power = statistics.residual / statistics.n
             self._noise = NoiseSpectrum.of_residuals(power, self.model, self.stack.mask_power)
-            self.volume.assign(self._update(self._statistics.inserted, self._noise))
-            self._statistics = None
+            self.volume.assign(self._update(statistics.inserted, self._noise))
         self._epochs += 1
         turned = rotation_angle(self._before[rows], self.poses.rotations[rows]) > _OTHER_MODE
         if self._settled_at is None and float(turned.float().mean()) < _SETTLED:
@@ -152,15 +168,18 @@ class DirectInference(GradientInference):
             self.active[:, 0] = True
             self.rotations = poses.candidates[rows, best].clone()
             self.origins = poses.candidate_shifts[rows, best].clone()
+            # a particle without candidates keeps its pose
+            unseen = ~losses.isfinite().any(1)
+            self.rotations[unseen, 0] = poses.rotations[unseen]
+            self.origins[unseen, 0] = poses.shifts[unseen]
             poses.with_candidates(wanted)
         else:
             self.active = torch.ones(n, 1, dtype=torch.bool, device=self.problem.device)
             self.rotations = poses.rotations[:, None].clone()
             self.origins = poses.shifts[:, None].clone()
             # a single hypothesis is the pose itself
-            poses.candidates = poses.candidates[:, :0]
-            poses.candidate_shifts = poses.candidate_shifts[:, :0]
-            poses.candidate_losses = poses.candidate_losses[:, :0]
+            for name in ("candidates", "candidate_shifts", "candidate_losses"):
+                setattr(poses, name, getattr(poses, name)[:, :0].clone())
         self.pose_optimizer = PerImageAdam(
             self.active.numel(), 5, self.stage.learning_rate_pose, self.problem.device
         )
@@ -215,7 +234,7 @@ class DirectInference(GradientInference):
         self.poses.shifts[rows] = self.origins[rows, best]
         if self.active.shape[1] == 1:
             return
-        # the error is of the order of the noise's variance, so this is a difference in nats
+        # squared errors are of the order of the noise's variance, so this is a difference in nats
         behind = (losses - losses.amin(1, keepdim=True)) * (observed.shape[1] / 2)
         self.active[rows] = behind < _GIVEN_UP
         self.poses.winning_head[rows] = best
@@ -269,12 +288,13 @@ class DirectInference(GradientInference):
             "active": self.active,
             "pose_optimizer": self.pose_optimizer.state(),
             "volume_optimizer": self.volume_optimizer.state_dict(),
-            "map_update": self._update.state(),
+            "map_update": None if self._update is None else self._update.state(),
             "noise": self._noise.variance,
             "statistics": None if self._statistics is None else vars(self._statistics),
             "before": self._before,
             "settled_at": self._settled_at,
             "epochs": self._epochs,
+            "searched_at": self._searched_at,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -283,9 +303,10 @@ class DirectInference(GradientInference):
         self.active = state["active"]
         self.pose_optimizer.load_state(state["pose_optimizer"])
         self.volume_optimizer.load_state_dict(state["volume_optimizer"])
-        self._update.load_state(state["map_update"])
+        if self._update is not None:
+            self._update.load_state(state["map_update"])
         self._noise = NoiseSpectrum(state["noise"])
         statistics = state["statistics"]
         self._statistics = None if statistics is None else Statistics(**statistics)
         self._before, self._settled_at = state["before"], state["settled_at"]
-        self._epochs = state["epochs"]
+        self._epochs, self._searched_at = state["epochs"], state["searched_at"]

@@ -12,15 +12,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.geometry.slices import central_slices
-
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.models.image import ImageModel
-
-# floats of one block of log-probabilities
-_BLOCK = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -30,19 +25,6 @@ class GridSlices:
     model: ImageModel
     values: Tensor
     squares: Tensor
-
-    @classmethod
-    def of(cls, grid: Tensor, rotations: Tensor, model: ImageModel) -> GridSlices:
-        """Slice a Hartley grid (D+1)³ at ``rotations`` (J, 3, 3)."""
-        rows = max(1, _BLOCK // (4 * len(model.frequencies)))
-        values = torch.cat(
-            [central_slices(grid, part, model.frequencies) for part in rotations.split(rows)]
-        )
-        return cls(model, values, values.square())
-
-    def images_per_block(self) -> int:
-        """Return the number of images whose log-probabilities are held at once."""
-        return max(1, _BLOCK // len(self.values))
 
     def log_probability(self, observed: Tensor, ctf: Tensor) -> Tensor:
         """Return unnormalised log-probabilities (b, J) of images (b, K) that are centred."""

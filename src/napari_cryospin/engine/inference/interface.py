@@ -55,12 +55,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Place:
-    """Where an inference stands: ``epoch`` counts from 0 over the run.
+    """Where an inference stands: the epochs done in its stage, and the share of all of them."""
 
-    ``stage_epoch`` counts over the stage, and ``done`` is the share of its epochs that is done.
-    """
-
-    epoch: int
     stage_epoch: int
     done: float
 

@@ -27,7 +27,9 @@ class PoseTable:
     winning_head
         Candidate that gave the present pose, (n,); −1 where the particle has not been seen yet.
     losses
-        Present error of each particle, (n,) float32; NaN where it has not been seen yet.
+        Present error of each particle per Fourier coefficient, (n,) float32; NaN where it has not
+        been seen yet. In marginalisation and after a pose search it is in units of the noise's
+        variance, which is 1 for white noise.
     candidates, candidate_shifts
         Candidates of the last visit that had any, (n, M, 3, 3) and (n, M, 2).
     candidate_losses

@@ -45,7 +45,7 @@ class SwitchFigures:
         Share of the probe particles whose winning head lies in the basin of the posterior's best
         mode.
     threshold
-        Share that must be passed for auto-encoding to go on.
+        Share that one of the last epochs has to reach for auto-encoding to go on.
     amortization_gap
         Mean error of the winning heads' poses, less that of the best pose nearby, as a share of
         the former.
@@ -68,9 +68,14 @@ class SwitchCriterion:
         """Whether it is time to switch."""
         if not self.shares:
             return False
-        earlier = self.shares[:-PATIENCE]
-        settled = bool(earlier) and max(self.shares[-PATIENCE:]) < max(earlier) + RISE
+        settled = max(self.shares[-PATIENCE:]) < self.threshold
         return settled or self.shares[-1] >= _ENOUGH
+
+    @property
+    def threshold(self) -> float:
+        """Share that one of the last epochs has to reach for auto-encoding to go on."""
+        earlier = self.shares[:-PATIENCE]
+        return max(earlier) + RISE if earlier else 0.0
 
     def measure(
         self, problem: Problem, model: ImageModel, learning: Tensor, probes: Tensor
@@ -90,14 +95,14 @@ class SwitchCriterion:
         """
         judged = judge(problem, learning, probes)
         if judged is None:
+            self.figures = None
             return None
         own = problem.poses.rotations[probes]
         inside = rotation_angle(own, judged.modes[:, 0]) <= BASIN
         share = float(inside.float().mean())
-        earlier = self.shares[-PATIENCE:] or [0.0]
-        threshold = min(max(earlier) + RISE, _ENOUGH)
         self.shares.append(share)
-        self.figures = SwitchFigures(share, threshold, amortization_gap(problem, model, probes))
+        gap = amortization_gap(problem, model, probes)
+        self.figures = SwitchFigures(share, self.threshold, gap)
         return self.figures
 
     def state(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The map in closed form from images with given poses: weighted back-projection, then division."""
+"""The map in closed form from back-projected sums, without the window of the gridding."""
 
 from __future__ import annotations
 
@@ -12,37 +12,15 @@ from napari_cryospin.engine.geometry.fourier import (
     interpolation_window,
     map_from_hartley_grid,
 )
-from napari_cryospin.engine.geometry.slices import insert_slices
 from napari_cryospin.engine.models.volume import frequency_radius
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
-    from napari_cryospin.engine.inference.poses import PoseTable
-    from napari_cryospin.engine.models.image import ImageModel
-
-# slices with less than this share of the mean weight are left out: they carry nothing
-_NEGLIGIBLE = 1e-4
 # pixels over which the sphere around the map ends
 _EDGE = 3
 # the prior's weight where nothing is known of the signal, as a share of a shell's mean weight
 _DEFAULT_PRIOR = 0.1
-
-
-def back_project(
-    stack: WorkingStack, poses: PoseTable, rows: Tensor, model: ImageModel, *, batch: int = 512
-) -> Tensor:
-    """Return the sums of CTF·image and CTF² of particles at their poses, (2, D+1, D+1, D+1)."""
-    side = stack.box + 1
-    total = torch.zeros(2, side, side, side, device=stack.images.device)
-    for part in rows.split(batch):
-        observed = model.coefficients(stack.images[part])
-        observed = model.shift(observed, poses.shifts[part])
-        ctf = stack.ctf(part, model.frequencies)
-        values = torch.stack((ctf * observed, ctf.square()))
-        total += insert_slices(values, poses.rotations[part], model.frequencies, stack.box)
-    return total
 
 
 def divide(inserted: Tensor, prior: Tensor | None = None) -> Tensor:
@@ -86,10 +64,3 @@ def _sphere(box: int) -> Tensor:
     radius = (x[:, None, None] ** 2 + x[:, None] ** 2 + x**2).float().sqrt()
     ramp = ((box / 2 - radius) / _EDGE).clamp(0, 1)
     return 0.5 - 0.5 * torch.cos(math.pi * ramp)
-
-
-def solve_map(sums: Tensor, rotations: Tensor, model: ImageModel) -> Tensor:
-    """Return the Hartley grid from sums of CTF·image and CTF² per grid pose, (2, J, K)."""
-    weight = sums[1].mean(1)
-    used = weight > _NEGLIGIBLE * weight.mean()
-    return divide(insert_slices(sums[:, used], rotations[used], model.frequencies, model.box))

@@ -126,6 +126,10 @@ class MapUpdate:
             grid = non_negative(grid, weight / variance[self._radius])
         return grid
 
+    def go_on_from(self, before: MapUpdate) -> None:
+        """Take over what another update has learned of the signal, and its map."""
+        self.signal, self.raw = before.signal, before.raw
+
     def _shell_mean(self, values: Tensor) -> Tensor:
         return torch.bincount(self._radius.flatten(), values.flatten()) / self._count
 

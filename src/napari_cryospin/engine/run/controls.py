@@ -39,7 +39,7 @@ class Controls:
         self._running.set()
 
     def switch(self) -> None:
-        """Switch from auto-encoding to auto-decoding after the present batch."""
+        """End the present stage, or start, after the present batch: the next one begins."""
         self._switch.set()
 
     def set_used(self, used: NDArray[np.bool_] | None) -> None:

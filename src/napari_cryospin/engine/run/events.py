@@ -30,7 +30,8 @@ class RunStarted(Event):
     """The data are loaded, the models built; training begins.
 
     ``box`` is the working box in pixels, ``pixel_size`` its Å per pixel, ``device`` a readable
-    name, ``notes`` sentences about the data for the user. ``first_epoch`` is above 0 on resume.
+    name, ``notes`` sentences about the data for the user. ``n_heads`` is 0 without an encoder.
+    ``first_epoch`` is above 0 on resume.
     """
 
     folder: Path

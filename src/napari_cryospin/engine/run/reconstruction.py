@@ -25,6 +25,7 @@ from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.run.verdict import reach_verdict
+from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -119,7 +120,7 @@ class Reconstruction:
             n_particles=stack.n,
             box=stack.box,
             pixel_size=stack.pixel_size,
-            n_heads=settings.model.heads,
+            n_heads=settings.model.heads if _encodes(settings) else 0,
             device=describe_device(device),
             seed=settings.seed,
             inference=training.kind,
@@ -134,9 +135,9 @@ class Reconstruction:
             return
         yield from self._choose(training)
         yield self._checkpoint(training)
+        resolution = yield from write_results(self.folder, training, truth)
         verdict = reach_verdict(training)
         self.folder.write_verdict(verdict)
-        resolution = yield from write_results(self.folder, training, truth)
         yield events.Finished(self.folder.path, self.controls.stopped, True, resolution, verdict)
 
     def _load(self) -> Generator[Event, None, WorkingStack]:
@@ -155,6 +156,9 @@ class Reconstruction:
         while not self.controls.stopped:
             if training.stage_due:
                 if training.last_stage or settings.stages[clock.stage].until == "hand":
+                    if training.finish():
+                        yield self._poses_event(training)
+                        yield self._volume_event(training)
                     return
                 by_criterion = clock.stage_left(settings) > 0
                 yield self._switch(training, "criterion" if by_criterion else "schedule")
@@ -167,6 +171,8 @@ class Reconstruction:
 
     def _switch(self, training: Training, by: str) -> Event:
         training.next_stage()
+        # what was asked for while the stage ended anyway is done
+        self.controls.take_switch()
         clock = training.clock
         return events.Switched(clock.epoch, training.kind, clock.stage, clock.start, by)
 
@@ -177,7 +183,7 @@ class Reconstruction:
         training.begin_epoch()
         if clock.batch == 0:
             rows = training.rows_in_epoch
-            for done, total in inference.begin_epoch(training.place, rows):
+            for done, total in inference.begin_epoch(training.place(), rows):
                 yield events.Progress(_SEARCHING, done, total)
                 yield from self._live(training)
                 yield from self._obey(training)
@@ -194,7 +200,7 @@ class Reconstruction:
                 by_hand = True
                 break
             rows = batches[clock.batch]
-            inference.set_place(training.place_in_epoch(len(batches)))
+            inference.set_place(training.place(len(batches)))
             losses.append(inference.train_batch(rows))
             clock.batch += 1
             rate.add(len(rows))
@@ -213,6 +219,8 @@ class Reconstruction:
         yield from self._end_epoch(training, losses, time.monotonic() - started)
         if by_hand:
             yield self._switch(training, "hand")
+            # unlike the end by epochs or criterion, nothing else tells a resumed run of it
+            yield self._checkpoint(training)
 
     def _end_epoch(
         self, training: Training, losses: list[float], seconds: float
@@ -303,6 +311,10 @@ def _held_out_gain(training: Training) -> float | None:
 def _switch_figures(training: Training) -> SwitchFigures | None:
     inference = training.inference
     return inference.criterion.figures if isinstance(inference, AmortizedInference) else None
+
+
+def _encodes(settings: Settings) -> bool:
+    return any(stage.inference is Inference.AMORTIZED for stage in settings.stages)
 
 
 class _Rate:

@@ -105,7 +105,7 @@ def recorded_epochs(folder: RunFolder) -> list[int]:
 def read_poses(folder: RunFolder, epoch: int) -> PosesUpdated:
     """Read the poses after an epoch, without the truth.
 
-    An epoch of auto-decoding has no candidates: their shape is (n, 0, 3, 3).
+    With a single hypothesis auto-decoding has no candidates: their shape is (n, 0, 3, 3).
 
     Raises
     ------

@@ -9,7 +9,8 @@ import torch
 
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.evaluation.fsc import fsc, resolution
-from napari_cryospin.engine.models.backprojection import back_project, divide
+from napari_cryospin.engine.geometry.slices import insert_slices
+from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.events import Progress
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.inference.poses import PoseTable
     from napari_cryospin.engine.run.events import PosesUpdated
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.training import Training
@@ -77,6 +79,24 @@ def write_results(
     )
     yield Progress(_TASK, 3, 3)
     return resolution(curve, stack.pixel_size, 0.143)
+
+
+def back_project(
+    stack: WorkingStack, poses: PoseTable, rows: Tensor, model: ImageModel, *, batch: int = 512
+) -> Tensor:
+    """Return the sums of CTF·image and CTF² of particles at their poses, (2, D+1, D+1, D+1).
+
+    A particle's scale multiplies its CTF, as in training.
+    """
+    side = stack.box + 1
+    total = torch.zeros(2, side, side, side, device=stack.images.device)
+    for part in rows.split(batch):
+        observed = model.coefficients(stack.images[part])
+        observed = model.shift(observed, poses.shifts[part])
+        ctf = stack.ctf(part, model.frequencies) * poses.scales[part, None]
+        values = torch.stack((ctf * observed, ctf.square()))
+        total += insert_slices(values, poses.rotations[part], model.frequencies, stack.box)
+    return total
 
 
 def write_selection(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_cryospin.engine.inference.marginal.judge import Judgement
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.inference.poses import PoseTable
+    from napari_cryospin.engine.models.volume import HartleyVolume
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Start:
     ``judgement`` is None without held-out particles.
     """
 
-    grid: Tensor
+    volume: dict[str, Tensor]
     poses: dict[str, Tensor]
     inference: dict[str, Any]
     judgement: Judgement | None
@@ -34,14 +35,19 @@ class Starts:
 
     def add(
         self,
-        grid: Tensor,
+        volume: HartleyVolume,
         poses: PoseTable,
         inference: dict[str, Any],
         judgement: Judgement | None,
     ) -> None:
         """Keep what a start has come to."""
-        copied = {name: tensor.clone() for name, tensor in poses.state().items()}
-        self.ended.append(Start(grid.clone(), copied, inference, judgement))
+        self.ended.append(
+            Start(_copied(volume.state_dict()), _copied(poses.state()), inference, judgement)
+        )
+
+    def choose(self) -> None:
+        """Keep of every start only what the verdict needs, once the best one goes on."""
+        self.ended = [replace(start, volume={}, inference={}) for start in self.ended]
 
     @property
     def best(self) -> Start:
@@ -55,7 +61,7 @@ class Starts:
         """Return what a checkpoint needs."""
         return [
             {
-                "grid": start.grid,
+                "volume": start.volume,
                 "poses": start.poses,
                 "inference": start.inference,
                 "judgement": None if start.judgement is None else vars(start.judgement),
@@ -67,10 +73,14 @@ class Starts:
         """Restore :meth:`state`."""
         self.ended = [
             Start(
-                kept["grid"],
+                kept["volume"],
                 kept["poses"],
                 kept["inference"],
                 None if kept["judgement"] is None else Judgement(**kept["judgement"]),
             )
             for kept in state
         ]
+
+
+def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in state.items()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.fourier import hartley_2d
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.settings import Settings
 
 CHECKPOINT_VERSION = 3
-# generators of one run are numbered below this
+# maps of starts and orders of epochs are drawn by generators of one run, numbered below this
 _SEEDS = 100_003
 # particles held out, and the fewest of a stack that has any
 _FEWEST_LEARNING = 50
+# frequency radius that a low-pass filter must leave, in units of 1/box; smallest encoded images
+_LEAST_RADIUS, _LEAST_ENCODED = 2, 32
 _FEWEST_HELD, _MOST_HELD, _FEWEST_PARTICLES = 50, 256, 150
 
 
@@ -58,14 +61,21 @@ class Training:
         The inference of the present stage.
     starts
         What the starts of the first stage have come to.
+
+    Raises
+    ------
+    InputError
+        If the stages cannot be run on the stack.
     """
 
     def __init__(self, stack: WorkingStack, settings: Settings) -> None:
+        require_trainable(settings, stack.box, stack.pixel_size)
         self.stack, self.settings = stack, settings
         self.clock = Clock()
         device = stack.images.device
         self.used = self.in_epoch = torch.ones(stack.n, dtype=torch.bool, device=device)
-        self.held_out = _held_out(stack.n, settings).to(device)
+        self._kept_apart = _held_out(stack.n, settings).to(device)
+        self.held_out = self._kept_apart.clone()
         self._amplitude = signal_amplitude(stack.images[~self.held_out])
         self.volume = self._random_volume(0)
         heads = settings.model.heads
@@ -90,12 +100,12 @@ class Training:
         stage = self.settings.stages[self.clock.stage]
         # the encoder's weights come from torch's own generator
         torch.manual_seed(self.settings.seed + _SEEDS * self.clock.start)
+        earlier = before if isinstance(before, MarginalInference) else None
         if isinstance(stage, AmortizedStage):
             return AmortizedInference(self.problem, stage)
         if isinstance(stage, MarginalStage):
-            earlier = before if isinstance(before, MarginalInference) else None
             return MarginalInference(self.problem, stage, earlier)
-        return DirectInference(self.problem, stage)
+        return DirectInference(self.problem, stage, earlier.noise if earlier else None)
 
     @property
     def stage_due(self) -> bool:
@@ -118,9 +128,7 @@ class Training:
         """End the present stage: begin its next start, or the next stage from the best one."""
         clock, settings = self.clock, self.settings
         if clock.stage == 0 and settings.starts > 1:
-            self.starts.add(
-                self.volume().detach(), self.poses, self.inference.state(), self.judge()
-            )
+            self.starts.add(self.volume, self.poses, self.inference.state(), self.judge())
             if clock.start + 1 < settings.starts:
                 clock.start += 1
                 clock.stage_epoch = clock.batch = 0
@@ -132,30 +140,33 @@ class Training:
         clock.stage, clock.stage_epoch, clock.batch = clock.stage + 1, 0, 0
         self.inference = self._begin_stage(self.inference)
 
+    def finish(self) -> bool:
+        """End the last stage; return whether another start than the last one was taken."""
+        settings, ended = self.settings, self.starts.ended
+        if self.clock.stage > 0 or settings.starts == 1 or len(ended) == settings.starts:
+            return False
+        self.starts.add(self.volume, self.poses, self.inference.state(), self.judge())
+        self._take_best_start()
+        return True
+
     def _take_best_start(self) -> None:
         best = self.starts.best
-        self.volume.assign(best.grid)
+        self.volume.load_state_dict(best.volume)
         self.poses.load(best.poses)
         self.inference.load_state(best.inference)
+        self.starts.choose()
 
     def judge(self) -> Judgement | None:
         """Judge the present map by the held-out particles in use."""
         learning = (self.used & ~self.held_out).nonzero().flatten()
         return judge(self.problem, learning, (self.used & self.held_out).nonzero().flatten())
 
-    @property
-    def place(self) -> Place:
-        """Where the inference stands between two batches; ``done`` counts whole epochs."""
-        clock = self.clock
-        epochs = max(self.settings.stages[clock.stage].epochs, 1)
-        return Place(clock.epoch, clock.stage_epoch, clock.stage_epoch / epochs)
-
-    def place_in_epoch(self, n_batches: int) -> Place:
-        """Return where the inference stands; ``done`` counts the batches of the epoch too."""
+    def place(self, n_batches: int = 1) -> Place:
+        """Return where the inference stands in an epoch of so many batches."""
         clock = self.clock
         epochs = max(self.settings.stages[clock.stage].epochs, 1)
         done = (clock.stage_epoch + clock.batch / max(n_batches, 1)) / epochs
-        return Place(clock.epoch, clock.stage_epoch, done)
+        return Place(clock.stage_epoch, done)
 
     def choose(self, used: NDArray[np.bool_]) -> bool:
         """Use other particles from the next epoch on; return whether that changes anything.
@@ -168,15 +179,15 @@ class Training:
         chosen = torch.from_numpy(np.broadcast_to(used, self.stack.n).copy()).to(self.used.device)
         changed = not torch.equal(chosen, self.used)
         self.used = chosen
-        if int((chosen & ~self.held_out).sum()) < _FEWEST_LEARNING:
-            # so few that none can be spared
-            self.held_out[:] = False
         return changed
 
     def begin_epoch(self) -> None:
         """Let the chosen particles in; an epoch that is gone on with keeps those it began with."""
         if self.clock.batch == 0:
             self.in_epoch = self.used
+            # where few are left, none can be spared
+            few = int((self.used & ~self._kept_apart).sum()) < _FEWEST_LEARNING
+            self.held_out.copy_(self._kept_apart & (not few))
 
     @property
     def rows_in_epoch(self) -> Tensor:
@@ -233,6 +244,30 @@ def _held_out(n: int, settings: Settings) -> Tensor:
     generator = torch.Generator().manual_seed(settings.seed)
     held[torch.randperm(n, generator=generator)[:number]] = True
     return held
+
+
+def require_trainable(settings: Settings, box: int, pixel_size: float) -> None:
+    """Raise InputError where stages cannot be run on images of a box, of so many Å per pixel."""
+    if not sum(stage.epochs for stage in settings.stages):
+        raise InputError("The stages have no epochs: give one of them at least one.")
+    coarsest = box * pixel_size / _LEAST_RADIUS
+    for number, stage in enumerate(settings.stages, 1):
+        start, end = stage.low_pass_start, stage.low_pass_end
+        if max(start or 0.0, end or 0.0) > coarsest:
+            raise InputError(
+                f"Stage {number}: its low-pass filter leaves nothing of images of {box} px at "
+                f"{pixel_size:.3g} Å; choose {coarsest:.0f} Å or less."
+            )
+        if start is not None and end is not None and start < end:
+            raise InputError(
+                f"Stage {number}: its low-pass filter ends at {end:g} Å, coarser than it starts; "
+                "start at more Å, or end at fewer."
+            )
+        if stage.inference is Inference.AMORTIZED and box < _LEAST_ENCODED:
+            raise InputError(
+                f"The encoder needs images of {_LEAST_ENCODED} px, these have {box}: remove stage "
+                f"{number}, auto-encoding."
+            )
 
 
 def signal_amplitude(images: Tensor) -> Tensor:

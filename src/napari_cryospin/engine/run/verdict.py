@@ -13,8 +13,6 @@ from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.modes import MODE_WEIGHT
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from napari_cryospin.engine.inference.marginal.judge import Judgement
     from napari_cryospin.engine.run.starts import Start
     from napari_cryospin.engine.run.training import Training
@@ -124,24 +122,34 @@ def _agreement(starts: list[Start]) -> tuple[float | None, bool]:
     judged = [start for start in starts if start.judgement is not None]
     if len(judged) < 2:
         return None, False
-    order = sorted(judged, key=lambda start: -_gain(start).mean())
-    first, second = order[:2]
-    difference = _gain(first) - _gain(second)
+    order = sorted(judged, key=lambda start: -np.mean(list(_gains(start).values())))
+    first, second = map(_gains, order[:2])
+    # particles that were dropped in between were judged once
+    both = sorted(first.keys() & second.keys())
+    agree = _same_poses(*order[:2])
+    if len(both) < 2 or agree is None:
+        return None, False
+    difference = np.array([first[row] - second[row] for row in both])
     error = float(difference.std()) / len(difference) ** 0.5
-    rival = float(difference.mean()) < _SIGNIFICANT * error
-    return _same_poses(first, second), rival
+    return agree, float(difference.mean()) < _SIGNIFICANT * error
 
 
-def _gain(start: Start) -> NDArray[np.float32]:
-    assert start.judgement is not None
-    gain: NDArray[np.float32] = start.judgement.gain.cpu().numpy()
-    return gain
+def _gains(start: Start) -> dict[int, float]:
+    """Return the gain of every held-out particle by its row."""
+    judged = start.judgement
+    assert judged is not None
+    return dict(zip(judged.rows.tolist(), judged.gain.tolist(), strict=True))
 
 
-def _same_poses(first: Start, second: Start) -> float:
-    """Return the share of particles whose pose in one start lies in a mode of the other."""
+def _same_poses(first: Start, second: Start) -> float | None:
+    """Return the share of particles whose pose in one start lies in a mode of the other.
+
+    None where the starts gave no candidates.
+    """
     seen = (first.poses["winning_head"] >= 0) & (second.poses["winning_head"] >= 0)
     rows = seen.nonzero().flatten().cpu()
+    if not len(rows) or not first.poses["candidates"].shape[1]:
+        return None
     own = second.poses["rotations"].cpu()[rows].numpy()
     alignment = align_rotations(own, first.poses["rotations"].cpu()[rows].numpy())
     modes = first.poses["candidates"].cpu()[rows].numpy()

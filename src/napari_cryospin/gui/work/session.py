@@ -177,7 +177,7 @@ class Session(QObject):
         self._controls.resume()
 
     def switch(self) -> None:
-        """Switch from auto-encoding to auto-decoding; a paused run goes on."""
+        """End the present stage, or start; a paused run goes on."""
         self._controls.switch()
         self._controls.resume()
 

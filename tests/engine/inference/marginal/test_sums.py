@@ -13,7 +13,7 @@ from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.importance import SampledSum
 from napari_cryospin.engine.inference.marginal.memory import Memory
-from napari_cryospin.engine.inference.marginal.modes import best_modes
+from napari_cryospin.engine.inference.marginal.modes import Modes
 from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.proposals import SamplingOptions
 from napari_cryospin.engine.inference.marginal.quadrature import (
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.inference.marginal.posteriors import Posteriors
 
 ROWS = torch.arange(24)
-SPREAD = 0.2
 
 
 def observed(stack: WorkingStack, quadrature: Quadrature) -> Observed:
@@ -44,7 +43,7 @@ def white(quadrature: Quadrature) -> Tensor:
 def exact(stack: WorkingStack, quadrature: Quadrature, grid: Tensor) -> tuple[ExactSum, Posteriors]:
     total = ExactSum(quadrature, grid, white(quadrature))
     images = observed(stack, quadrature)
-    return total, total.posteriors(images, spread=SPREAD, collect=True)
+    return total, total.posteriors(images, collect=True)
 
 
 @pytest.mark.parametrize("shifts", [False, True])
@@ -88,29 +87,29 @@ def test_scales_are_found(stack: WorkingStack, true_map: Tensor) -> None:
     quadrature = Quadrature.at(32, 8, 8, shifts=False)
     total = ExactSum(quadrature, grid_of_map(true_map), white(quadrature))
     images = observed(stack, quadrature)
-    found = total.posteriors(images, spread=SPREAD).scales
+    found = total.posteriors(images).scales
     brighter = replace(images, coefficients=1.3 * images.coefficients)
     # the noise is brighter too, so what is found is a little less
-    ratio = total.posteriors(brighter, spread=SPREAD).scales / found
+    ratio = total.posteriors(brighter).scales / found
     assert 1.15 < float(ratio.median()) < 1.35
     # with the right scale in the CTF, the estimate stays where it is
     scaled = replace(brighter, ctf=1.3 * images.ctf, scales=1.3 * images.scales)
-    again = total.posteriors(scaled, spread=10.0)
+    again = total.posteriors(scaled)
     assert float(again.scales.median()) == pytest.approx(1.3, abs=0.15)
 
 
 @pytest.mark.parametrize("shifts", [False, True])
-@pytest.mark.parametrize("before", [4, 8])
+@pytest.mark.parametrize("before", [2, 4, 8])
 def test_the_sampled_sum_is_near_the_exact_one(
     stack: WorkingStack, true_map: Tensor, before: int, shifts: bool
 ) -> None:
-    """From the posterior at this level, and from that at the level above."""
+    """From the posterior at this level, and from those at coarser levels."""
     grid = grid_of_map(true_map)
     quadrature = Quadrature.at(32, 10, 12, shifts=shifts)
     if shifts:
         quadrature = quadrature.with_shifts(quadrature.shifts[quadrature.shifts.norm(dim=1) < 1.7])
     assert quadrature.nside == 8
-    earlier = Quadrature.at(32, 8 if before == 4 else 9, 10, shifts=False)
+    earlier = Quadrature.at(32, {2: 4, 4: 8, 8: 9}[before], 10, shifts=False)
     earlier = earlier.with_shifts(quadrature.shifts)
     assert earlier.nside == before
     memory = Memory(stack.n, torch.device("cpu"))
@@ -119,13 +118,17 @@ def test_the_sampled_sum_is_near_the_exact_one(
     images = observed(stack, quadrature)
     draw = torch.Generator().manual_seed(0)
     total = SampledSum(quadrature, grid, white(quadrature), memory, SamplingOptions(), draw)
-    found = total.posteriors(images, spread=SPREAD, collect=True)
+    found = total.posteriors(images, collect=True)
     # the constant that the sums leave out belongs to a log-likelihood
     used = quadrature.n_used
     whole_log = 0.5 * images.coefficients[:, :used].square().sum(1) - expected.log_evidence
     difference = (found.log_evidence - expected.log_evidence).abs() / whole_log.abs()
-    assert float(difference.mean()) < 3e-3
+    assert float(difference.median()) < 3e-3
     assert (found.cells[:, 0] == expected.cells[:, 0]).float().mean() > 0.9
+    if before == 2:
+        # over two levels a particle may be misled once; most are not
+        return
+    assert float(difference.mean()) < 3e-3
     assert float(found.points.float().mean()) < 0.2 * quadrature.n_points
     exactly, sampled = whole.statistics(), total.statistics()
     for one, other in zip(sampled.inserted, exactly.inserted, strict=True):
@@ -146,15 +149,55 @@ def test_samples_are_unbiased(stack: WorkingStack, true_map: Tensor) -> None:
     sums = []
     for _ in range(100):
         total = SampledSum(quadrature, grid, white(quadrature), memory, options, draw)
-        found = total.posteriors(images, spread=SPREAD)
+        found = total.posteriors(images)
         sums.append((found.log_evidence - expected.log_evidence).exp())
     assert float(torch.stack(sums).mean()) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("strength", [0.1, 1.0])
+def test_every_image_counts_as_one(stack: WorkingStack, true_map: Tensor, strength: float) -> None:
+    """However broad its posterior: no weight is lost with samples that are left out of the map."""
+    grid = grid_of_map(strength * true_map)
+    quadrature = Quadrature.at(32, 8, 10, shifts=False)
+    total, expected = exact(stack, quadrature, grid)
+    memory = Memory(stack.n, torch.device("cpu"))
+    memory.remember(ROWS, expected, quadrature)
+    draw = torch.Generator().manual_seed(0)
+    sampled = SampledSum(
+        quadrature, grid, white(quadrature), memory, SamplingOptions(factor=100), draw
+    )
+    sampled.posteriors(observed(stack, quadrature), collect=True)
+    found, wanted = sampled.statistics(), total.statistics()
+    assert float(found.inserted[1].sum() / wanted.inserted[1].sum()) == pytest.approx(1, abs=0.01)
+    assert torch.allclose(found.residual, wanted.residual, rtol=0.1)
+
+
+@pytest.mark.parametrize("shifts", [False, True])
+def test_what_lies_beyond_is_told_by_both_sums(
+    stack: WorkingStack, true_map: Tensor, shifts: bool
+) -> None:
+    grid = grid_of_map(true_map)
+    quadrature = Quadrature.at(32, 7, 10, shifts=shifts)
+    total, expected = exact(stack, quadrature, grid)
+    everything = replace(quadrature, n_used=len(quadrature.model.frequencies))
+    images = observed(stack, quadrature)
+    further = ExactSum(everything, grid, white(quadrature)).posteriors(images)
+    beyond = total.posteriors(images, look_beyond=True).beyond
+    assert torch.allclose(beyond, further.log_evidence - expected.log_evidence, atol=1e-2)
+    memory = Memory(stack.n, torch.device("cpu"))
+    memory.remember(ROWS, expected, quadrature)
+    draw = torch.Generator().manual_seed(0)
+    sampled = SampledSum(quadrature, grid, white(quadrature), memory, SamplingOptions(), draw)
+    found = sampled.posteriors(images, look_beyond=True).beyond
+    assert float((found - beyond).abs().median()) < 0.2
+    assert not expected.beyond.any()
 
 
 def test_modes_are_far_from_each_other(stack: WorkingStack, true_map: Tensor) -> None:
     quadrature = Quadrature.at(32, 8, 8, shifts=False)
     _, found = exact(stack, quadrature, grid_of_map(0.3 * true_map))
-    rotations, shifts, weights = best_modes(found, quadrature.nside, 4)
+    modes = Modes.of(found, quadrature, 4)
+    rotations, weights = modes.rotations, modes.weights
     assert (weights[:, 1] > 0).any()
     first, second = rotations[:, 0].numpy(), rotations[:, 1].numpy()
     distance = angular_distance(first, second)[(weights[:, 1] > 0).numpy()]
@@ -164,7 +207,7 @@ def test_modes_are_far_from_each_other(stack: WorkingStack, true_map: Tensor) ->
     # a place without a mode holds the best one, with no weight
     empty = weights[:, 3] == 0
     assert torch.equal(rotations[empty, 3], rotations[empty, 0])
-    assert not shifts.any()
+    assert not modes.shifts.any()
 
 
 @pytest.mark.parametrize(

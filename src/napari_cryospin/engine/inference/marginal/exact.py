@@ -50,19 +50,18 @@ class ExactSum(PoseSum):
         self._n = 0
 
     def posteriors(
-        self, images: Observed, *, spread: float, collect: bool = False, n_used: int | None = None
+        self, images: Observed, *, collect: bool = False, look_beyond: bool = False
     ) -> Posteriors:
         """Return the posteriors of images."""
-        used = n_used or self.quadrature.n_used
         size = self.quadrature.images_per_block()
         parts = [
-            self._block(images[part], spread, collect, used)
+            self._block(images[part], collect, look_beyond)
             for part in (slice(i, i + size) for i in range(0, len(images.rows), size))
         ]
         return Posteriors.join(parts)
 
-    def _block(self, images: Observed, spread: float, collect: bool, used: int) -> Posteriors:
-        quadrature = self.quadrature
+    def _block(self, images: Observed, collect: bool, look_beyond: bool) -> Posteriors:
+        quadrature, used = self.quadrature, self.quadrature.n_used
         b, n_shifts, n_poses = len(images.rows), len(quadrature.shifts), len(quadrature.rotations)
         centred = quadrature.model.shift(images.coefficients[:, None], quadrature.shifts)
         signal = images.ctf[:, None] * centred
@@ -82,6 +81,13 @@ class ExactSum(PoseSum):
         if collect:
             self._collect(weights, by_pose, signal, ctf2, images.coefficients)
         log_evidence = total - math.log(n_shifts * n_poses)
+        beyond = torch.zeros_like(total)
+        if look_beyond:
+            rest = self._precision[used:]
+            more = (signal[..., used:] * rest).flatten(0, 1) @ self._slices[:, used:].T
+            power = (ctf2[:, used:] * rest) @ self._squares[:, used:].T
+            log_p += more.view(b, n_shifts, n_poses) - 0.5 * power[:, None]
+            beyond = torch.logsumexp(log_p.flatten(1), 1) - total
         return Posteriors(
             log_evidence=log_evidence,
             information=mean_cross - 0.5 * mean_power - log_evidence,
@@ -89,9 +95,10 @@ class ExactSum(PoseSum):
             weights=found,
             cell_shifts=quadrature.shifts[at_cells.argmax(1)],
             shift_weights=weights.sum(2),
-            scales=posterior_scale(mean_cross, mean_power, images.scales, spread),
+            scales=posterior_scale(mean_cross, mean_power, images.scales),
             errors=(noise - 2 * mean_cross + mean_power) / used,
             points=torch.full((b,), quadrature.n_points, device=cells.device),
+            beyond=beyond,
         )
 
     def _collect(

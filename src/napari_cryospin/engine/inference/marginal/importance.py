@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 # samples at least
 _FEWEST_POSES, _FEWEST_SHIFTS = 32, 8
-# times as many where the previous posterior was of a coarser level
+# times as many for every level that the previous posterior was coarser
 _FINER = 8
-# samples with less than this share of a particle's weight do not go into the map
+# samples with less than this share of a particle's heaviest one do not go into the map
 _NEGLIGIBLE = 1e-3
 # floats of the slices of one block
 _BLOCK = 16_000_000
@@ -78,10 +78,9 @@ class SampledSum(PoseSum):
         self._n = 0
 
     def posteriors(
-        self, images: Observed, *, spread: float, collect: bool = False, n_used: int | None = None
+        self, images: Observed, *, collect: bool = False, look_beyond: bool = False
     ) -> Posteriors:
         """Return the posteriors of images, whose previous posteriors are remembered."""
-        used = n_used or self.quadrature.n_used
         n_poses, n_shifts = self._sample_sizes(images.rows)
         found: list[Posteriors] = []
         places: list[Tensor] = []
@@ -91,7 +90,7 @@ class SampledSum(PoseSum):
             per_image = int(size[0]) * len(self._precision) + int(size[0] * size[1])
             for part in alike.split(max(1, _BLOCK // per_image)):
                 poses, shifts = int(size[0]), int(size[1])
-                found.append(self._block(images[part], (poses, shifts), spread, collect, used))
+                found.append(self._block(images[part], (poses, shifts), collect, look_beyond))
                 places.append(part)
         joined = Posteriors.join(found)
         return joined.rows(torch.cat(places).argsort())
@@ -104,7 +103,8 @@ class SampledSum(PoseSum):
         """Return the samples of poses and of shifts for each particle, powers of two."""
         memory, quadrature, options = self._memory, self.quadrature, self._options
         # a coarser posterior says less of where the finer one is than its own width does
-        finer = torch.where(memory.nside[rows] == quadrature.nside, 1, _FINER)
+        levels = (quadrature.nside / memory.nside[rows]).log2()
+        finer = _FINER**levels
         temperature = options.temperature
         poses = options.factor * finer * effective_samples(memory.weights[rows], temperature)
         shifts = options.factor * effective_samples(memory.shift_weights[rows], temperature)
@@ -117,12 +117,11 @@ class SampledSum(PoseSum):
         self,
         images: Observed,
         sizes: tuple[int, int],
-        spread: float,
         collect: bool,
-        used: int,
+        look_beyond: bool,
     ) -> Posteriors:
         quadrature, memory, draw = self.quadrature, self._memory, self._generator
-        rows = images.rows
+        rows, used = images.rows, quadrature.n_used
         poses = propose_poses(memory, rows, quadrature.nside, sizes[0], self._options, draw)
         shifts = propose_shifts(memory, rows, quadrature, sizes[1], self._options, draw)
         slices = self._slices(poses.points)
@@ -149,6 +148,13 @@ class SampledSum(PoseSum):
         n_points = poses.points.shape[1] * shifts.points.shape[1]
         shift_weights = torch.zeros(len(rows), len(quadrature.shifts), device=rows.device)
         log_evidence = total - math.log(n_points) - math.log(quadrature.n_points)
+        beyond = torch.zeros_like(total)
+        if look_beyond:
+            rest = self._precision[used:]
+            more, squares = slices[..., used:], slices[..., used:].square()
+            power = (squares @ (ctf2[:, used:] * rest)[..., None])[..., 0]
+            weighted += (signal[..., used:] * rest) @ more.transpose(1, 2) - 0.5 * power[:, None]
+            beyond = torch.logsumexp(weighted.flatten(1), 1) - total
         return Posteriors(
             log_evidence=log_evidence,
             information=mean_cross - 0.5 * mean_power - log_evidence,
@@ -156,9 +162,10 @@ class SampledSum(PoseSum):
             weights=found,
             cell_shifts=at_cells,
             shift_weights=shift_weights.scatter_add_(1, shifts.points, weights.sum(2)),
-            scales=posterior_scale(mean_cross, mean_power, images.scales, spread),
+            scales=posterior_scale(mean_cross, mean_power, images.scales),
             errors=(noise - 2 * mean_cross + mean_power) / used,
             points=torch.full((len(rows),), n_points, device=rows.device),
+            beyond=beyond,
         )
 
     def _slices(self, cells: Tensor) -> Tensor:
@@ -179,14 +186,12 @@ class SampledSum(PoseSum):
         images: Tensor,
     ) -> None:
         by_pose = weights.sum(1)
-        image, sample = (by_pose > _NEGLIGIBLE).nonzero(as_tuple=True)
-        own = weights[image, :, sample]
-        values = torch.stack(
-            (
-                torch.einsum("ms,msk->mk", own, signal[image]),
-                by_pose[image, sample, None] * ctf2[image],
-            )
-        )
+        matters = by_pose > _NEGLIGIBLE * by_pose.amax(1, keepdim=True)
+        image, sample = matters.nonzero(as_tuple=True)
+        # those that are left stand for all: every image counts as one
+        kept = (by_pose * matters).sum(1)[image, None]
+        averaged = (weights.transpose(1, 2) @ signal)[image, sample]
+        values = torch.stack((averaged / kept, by_pose[image, sample, None] / kept * ctf2[image]))
         model = self.quadrature.model
         rotations = self.quadrature.rotations[cells[image, sample]]
         self._inserted += insert_slices(values, rotations, model.frequencies, model.box)

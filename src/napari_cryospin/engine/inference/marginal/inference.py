@@ -16,10 +16,10 @@ from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.importance import SampledSum
 from napari_cryospin.engine.inference.marginal.march import Evidence, March
 from napari_cryospin.engine.inference.marginal.memory import Memory
+from napari_cryospin.engine.inference.marginal.modes import N_MODES, Modes
 from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.proposals import SamplingOptions
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature, march_radii
-from napari_cryospin.engine.inference.marginal.search import record_modes
 from napari_cryospin.engine.models.map_update import MapUpdate
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.stages import Inference
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.inference.marginal.posteriors import PoseSum, Posteriors
     from napari_cryospin.engine.stages import MarginalStage
 
-# modes of each particle that are recorded as its candidates
-N_MODES = 4
 # maps between two looks at the held-out particles
 _CHECK_EVERY = 4
-# standard deviation of the prior of particles' scales around 1
-_SCALE_SPREAD = 0.2
 # more points of a sum than these are sampled rather than computed
 _MOST_POINTS = 20_000
+# frequency radius of the first look at a particle
+_FIRST_LOOK = 4
+# samples of one run are numbered below this
+_SEEDS = 100_003
 _NOISE_IMAGES = 2000
 
 
@@ -59,8 +59,6 @@ class MarginalInference(PoseInference):
     ----------
     evidence
         What the held-out particles said last; None where there are none.
-    points_share
-        Share of the points of the sum that the last batch computed.
     """
 
     kind = Inference.MARGINAL
@@ -88,7 +86,7 @@ class MarginalInference(PoseInference):
         if before is not None:
             self.memory: Memory = before.memory
             self._noise = before.noise
-            self._update.signal = before._update.signal
+            self._update.go_on_from(before._update)
         else:
             self.memory = Memory(stack.n, device)
             learning = (~problem.held_out).nonzero().flatten()[:_NOISE_IMAGES]
@@ -96,10 +94,9 @@ class MarginalInference(PoseInference):
         self._sampling = SamplingOptions(
             stage.sample_factor, stage.uniform_share, stage.temperature
         )
-        self._random = torch.Generator(device).manual_seed(problem.seed)
-        self._maps = 0
+        self._draws = self._maps = 0
+        self._held = problem.held_out.nonzero().flatten()
         self.evidence: Evidence | None = None
-        self.points_share = 1.0
         self._quadrature: Quadrature | None = None
         self.poses.with_candidates(N_MODES)
 
@@ -115,7 +112,8 @@ class MarginalInference(PoseInference):
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
         """Return the rows of all batches of an epoch: the held-out particles are in none."""
-        learning = rows[~self.problem.held_out[rows]]
+        held_out = self.problem.held_out[rows]
+        self._held, learning = rows[held_out], rows[~held_out]
         # two maps an epoch at least, or the present map would never be seen by new particles
         size = min(self.stage.batch_size, max(math.ceil(len(learning) / 2), 1))
         return shuffled_batches(learning, size, order)
@@ -125,7 +123,7 @@ class MarginalInference(PoseInference):
         """Make the map anew from the posteriors of particles ``rows``; return their mean error."""
         quadrature = self._points()
         total = self._sum(quadrature, rows)
-        found = self._posteriors(total, rows, collect=True)
+        found = total.posteriors(self._observed(rows, quadrature), collect=True)
         self._record(rows, found, quadrature)
         statistics = total.statistics()
         power = statistics.residual / statistics.n
@@ -140,10 +138,10 @@ class MarginalInference(PoseInference):
     @torch.no_grad()
     def end_epoch(self, rows: Tensor) -> None:
         """Find poses of the held-out particles as well; keep the scales around 1."""
-        held = rows[self.problem.held_out[rows]]
+        held = self._held
         if len(held):
             quadrature = self._points()
-            found = self._posteriors(self._sum(quadrature, held), held, collect=False)
+            found = self._sum(quadrature, held).posteriors(self._observed(held, quadrature))
             self._record(held, found, quadrature)
         learning = rows[~self.problem.held_out[rows]]
         if len(learning):
@@ -156,67 +154,71 @@ class MarginalInference(PoseInference):
         """Return the points of the sum at the present radius."""
         if self._quadrature is None:
             nyquist = self.stack.box // 2 - 1
-            self._quadrature = Quadrature.at(
-                self.stack.box,
-                self.march.radius,
-                max(self.march.next_radius(nyquist), self.march.radius),
-                shifts=self.problem.model.shifts,
-                device=self.problem.device,
-            )
+            beyond = max(self.march.next_radius(nyquist), self.march.radius)
+            self._quadrature = self._quadrature_at(self.march.radius, beyond)
         return self._quadrature
 
+    def _quadrature_at(self, radius: float, beyond: float) -> Quadrature:
+        return Quadrature.at(
+            self.stack.box,
+            radius,
+            beyond,
+            shifts=self.problem.model.shifts,
+            device=self.problem.device,
+        )
+
     def _sum(self, quadrature: Quadrature, rows: Tensor) -> PoseSum:
-        grid = self.volume().detach()
+        """Return the sum for particles ``rows``: over all points, or over samples of them."""
+        wanted = self.stage.quadrature
+        few = quadrature.n_points <= _MOST_POINTS
+        if wanted == "exact" or (wanted == "auto" and few):
+            return self._exact(quadrature)
+        known = self.memory.nside[rows]
+        unknown = rows[(known == 0) | (known > quadrature.nside)]
+        if len(unknown):
+            # a first look, at the lowest frequencies, says where samples are wanted
+            coarse = self._quadrature_at(min(_FIRST_LOOK, self.march.radius), _FIRST_LOOK)
+            found = self._exact(coarse).posteriors(self._observed(unknown, coarse))
+            self.memory.remember(unknown, found, coarse)
+        draw = torch.Generator(self.problem.device).manual_seed(
+            _SEEDS * self.problem.seed + self._draws
+        )
+        self._draws += 1
+        grid, variance = self.volume().detach(), self._noise.variance[shells_of(quadrature.model)]
+        return SampledSum(quadrature, grid, variance, self.memory, self._sampling, draw)
+
+    def _exact(self, quadrature: Quadrature) -> ExactSum:
         variance = self._noise.variance[shells_of(quadrature.model)]
-        if self._sampled(quadrature, rows):
-            return SampledSum(quadrature, grid, variance, self.memory, self._sampling, self._random)
-        return ExactSum(quadrature, grid, variance)
+        return ExactSum(quadrature, self.volume().detach(), variance)
 
-    def _sampled(self, quadrature: Quadrature, rows: Tensor) -> bool:
-        """Return whether points are to be sampled: every particle needs a previous posterior."""
-        if self.stage.quadrature == "exact":
-            return False
-        many = quadrature.n_points > _MOST_POINTS
-        if self.stage.quadrature == "auto" and not many:
-            return False
-        before = self.memory.nside[rows]
-        return bool(((before == quadrature.nside) | (2 * before == quadrature.nside)).all())
-
-    def _posteriors(
-        self, total: PoseSum, rows: Tensor, *, collect: bool, n_used: int | None = None
-    ) -> Posteriors:
-        images = Observed.of(self.stack, rows, total.quadrature.model, self.poses.scales)
-        return total.posteriors(images, spread=_SCALE_SPREAD, collect=collect, n_used=n_used)
+    def _observed(self, rows: Tensor, quadrature: Quadrature) -> Observed:
+        return Observed.of(self.stack, rows, quadrature.model, self.poses.scales)
 
     def _record(self, rows: Tensor, found: Posteriors, quadrature: Quadrature) -> None:
-        record_modes(self.problem, rows, found, quadrature, 0.0, N_MODES)
+        Modes.of(found, quadrature, N_MODES).record(self.poses, rows)
         self.memory.remember(rows, found, quadrature)
         if self.problem.model.scales:
             self.poses.scales[rows] = found.scales
-        self.points_share = float(found.points.float().mean()) / quadrature.n_points
 
     def _check(self) -> None:
         """Look at the held-out particles, and march on where they allow it."""
-        held = self.problem.held_out.nonzero().flatten()
+        held = self._held
         self.evidence = None
         if len(held):
             quadrature = self._points()
-            total = self._sum(quadrature, held)
-            found = self._posteriors(total, held, collect=False)
-            n_all = len(quadrature.model.frequencies)
-            further = self._posteriors(total, held, collect=False, n_used=n_all)
-            gain = found.log_evidence - self._null(held, quadrature)
-            self.evidence = Evidence(gain, further.log_evidence - found.log_evidence)
+            images = self._observed(held, quadrature)
+            found = self._sum(quadrature, held).posteriors(images, look_beyond=True)
+            gain = found.log_evidence - self._null(images, quadrature)
+            self.evidence = Evidence(gain, found.beyond)
             self.memory.remember(held, found, quadrature)
         if self.march.check(self.evidence):
             self._quadrature = None
 
-    def _null(self, rows: Tensor, quadrature: Quadrature) -> Tensor:
+    def _null(self, images: Observed, quadrature: Quadrature) -> Tensor:
         """Return the log-evidence of the map's rotational average, (h,)."""
         variance = self._noise.variance[shells_of(quadrature.model)]
         one = quadrature.with_rotations(quadrature.rotations[:1])
-        total = ExactSum(one, self.volume.average(), variance)
-        return self._posteriors(total, rows, collect=False).log_evidence
+        return ExactSum(one, self.volume.average(), variance).posteriors(images).log_evidence
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs besides map and poses."""
@@ -226,7 +228,7 @@ class MarginalInference(PoseInference):
             "map_update": self._update.state(),
             "memory": self.memory.state(),
             "noise": self._noise.variance,
-            "random": self._random.get_state(),
+            "draws": self._draws,
             "maps": self._maps,
             "evidence": None if evidence is None else [evidence.gain, evidence.beyond],
         }
@@ -237,7 +239,7 @@ class MarginalInference(PoseInference):
         self._update.load_state(state["map_update"])
         self.memory.load_state(state["memory"])
         self._noise = NoiseSpectrum(state["noise"])
-        self._random.set_state(state["random"].cpu())
+        self._draws = state["draws"]
         self._maps = state["maps"]
         evidence = state["evidence"]
         self.evidence = None if evidence is None else Evidence(*evidence)

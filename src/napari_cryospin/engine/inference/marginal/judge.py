@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
-from napari_cryospin.engine.inference.marginal.modes import best_modes
+from napari_cryospin.engine.inference.marginal.modes import N_MODES, Modes
 from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 _RADIUS = 8
 # particles that the noise is estimated from, anew so many times
 _NOISE_PARTICLES, _NOISE_ROUNDS = 200, 2
-_SPREAD = 0.2
-N_MODES = 4
 
 
 @dataclass(frozen=True)
@@ -78,9 +76,9 @@ def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
     Returns
     -------
     Judgement or None
-        None with fewer than two particles held out.
+        None with fewer than two particles held out, or fewer than two others.
     """
-    if len(held) < 2:
+    if min(len(held), len(learning)) < 2:
         return None
     stack, device = problem.stack, problem.device
     radius = min(_RADIUS, stack.box // 2 - 1)
@@ -93,21 +91,21 @@ def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
     for _ in range(_NOISE_ROUNDS):
         fitted = ExactSum(points, grid, noise.variance[shells])
         images = Observed.of(stack, some, points.model, problem.poses.scales)
-        fitted.posteriors(images, spread=_SPREAD, collect=True)
+        fitted.posteriors(images, collect=True)
         found = fitted.statistics()
         noise = NoiseSpectrum.of_residuals(found.residual / found.n, points.model, stack.mask_power)
     variance = noise.variance[shells]
     images = Observed.of(stack, held, points.model, problem.poses.scales)
-    posteriors = ExactSum(points, grid, variance).posteriors(images, spread=_SPREAD)
+    posteriors = ExactSum(points, grid, variance).posteriors(images)
     average = ExactSum(
         points.with_rotations(points.rotations[:1]), problem.volume.average(), variance
     )
-    null = average.posteriors(images, spread=_SPREAD)
-    modes, _, weights = best_modes(posteriors, points.nside, N_MODES)
+    null = average.posteriors(images)
+    modes = Modes.of(posteriors, points, N_MODES)
     return Judgement(
         held,
         posteriors.log_evidence - null.log_evidence,
         posteriors.information,
-        modes,
-        weights,
+        modes.rotations,
+        modes.weights,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,24 +15,63 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.inference.marginal.posteriors import Posteriors
+    from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
+    from napari_cryospin.engine.inference.poses import PoseTable
+
+# modes of each particle that are kept in marginalisation and in judging
+N_MODES = 4
 
 
-def best_modes(found: Posteriors, nside: int, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the ``n`` best modes of each particle, the heaviest first.
+@dataclass(frozen=True)
+class Modes:
+    """The best modes of b particles, the heaviest first.
 
-    The heaviest cell is the first mode and takes in all cells near it; the heaviest of the others
-    is the second; and so on. Where a particle has fewer modes, its first one fills the places,
-    with no weight.
+    Where a particle has fewer than n of them, its first one fills the places, with no weight.
 
-    Returns
-    -------
+    Parameters
+    ----------
     rotations
         Euler matrices, (b, n, 3, 3).
     shifts
         Origin shifts, pixels, (b, n, 2).
     weights
         Share of the probability of each, (b, n).
+    errors
+        Error per Fourier coefficient of each, in units of the noise's variance, (b, n).
     """
+
+    rotations: Tensor
+    shifts: Tensor
+    weights: Tensor
+    errors: Tensor
+
+    @classmethod
+    def of(cls, found: Posteriors, quadrature: Quadrature, n: int) -> Modes:
+        """Return the ``n`` best modes of posteriors.
+
+        The heaviest cell is the first mode and takes in all cells near it; the heaviest of the
+        others is the second; and so on.
+        """
+        rotations, shifts, weights = _best(found, quadrature.nside, n)
+        # what a mode has less of probability it has more of error, 2 nats for each coefficient
+        behind = (weights[:, :1] / weights).log() * (2 / quadrature.n_used)
+        return cls(rotations, shifts, weights, found.errors[:, None] + behind)
+
+    def moved(self, origins: Tensor) -> Modes:
+        """Return the modes of images that were centred by origin shifts (b, 2) before."""
+        return replace(self, shifts=self.shifts + origins[:, None])
+
+    def record(self, poses: PoseTable, rows: Tensor) -> None:
+        """Make the modes the candidates of particles ``rows`` (b,), the best one their pose."""
+        poses.candidates[rows], poses.candidate_shifts[rows] = self.rotations, self.shifts
+        poses.rotations[rows], poses.shifts[rows] = self.rotations[:, 0], self.shifts[:, 0]
+        poses.candidate_losses[rows] = self.errors.where(self.weights > 0, torch.nan)
+        poses.losses[rows] = self.errors[:, 0]
+        poses.winning_head[rows] = 0
+
+
+def _best(found: Posteriors, nside: int, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rotations, shifts and weights of the ``n`` best modes."""
     device = found.cells.device
     rotations = cell_rotations(nside).to(device)[found.cells]
     flat = rotations.flatten(2)

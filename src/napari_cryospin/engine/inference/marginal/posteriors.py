@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # heaviest cells of a particle that are remembered
 KEPT_CELLS = 64
+# standard deviation of the prior of particles' scales around 1
+_SCALE_SPREAD = 0.2
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ class Posteriors:
         Expected error per Fourier coefficient, in units of the noise's variance, (b,).
     points
         Points of the sum that were computed, (b,).
+    beyond
+        Log-evidence of all frequencies of the map less that of those that poses are judged by,
+        (b,); 0 where it was not asked for.
     """
 
     log_evidence: Tensor
@@ -86,6 +91,7 @@ class Posteriors:
     scales: Tensor
     errors: Tensor
     points: Tensor
+    beyond: Tensor
 
     @classmethod
     def join(cls, parts: list[Posteriors]) -> Posteriors:
@@ -116,7 +122,7 @@ class PoseSum(ABC):
 
     @abstractmethod
     def posteriors(
-        self, images: Observed, *, spread: float, collect: bool = False, n_used: int | None = None
+        self, images: Observed, *, collect: bool = False, look_beyond: bool = False
     ) -> Posteriors:
         """Return the posteriors of images.
 
@@ -124,12 +130,10 @@ class PoseSum(ABC):
         ----------
         images
             The images.
-        spread
-            Standard deviation of the prior of their scales.
         collect
             Add the images to the statistics.
-        n_used
-            Frequencies that poses are judged by, where not those of the quadrature.
+        look_beyond
+            Compute what the frequencies beyond those that poses are judged by tell as well.
         """
 
     @abstractmethod
@@ -137,7 +141,7 @@ class PoseSum(ABC):
         """Return what was collected."""
 
 
-def posterior_scale(cross: Tensor, power: Tensor, scale: Tensor, spread: float) -> Tensor:
+def posterior_scale(cross: Tensor, power: Tensor, scale: Tensor) -> Tensor:
     """Return the posterior mean of scales from Gaussian likelihoods and a prior around 1, (b,).
 
     Parameters
@@ -147,8 +151,6 @@ def posterior_scale(cross: Tensor, power: Tensor, scale: Tensor, spread: float) 
         variance, with CTFs that hold the present ``scale``; (b,) each.
     scale
         Present scales, (b,).
-    spread
-        Standard deviation of the prior.
     """
-    precision = spread**-2
+    precision = _SCALE_SPREAD**-2
     return (cross / scale + precision) / (power / scale.square() + precision)

@@ -64,7 +64,7 @@ def propose_poses(
 ) -> Proposal:
     """Draw ``n`` cells of the level ``nside`` for each particle of ``rows`` (b,).
 
-    All of them have their previous posterior at one level, ``nside`` or the one above.
+    All of them have their previous posterior at one level, ``nside`` or a coarser one.
     """
     before = int(memory.nside[rows[0]])
     near, kernel = _pose_kernel(before, rows.device)
@@ -72,10 +72,16 @@ def propose_poses(
     weights = tempered(memory.weights[rows], options.temperature)
     spread_cells = near[cells].flatten(1)
     spread_weights = (weights[..., None] * kernel[cells]).flatten(1)
-    if before != nside:
+    if 2 * before < nside:
+        # over several levels the children of cells that are given twice would be too many
+        known = torch.zeros(len(rows), len(near), device=rows.device)
+        spread_weights = known.scatter_add_(1, spread_cells, spread_weights)
+        spread_cells = torch.arange(len(near), device=rows.device).expand(len(rows), -1)
+    while before < nside:
         finer = torch.from_numpy(children(spread_cells.cpu().numpy().ravel(), before))
         spread_cells = finer.to(rows.device).view(len(rows), -1)
         spread_weights = (spread_weights / finer.shape[1]).repeat_interleave(finer.shape[1], 1)
+        before *= 2
     total = len(cell_rotations(nside))
     return _mixture(spread_cells, spread_weights, total, n, options.uniform, generator)
 
