@@ -97,7 +97,7 @@ def over_epochs(run: RunFolder, known: Known, turn: np.ndarray) -> list[str]:
         one = figures_of(found, poses)
         shares = (
             one.winner_in_best_mode,
-            one.heads_hold_truth,
+            one.candidates_hold_truth,
             *against_truth(found, poses, known.rotations, turn),
         )
         lines.append(

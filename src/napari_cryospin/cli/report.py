@@ -182,8 +182,8 @@ def print_survey(found: list[EpochSurvey], *, as_json: bool) -> None:
         typer.echo(json.dumps([one.figures() for one in found], indent=2))
         return
     typer.echo(
-        "epoch  inference        modes>1  entropy  pair       winner in   truth in  best   any\n"
-        "                            (%)   (nats)  (°, %)     best mode   any head  mode   mode"
+        "epoch  inference        modes>1  entropy  pair       winner in   truth in    best   any\n"
+        "                            (%)   (nats)  (°, %)     best mode   candidates  mode   mode"
     )
     for one in found:
         pair = "" if math.isnan(one.pair_angle) else f"{one.pair_angle:.0f}, "
@@ -191,7 +191,7 @@ def print_survey(found: list[EpochSurvey], *, as_json: bool) -> None:
             f"{one.epoch + 1:5d}  {Inference(one.inference).label:15}  "
             f"{100 * one.multimodal:6.0f}  {one.entropy:7.2f}  "
             f"{pair + f'{100 * one.pair_share:.0f}':9}  "
-            f"{_percent(one.winner_in_best_mode):>9}  {_percent(one.heads_hold_truth):>9} "
+            f"{_percent(one.winner_in_best_mode):>9}  {_percent(one.candidates_hold_truth):>11} "
             f"{_percent(one.best_mode_holds_truth):>6} {_percent(one.modes_hold_truth):>6}"
         )
 

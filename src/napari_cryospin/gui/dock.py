@@ -107,7 +107,8 @@ class CryoSpinDock(QWidget):
         except InputError as error:
             self.session.message.emit(str(error))
             return
-        if self.training.folder.exists():
+        if (self.training.folder / "settings.toml").exists():
+            # the form still names the last run's
             self.training.suggest_folder()
         self.session.start(settings, self.training.folder)
 

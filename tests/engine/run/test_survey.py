@@ -9,8 +9,8 @@ import pytest
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.views import (
+    candidate_disagreement,
     counts_per_view,
-    head_disagreement,
     mean_per_view,
 )
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
@@ -115,8 +115,8 @@ def test_disagreement_is_the_mean_over_pairs() -> None:
     poses = random_rotations(15, np.random.default_rng(0)).reshape(5, 3, 3, 3)
     pairs = [(0, 1), (0, 2), (1, 2)]
     expected = np.mean([angular_distance(poses[:, a], poses[:, b]) for a, b in pairs], 0)
-    assert np.allclose(head_disagreement(poses), expected)
-    assert (head_disagreement(poses[:, :1]) == 0).all()
+    assert np.allclose(candidate_disagreement(poses), expected)
+    assert (candidate_disagreement(poses[:, :1]) == 0).all()
 
 
 def test_figures_per_view_equal_brute_force() -> None:

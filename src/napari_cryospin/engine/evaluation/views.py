@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _PARTICLES = 4096
 
 
-def head_disagreement(candidates: NDArray[np.floating]) -> NDArray[np.float64]:
+def candidate_disagreement(candidates: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the mean angle between the poses of all pairs of heads, degrees.
 
     Parameters

@@ -49,7 +49,7 @@ class EpochSurvey:
         the share of the multimodal probes for which it does.
     winner_in_best_mode
         Share whose winning head lies in the heaviest mode.
-    heads_hold_truth, best_mode_holds_truth, modes_hold_truth
+    candidates_hold_truth, best_mode_holds_truth, modes_hold_truth
         Share whose true pose lies near one of the heads' poses, in the heaviest mode, in any mode.
     """
 
@@ -60,7 +60,7 @@ class EpochSurvey:
     pair_angle: float
     pair_share: float
     winner_in_best_mode: float | None = None
-    heads_hold_truth: float | None = None
+    candidates_hold_truth: float | None = None
     best_mode_holds_truth: float | None = None
     modes_hold_truth: float | None = None
 
@@ -140,7 +140,7 @@ def figures_of(summary: PosteriorSummary, poses: PosesUpdated) -> EpochSurvey:
         pair_angle=angle,
         pair_share=share,
         winner_in_best_mode=winner,
-        heads_hold_truth=held,
+        candidates_hold_truth=held,
         best_mode_holds_truth=best,
         modes_hold_truth=among,
     )

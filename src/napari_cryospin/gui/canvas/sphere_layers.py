@@ -180,6 +180,9 @@ class SphereLayers:
 
     def _draw_candidates(self, directions: NDArray[np.floating], winner: int) -> None:
         if len(directions) == 0:
+            layer = self._kept.get(CANDIDATES)
+            if layer is not None:
+                move_numbers(layer, np.empty((0, 3), np.float32), np.empty(0))
             return
         points = self._right.place(directions, height=1.04)
         sizes = np.full(len(points), 0.16 * self._right.radius)

@@ -21,7 +21,10 @@ _BELOW = {
     Inference.MARGINAL: "The best pose of the posterior; below, the modes that the stage found.",
     Inference.DIRECT: "The best pose of the posterior; below, the hypotheses that are refined.",
 }
-_NONE = "There are no candidates in the shown state: auto-decoding with one hypothesis has none."
+_NONE = (
+    "The shown state has no candidates of this particle: it was not seen yet, or auto-decoding has "
+    "one hypothesis."
+)
 
 
 class CandidatesPanel(QWidget):

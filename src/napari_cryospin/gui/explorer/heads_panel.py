@@ -42,13 +42,14 @@ class HeadsPanel(QWidget):
         super().__init__(parent)
         self._explorer, self._layers = explorer, layers
         self._cells: tuple[NDArray[np.floating], str] | None = None
+        self._wanted: PosesUpdated | None = None
         self._build()
         self._background = Background(self)
         self._background.done.connect(self._on_cells)
         self._background.failed.connect(explorer.message)
         explorer.poses_changed.connect(self._on_poses_changed)
         explorer.session.epoch_done.connect(self._on_history)
-        explorer.run_changed.connect(self._on_history)
+        explorer.run_changed.connect(self._on_run_changed)
 
     def _build(self) -> None:
         self.view = HeadsView(self)
@@ -85,6 +86,18 @@ class HeadsPanel(QWidget):
         self._refresh()
 
     @Slot()
+    def _on_run_changed(self) -> None:
+        self._forget()
+        self.view.clear()
+        self._on_history()
+
+    def _forget(self) -> None:
+        """Drop the maps of the heads, and an answer that is still to come."""
+        self._cells, self._wanted = None, None
+        self._layers.hide_head_cells()
+        self.view.clear_cells()
+
+    @Slot()
     @Slot(object)
     def _on_history(self, _event: object = None) -> None:
         history = self._explorer.session.history
@@ -107,19 +120,23 @@ class HeadsPanel(QWidget):
         spoken = poses.candidates.shape[1] > 0 and (poses.winning_head >= 0).any()
         if poses.inference is not Inference.AMORTIZED or not spoken:
             self.note.setText("The heads propose poses in auto-encoding; this epoch has none.")
+            self._forget()
             return
         self.note.setText("")
         wanted = self.figure.currentText()
+        self._wanted = poses
 
-        def task() -> tuple[NDArray[np.floating], str]:
-            return cells_of(poses, wanted)
+        def task() -> tuple[PosesUpdated, NDArray[np.floating], str]:
+            return (poses, *cells_of(poses, wanted))
 
         self._background.submit(task)
 
     @Slot(object)
-    def _on_cells(self, answer: tuple[NDArray[np.floating], str]) -> None:
-        self._cells = answer
-        values, label = answer
+    def _on_cells(self, answer: tuple[PosesUpdated, NDArray[np.floating], str]) -> None:
+        poses, values, label = answer
+        if poses is not self._wanted:
+            return
+        self._cells = values, label
         self.view.set_cells(values, _NSIDE, label)
         if self.on_canvas.isChecked():
             self._layers.show_head_cells(values, _NSIDE, label)

@@ -230,7 +230,7 @@ class ParticlesPanel(QWidget):
 
 def columns_of(poses: PosesUpdated) -> dict[str, NDArray[Any]]:
     """Return the columns that the run's own state gives; imports torch, so off the main thread."""
-    from napari_cryospin.engine.evaluation.views import head_disagreement
+    from napari_cryospin.engine.evaluation.views import candidate_disagreement
     from napari_cryospin.engine.geometry.rotations import angular_distance
 
     columns: dict[str, NDArray[Any]] = {
@@ -239,7 +239,7 @@ def columns_of(poses: PosesUpdated) -> dict[str, NDArray[Any]]:
         "used": poses.used,
     }
     if poses.candidates.shape[1] > 1:
-        disagreement = head_disagreement(poses.candidates)
+        disagreement = candidate_disagreement(poses.candidates)
         columns["disagreement"] = np.where(poses.winning_head >= 0, disagreement, np.nan)
     if poses.truth is not None:
         columns["error"] = angular_distance(poses.rotations, poses.truth)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _LEGEND = (
     "① candidate · ○ winner · ✚ present · ★ truth · way: "
     f'<span style="color: {ENCODING}">●</span> earlier stages '
-    f'<span style="color: {DECODING}">●</span> decoding'
+    f'<span style="color: {DECODING}">●</span> auto-decoding'
 )
 # low-passes that are offered, frequency radius in units of 1/box
 _RADII = (4, 6, 8, 12, 16, 24)

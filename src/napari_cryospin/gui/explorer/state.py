@@ -61,7 +61,7 @@ class Explorer(QObject):
         self.recorded: list[int] = []
         self._background = Background(self)
         self._background.done.connect(self._on_read)
-        self._background.failed.connect(self.message)
+        self._background.failed.connect(self._on_unreadable)
         session.run_started.connect(self._on_run)
         session.run_opened.connect(self._on_run)
         session.volume_updated.connect(self._on_volume)
@@ -168,6 +168,11 @@ class Explorer(QObject):
         epoch, volume, poses = answer
         if epoch == self.epoch:
             self._show(volume, poses)
+
+    @Slot(str)
+    def _on_unreadable(self, sentence: str) -> None:
+        self.show_epoch(None)
+        self.message.emit(sentence)
 
 
 def candidates_of(poses: PosesUpdated | None, particle: int) -> NDArray[np.float32]:

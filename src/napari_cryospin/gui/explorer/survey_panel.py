@@ -102,6 +102,8 @@ class SurveyPanel(QWidget):
     @Slot()
     def _on_run_changed(self) -> None:
         self.surveys, self._failed = {}, set()
+        self._present = None
+        self.note.setText("")
         self.task.stop()
         self.calibration.stop()
         self.reliability.forget()
@@ -146,7 +148,7 @@ class SurveyPanel(QWidget):
     def _on_survey(self, survey: EpochSurvey) -> None:
         self.bar.setVisible(False)
         # a survey of the run before may come late
-        if survey.epoch == self._present and survey.epoch in self._explorer.recorded:
+        if survey.epoch == self._present:
             self.surveys[survey.epoch] = survey
             self._draw()
         if self._explorer.session.active:
@@ -158,8 +160,8 @@ class SurveyPanel(QWidget):
     @Slot(str)
     def _on_survey_failed(self, sentence: str) -> None:
         self.bar.setVisible(False)
-        self.note.setText(sentence)
         if self._present is not None:
+            self.note.setText(sentence)
             self._failed.add(self._present)
         self._next()
 

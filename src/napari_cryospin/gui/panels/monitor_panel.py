@@ -26,7 +26,7 @@ _BLUE, _ORANGE, _GREEN, _PURPLE = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
 # curves of the switch, and the figures that they show
 _SWITCH = {
     "winner in best mode": "winner_in_best_mode",
-    "to go on": "threshold",
+    "needed to go on": "threshold",
     "amortization gap": "amortization_gap",
 }
 _NOTE = "A lower loss is not a better map: look at the map, and at its resolution."
@@ -67,16 +67,16 @@ class MonitorPanel(QWidget):
             "Resolution, FSC 0.5 against the truth", "Å", {"resolution": _GREEN}, parent=self
         )
         self.gain = EpochPlot(
-            "Held-out particles: gain over a map without poses",
+            "Held-out particles: gain over the map's rotational average",
             "nats each",
             {"gain": _PURPLE},
             parent=self,
         )
         self.heads = HeadPlot(self)
         self.switch = EpochPlot(
-            "Switch",
-            "particles (%)",
-            {"winner in best mode": _BLUE, "to go on": _ORANGE, "amortization gap": _GREEN},
+            "Switch: share of the particles, and of the error (gap)",
+            "%",
+            {"winner in best mode": _BLUE, "needed to go on": _ORANGE, "amortization gap": _GREEN},
             parent=self,
         )
         # auto-encoding has heads, marginalisation a gain: never both

@@ -145,7 +145,9 @@ class ResultsPanel(QWidget):
             parts.append(
                 f"pose error {last.median_pose_error:.1f}° median, {last.mean_pose_error:.1f}° mean"
             )
-        return "<br>".join((*parts, *_verdict(folder)))
+        # while a run goes on its verdict is that of an earlier end
+        verdict = () if self._session.active else _verdict(folder)
+        return "<br>".join((*parts, *verdict))
 
     @Slot()
     def _on_save_map(self) -> None:

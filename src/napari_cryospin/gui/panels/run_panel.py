@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.work.session import Session
 
 
+_NEXT_STAGE = "End the present stage now: the next one begins with the present map and poses"
+_NEXT_START = (
+    "End this start of the first stage now: the next one begins with another random map, and the "
+    "best of all goes on"
+)
+
+
 class RunPanel(QWidget):
     """Buttons and progress of the session's run.
 
@@ -56,16 +63,13 @@ class RunPanel(QWidget):
         session.switched.connect(self._on_switched)
         session.finished.connect(self._on_finished)
         session.message.connect(self._on_message)
+        session.run_opened.connect(self._on_opened)
         self._on_state(session.state)
 
     def _build(self) -> None:
         self.start = self._button("Start", "start", "Start a new run with the present settings")
         self.pause = self._button("Pause", "pause", "Let training rest; press again to go on")
-        self.switch = self._button(
-            "Next stage",
-            "switch",
-            "End the present stage now: the next one begins with the present map and poses",
-        )
+        self.switch = self._button("Next stage", "switch", _NEXT_STAGE)
         self.stop = self._button("Stop and keep", "stop", "End the run and write maps and poses")
         self.discard = self._button("Discard", "discard", "End the run without writing its results")
         self.start.clicked.connect(self.start_asked)
@@ -116,8 +120,14 @@ class RunPanel(QWidget):
         button.setMinimumHeight(button.sizeHint().height())
         return button
 
+    @Slot(object)
+    def _on_opened(self, _snapshot: object) -> None:
+        self._clear()
+        self._show_stage()
+
     def _clear(self) -> None:
-        self._inference = None
+        self._inference, self._place = None, (0, 0)
+        self.message.setToolTip("")
         for bar in (self.epochs, self.batches):
             bar.setRange(0, 1)
             bar.setValue(0)
@@ -146,6 +156,8 @@ class RunPanel(QWidget):
     def _on_state(self, state: SessionState) -> None:
         if state is SessionState.LOADING:
             self._clear()
+        if state not in ACTIVE:
+            self.rate.setText("")
         running = state in (SessionState.RUNNING, SessionState.PAUSED)
         self.start.setEnabled(state not in ACTIVE)
         self.pause.setEnabled(running)
@@ -155,13 +167,16 @@ class RunPanel(QWidget):
         self._show_stage()
 
     @property
+    def _more_starts(self) -> bool:
+        settings, (stage, start) = self._session.settings, self._place
+        return settings is not None and stage == 0 and start + 1 < settings.starts
+
+    @property
     def _last_stage(self) -> bool:
         settings = self._session.settings
         if settings is None:
             return True
-        stage, start = self._place
-        more_starts = stage == 0 and start + 1 < settings.starts
-        return stage + 1 == len(settings.stages) and not more_starts
+        return self._place[0] + 1 == len(settings.stages) and not self._more_starts
 
     def _show_stage(self) -> None:
         state = self._session.state
@@ -171,6 +186,8 @@ class RunPanel(QWidget):
         self.state.setText(f"<b>{shown}</b>")
         running = state in (SessionState.RUNNING, SessionState.PAUSED)
         self.switch.setEnabled(running and not self._last_stage)
+        self.switch.setText("Next start" if self._more_starts else "Next stage")
+        self.switch.setToolTip(_NEXT_START if self._more_starts else _NEXT_STAGE)
 
     @Slot(object)
     def _on_run_started(self, event: RunStarted) -> None:
@@ -223,7 +240,6 @@ class RunPanel(QWidget):
         if not event.stopped:
             self.epochs.setValue(self.epochs.maximum())
             self.epochs.setFormat("all epochs done")
-        self.rate.setText("")
         reached = (
             "" if event.resolution is None else f", {event.resolution:.1f} Å between half-maps"
         )

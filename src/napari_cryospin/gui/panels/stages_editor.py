@@ -24,6 +24,7 @@ from napari_cryospin.engine.stages import (
     Inference,
     MarginalStage,
 )
+from napari_cryospin.gui.views.scrolling import wheel_needs_focus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -229,6 +230,7 @@ def _widget(name: str, field: Any, value: Any) -> ValueWidget[Any]:
     else:
         raise TypeError(f"no widget suits {kind}")
     widget.native.setObjectName(f"stage_{name}")
+    wheel_needs_focus(widget.native)
     result: ValueWidget[Any] = widget
     return result
 

@@ -25,8 +25,9 @@ from superqt import QCollapsible
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.presets import PRESETS
 from napari_cryospin.engine.settings import Settings, first_problem
+from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.panels.stages_editor import StagesEditor
-from napari_cryospin.gui.views.scrolling import scrolling_layout
+from napari_cryospin.gui.views.scrolling import scrolling_layout, wheel_needs_focus
 
 if TYPE_CHECKING:
     from magicgui.widgets.bases import ValueWidget
@@ -107,6 +108,14 @@ def spare_threads() -> int:
     return max(1, (os.cpu_count() or 2) - 1)
 
 
+def _make_room(widget: Any, value: Any) -> None:
+    """Let a widget show a value that a settings file may hold, such as the device cuda:1."""
+    if isinstance(widget, ComboBox) and value not in widget.choices:
+        widget.choices = (*widget.choices, value)
+    elif isinstance(widget, (SpinBox, FloatSpinBox)):
+        widget.min, widget.max = min(widget.min, value), max(widget.max, value)
+
+
 class TrainingPanel(QWidget):
     """A form of all settings; :meth:`settings` returns what it says.
 
@@ -162,8 +171,10 @@ class TrainingPanel(QWidget):
             with self.preset.changed.blocked():
                 self.preset.value = settings.preset
         for field, widget in self._widgets.items():
+            _make_room(widget, field.get(settings))
             widget.value = field.get(settings)
         self.stages.show_stages(settings.stages)
+        self._on_stages()
 
     def suggest_folder(self) -> None:
         """Name a new run folder beside the particles."""
@@ -179,6 +190,7 @@ class TrainingPanel(QWidget):
             choices=list(PRESETS),
             tooltip="Fills the form; paper-… are the published settings, for a GPU.",
         )
+        wheel_needs_focus(self.preset.native)
         self.preset.changed.connect(self._on_preset)
         self.run_folder = FileEdit(
             mode=FileDialogMode.EXISTING_DIRECTORY,
@@ -189,6 +201,7 @@ class TrainingPanel(QWidget):
         basic = [self._widget(field) for field in _BASIC]
         form = Container(widgets=[self.preset, *basic, self.run_folder])
         self.stages = StagesEditor()
+        self.stages.changed.connect(self._on_stages)
         box = QGroupBox("Stages")
         QVBoxLayout(box).addWidget(self.stages)
         advanced = Container(widgets=[self._widget(field) for field in _ADVANCED])
@@ -210,6 +223,7 @@ class TrainingPanel(QWidget):
             **field.options,
         )
         widget.native.setObjectName(field.where)
+        wheel_needs_focus(widget.native)
         self._widgets[field] = widget
         return widget
 
@@ -219,6 +233,14 @@ class TrainingPanel(QWidget):
         settings.data.truth_star, settings.data.truth_map = kept.truth_star, kept.truth_map
         settings.data.stack = kept.stack
         self.show_settings(settings)
+
+    @Slot()
+    def _on_stages(self) -> None:
+        """Only an encoder has heads."""
+        encodes = any(stage.inference is Inference.AMORTIZED for stage in self.stages.stages)
+        for field, widget in self._widgets.items():
+            if field.where in ("model.heads", "model.encoder_width"):
+                widget.enabled = encodes
 
     @Slot(object)
     def _on_table(self, _table: ParticleTable) -> None:

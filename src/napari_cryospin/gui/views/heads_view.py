@@ -104,6 +104,16 @@ class HeadsView(ThemedWidget):
         self._bar.setLevels((float(low), float(high)))
         self.restyle()
 
+    def clear(self) -> None:
+        """Show nothing."""
+        self.set_history(np.empty(0, np.int64), np.empty((0, 0)), None)
+        self.clear_cells()
+
+    def clear_cells(self) -> None:
+        """Show no maps of heads."""
+        self._canvas.clear()
+        self._maps, self._labels, self._bar, self._cells = [], [], None, None
+
     def graphics(self) -> list[pg.GraphicsView]:
         """Return what is drawn, for saving."""
         return [self.shares, self._canvas]

@@ -50,10 +50,10 @@ _COLUMNS = (
     _Column("loss", "loss", "loss", 4, "Error per Fourier coefficient at the present pose"),
     _Column(
         "disagreement",
-        "heads (°)",
-        "head_disagreement_deg",
+        "candidates (°)",
+        "candidate_disagreement_deg",
         1,
-        "Disagreement of the heads: mean angle between their poses",
+        "Mean angle between the candidates: the heads' poses, the modes found, or the hypotheses",
     ),
     _Column("error", "error (°)", "pose_error_deg", 1, "Angle to the true pose, after alignment"),
     _Column("used", "used", "used", 0, "Whether the particle takes part in training"),

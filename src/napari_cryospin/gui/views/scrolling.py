@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 _LEAST_HEIGHT = 120
@@ -30,3 +30,23 @@ def scrolling_layout(page: QWidget) -> QVBoxLayout:
     layout.setContentsMargins(0, 0, 0, 0)
     layout.addWidget(area)
     return QVBoxLayout(area.widget())
+
+
+class _WheelGuard(QObject):
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Leave the wheel to the page while the widget has no focus."""
+        if event is None or event.type() != QEvent.Type.Wheel:
+            return False
+        if isinstance(watched, QWidget) and watched.hasFocus():
+            return False
+        event.ignore()
+        return True
+
+
+def wheel_needs_focus(widget: QWidget) -> None:
+    """Let a spin or combo box follow the wheel only once it was clicked.
+
+    Or scrolling the page would change the values that come under the mouse.
+    """
+    widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    widget.installEventFilter(_WheelGuard(widget))

@@ -87,7 +87,7 @@ class ModesOverEpochs(SurveyPlot):
     def __init__(self, parent: QWidget | None = None) -> None:
         curves = {
             "more than one mode": (_ORANGE, "multimodal"),
-            "winning head in best mode": (_BLUE, "winner_in_best_mode"),
+            "winner in best mode": (_BLUE, "winner_in_best_mode"),
         }
         super().__init__("Modes", curves, parent)
 
@@ -97,7 +97,7 @@ class CoverageView(SurveyPlot):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         curves = {
-            "any head": (_BLUE, "heads_hold_truth"),
+            "any candidate": (_BLUE, "candidates_hold_truth"),
             "best mode": (_GREEN, "best_mode_holds_truth"),
             "any mode": (_PURPLE, "modes_hold_truth"),
         }

@@ -112,6 +112,9 @@ class Session(QObject):
         self._background = Background(self)
         self._background.done.connect(self._on_background_done)
         self._background.failed.connect(self._on_background_failed)
+        # of its own: looking again must not drop what the user asked for
+        self._following = Background(self)
+        self._following.done.connect(self._on_background_done)
         self._slow, self._fast = RestingTimer(VOLUME_INTERVAL_MS, _REST, self), QTimer(self)
         # fires once the event loop has drawn; a child, so that it ends with the session
         self._drawn, self._drawing_since = QTimer(self), 0.0
@@ -147,9 +150,9 @@ class Session(QObject):
             self.message.emit("A run is under way: stop it before opening another.")
             return
         self.message.emit(f"Reading the run in {folder} …")
-        self._read_run(folder, None)
+        self._read_run(self._background, folder, None)
 
-    def _read_run(self, folder: Path, stack: WorkingStack | None) -> None:
+    def _read_run(self, background: Background, folder: Path, stack: WorkingStack | None) -> None:
         """Read a run folder in the background; its particles only where they are not known yet."""
 
         def task() -> tuple[str, Any]:
@@ -158,7 +161,7 @@ class Session(QObject):
 
             return "run", (folder, read_snapshot(RunFolder(folder), stack))
 
-        self._background.submit(task)
+        background.submit(task)
 
     def start(self, settings: Settings, folder: Path) -> None:
         """Start a new run."""
@@ -353,6 +356,9 @@ class Session(QObject):
             # started while the folder was still being read: the run under way is the one to show
             return
         folder, snapshot = result
+        if self.sender() is self._following and folder != self.folder:
+            # another run was opened in the meantime
+            return
         if snapshot.stack is not self.stack:
             self._show_opened(folder, snapshot)
         for done in snapshot.history[len(self.history) :]:
@@ -379,7 +385,7 @@ class Session(QObject):
             self._follow.stop()
         elif last_written(self.folder) != self._written:
             self._written = last_written(self.folder)
-            self._read_run(self.folder, self.stack)
+            self._read_run(self._following, self.folder, self.stack)
 
     @Slot(str)
     def _on_background_failed(self, sentence: str) -> None:
