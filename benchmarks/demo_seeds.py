@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from cases import COMMAND
 from machine import description, write_table
 
-COMMAND = [sys.executable, "-c", "from napari_cryospin.cli import main; main()"]
 SEEDS = range(10)
 
 

@@ -26,6 +26,11 @@ def description() -> str:
     )
 
 
+def load_of(machine: str) -> str:
+    """Return the load that a description tells."""
+    return machine.split("load ")[1].split(" ")[0]
+
+
 def write_table(name: str, title: str, lines: list[str], machine: str) -> None:
     """Write a Markdown table to ``results/NAME.md`` and print it."""
     text = "\n".join([f"# {title}", "", f"Machine: {machine}.", "", *lines, ""])

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from cases import COMMAND, Case
 from known import read_known
-from machine import write_table
+from machine import load_of, write_table
 from oracle import oracle_fsc, oracle_poses
 from results_file import ResultsFile
 from scoring import RIGHT, SUCCESS_FSC, SUCCESS_MEAN, pose_errors, pseudo_symmetry, score
@@ -154,9 +154,12 @@ def tables() -> None:
         mine = [row for row in rows if row["set"] == name]
         good = sum(outcome(row) != "no" for row in mine)
         seconds = float(np.median([float(row["seconds"]) for row in mine]))
+        loads = sorted((load_of(row["machine"]) for row in mine), key=float)
         lines += [
             "",
             f"## {name}: {good} of {len(mine)}, median time {seconds:.0f} s",
+            "",
+            f"Load of the machine at the end of a run: {loads[0]} to {loads[-1]}.",
             "",
             "| molecule | n | SNR | seed | box | time (s) | epochs | needed | median | mean | "
             "in right mode | FSC 0.5 / Nyquist | shift (px) | oracle median | oracle mean | "

@@ -55,7 +55,8 @@ def measured(folder: Path) -> dict[str, list[float]]:
     """Return the images per second of each view in each round."""
     simulate_demo(folder, 0)
     settings = demo_settings(folder, 0)
-    settings.threads, settings.encode.epochs = spare_threads(), 1000
+    settings.threads = spare_threads()
+    settings.set("amortized.epochs", 1000)
     viewer = napari.Viewer()
     viewer.window.resize(1600, 900)
     dock = dock_of(viewer)
@@ -80,7 +81,7 @@ def show(dock: CryoSpinDock, viewer: napari.Viewer, name: str) -> None:
     """Bring a view to the front, or none."""
     hidden, tab = name == HIDDEN, name not in (HIDDEN, SPHERES)
     for layer in viewer.layers:
-        if layer.name.startswith(("Posterior", "Head", "Views")):
+        if layer.name.startswith(("Posterior", "Candidates", "Head", "Views")):
             layer.visible = not hidden
     dock.tabs.setCurrentWidget(dock.posterior if tab else dock.training)
     names = [dock.posterior.tabs.tabText(i) for i in range(dock.posterior.tabs.count())]
@@ -95,7 +96,7 @@ def rate(dock: CryoSpinDock) -> float:
     wait(SECONDS - SETTLING)
     assert dock.session.settings is not None
     done = len(dock.session.losses) - batches
-    return done * dock.session.settings.encode.batch_size / (time.perf_counter() - start)
+    return done * dock.session.settings.stages[0].batch_size / (time.perf_counter() - start)
 
 
 def wait(seconds: float) -> None:

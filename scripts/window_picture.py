@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import napari
 from qtpy.QtCore import QEventLoop, QTimer
 
+from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.launch import dock_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def main() -> None:
 
         def on_epoch(done: EpochDone) -> None:
             # some seconds of auto-decoding: the map has its shape, and training goes on
-            if done.epoch == 4:
+            stage = [each for each in dock.session.history if each.inference is Inference.DIRECT]
+            if len(stage) == 4 and done is stage[-1]:
                 # another particle is answered at once, with the present map
                 dock.posterior.spin.setValue(1)
 

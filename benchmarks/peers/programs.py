@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import mrcfile
 import numpy as np
 import starfile
+from cases import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,9 +81,8 @@ class Commands:
 def napari_cryospin(star: Path, folder: Path, box: int, seed: int) -> Outcome:
     """Run the default preset."""
     commands = Commands(folder)
-    program = [sys.executable, "-c", "from napari_cryospin.cli import main; main()"]
     commands.run(
-        *program, "reconstruct", star, "--box", box, "--seed", seed, "--out", folder / "run"
+        *COMMAND, "reconstruct", star, "--box", box, "--seed", seed, "--out", folder / "run"
     )
     run = folder / "run"
     maps = [*sorted((run / "volumes").glob("epoch_*.mrc")), run / "map.mrc"]
