@@ -23,6 +23,8 @@ from napari_cryospin.engine.settings import PRESETS, Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_cryospin.engine.run.reconstruction import Reconstruction
+
 EPOCHS = ["--epochs-encode", "1", "--epochs-marginal", "1", "--epochs-decode", "1"]
 SMALL = ["--preset", "quick", *EPOCHS, "--threads", "1"]
 
@@ -229,6 +231,21 @@ def test_the_demo_without_a_window(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert RunFolder(folder / "run").settings().seed == 3
 
 
+@pytest.mark.parametrize(
+    ("switch_at", "epochs", "until"),
+    [("5", 5, "epochs"), ("auto", 7, "criterion"), ("never", 7, "hand")],
+)
+def test_when_to_switch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, switch_at: str, epochs: int, until: str
+) -> None:
+    runs: list[Reconstruction] = []
+    monkeypatch.setattr("napari_cryospin.cli.run.follow", lambda run: runs.append(run) or 0)
+    options = ["--preset", "cryospin", "--switch-at", switch_at]
+    assert call("reconstruct", "p.star", "--out", tmp_path / "r", *options).exit_code == 0
+    stage = runs[0].settings.stages[0]
+    assert (stage.epochs, stage.until) == (epochs, until)
+
+
 def test_presets_are_listed() -> None:
     lines = call("presets").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(PRESETS)
@@ -243,6 +260,9 @@ def test_presets_are_listed() -> None:
         ["reconstruct", "absent.star", "--out", "r", "--preset", "fast"],
         ["reconstruct", "absent.star", "--out", "r", "--heads", "0"],
         ["reconstruct", "absent.star", "--out", "r", "--switch-at", "soon"],
+        ["reconstruct", "absent.star", "--out", "r", "--switch-at", "3"],
+        ["reconstruct", "absent.star", "--out", "r", "--heads", "3"],
+        ["reconstruct", "absent.star", "--out", "r", "--seed", "99999999999"],
         ["reconstruct", "--out", "r", "--resume"],
         ["evaluate", "r", "--truth-star", "t.star", "--truth-map", "t.mrc"],
         ["posterior", "r", "--particle", "0"],

@@ -114,6 +114,24 @@ def test_the_posterior_is_clear_and_follows_contrast_and_resolution(
     assert tuple(layer.contrast_limits) == (-6, -3)
 
 
+def test_candidates_go_where_there_are_none(spheres: tuple[ViewerModel, SphereLayers]) -> None:
+    """As when auto-decoding with a single hypothesis follows auto-encoding."""
+    viewer, layers = spheres
+    layers.show_posterior(posterior(1))
+    layers.show_candidates(np.eye(3), 1)
+    assert len(viewer.layers["Candidates"].data) == 3
+    layers.show_candidates(np.empty((0, 3)), -1)
+    assert not viewer.layers["Candidates"].visible
+    layers.show_candidates(np.eye(3)[:2], 0)
+    assert viewer.layers["Candidates"].visible
+    assert len(viewer.layers["Candidates"].data) == 2
+    # what the user hides stays hidden
+    viewer.layers["Candidates"].visible = False
+    layers.show_candidates(np.empty((0, 3)), -1)
+    layers.show_candidates(np.eye(3), 0)
+    assert not viewer.layers["Candidates"].visible
+
+
 def test_spheres_stay_at_their_side_of_the_volume(
     spheres: tuple[ViewerModel, SphereLayers],
 ) -> None:

@@ -12,6 +12,7 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QFileDialog, QScrollArea
 
 from napari_cryospin.engine.data.star import read_star
+from napari_cryospin.gui.explorer.state import Explorer
 from napari_cryospin.gui.views.export import SaveButtons, save_data, save_figure
 from napari_cryospin.gui.views.mollweide import angles_of, direction_of, project
 from napari_cryospin.gui.work.session import SessionState
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.gui.dock import CryoSpinDock
     from napari_cryospin.gui.explorer.posterior_panel import PosteriorPanel
+    from napari_cryospin.gui.work.session import Session
 
 LONG = 60_000
 
@@ -299,3 +301,14 @@ def test_hidden_views_compute_nothing(
         pass
     assert not panel.survey.task.busy
     assert not panel.particles.task.busy
+
+
+def test_an_epoch_that_cannot_be_read_gives_way_to_the_live_state(
+    qtbot: QtBot, session: Session, tmp_path: Path
+) -> None:
+    explorer = Explorer(session)
+    session.folder, session.stack = tmp_path, object()
+    with qtbot.waitSignal(explorer.message) as said:
+        explorer.show_epoch(3)
+    assert explorer.epoch is None
+    assert str(tmp_path) in said.args[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_cryospin.engine.presets import PRESETS
 from napari_cryospin.engine.settings import Settings
@@ -41,22 +42,36 @@ def test_the_form_changes_the_chosen_stage(qtbot: QtBot, editor: StagesEditor) -
     editor.list.setCurrentRow(1)
     with qtbot.waitSignal(editor.changed):
         editor.form["nside"].value = 8
-    editor.form["low_pass_end"].value = "12.5"
+    editor.form["low_pass_end"].value = 12.5
     editor.form["until"].value = "hand"
     editor.form["epochs"].value = 9
     stage = editor.stages[1]
     assert (stage.nside, stage.low_pass_end, stage.until, stage.epochs) == (8, 12.5, "hand", 9)
     assert editor.list.item(1).text() == "2. marginalisation, 9 epochs, ended by hand, nside 8"
-    editor.form["low_pass_end"].value = ""
+    editor.form["low_pass_end"].value = 0
     assert editor.stages[1].low_pass_end is None
 
 
-def test_a_value_that_cannot_be_used_leaves_the_last_good_one(editor: StagesEditor) -> None:
+@pytest.mark.parametrize("name", ["hypotheses", "batch_size", "visit_rate", "low_pass_end"])
+@pytest.mark.parametrize("typed", ["0", "20", "-3", "soon", "0.5"])
+def test_the_form_shows_what_the_stage_has(
+    qtbot: QtBot, editor: StagesEditor, name: str, typed: str
+) -> None:
+    """Whatever is typed: a field takes no value that the setting would refuse."""
     editor.list.setCurrentRow(2)
-    editor.form["low_pass_end"].value = "-3"
-    editor.form["low_pass_start"].value = "soon"
-    editor.form["hypotheses"].value = 0
-    assert editor.stages[2] == DirectStage()
+    line = editor.form[name].native
+    line.selectAll()
+    qtbot.keyClicks(line, typed)
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    stage = editor.stages[2]
+    assert editor.form[name].value == (getattr(stage, name) or 0)
+    assert DirectStage.model_validate(stage.model_dump()) == stage
+
+
+def test_no_low_pass_is_called_none(editor: StagesEditor) -> None:
+    editor.form["low_pass_end"].value = 0
+    assert editor.form["low_pass_end"].native.text() == "none"
+    assert editor.stages[0].low_pass_end is None
 
 
 def test_stages_are_moved_removed_and_added(editor: StagesEditor) -> None:

@@ -144,6 +144,10 @@ def test_heads_can_change_in_number(qtbot: QtBot, tmp_path: Path) -> None:
         assert len(view.table()) == 3 + heads
     save_data(view, tmp_path / "heads.csv")
     assert (tmp_path / "heads.csv").read_text().startswith("rot_deg,tilt_deg,figure,head_1")
+    view.clear()
+    assert view.table() == {}
+    view.set_cells(values, 4, "mean loss")
+    assert len(view._maps) == 2
 
 
 def test_views_are_counted_in_words(qtbot: QtBot) -> None:

@@ -82,6 +82,8 @@ class SphereLayers:
         self._kept = KeptLayers(viewer)
         self._volume = (1, 1.0)
         self._last_click: NDArray[np.float64] | None = None
+        # hidden because there were none, not by the user
+        self._without_candidates = False
         self.turner = CameraTurner(viewer)
         self.direction_clicked: Callable[[NDArray[np.float64]], None] = self.turner.toggle
         self._place()
@@ -110,7 +112,15 @@ class SphereLayers:
 
     def show_candidates(self, directions: NDArray[np.floating], winner: int) -> None:
         """Put numbered points at the heads' view directions (M, 3) on the posterior sphere."""
+        layer = self._kept.get(CANDIDATES)
+        if len(directions) == 0:
+            # napari cannot draw numbers of no points
+            if layer is not None and layer.visible:
+                layer.visible, self._without_candidates = False, True
+            return
         self._kept.draw(CANDIDATES, lambda: self._draw_candidates(directions, winner))
+        if layer is not None and self._without_candidates:
+            layer.visible, self._without_candidates = True, False
 
     def show_views(self, directions: NDArray[np.floating], heads: NDArray[np.integer]) -> None:
         """Colour the left-hand sphere by the head that wins most particles of each view."""
@@ -179,11 +189,6 @@ class SphereLayers:
         return layer
 
     def _draw_candidates(self, directions: NDArray[np.floating], winner: int) -> None:
-        if len(directions) == 0:
-            layer = self._kept.get(CANDIDATES)
-            if layer is not None:
-                move_numbers(layer, np.empty((0, 3), np.float32), np.empty(0))
-            return
         points = self._right.place(directions, height=1.04)
         sizes = np.full(len(points), 0.16 * self._right.radius)
         if winner >= 0:

@@ -1,0 +1,125 @@
+"""What the Run box, the Monitor and the Results say of a run, from its events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_cryospin.engine.inference.switching import SwitchFigures
+from napari_cryospin.engine.run.events import EpochDone, EpochStarted, Finished
+from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.verdict import Outcome, Verdict
+from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.stages import Inference
+from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
+from napari_cryospin.gui.panels.results_panel import ResultsPanel
+from napari_cryospin.gui.panels.run_panel import RunPanel
+from napari_cryospin.gui.work.session import SessionState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from napari_cryospin.gui.work.session import Session
+
+VERDICT = Verdict(Outcome.COMPETING, ("One sentence.", "Another one."), gain=3.0)
+
+
+def begin(session: Session, epoch: int, stage: int, start: int) -> None:
+    event = EpochStarted(epoch, 80, Inference.MARGINAL, stage, start)
+    session.epoch_started.emit(event)
+
+
+def end(
+    session: Session, epoch: int, inference: Inference, stage: int, **figures: object
+) -> EpochDone:
+    done = EpochDone(
+        **{
+            "epoch": epoch,
+            "inference": inference,
+            "loss": 1.0,
+            "head_share": (0.5, 0.5),
+            "stage": stage,
+            "start": 0,
+            "held_out_gain": None,
+            "switch": None,
+            "median_pose_error": None,
+            "mean_pose_error": None,
+            "resolution": None,
+            "seconds": 1.0,
+            **figures,
+        }
+    )
+    session.history.append(done)
+    session.epoch_done.emit(done)
+    return done
+
+
+@pytest.fixture
+def box(qtbot: QtBot, session: Session) -> RunPanel:
+    box = RunPanel(session)
+    qtbot.addWidget(box)
+    session.settings = Settings.from_preset("default")
+    session._set_state(SessionState.RUNNING)
+    return box
+
+
+def test_the_button_says_whether_a_start_or_a_stage_is_next(
+    session: Session, box: RunPanel
+) -> None:
+    begin(session, 0, stage=0, start=0)
+    assert (box.switch.text(), box.switch.isEnabled()) == ("Next start", True)
+    assert "random map" in box.switch.toolTip()
+    begin(session, 20, stage=0, start=1)
+    assert (box.switch.text(), box.switch.isEnabled()) == ("Next stage", True)
+    begin(session, 40, stage=2, start=1)
+    assert not box.switch.isEnabled()
+
+
+def test_the_verdict_is_said_and_gone_with_the_next_run(
+    session: Session, box: RunPanel, tmp_path: Path
+) -> None:
+    session.finished.emit(Finished(tmp_path, False, True, 12.0, VERDICT))
+    assert "Several structures compete" in box.message.text()
+    assert "Another one." in box.message.toolTip()
+    session._set_state(SessionState.FINISHED)
+    session._set_state(SessionState.LOADING)
+    assert not box.message.toolTip()
+    assert box.epochs.text() == "no epoch yet"
+
+
+def test_results_show_the_verdict_of_an_ended_run(
+    qtbot: QtBot, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = ResultsPanel(session)
+    qtbot.addWidget(panel)
+    session.folder = tmp_path
+    RunFolder(tmp_path).write_verdict(VERDICT)
+    end(session, 0, Inference.MARGINAL, 0)
+    assert "Verdict: several structures compete" in panel.summary.text()
+    assert "One sentence." in panel.summary.text()
+    # a run that goes on has none yet
+    monkeypatch.setattr(type(session), "active", property(lambda _: True))
+    end(session, 1, Inference.MARGINAL, 0)
+    assert "Verdict" not in panel.summary.text()
+
+
+def test_the_monitor_draws_what_each_stage_measures(qtbot: QtBot, session: Session) -> None:
+    monitor = MonitorPanel(session)
+    qtbot.addWidget(monitor)
+    with qtbot.waitExposed(monitor):
+        monitor.show()
+    end(session, 0, Inference.AMORTIZED, 0, switch=SwitchFigures(0.25, 0.27, 0.1))
+    qtbot.waitUntil(monitor.switch.isVisible)
+    shown = {name: monitor.switch.curve(name).getData()[1][0] for name in ("winner in best mode",)}
+    assert shown == {"winner in best mode": pytest.approx(25)}
+    assert monitor.switch.curve("needed to go on").getData()[1][0] == pytest.approx(27)
+    assert monitor.heads.isVisible()
+    assert not monitor.gain.isVisible()
+    end(session, 1, Inference.MARGINAL, 1, held_out_gain=2.5)
+    qtbot.waitUntil(monitor.gain.isVisible)
+    assert list(monitor.gain.curve("gain").getData()[1]) == [2.5]
+    assert not monitor.switch.isVisible()
+    assert "marginalisation" in monitor.note.text()
