@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from cases import Case
 from machine import description, write_table
+from training_loop import train_epoch
 
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import prepare
@@ -52,21 +53,18 @@ def trained(case: Case, folder: Path, factor: float) -> list[dict[str, float]]:
     settings.starts = 1
     training = Training(prepare(open_particles(stack_folder / "particles.star"), data), settings)
     rows: list[dict[str, float]] = []
+
+    def compare(batch: torch.Tensor) -> None:
+        inference = training.inference
+        assert isinstance(inference, MarginalInference)
+        if training.clock.stage == 1:
+            rows.append({"map": len(rows) + 1, **compared(inference, batch[:COMPARED])})
+
     while not (training.stage_due and training.last_stage):
         if training.stage_due:
             training.next_stage()
-            continue
-        training.begin_epoch()
-        for batch in training.batches():
-            inference = training.inference
-            assert isinstance(inference, MarginalInference)
-            if training.clock.stage == 1 and bool((inference.memory.nside[batch] > 0).all()):
-                rows.append(compared(inference, batch[:COMPARED]))
-                rows[-1]["iteration"] = len(rows)
-            inference.train_batch(batch)
-        training.inference.end_epoch(training.rows_in_epoch)
-        training.clock.epoch += 1
-        training.clock.stage_epoch += 1
+        else:
+            train_epoch(training, compare)
     return rows
 
 
@@ -124,7 +122,7 @@ def main() -> None:
                 "|--:|--:|--:|--:|--:|--:|--:|",
             ]
             lines += [
-                f"| {row['iteration']} | {row['radius']} | {row['nside']} "
+                f"| {row['map']} | {row['radius']} | {row['nside']} "
                 f"| {100 * row['error']:.4f} | {100 * row['worst']:.3f} "
                 f"| {100 * row['share']:.3f} | {row['speed']:.0f} |"
                 for row in rows

@@ -1,107 +1,141 @@
 """The automatic switch against fixed ones: paper-style runs, switched after each of several epochs.
 
-``python benchmarks/switch_sweep.py FOLDER`` adds a line to ``results/switch_sweep.csv`` for each
-run; what is there is not run again. The stacks and runs go into FOLDER.
+``python benchmarks/switch_sweep.py FOLDER`` adds lines to ``results/switch_sweep.csv`` for each
+molecule and seed; what is there is not run again. The stacks go into FOLDER. Auto-encoding is run
+once; runs that switch branch off from it, which is the same as running each from its beginning.
 """
 
 from __future__ import annotations
 
-import csv
-import shutil
-import subprocess
+import copy
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import tomli_w
-from cases import COMMAND, Case
+import numpy as np
+import torch
+from cases import Case
 from machine import description, write_table
 from results_file import ResultsFile
-from scoring import score
+from scoring import pose_errors
+from training_loop import train_epoch
+
+from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.preprocess import prepare
+from napari_cryospin.engine.inference.amortized import AmortizedInference
+from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.run.truth import Truth
+from napari_cryospin.engine.settings import DataSettings, Settings
+from napari_cryospin.engine.stages import AmortizedStage, DirectStage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MOLECULES, SEEDS = ("spike", "spliceosome"), range(3)
-TOTAL, HEADS = 40, 7
-SWITCHES = ("3", "6", "10", "15", "20", "30", "auto")
+PARTICLES, BOX, HEADS = 10_000, 32, 7
+TOTAL, LATEST = 40, 30
+SWITCHES = (2, 4, 7, 10, 15, 20, LATEST)
 RECORDED = ResultsFile(
     "switch_sweep",
     ("molecule", "seed", "switch_at"),
-    ("switched_after", "median", "mean", "fsc", "seconds"),
+    ("switched_after", "median", "mean", "winner_in_best_mode", "amortization_gap", "seconds"),
 )
 
 
-def run(case: Case, switch_at: str, folder: Path) -> dict[str, object]:
-    """Run ``TOTAL`` epochs, switching after some of them, and score the result."""
-    encode = chosen(case, folder) if switch_at == "auto" else int(switch_at)
-    stages = [encoding(encode), decoding(TOTAL - encode)]
-    started = time.monotonic()
-    out = reconstruct(case, stages, switch_at, folder)
-    seconds = time.monotonic() - started
-    found = score(out / "particles.star", out / "map.mrc", case.stack(folder / "stacks"))
-    return {
-        "switched_after": encode,
-        "median": f"{found.median:.3f}",
-        "mean": f"{found.mean:.3f}",
-        "fsc": f"{found.fsc_fraction:.3f}",
-        "seconds": f"{seconds:.0f}",
-    }
+def settings_of(case: Case, stack: Path) -> Settings:
+    """Return the settings of a paper-style run: no pose search, one hypothesis."""
+    settings = Settings.from_preset("paper-synthetic")
+    settings.seed = case.seed
+    settings.data = DataSettings(
+        stack=stack / "particles.star",
+        truth_star=stack / "truth.star",
+        truth_map=stack / "truth.mrc",
+        box=BOX,
+    )
+    settings.model.heads = HEADS
+    # learning rates and loss that suit a few thousand particles
+    settings.model.loss, settings.model.encoder_width = "squared", None
+    settings.stages = [
+        AmortizedStage(
+            epochs=LATEST,
+            until="criterion",
+            learning_rate_encoder=1e-3,
+            learning_rate_volume=2e-2,
+        ),
+        DirectStage(epochs=TOTAL, learning_rate_volume=1e-2, final_rate=0.02),
+    ]
+    return settings
 
 
-def chosen(case: Case, folder: Path) -> int:
-    """Return the epoch after which the criterion switches.
-
-    It is asked first, so that the run that switches there has as many epochs as all others.
-    """
-    out = reconstruct(case, [encoding(TOTAL - 10, "criterion")], "criterion", folder)
-    with (out / "metrics.csv").open() as file:
-        return len(list(csv.DictReader(file)))
-
-
-def encoding(epochs: int, until: str = "epochs") -> dict[str, object]:
-    """Return a stage of auto-encoding."""
-    rates = {"learning_rate_encoder": 1e-3, "learning_rate_volume": 2e-2}
-    return {"inference": "amortized", "until": until, "epochs": epochs, **rates}
-
-
-def decoding(epochs: int) -> dict[str, object]:
-    """Return a stage of auto-decoding, as in the paper: no search, one hypothesis."""
-    rates = {"learning_rate_volume": 1e-2, "final_rate": 0.02}
-    return {"inference": "direct", "epochs": epochs, **rates}
-
-
-def reconstruct(case: Case, stages: list[dict[str, object]], name: str, folder: Path) -> Path:
-    """Run stages on a case and return the run folder."""
+def runs(case: Case, folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield the name of each switch and what came of it."""
     stack = case.stack(folder / "stacks")
-    out = folder / "runs" / f"switch_{case.name}_{name}"
-    shutil.rmtree(out, ignore_errors=True)
-    settings = folder / f"switch_{case.name}_{name}.toml"
-    model = {"heads": HEADS, "scales": False}
-    settings.write_text(tomli_w.dumps({"data": {"box": 32}, "model": model, "stages": stages}))
-    words = ["--settings", settings, "--seed", case.seed, "--threads", 1, "--out", out]
-    command = [*COMMAND, "reconstruct", stack / "particles.star", *words]
-    subprocess.run([str(word) for word in command], check=True, capture_output=True)
-    return out
+    settings = settings_of(case, stack)
+    assert settings.data.stack is not None
+    particles = prepare(open_particles(settings.data.stack), settings.data)
+    truth = Truth.of(settings.data, particles)
+    assert truth is not None
+    training = Training(particles, settings)
+    started, switched = time.monotonic(), False
+    for epoch in range(1, LATEST + 1):
+        train_epoch(training)
+        assert isinstance(training.inference, AmortizedInference)
+        figures = training.inference.criterion.figures
+        assert figures is not None
+        print(case.molecule, case.seed, epoch, figures, flush=True)
+        automatic = not switched and (training.inference.over or epoch == LATEST)
+        names = [str(epoch)] if epoch in SWITCHES else []
+        if automatic:
+            switched = True
+            names.append("auto")
+        if not names:
+            continue
+        errors = decoded(training, TOTAL - epoch, truth)
+        found = {
+            "switched_after": epoch,
+            "median": f"{np.median(errors):.3f}",
+            "mean": f"{errors.mean():.3f}",
+            "winner_in_best_mode": f"{figures.winner_in_best_mode:.3f}",
+            "amortization_gap": f"{figures.amortization_gap:.4f}",
+            "seconds": f"{time.monotonic() - started:.0f}",
+        }
+        for name in names:
+            yield name, found
+
+
+def decoded(training: Training, epochs: int, truth: Truth) -> np.ndarray:
+    """Return the pose errors after so many epochs of auto-decoding from here, (n,)."""
+    branch = copy.deepcopy(training)
+    branch.settings.stages[1].epochs = epochs
+    branch.next_stage()
+    for _ in range(epochs):
+        train_epoch(branch)
+    return pose_errors(branch.poses.rotations.double().numpy(), truth.rotations, None)[0]
 
 
 def main() -> None:
     """Run what is missing, and write the table."""
-    folder = Path(sys.argv[1])
     for molecule in MOLECULES:
         for seed in SEEDS:
-            for switch_at in SWITCHES:
-                key = (molecule, str(seed), switch_at)
-                if not RECORDED.has(key):
-                    RECORDED.add(key, run(Case(molecule, seed=seed), switch_at, folder))
+            if RECORDED.has((molecule, str(seed), "auto")):
+                continue
+            case = Case(molecule, PARTICLES, seed=seed)
+            # all lines of a case at once: an unfinished one begins anew
+            for name, found in list(runs(case, Path(sys.argv[1]))):
+                RECORDED.add((molecule, str(seed), name), found)
     table()
 
 
 def table() -> None:
     """Write ``results/switch_sweep.md``."""
     rows = RECORDED.rows()
-    fixed = [switch for switch in SWITCHES if switch != "auto"]
+    fixed = [str(switch) for switch in SWITCHES]
     lines = [
         f"Final mean pose error (°) of runs of {TOTAL} epochs that switched after so many; *auto*: "
         "by the criterion, with the epoch that it chose. Auto-encoding and auto-decoding alone, "
-        f"as in the paper: {HEADS} heads, no search, one hypothesis; box 32, 3000 particles.",
+        f"as in the paper: {HEADS} heads, no search, one hypothesis; box {BOX}, {PARTICLES:,} "
+        "particles.",
         "",
         f"| molecule | seed | {' | '.join(fixed)} | auto (after) | best fixed | auto / best |",
         "|---|--:|" + "--:|" * (len(fixed) + 3),
@@ -113,7 +147,7 @@ def table() -> None:
                 for row in rows
                 if (row["molecule"], row["seed"]) == (molecule, str(seed))
             }
-            if len(mine) < len(SWITCHES):
+            if not mine:
                 continue
             errors = {switch: float(mine[switch]["mean"]) for switch in fixed}
             best, auto = min(errors.values()), float(mine["auto"]["mean"])
@@ -122,10 +156,10 @@ def table() -> None:
                 f"| {molecule} | {seed} | {shown} | {auto:.1f} ({mine['auto']['switched_after']}) "
                 f"| {best:.1f} | {auto / best:.2f} |"
             )
-    write_table(
-        "switch_sweep", "When to switch", lines, rows[0]["machine"] if rows else description()
-    )
+    machine = rows[0]["machine"] if rows else description()
+    write_table("switch_sweep", "When to switch", lines, machine)
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     main()
