@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 _FEWEST_POSES, _FEWEST_SHIFTS = 32, 8
 # times as many for every level that the previous posterior was coarser
 _FINER = 8
-# samples with less than this share of a particle's heaviest one do not go into the map
-_NEGLIGIBLE = 1e-3
+# about so many samples of a particle go into the map: all heavy ones, and a few that stand for the
+# others
+_INSERTED = 128
 # floats of the slices of one block
 _BLOCK = 16_000_000
 
@@ -98,6 +99,11 @@ class SampledSum(PoseSum):
     def statistics(self) -> Statistics:
         """Return what was collected."""
         return Statistics(self._inserted, self._residual, self._n)
+
+    def share(self, rows: Tensor) -> float:
+        """Return the share of all points that particles ``rows`` (b,) would have computed."""
+        n_poses, n_shifts = self._sample_sizes(rows)
+        return float((n_poses * n_shifts).float().mean()) / self.quadrature.n_points
 
     def _sample_sizes(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the samples of poses and of shifts for each particle, powers of two."""
@@ -186,12 +192,15 @@ class SampledSum(PoseSum):
         images: Tensor,
     ) -> None:
         by_pose = weights.sum(1)
-        matters = by_pose > _NEGLIGIBLE * by_pose.amax(1, keepdim=True)
-        image, sample = matters.nonzero(as_tuple=True)
-        # those that are left stand for all: every image counts as one
-        kept = (by_pose * matters).sum(1)[image, None]
+        # a light sample is kept with a probability, and then counts as if it were heavier: none of
+        # the weight is lost on average, however broad the posterior
+        least = 1 / _INSERTED
+        draw = torch.rand(by_pose.shape, generator=self._generator, device=by_pose.device)
+        image, sample = (by_pose > least * draw).nonzero(as_tuple=True)
+        own = by_pose[image, sample, None]
+        factor = own.clamp(min=least) / own
         averaged = (weights.transpose(1, 2) @ signal)[image, sample]
-        values = torch.stack((averaged / kept, by_pose[image, sample, None] / kept * ctf2[image]))
+        values = torch.stack((factor * averaged, factor * own * ctf2[image]))
         model = self.quadrature.model
         rotations = self.quadrature.rotations[cells[image, sample]]
         self._inserted += insert_slices(values, rotations, model.frequencies, model.box)

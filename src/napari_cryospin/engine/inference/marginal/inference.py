@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _CHECK_EVERY = 4
 # more points of a sum than these are sampled rather than computed
 _MOST_POINTS = 20_000
+# share of the points up to which sampling is faster than computing all of them
+_LARGEST_SHARE = 0.1
 # frequency radius of the first look at a particle
 _FIRST_LOOK = 4
 # samples of one run are numbered below this
@@ -185,7 +187,11 @@ class MarginalInference(PoseInference):
         )
         self._draws += 1
         grid, variance = self.volume().detach(), self._noise.variance[shells_of(quadrature.model)]
-        return SampledSum(quadrature, grid, variance, self.memory, self._sampling, draw)
+        sampled = SampledSum(quadrature, grid, variance, self.memory, self._sampling, draw)
+        # a point of the exact sum is so much cheaper that many samples do not pay
+        if wanted == "auto" and quadrature.keeps_slices and sampled.share(rows) > _LARGEST_SHARE:
+            return self._exact(quadrature)
+        return sampled
 
     def _exact(self, quadrature: Quadrature) -> ExactSum:
         variance = self._noise.variance[shells_of(quadrature.model)]
