@@ -68,6 +68,15 @@ def test_the_form_shows_what_the_stage_has(
     assert DirectStage.model_validate(stage.model_dump()) == stage
 
 
+def test_a_small_share_can_be_typed(qtbot: QtBot, editor: StagesEditor) -> None:
+    editor.list.setCurrentRow(2)
+    assert editor.stages[2].visit_rate == 1.0
+    line = editor.form["visit_rate"].native
+    line.selectAll()
+    qtbot.keyClicks(line, "0.05")
+    assert editor.stages[2].visit_rate == pytest.approx(0.05)
+
+
 def test_no_low_pass_is_called_none(editor: StagesEditor) -> None:
     editor.form["low_pass_end"].value = 0
     assert editor.form["low_pass_end"].native.text() == "none"

@@ -220,6 +220,9 @@ def _widget(name: str, field: Any, value: Any) -> ValueWidget[Any]:
         widget = SpinBox(min=int(low), max=int(high), value=value, **options)
     elif kind is float:
         step = 10 ** round(_decade(value or 10) - 1)
+        if _range(field, step)[1] <= 1:
+            # a share: whatever it is now, small ones can be typed
+            step = min(step, 0.01)
         low, high = _range(field, step)
         if optional:
             low, value = 0, value or 0
