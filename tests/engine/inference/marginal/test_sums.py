@@ -123,10 +123,10 @@ def test_the_sampled_sum_is_near_the_exact_one(
     used = quadrature.n_used
     whole_log = 0.5 * images.coefficients[:, :used].square().sum(1) - expected.log_evidence
     difference = (found.log_evidence - expected.log_evidence).abs() / whole_log.abs()
-    assert float(difference.median()) < (5e-3 if before == 2 else 3e-3)
     assert (found.cells[:, 0] == expected.cells[:, 0]).float().mean() > 0.9
     if before == 2:
         # over two levels a particle may be misled once; most are not
+        assert float(difference.median()) < 5e-3
         return
     assert float(difference.mean()) < 3e-3
     assert float(found.points.float().mean()) < 0.2 * quadrature.n_points
