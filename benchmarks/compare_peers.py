@@ -44,12 +44,12 @@ RECORDED = ResultsFile(
 def programs(arguments: argparse.Namespace) -> dict[str, Callable[..., Outcome]]:
     """Return the programs that are there."""
     found: dict[str, Callable[..., Outcome]] = {"napari-cryospin": napari_cryospin}
-    if shutil.which("relion_refine"):
-        found["RELION"] = relion
     if arguments.aspire:
         found["ASPIRE"] = partial(aspire, python=arguments.aspire)
     if arguments.cryodrgn:
         found["cryoDRGN"] = partial(cryodrgn, python=arguments.cryodrgn)
+    if shutil.which("relion_refine"):
+        found["RELION"] = relion
     return found
 
 

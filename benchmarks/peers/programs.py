@@ -48,6 +48,9 @@ class Commands:
     folder: Path
     started: float = field(default_factory=time.time)
 
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+
     def run(self, *words: object) -> None:
         """Run a command in the folder.
 
@@ -56,7 +59,6 @@ class Commands:
         RuntimeError
             If it fails; the message has the end of its output.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         threads = {name: str(THREADS) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         log = self.folder / "log.txt"
         with log.open("a") as file:
@@ -101,13 +103,13 @@ def relion(star: Path, folder: Path, box: int, seed: int) -> Outcome:
     common: list[object] = ["--ctf", "--flatten_solvent", "--zero_mask", "--sym", "C1"]
     common += ["--pad", 1, "--pool", 3, "--oversampling", 1]
     # the particles are centred, as every program is told
-    common += ["--offset_range", 1, "--offset_step", 1, "--offset", 1]
+    common += ["--offset_range", 0, "--offset_step", 1, "--offset", 1]
     common += ["--dont_combine_weights_via_disc", "--j", THREADS, "--random_seed", seed + 1]
     common += ["--particle_diameter", diameter, "--i", "particles.star"]
     sgd = "--denovo_3dref --sgd --K 1 --healpix_order 1 --maxsig 200 --sgd_write_iter 10".split()
-    commands.run("relion_refine", *common, *sgd, "--sgd_fin_resol", finest, "--o", "sgd")
+    commands.run("relion_refine", *common, *sgd, "--sgd_fin_resol", finest, "--o", "./sgd")
     one_pass = ["--ref", "sgd_it300_class001.mrc", "--ini_high", finest, "--iter", 1]
-    commands.run("relion_refine", *common, *one_pass, "--healpix_order", 3, "--o", "pass")
+    commands.run("relion_refine", *common, *one_pass, "--healpix_order", 3, "--o", "./pass")
     maps = [*sorted(folder.glob("sgd_it*_class001.mrc")), folder / "pass_it001_class001.mrc"]
     return commands.outcome(Path("pass_it001_data.star"), maps)
 
@@ -140,7 +142,8 @@ def aspire(star: Path, folder: Path, box: int, seed: int, python: Path) -> Outco
     """Run ASPIRE's class averages, sync3n and mean volume."""
     commands = Commands(folder)
     n = len(starfile.read(star)["particles"])
-    classes = ["--classes", min(n // 4, 500), "--neighbours", 30]
+    # the time of sync3n grows with the cube of their number
+    classes = ["--classes", min(n // 20, 100), "--neighbours", 50]
     commands.run(python, _SCRIPT, star, folder, *classes, "--seed", seed)
     seconds = time.time() - commands.started
     found = np.load(folder / "poses.npz")
