@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Inference(StrEnum):
@@ -133,6 +136,11 @@ class MarginalStage(_Stage):
     prior: Literal["shells", "non-negative", "none"] = Field(
         "shells", description="Prior of the map: Gaussian by shell, densities of at least 0, none."
     )
+
+
+def encodes(stages: Iterable[_Stage]) -> bool:
+    """Return whether any of some stages is auto-encoding: only an encoder has heads."""
+    return any(isinstance(stage, AmortizedStage) for stage in stages)
 
 
 StageSettings = Annotated[

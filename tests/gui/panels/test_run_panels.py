@@ -115,7 +115,7 @@ def test_the_monitor_draws_what_each_stage_measures(qtbot: QtBot, session: Sessi
     qtbot.waitUntil(monitor.switch.isVisible)
     shown = {name: monitor.switch.curve(name).getData()[1][0] for name in ("winner in best mode",)}
     assert shown == {"winner in best mode": pytest.approx(25)}
-    assert monitor.switch.curve("needed to go on").getData()[1][0] == pytest.approx(27)
+    assert monitor.switch.curve("needed").getData()[1][0] == pytest.approx(27)
     assert monitor.heads.isVisible()
     assert not monitor.gain.isVisible()
     end(session, 1, Inference.MARGINAL, 1, held_out_gain=2.5)

@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 class GradientInference(PoseInference):
     """Inference by gradient steps on the error of projections.
 
-    Parameters
-    ----------
-    problem
-        Particles, map and poses.
-    stage
-        Settings of the stage.
-
     Attributes
     ----------
     model

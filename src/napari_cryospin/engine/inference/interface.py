@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.stages import Inference
 
 
+# generators of one run are numbered below this
+_GENERATORS = 100_003
+
+
 @dataclass(frozen=True)
 class Problem:
     """What every inference works on, in place.
@@ -112,6 +116,13 @@ class PoseInference(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
+
+
+def numbered_generator(
+    seed: int, number: int, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """Return one of the random generators of a run, told apart by their numbers."""
+    return torch.Generator(device).manual_seed(_GENERATORS * seed + number)
 
 
 def shuffled_batches(rows: Tensor, size: int, order: torch.Generator) -> list[Tensor]:

@@ -39,6 +39,14 @@ class Clock:
         inference: Inference = settings.stages[self.stage].inference
         return inference
 
+    def more_starts(self, settings: Settings) -> bool:
+        """Return whether the first stage is begun anew after the present start."""
+        return self.stage == 0 and self.start + 1 < settings.starts
+
+    def last_stage(self, settings: Settings) -> bool:
+        """Return whether nothing comes after the present stage."""
+        return self.stage + 1 == len(settings.stages) and not self.more_starts(settings)
+
     def n_epochs(self, settings: Settings) -> int:
         """Return the number of epochs that the run will have had at its end, at most."""
         return self.epoch + self.stage_left(settings) + self.epochs_after(settings)

@@ -25,7 +25,7 @@ from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.run.verdict import reach_verdict
-from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.stages import encodes
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -120,7 +120,7 @@ class Reconstruction:
             n_particles=stack.n,
             box=stack.box,
             pixel_size=stack.pixel_size,
-            n_heads=settings.model.heads if _encodes(settings) else 0,
+            n_heads=settings.model.heads if encodes(settings.stages) else 0,
             device=describe_device(device),
             seed=settings.seed,
             inference=training.kind,
@@ -311,10 +311,6 @@ def _held_out_gain(training: Training) -> float | None:
 def _switch_figures(training: Training) -> SwitchFigures | None:
     inference = training.inference
     return inference.criterion.figures if isinstance(inference, AmortizedInference) else None
-
-
-def _encodes(settings: Settings) -> bool:
-    return any(stage.inference is Inference.AMORTIZED for stage in settings.stages)
 
 
 class _Rate:

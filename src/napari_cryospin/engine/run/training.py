@@ -11,7 +11,7 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.fourier import hartley_2d
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
-from napari_cryospin.engine.inference.interface import Place, Problem
+from napari_cryospin.engine.inference.interface import Place, Problem, numbered_generator
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.inference.marginal.judge import judge
 from napari_cryospin.engine.inference.poses import PoseTable
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.settings import Settings
 
 CHECKPOINT_VERSION = 3
-# maps of starts and orders of epochs are drawn by generators of one run, numbered below this
-_SEEDS = 100_003
+# the seeds of the encoders of two starts are so far apart
+_APART = 100_003
 # particles held out, and the fewest of a stack that has any
 _FEWEST_LEARNING = 50
 # frequency radius that a low-pass filter must leave, in units of 1/box; smallest encoded images
@@ -92,14 +92,14 @@ class Training:
         return self.inference.kind
 
     def _random_volume(self, start: int) -> HartleyVolume:
-        generator = torch.Generator().manual_seed(_SEEDS * self.settings.seed + start)
+        generator = numbered_generator(self.settings.seed, start)
         volume = HartleyVolume(self.stack.box, self._amplitude, generator)
         return volume.to(self.stack.images.device)
 
     def _begin_stage(self, before: PoseInference | None) -> PoseInference:
         stage = self.settings.stages[self.clock.stage]
         # the encoder's weights come from torch's own generator
-        torch.manual_seed(self.settings.seed + _SEEDS * self.clock.start)
+        torch.manual_seed(self.settings.seed + _APART * self.clock.start)
         earlier = before if isinstance(before, MarginalInference) else None
         if isinstance(stage, AmortizedStage):
             return AmortizedInference(self.problem, stage)
@@ -120,9 +120,7 @@ class Training:
     @property
     def last_stage(self) -> bool:
         """Whether nothing comes after the present stage."""
-        clock, settings = self.clock, self.settings
-        more_starts = clock.stage == 0 and clock.start + 1 < settings.starts
-        return clock.stage + 1 == len(settings.stages) and not more_starts
+        return self.clock.last_stage(self.settings)
 
     def next_stage(self) -> None:
         """End the present stage: begin its next start, or the next stage from the best one."""
@@ -200,7 +198,7 @@ class Training:
         They are shuffled by seed and epoch alone. Particles that are dropped or taken back in the
         course of an epoch are so from the next one on: a resumed epoch finds the same batches.
         """
-        order = torch.Generator().manual_seed(_SEEDS * self.settings.seed + self.clock.epoch)
+        order = numbered_generator(self.settings.seed, self.clock.epoch)
         return self.inference.batches(self.rows_in_epoch, order)
 
     def map(self) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ _BLUE, _ORANGE, _GREEN, _PURPLE = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
 # curves of the switch, and the figures that they show
 _SWITCH = {
     "winner in best mode": "winner_in_best_mode",
-    "needed to go on": "threshold",
+    "needed": "threshold",
     "amortization gap": "amortization_gap",
 }
 _NOTE = "A lower loss is not a better map: look at the map, and at its resolution."
@@ -74,10 +74,15 @@ class MonitorPanel(QWidget):
         )
         self.heads = HeadPlot(self)
         self.switch = EpochPlot(
-            "Switch: share of the particles, and of the error (gap)",
+            "Switch",
             "%",
-            {"winner in best mode": _BLUE, "needed to go on": _ORANGE, "amortization gap": _GREEN},
+            {"winner in best mode": _BLUE, "needed": _ORANGE, "amortization gap": _GREEN},
             parent=self,
+        )
+        self.switch.setToolTip(
+            "Share of the held-out particles whose winning head lies in the best mode of their "
+            "posterior; the share that one of the last three epochs needs for auto-encoding to go "
+            "on; and the share of the error that refining each pose for itself would take away"
         )
         # auto-encoding has heads, marginalisation a gain: never both
         self.gain.hide()

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_cryospin.engine.run.clock import Clock
 from napari_cryospin.gui.work.session import ACTIVE, SessionState
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class RunPanel(QWidget):
         super().__init__(parent)
         self._session = session
         self._inference: Inference | None = None
-        self._place = (0, 0)
+        self._clock = Clock()
         self._build()
         session.state_changed.connect(self._on_state)
         session.run_started.connect(self._on_run_started)
@@ -126,7 +127,7 @@ class RunPanel(QWidget):
         self._show_stage()
 
     def _clear(self) -> None:
-        self._inference, self._place = None, (0, 0)
+        self._inference, self._clock = None, Clock()
         self.message.setToolTip("")
         for bar in (self.epochs, self.batches):
             bar.setRange(0, 1)
@@ -166,18 +167,6 @@ class RunPanel(QWidget):
         self.discard.setEnabled(self.stop.isEnabled())
         self._show_stage()
 
-    @property
-    def _more_starts(self) -> bool:
-        settings, (stage, start) = self._session.settings, self._place
-        return settings is not None and stage == 0 and start + 1 < settings.starts
-
-    @property
-    def _last_stage(self) -> bool:
-        settings = self._session.settings
-        if settings is None:
-            return True
-        return self._place[0] + 1 == len(settings.stages) and not self._more_starts
-
     def _show_stage(self) -> None:
         state = self._session.state
         shown = str(state)
@@ -185,9 +174,12 @@ class RunPanel(QWidget):
             shown = f"{state} · {self._inference.label}"
         self.state.setText(f"<b>{shown}</b>")
         running = state in (SessionState.RUNNING, SessionState.PAUSED)
-        self.switch.setEnabled(running and not self._last_stage)
-        self.switch.setText("Next start" if self._more_starts else "Next stage")
-        self.switch.setToolTip(_NEXT_START if self._more_starts else _NEXT_STAGE)
+        settings = self._session.settings
+        last = settings is None or self._clock.last_stage(settings)
+        again = settings is not None and self._clock.more_starts(settings)
+        self.switch.setEnabled(running and not last)
+        self.switch.setText("Next start" if again else "Next stage")
+        self.switch.setToolTip(_NEXT_START if again else _NEXT_STAGE)
 
     @Slot(object)
     def _on_run_started(self, event: RunStarted) -> None:
@@ -209,7 +201,8 @@ class RunPanel(QWidget):
 
     @Slot(object)
     def _on_epoch_started(self, event: EpochStarted) -> None:
-        self._inference, self._place = event.inference, (event.stage, event.start)
+        self._inference = event.inference
+        self._clock = Clock(stage=event.stage, start=event.start)
         self.epochs.setRange(0, event.n_epochs)
         self.epochs.setValue(event.epoch)
         self.epochs.setFormat(f"epoch {event.epoch + 1} of ≤ {event.n_epochs}")
@@ -228,7 +221,7 @@ class RunPanel(QWidget):
     @Slot(object)
     def _on_switched(self, event: Switched) -> None:
         self._inference = event.inference
-        self._place = event.stage, event.start
+        self._clock = Clock(stage=event.stage, start=event.start)
         self.message.setText(event.sentence())
         self._show_stage()
 

@@ -25,7 +25,7 @@ from superqt import QCollapsible
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.presets import PRESETS
 from napari_cryospin.engine.settings import Settings, first_problem
-from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.stages import encodes
 from napari_cryospin.gui.panels.stages_editor import StagesEditor
 from napari_cryospin.gui.views.scrolling import scrolling_layout, wheel_needs_focus
 
@@ -237,10 +237,10 @@ class TrainingPanel(QWidget):
     @Slot()
     def _on_stages(self) -> None:
         """Only an encoder has heads."""
-        encodes = any(stage.inference is Inference.AMORTIZED for stage in self.stages.stages)
+        enabled = encodes(self.stages.stages)
         for field, widget in self._widgets.items():
             if field.where in ("model.heads", "model.encoder_width"):
-                widget.enabled = encodes
+                widget.enabled = enabled
 
     @Slot(object)
     def _on_table(self, _table: ParticleTable) -> None:

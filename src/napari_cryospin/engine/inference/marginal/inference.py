@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
+from napari_cryospin.engine.inference.interface import (
+    PoseInference,
+    numbered_generator,
+    shuffled_batches,
+)
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.importance import SampledSum
 from napari_cryospin.engine.inference.marginal.march import Evidence, March
@@ -39,8 +43,6 @@ _MOST_POINTS = 20_000
 _LARGEST_SHARE = 0.1
 # frequency radius of the first look at a particle
 _FIRST_LOOK = 4
-# samples of one run are numbered below this
-_SEEDS = 100_003
 _NOISE_IMAGES = 2000
 
 
@@ -182,9 +184,7 @@ class MarginalInference(PoseInference):
             coarse = self._quadrature_at(min(_FIRST_LOOK, self.march.radius), _FIRST_LOOK)
             found = self._exact(coarse).posteriors(self._observed(unknown, coarse))
             self.memory.remember(unknown, found, coarse)
-        draw = torch.Generator(self.problem.device).manual_seed(
-            _SEEDS * self.problem.seed + self._draws
-        )
+        draw = numbered_generator(self.problem.seed, self._draws, self.problem.device)
         self._draws += 1
         grid, variance = self.volume().detach(), self._noise.variance[shells_of(quadrature.model)]
         sampled = SampledSum(quadrature, grid, variance, self.memory, self._sampling, draw)
