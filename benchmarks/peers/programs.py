@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -41,11 +42,16 @@ class Outcome:
     seconds: float
 
 
+class TooLongError(RuntimeError):
+    """A program was ended by the limit of its time."""
+
+
 @dataclass
 class Commands:
-    """Runs commands one after another and keeps the time; their output goes to a log."""
+    """Runs commands one after another within a time; their output goes to a log."""
 
     folder: Path
+    limit: float
     started: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
@@ -58,19 +64,27 @@ class Commands:
         ------
         RuntimeError
             If it fails; the message has the end of its output.
+        TooLongError
+            If all commands together take longer than the limit, seconds.
         """
         threads = {name: str(THREADS) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         log = self.folder / "log.txt"
         with log.open("a") as file:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 [str(word) for word in words],
                 cwd=self.folder,
                 env=os.environ | threads,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                check=False,
+                start_new_session=True,
             )
-        if done.returncode:
+            try:
+                process.wait(self.started + self.limit - time.time())
+            except subprocess.TimeoutExpired as error:
+                # with the processes that it started
+                os.killpg(process.pid, signal.SIGKILL)
+                raise TooLongError(f"{words[0]} took longer than {self.limit:.0f} s") from error
+        if process.returncode:
             raise RuntimeError(f"{words[0]} failed:\n" + log.read_text()[-1000:])
 
     def outcome(self, star: Path, maps: Sequence[Path], seconds: float | None = None) -> Outcome:
@@ -80,9 +94,9 @@ class Commands:
         return Outcome(self.folder / star, sorted(dated), seconds)
 
 
-def napari_cryospin(star: Path, folder: Path, box: int, seed: int) -> Outcome:
+def napari_cryospin(star: Path, folder: Path, box: int, seed: int, limit: float) -> Outcome:
     """Run the default preset."""
-    commands = Commands(folder)
+    commands = Commands(folder, limit)
     commands.run(
         *COMMAND, "reconstruct", star, "--box", box, "--seed", seed, "--out", folder / "run"
     )
@@ -91,9 +105,9 @@ def napari_cryospin(star: Path, folder: Path, box: int, seed: int) -> Outcome:
     return commands.outcome(run / "particles.star", maps)
 
 
-def relion(star: Path, folder: Path, box: int, seed: int) -> Outcome:
+def relion(star: Path, folder: Path, box: int, seed: int, limit: float) -> Outcome:
     """Run RELION's initial model by SGD, then one pass of all particles for poses and map."""
-    commands = Commands(folder)
+    commands = Commands(folder, limit)
     pixel_size = float(starfile.read(star)["optics"]["rlnImagePixelSize"].iloc[0])
     # as fine as the box can tell, with a margin that RELION needs
     finest = f"{2.2 * pixel_size:.2f}"
@@ -114,9 +128,9 @@ def relion(star: Path, folder: Path, box: int, seed: int) -> Outcome:
     return commands.outcome(Path("pass_it001_data.star"), maps)
 
 
-def cryodrgn(star: Path, folder: Path, box: int, seed: int, python: Path) -> Outcome:
+def cryodrgn(star: Path, folder: Path, box: int, seed: int, limit: float, python: Path) -> Outcome:
     """Run cryoDRGN's ``abinit`` without heterogeneity."""
-    commands = Commands(folder)
+    commands = Commands(folder, limit)
     bin_folder = python.parent
     stack = star.with_name("particles.mrcs")
     program, utilities = bin_folder / "cryodrgn", bin_folder / "cryodrgn_utils"
@@ -138,9 +152,9 @@ def cryodrgn(star: Path, folder: Path, box: int, seed: int, python: Path) -> Out
     return commands.outcome(Path("poses.star"), sorted(folder.glob("abinit/*.mrc")), seconds)
 
 
-def aspire(star: Path, folder: Path, box: int, seed: int, python: Path) -> Outcome:
+def aspire(star: Path, folder: Path, box: int, seed: int, limit: float, python: Path) -> Outcome:
     """Run ASPIRE's class averages, sync3n and mean volume."""
-    commands = Commands(folder)
+    commands = Commands(folder, limit)
     n = len(starfile.read(star)["particles"])
     # the time of sync3n grows with the cube of their number
     classes = ["--classes", min(n // 20, 100), "--neighbours", 50]
