@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from cases import Case
 from machine import description, write_table
+from results_file import ResultsFile
 from training_loop import train_epoch
 
 from napari_cryospin.engine.data.load import open_particles
@@ -29,10 +30,15 @@ from napari_cryospin.engine.settings import DataSettings, Settings
 from napari_cryospin.engine.stages import MarginalStage
 
 BOX, N, COMPARED = 64, 2000, 64
-FACTORS = (3.0, 10.0, 30.0)
+MOLECULES, FACTORS = ("spike", "spliceosome"), (10.0, 3.0, 30.0)
+RECORDED = ResultsFile(
+    "importance_sampling",
+    ("molecule", "s0", "map"),
+    ("radius", "nside", "error", "worst", "share", "speed"),
+)
 
 
-def trained(case: Case, folder: Path, factor: float) -> list[dict[str, float]]:
+def trained(case: Case, folder: Path, factor: float) -> list[dict[str, object]]:
     """Train with importance sampling, and compare every map with the exact sum."""
     stack_folder = case.stack(folder / "stacks")
     data = DataSettings(stack=stack_folder / "particles.star", box=BOX)
@@ -52,7 +58,7 @@ def trained(case: Case, folder: Path, factor: float) -> list[dict[str, float]]:
     ]
     settings.starts = 1
     training = Training(prepare(open_particles(stack_folder / "particles.star"), data), settings)
-    rows: list[dict[str, float]] = []
+    rows: list[dict[str, object]] = []
 
     def compare(batch: torch.Tensor) -> None:
         inference = training.inference
@@ -103,17 +109,34 @@ def compared(inference: MarginalInference, rows: torch.Tensor) -> dict[str, floa
 
 
 def main() -> None:
-    """Train, compare, and write the table."""
-    machine = description()
+    """Run what is missing, and write the table."""
     torch.set_num_threads(os.cpu_count() or 1)
+    for molecule in MOLECULES:
+        for factor in FACTORS:
+            if RECORDED.has((molecule, f"{factor:g}", "1")):
+                continue
+            # all maps of a run at once: an unfinished one begins anew
+            for row in trained(Case(molecule, N), Path(sys.argv[1]), factor):
+                number = row.pop("map")
+                RECORDED.add((molecule, f"{factor:g}", str(number)), row)
+    table()
+
+
+def table() -> None:
+    """Write ``results/importance_sampling.md``."""
+    rows = RECORDED.rows()
     lines = [
         f"Box {BOX}, SNR 0.1 at box 128, {N} particles; each map compared on {COMPARED} of them. "
         "*Error*: mean of |log p sampled − log p exact| / |log p exact|. *Share*: points computed, "
         "of all of the quadrature. *Speed*: exact over sampled, E-step and M-step.",
     ]
-    for molecule in ("spike", "spliceosome"):
+    for molecule in MOLECULES:
         for factor in FACTORS:
-            rows = trained(Case(molecule, N), Path(sys.argv[1]), factor)
+            mine = [
+                row for row in rows if (row["molecule"], row["s0"]) == (molecule, f"{factor:g}")
+            ]
+            if not mine:
+                continue
             lines += [
                 "",
                 f"## {molecule}, s₀ = {factor:g}",
@@ -123,11 +146,11 @@ def main() -> None:
             ]
             lines += [
                 f"| {row['map']} | {row['radius']} | {row['nside']} "
-                f"| {100 * row['error']:.4f} | {100 * row['worst']:.3f} "
-                f"| {100 * row['share']:.3f} | {row['speed']:.0f} |"
-                for row in rows
+                f"| {100 * float(row['error']):.4f} | {100 * float(row['worst']):.3f} "
+                f"| {100 * float(row['share']):.3f} | {float(row['speed']):.0f} |"
+                for row in mine
             ]
-            print("\n".join(lines[-len(rows) - 4 :]), flush=True)
+    machine = rows[0]["machine"] if rows else description()
     write_table("importance_sampling", "Importance sampling against the exact sum", lines, machine)
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import healpy
 import numpy as np
 
-from napari_cryospin.engine.evaluation.views import winning_head_per_view
+from napari_cryospin.engine.evaluation.views import views_nside, winning_head_per_view
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def test_each_pixel_has_the_head_that_wins_most_there() -> None:
@@ -14,3 +19,21 @@ def test_each_pixel_has_the_head_that_wins_most_there() -> None:
     pixel_up, pixel_down = healpy.vec2pix(1, *up), healpy.vec2pix(1, *down)
     assert (heads[pixel_up], heads[pixel_down]) == (2, 1)
     assert (np.delete(heads, [pixel_up, pixel_down]) == -1).all()
+
+
+def test_views_of_a_grid_are_drawn_no_finer_than_the_grid() -> None:
+    grid = healpix_directions(4)
+    drawn = np.random.default_rng(0).integers(len(grid), size=3000)
+    assert views_nside(grid[drawn]) == 4
+
+
+def test_views_are_drawn_as_finely_as_they_are_many() -> None:
+    directions = np.random.default_rng(0).normal(size=(3000, 3))
+    assert views_nside(directions) == 8
+    assert views_nside(directions[:300]) == 4
+    assert views_nside(directions[:1]) == 2
+
+
+def healpix_directions(nside: int) -> NDArray[np.float64]:
+    """Return the centres of all pixels, (12 nside², 3)."""
+    return np.stack(healpy.pix2vec(nside, np.arange(12 * nside**2)), 1)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # particles whose pairs of heads are compared at once
 _PARTICLES = 4096
+# resolutions of maps of views, the finest first, and the share of pixels that must have a direction
+_NSIDES, _FILLED = (8, 4, 2), 0.9
 
 
 def candidate_disagreement(candidates: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -37,6 +39,16 @@ def candidate_disagreement(candidates: NDArray[np.floating]) -> NDArray[np.float
                 total[part] += angular_distance(candidates[part, first], candidates[part, second])
             pairs += 1
     return total / max(pairs, 1)
+
+
+def views_nside(directions: NDArray[np.floating]) -> int:
+    """Return the HEALPix nside, at most 8, at which directions (n, 3) fill a sphere.
+
+    The poses of a marginalisation lie on a grid, and a finer map of them would be dotted.
+    """
+    distinct = len(np.unique(_pixels(directions, 2 * _NSIDES[0])))
+    fine = (nside for nside in _NSIDES if distinct >= _FILLED * 12 * nside**2)
+    return next(fine, _NSIDES[-1])
 
 
 def counts_per_view(directions: NDArray[np.floating], nside: int) -> NDArray[np.int64]:

@@ -48,7 +48,6 @@ CANDIDATES = "head candidates"
 VIEWS = "views by winning head"
 HEAD_CELLS = "head cells"
 HEAD_NUMBERS = "head numbers"
-_VIEWS_NSIDE = 8
 _LEVELS = 256
 # of the radius of a head's sphere: how far below it its number stands, and the size of the disc
 _NUMBER_BELOW, _NUMBER_SIZE = 1.28, 0.4
@@ -125,11 +124,15 @@ class SphereLayers:
     def show_views(self, directions: NDArray[np.floating], heads: NDArray[np.integer]) -> None:
         """Colour the left-hand sphere by the head that wins most particles of each view."""
         # with it comes torch, which is at hand where there are poses
-        from napari_cryospin.engine.evaluation.views import winning_head_per_view
+        from napari_cryospin.engine.evaluation.views import views_nside, winning_head_per_view
 
         # counted when first drawn, not at every turn of the camera
-        winners = cache(lambda: winning_head_per_view(directions, heads, _VIEWS_NSIDE))
-        self._kept.draw(VIEWS, lambda: self._draw_views(winners()))
+        @cache
+        def winners() -> tuple[NDArray[np.int64], int]:
+            nside = views_nside(directions[heads >= 0])
+            return winning_head_per_view(directions, heads, nside), nside
+
+        self._kept.draw(VIEWS, lambda: self._draw_views(*winners()))
 
     def show_head_cells(self, values: NDArray[np.floating], nside: int, label: str) -> None:
         """Colour one small sphere per head below the volume.
@@ -206,8 +209,8 @@ class SphereLayers:
         else:
             move_numbers(layer, points, sizes)
 
-    def _draw_views(self, winners: NDArray[np.int64]) -> None:
-        vertices, faces = healpix_mesh(_VIEWS_NSIDE)
+    def _draw_views(self, winners: NDArray[np.int64], nside: int) -> None:
+        vertices, faces = healpix_mesh(nside)
         mesh = (self._left.place(vertices), faces)
         self._draw_surface(
             VIEWS, "Views by winning candidate", mesh, per_vertex(head_colours(winners))

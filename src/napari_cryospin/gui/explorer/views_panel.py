@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.events import PosesUpdated
     from napari_cryospin.gui.explorer.state import Explorer
 
-_NSIDE = 8
-
 
 class ViewsPanel(QWidget):
     """Distribution of view directions and in-plane angles of all present poses.
@@ -59,29 +57,31 @@ class ViewsPanel(QWidget):
         if poses is None or not self.isVisible():
             return
 
-        def task() -> tuple[NDArray[Any], NDArray[Any]]:
+        def task() -> tuple[NDArray[Any], int, NDArray[Any]]:
             return counted(poses)
 
         self._background.submit(task)
 
     @Slot(object)
-    def _on_counted(self, answer: tuple[NDArray[Any], NDArray[Any]]) -> None:
-        counts, psi = answer
-        self.view.set_views(counts, _NSIDE)
+    def _on_counted(self, answer: tuple[NDArray[Any], int, NDArray[Any]]) -> None:
+        counts, nside, psi = answer
+        self.view.set_views(counts, nside)
         self.view.set_in_plane(psi)
 
 
-def counted(poses: PosesUpdated) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the particles per direction, (12 nside²,), and psi of each, degrees, (n,).
+def counted(poses: PosesUpdated) -> tuple[NDArray[Any], int, NDArray[Any]]:
+    """Return the particles per direction, (12 nside²,), the nside, psi of each, degrees, (n,).
 
     Only particles with a pose that are used count. Imports torch and healpy, so off the main
     thread.
     """
-    from napari_cryospin.engine.evaluation.views import counts_per_view
+    from napari_cryospin.engine.evaluation.views import counts_per_view, views_nside
     from napari_cryospin.engine.geometry.rotations import euler_from_matrices
     from napari_cryospin.gui.views.mollweide import index_table
 
-    index_table(_NSIDE)
     rotations = poses.rotations[poses.used & (poses.winning_head >= 0)]
+    nside = views_nside(rotations[:, 2])
+    # the main thread then finds it ready
+    index_table(nside)
     psi = euler_from_matrices(rotations)[:, 2] % 360
-    return counts_per_view(rotations[:, 2], _NSIDE), psi
+    return counts_per_view(rotations[:, 2], nside), nside, psi
