@@ -37,33 +37,36 @@ def problem(stack: WorkingStack, settings: Settings, true_map: Tensor) -> Proble
 
 
 @pytest.mark.parametrize(
-    ("shares", "over"),
+    ("gains", "over"),
     [
         ([], False),
-        ([0.1], False),
-        ([0.1, 0.1, 0.1], False),
-        ([0.1, 0.1, 0.1, 0.1], True),
-        ([0.1, 0.2, 0.3, 0.4], False),
-        ([0.3, 0.1, 0.2, 0.31], True),
-        ([0.3, 0.1, 0.2, 0.33], False),
-        ([0.96], True),
+        ([10.0] * 5, False),
+        ([10.0] * 6, True),
+        ([10.0, 11.0, 12.0, 13.0, 14.0, 15.0], False),
+        ([10.0, 9.0, 9.0, 9.0, 9.0, 9.0], True),
+        # it dips, and rises above what it was
+        ([10.0, 9.0, 9.0, 9.0, 9.0, 10.2], False),
+        # a rise too small to wait for, as a share, and in nats
+        ([100.0, 100.0, 100.0, 100.0, 100.0, 100.4], True),
+        ([0.0, 0.05, -0.05, 0.0, 0.05, 0.0], True),
+        ([-1.0, -0.9, -0.5, -0.5, -0.5, -0.5], False),
     ],
 )
-def test_auto_encoding_goes_on_while_the_share_rises(shares: list[float], over: bool) -> None:
+def test_auto_encoding_goes_on_while_the_gain_rises(gains: list[float], over: bool) -> None:
     criterion = SwitchCriterion()
-    criterion.shares = shares
+    criterion.gains = gains
     assert criterion.over is over
 
 
 def test_the_threshold_is_what_one_of_the_last_epochs_has_to_reach() -> None:
     criterion = SwitchCriterion()
-    criterion.shares = [0.30, 0.31, 0.31]
-    assert criterion.threshold == 0
-    criterion.shares += [0.325]
-    assert criterion.threshold == pytest.approx(0.32)
+    criterion.gains = [50.0] * 5
+    assert criterion.threshold is None
+    criterion.gains += [50.26]
+    assert criterion.threshold == pytest.approx(50.25)
     assert not criterion.over
-    criterion.shares += [0.32, 0.32, 0.32]
-    assert criterion.threshold == pytest.approx(0.345)
+    criterion.gains += [50.2] * 5
+    assert criterion.threshold == pytest.approx(50.26 * 1.005)
     assert criterion.over
 
 
@@ -78,6 +81,10 @@ def test_right_poses_lie_in_the_best_mode(problem: Problem, true_rotations: Tens
     wrong = criterion.measure(problem, model, learning, held)
     assert right.winner_in_best_mode > 0.9
     assert wrong.winner_in_best_mode < 0.2
+    # the map explains the particles whatever their poses
+    assert right.gain == pytest.approx(wrong.gain)
+    assert right.gain > 1
+    assert criterion.gains == [right.gain, wrong.gain]
     assert criterion.figures is wrong
 
 

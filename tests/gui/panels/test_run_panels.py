@@ -111,15 +111,15 @@ def test_the_monitor_draws_what_each_stage_measures(qtbot: QtBot, session: Sessi
     qtbot.addWidget(monitor)
     with qtbot.waitExposed(monitor):
         monitor.show()
-    end(session, 0, Inference.AMORTIZED, 0, switch=SwitchFigures(0.25, 0.27, 0.1))
+    figures = SwitchFigures(gain=2.0, threshold=2.1, winner_in_best_mode=0.25, amortization_gap=0.1)
+    end(session, 0, Inference.AMORTIZED, 0, held_out_gain=2.0, switch=figures)
     qtbot.waitUntil(monitor.switch.isVisible)
     shown = {name: monitor.switch.curve(name).getData()[1][0] for name in ("winner in best mode",)}
     assert shown == {"winner in best mode": pytest.approx(25)}
-    assert monitor.switch.curve("needed").getData()[1][0] == pytest.approx(27)
+    assert monitor.gain.curve("needed").getData()[1][0] == pytest.approx(2.1)
     assert monitor.heads.isVisible()
-    assert not monitor.gain.isVisible()
     end(session, 1, Inference.MARGINAL, 1, held_out_gain=2.5)
     qtbot.waitUntil(monitor.gain.isVisible)
-    assert list(monitor.gain.curve("gain").getData()[1]) == [2.5]
+    assert list(monitor.gain.curve("gain").getData()[1]) == [2.0, 2.5]
     assert not monitor.switch.isVisible()
     assert "marginalisation" in monitor.note.text()

@@ -1,10 +1,10 @@
 """When auto-encoding has done what it can: the measured criterion of the switch.
 
-After each epoch the held-out particles are asked twice. Which pose does the exact posterior prefer,
-given the present map: does the winning head lie in the basin of its best mode? And how much better
-would each pose be if it were refined for itself: the amortization gap. Auto-decoding can close the
-gap, but it cannot leave a basin: so auto-encoding goes on while the share of particles in the best
-basin rises.
+After each epoch the held-out particles say how much the map explains of them, whatever their poses:
+auto-encoding goes on while that rises. Two more figures say what the switch can do and what not:
+whether the winning head lies in the basin of the best mode of the exact posterior, and how much
+better each pose would be if it were refined for itself, the amortization gap. Auto-decoding can
+close the gap, but it cannot leave a basin.
 """
 
 from __future__ import annotations
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
 # a pose this near to a mode's peak is in its basin, degrees
 BASIN = 30.0
-# the share has to rise by this, within so many epochs
-RISE, PATIENCE = 0.02, 3
-# with so many particles in the best basin nothing is left to wait for
-_ENOUGH = 0.95
+# the gain has to rise by this share of itself, and by so many nats, within so many epochs
+RISE, LEAST_RISE, PATIENCE = 0.005, 0.1, 5
 # local refinement of a pose, for the gap
 _STEPS, _RATE = 10, 0.03
 
@@ -41,18 +39,23 @@ class SwitchFigures:
 
     Parameters
     ----------
+    gain
+        Log-likelihood of the probe particles with the map less that with its rotational average,
+        mean, nats.
+    threshold
+        Gain that one of the last epochs has to reach for auto-encoding to go on; None in the first
+        ones.
     winner_in_best_mode
         Share of the probe particles whose winning head lies in the basin of the posterior's best
         mode.
-    threshold
-        Share that one of the last epochs has to reach for auto-encoding to go on.
     amortization_gap
         Mean error of the winning heads' poses, less that of the best pose nearby, as a share of
         the former.
     """
 
+    gain: float
+    threshold: float | None
     winner_in_best_mode: float
-    threshold: float
     amortization_gap: float
 
 
@@ -60,22 +63,23 @@ class SwitchCriterion:
     """Follows the figures over the epochs of auto-encoding."""
 
     def __init__(self) -> None:
-        self.shares: list[float] = []
+        self.gains: list[float] = []
         self.figures: SwitchFigures | None = None
 
     @property
     def over(self) -> bool:
         """Whether it is time to switch."""
-        if not self.shares:
-            return False
-        settled = max(self.shares[-PATIENCE:]) < self.threshold
-        return settled or self.shares[-1] >= _ENOUGH
+        threshold = self.threshold
+        return threshold is not None and max(self.gains[-PATIENCE:]) < threshold
 
     @property
-    def threshold(self) -> float:
-        """Share that one of the last epochs has to reach for auto-encoding to go on."""
-        earlier = self.shares[:-PATIENCE]
-        return max(earlier) + RISE if earlier else 0.0
+    def threshold(self) -> float | None:
+        """Gain that one of the last epochs has to reach for auto-encoding to go on."""
+        earlier = self.gains[:-PATIENCE]
+        if not earlier:
+            return None
+        best = max(earlier)
+        return best + max(RISE * abs(best), LEAST_RISE)
 
     def measure(
         self, problem: Problem, model: ImageModel, learning: Tensor, probes: Tensor
@@ -100,18 +104,18 @@ class SwitchCriterion:
         own = problem.poses.rotations[probes]
         inside = rotation_angle(own, judged.modes[:, 0]) <= BASIN
         share = float(inside.float().mean())
-        self.shares.append(share)
+        self.gains.append(judged.mean_gain)
         gap = amortization_gap(problem, model, probes)
-        self.figures = SwitchFigures(share, self.threshold, gap)
+        self.figures = SwitchFigures(judged.mean_gain, self.threshold, share, gap)
         return self.figures
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
-        return {"shares": self.shares}
+        return {"gains": self.gains}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
-        self.shares = state["shares"]
+        self.gains = state["gains"]
 
 
 def amortization_gap(problem: Problem, model: ImageModel, rows: Tensor) -> float:

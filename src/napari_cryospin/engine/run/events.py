@@ -144,9 +144,8 @@ class EpochDone(Event):
     ``head_share`` is the fraction of particles won by each candidate, (M,). ``stage`` and ``start``
     count from 0. ``held_out_gain`` is the log-likelihood of held-out particles with the map less
     that with its rotational average, nats per particle, where the epoch has measured it.
-    ``switch`` is what the criterion of the switch measured, in auto-encoding.
-    ``resolution`` (Å) is where
-    the FSC falls below 0.5 against the true map where it is known, else None. Pose errors
+    ``switch`` is what the criterion of the switch measured, in auto-encoding. ``resolution`` (Å) is
+    where the FSC falls below 0.5 against the true map where it is known, else None. Pose errors
     (degrees, after global alignment over both hands) are None where the truth is not known.
     """
 

@@ -38,13 +38,14 @@ _METRICS = (
     "mean_pose_error_deg",
     "resolution_angstrom",
     "held_out_gain_nats",
+    "switch_threshold_nats",
     "winner_in_best_mode",
-    "switch_threshold",
     "amortization_gap",
     "seconds",
     "head_share",
 )
-_NO_SWITCH = dict.fromkeys(field.name for field in fields(SwitchFigures))
+# figures of the switch beside the gain
+_SWITCH = ("threshold", "winner_in_best_mode", "amortization_gap")
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ class RunFolder:
         """Add an epoch to ``metrics.csv``; an epoch that was redone after a resume is replaced."""
         rows = [row for row in self.metrics() if int(row["epoch"]) < done.epoch]
         values = asdict(done)
+        switch = values["switch"] or dict.fromkeys(_SWITCH)
         new = (
             done.epoch,
             done.inference.value,
@@ -155,7 +157,7 @@ class RunFolder:
             _figure(values["mean_pose_error"]),
             _figure(values["resolution"]),
             _figure(values["held_out_gain"]),
-            *(_figure(value) for value in (values["switch"] or _NO_SWITCH).values()),
+            *(_figure(switch[name]) for name in _SWITCH),
             f"{done.seconds:.2f}",
             " ".join(f"{share:.4f}" for share in done.head_share),
         )

@@ -302,7 +302,9 @@ class Reconstruction:
 
 def _held_out_gain(training: Training) -> float | None:
     """Return what the held-out particles said last, nats per particle, where they were asked."""
-    inference = training.inference
+    inference, switch = training.inference, _switch_figures(training)
+    if switch is not None:
+        return switch.gain
     if not isinstance(inference, MarginalInference) or inference.evidence is None:
         return None
     return float(inference.evidence.gain.mean())

@@ -151,10 +151,15 @@ def _maps(folder: RunFolder) -> list[Path]:
 
 
 def _switch(row: dict[str, str]) -> SwitchFigures | None:
-    names = ("winner_in_best_mode", "switch_threshold", "amortization_gap")
-    if not row[names[0]]:
+    if not row["winner_in_best_mode"]:
         return None
-    return SwitchFigures(*(float(row[name]) for name in names))
+    threshold = row["switch_threshold_nats"]
+    return SwitchFigures(
+        gain=float(row["held_out_gain_nats"]),
+        threshold=float(threshold) if threshold else None,
+        winner_in_best_mode=float(row["winner_in_best_mode"]),
+        amortization_gap=float(row["amortization_gap"]),
+    )
 
 
 def _epoch_done(row: dict[str, str]) -> EpochDone:

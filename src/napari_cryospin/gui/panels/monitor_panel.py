@@ -26,7 +26,6 @@ _BLUE, _ORANGE, _GREEN, _PURPLE = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
 # curves of the switch, and the figures that they show
 _SWITCH = {
     "winner in best mode": "winner_in_best_mode",
-    "needed": "threshold",
     "amortization gap": "amortization_gap",
 }
 _NOTE = "A lower loss is not a better map: look at the map, and at its resolution."
@@ -69,22 +68,25 @@ class MonitorPanel(QWidget):
         self.gain = EpochPlot(
             "Held-out particles: gain over the map's rotational average",
             "nats each",
-            {"gain": _PURPLE},
+            {"gain": _PURPLE, "needed": _ORANGE},
             parent=self,
+        )
+        self.gain.setToolTip(
+            "How much more likely the map makes the particles that it has not learned from; in "
+            "auto-encoding, what one of the last five epochs needs for it to go on"
         )
         self.heads = HeadPlot(self)
         self.switch = EpochPlot(
             "Switch",
             "%",
-            {"winner in best mode": _BLUE, "needed": _ORANGE, "amortization gap": _GREEN},
+            {"winner in best mode": _BLUE, "amortization gap": _GREEN},
             parent=self,
         )
         self.switch.setToolTip(
             "Share of the held-out particles whose winning head lies in the best mode of their "
-            "posterior; the share that one of the last three epochs needs for auto-encoding to go "
-            "on; and the share of the error that refining each pose for itself would take away"
+            "posterior, which auto-decoding cannot raise; and the share of the error that refining "
+            "each pose for itself would take away, which it will"
         )
-        # auto-encoding has heads, marginalisation a gain: never both
         self.gain.hide()
         self.switch.hide()
         self._over_epochs = (
@@ -167,6 +169,7 @@ class MonitorPanel(QWidget):
         gain = self._over(lambda done: done.held_out_gain)
         self.gain.setVisible(bool(gain))
         self.gain.set_curve("gain", *_columns(gain))
+        self.gain.set_curve("needed", *_columns(self._over(_needed)))
         history = list(self._epochs.values())
         self.note.setText(f"{_NOTE} {stage_names(history)}".strip())
         begins = stage_begins(history)
@@ -177,6 +180,10 @@ class MonitorPanel(QWidget):
         """Return (epochs done, figure) where the figure is known."""
         values = ((done.epoch + 1, figure(done)) for done in self._epochs.values())
         return [(epoch, value) for epoch, value in values if value is not None]
+
+
+def _needed(done: EpochDone) -> float | None:
+    return None if done.switch is None else done.switch.threshold
 
 
 def _switch_percent(figure: str, done: EpochDone) -> float | None:
