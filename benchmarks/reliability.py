@@ -70,13 +70,14 @@ SETS: dict[str, list[Trial]] = {
     "box 64": [Trial(Case(molecule, 5000), 64) for molecule in MOLECULES],
     "shifts": each(shift=0.05, options=("--shifts",)),
     "noise": [Trial(Case("noise", seed=seed)) for seed in SEEDS],
-    "SNR": [Trial(Case("spike", snr=snr)) for snr in (0.3, 0.1, 0.05, 0.03, 0.01)],
+    "SNR": [Trial(Case("spike", snr=snr)) for snr in (0.3, 0.1, 0.05, 0.03, 0.01, 0.003, 0.001)],
     "paper": [
         Trial(Case(m, seed=s), preset="paper-synthetic", options=PAPER, watched=True)
         for s in SEEDS
         for m in (*MOLECULES, "Hsp90")
     ],
     "number": [Trial(Case("spike", n)) for n in (300, 600, 1000, 3000, 10_000)],
+    "number at SNR 0.01": [Trial(Case("spike", n, snr=0.01)) for n in (300, 600, 1000)],
 }
 
 
