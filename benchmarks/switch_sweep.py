@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 MOLECULES, SEEDS = ("spike", "spliceosome"), range(3)
 PARTICLES, BOX, HEADS = 3000, 32, 15
-LATEST, DECODED = 100, 12
-SWITCHES = (5, 10, 20, 30, 45, 60, 80, LATEST)
+LATEST, DECODED = 100, 10
+SWITCHES = (5, 15, 30, 50, 75, LATEST)
 RECORDED = ResultsFile(
     "switch_sweep",
     ("molecule", "seed", "switch_at"),
@@ -96,6 +96,7 @@ def runs(case: Case, folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
         assert isinstance(training.inference, AmortizedInference)
         figures = training.inference.criterion.figures
         assert figures is not None
+        print(case.molecule, case.seed, epoch, figures, flush=True)
         automatic = not switched and (training.inference.over or epoch == LATEST)
         names = [str(epoch)] if epoch in SWITCHES else []
         if automatic:

@@ -233,14 +233,19 @@ def test_the_demo_without_a_window(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("switch_at", "epochs", "until"),
-    [("5", 5, "epochs"), ("auto", 7, "criterion"), ("never", 7, "hand")],
+    [
+        ("5", 5, "epochs"),
+        ("auto", 100, "criterion"),
+        ("auto --epochs-encode 30", 30, "criterion"),
+        ("never", 7, "hand"),
+    ],
 )
 def test_when_to_switch(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, switch_at: str, epochs: int, until: str
 ) -> None:
     runs: list[Reconstruction] = []
     monkeypatch.setattr("napari_cryospin.cli.run.follow", lambda run: runs.append(run) or 0)
-    options = ["--preset", "cryospin", "--switch-at", switch_at]
+    options = ["--preset", "cryospin", "--switch-at", *switch_at.split()]
     assert call("reconstruct", "p.star", "--out", tmp_path / "r", *options).exit_code == 0
     stage = runs[0].settings.stages[0]
     assert (stage.epochs, stage.until) == (epochs, until)

@@ -198,7 +198,7 @@ def reconstruct(
         if out is None:
             raise InputError("No run folder was named: give one with --out.")
         if switch_at:
-            given |= switch_settings(switch_at)
+            given |= switch_settings(switch_at, epochs_encode)
         if resume and (preset or settings_file):
             raise InputError("A resumed run keeps its settings: leave the other options out.")
         run = resumed_run(out, given) if resume else new_run(out, preset, settings_file, given)

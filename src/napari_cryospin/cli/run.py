@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _FAILED, _BAD_INPUT = 1, 2
 _DEFAULT_PRESET = "default"
+# of auto-encoding, while its criterion does not end it
+_MOST_EPOCHS = 100
 
 
 def new_run(
@@ -73,7 +75,7 @@ def with_overrides(settings: Settings, given: dict[str, Any]) -> Settings:
     return settings
 
 
-def switch_settings(switch_at: str) -> dict[str, Any]:
+def switch_settings(switch_at: str, epochs_encode: int | None) -> dict[str, Any]:
     """Return what ``--switch-at`` says of the auto-encoding stage, by dotted names.
 
     Raises
@@ -84,7 +86,8 @@ def switch_settings(switch_at: str) -> dict[str, Any]:
     if switch_at.isdecimal():
         return {"amortized.epochs": int(switch_at), "amortized.until": "epochs"}
     if switch_at == "auto":
-        return {"amortized.until": "criterion"}
+        # the few epochs of a preset are not for a criterion to wait in
+        return {"amortized.until": "criterion", "amortized.epochs": epochs_encode or _MOST_EPOCHS}
     if switch_at == "never":
         return {"amortized.until": "hand"}
     raise InputError(f"--switch-at takes a number of epochs, 'auto' or 'never', not '{switch_at}'.")

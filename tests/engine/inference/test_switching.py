@@ -47,34 +47,39 @@ def problem(stack: WorkingStack, settings: Settings, true_map: Tensor) -> Proble
         # it dips, and rises above what it was
         ([10.0, 9.0, 9.0, 9.0, 9.0, 10.2], False),
         # a rise too small to wait for, as a share, and in nats
-        ([100.0, 100.0, 100.0, 100.0, 100.0, 100.4], True),
+        ([100.0, 100.0, 100.0, 100.0, 100.0, 100.9], True),
         ([0.0, 0.05, -0.05, 0.0, 0.05, 0.0], True),
         ([-1.0, -0.9, -0.5, -0.5, -0.5, -0.5], False),
     ],
 )
 def test_auto_encoding_goes_on_while_the_gain_rises(gains: list[float], over: bool) -> None:
-    criterion = SwitchCriterion()
+    criterion = SwitchCriterion(batches=100)
     criterion.gains = gains
     assert criterion.over is over
 
 
 def test_the_threshold_is_what_one_of_the_last_epochs_has_to_reach() -> None:
-    criterion = SwitchCriterion()
+    criterion = SwitchCriterion(batches=100)
     criterion.gains = [50.0] * 5
     assert criterion.threshold is None
-    criterion.gains += [50.26]
-    assert criterion.threshold == pytest.approx(50.25)
+    criterion.gains += [50.51]
+    assert criterion.threshold == pytest.approx(50.5)
     assert not criterion.over
-    criterion.gains += [50.2] * 5
-    assert criterion.threshold == pytest.approx(50.26 * 1.005)
+    criterion.gains += [50.6] * 5
+    assert criterion.threshold == pytest.approx(50.51 * 1.01)
     assert criterion.over
+
+
+def test_patience_is_counted_in_batches_and_at_least_three_epochs() -> None:
+    assert SwitchCriterion(batches=45).patience == 12
+    assert SwitchCriterion(batches=800).patience == 3
 
 
 def test_right_poses_lie_in_the_best_mode(problem: Problem, true_rotations: Tensor) -> None:
     model = ImageModel.within(32, 16)
     held = problem.held_out.nonzero().flatten()
     learning = (~problem.held_out).nonzero().flatten()
-    criterion = SwitchCriterion()
+    criterion = SwitchCriterion(batches=100)
     problem.poses.rotations = true_rotations.clone()
     right = criterion.measure(problem, model, learning, held)
     problem.poses.rotations = true_rotations.flip(0)

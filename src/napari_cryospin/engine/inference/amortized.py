@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,7 +46,8 @@ class AmortizedInference(GradientInference):
         self.encoder = PoseEncoder(box, problem.model.heads, width, shifts=problem.model.shifts).to(
             device
         )
-        self.criterion = SwitchCriterion()
+        learning = int((~problem.held_out).sum())
+        self.criterion = SwitchCriterion(math.ceil(learning / stage.batch_size))
         if self.poses.candidate_losses.shape[1] != problem.model.heads:
             self.poses.with_candidates(problem.model.heads)
         self.optimizer = torch.optim.Adam(

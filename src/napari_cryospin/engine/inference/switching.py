@@ -9,6 +9,7 @@ close the gap, but it cannot leave a basin.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 # a pose this near to a mode's peak is in its basin, degrees
 BASIN = 30.0
-# the gain has to rise by this share of itself, and by so many nats, within so many epochs
-RISE, LEAST_RISE, PATIENCE = 0.005, 0.1, 5
+# the gain has to rise by this share of itself, and by so many nats ...
+RISE, LEAST_RISE = 0.01, 0.1
+# ... within so many batches and epochs: of a small stack an epoch teaches little
+_PATIENCE_BATCHES, _PATIENCE_EPOCHS = 500, 3
 # local refinement of a pose, for the gap
 _STEPS, _RATE = 10, 0.03
 
@@ -60,9 +63,16 @@ class SwitchFigures:
 
 
 class SwitchCriterion:
-    """Follows the figures over the epochs of auto-encoding."""
+    """Follows the figures over the epochs of auto-encoding.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    batches
+        Batches of an epoch.
+    """
+
+    def __init__(self, batches: int) -> None:
+        self.patience = max(math.ceil(_PATIENCE_BATCHES / batches), _PATIENCE_EPOCHS)
         self.gains: list[float] = []
         self.figures: SwitchFigures | None = None
 
@@ -70,12 +80,12 @@ class SwitchCriterion:
     def over(self) -> bool:
         """Whether it is time to switch."""
         threshold = self.threshold
-        return threshold is not None and max(self.gains[-PATIENCE:]) < threshold
+        return threshold is not None and max(self.gains[-self.patience :]) < threshold
 
     @property
     def threshold(self) -> float | None:
         """Gain that one of the last epochs has to reach for auto-encoding to go on."""
-        earlier = self.gains[:-PATIENCE]
+        earlier = self.gains[: -self.patience]
         if not earlier:
             return None
         best = max(earlier)

@@ -73,7 +73,7 @@ class MonitorPanel(QWidget):
         )
         self.gain.setToolTip(
             "How much more likely the map makes the particles that it has not learned from; in "
-            "auto-encoding, what one of the last five epochs needs for it to go on"
+            "auto-encoding, what one of the last epochs needs for it to go on"
         )
         self.heads = HeadPlot(self)
         self.switch = EpochPlot(

@@ -16,6 +16,7 @@ from napari_cryospin.engine.inference.marginal.posteriors import (
     KEPT_CELLS,
     PoseSum,
     Posteriors,
+    normalised,
     posterior_scale,
 )
 from napari_cryospin.engine.models.map_update import Statistics
@@ -71,12 +72,12 @@ class ExactSum(PoseSum):
         weighted = (signal[..., :used] * precision).flatten(0, 1)
         cross = (weighted @ self._slices[:, :used].T).view(b, n_shifts, n_poses)
         log_p = cross - 0.5 * power[:, None]
-        total = torch.logsumexp(log_p.flatten(1), 1)
-        weights = (log_p - total[:, None, None]).exp()
+        weights, total = normalised(log_p)
         by_pose = weights.sum(1)
         found, cells = by_pose.topk(min(KEPT_CELLS, n_poses), 1)
         at_cells = log_p.gather(2, cells[:, None].expand(b, n_shifts, -1))
-        mean_cross, mean_power = (weights * cross).sum((1, 2)), (by_pose * power).sum(1)
+        mean_cross = torch.einsum("bsj,bsj->b", weights, cross)
+        mean_power = (by_pose * power).sum(1)
         noise = (images.coefficients[:, :used].square() * precision).sum(1)
         if collect:
             self._collect(weights, by_pose, signal, ctf2, images.coefficients)

@@ -18,6 +18,7 @@ from napari_cryospin.engine.inference.marginal.posteriors import (
     KEPT_CELLS,
     PoseSum,
     Posteriors,
+    normalised,
     posterior_scale,
 )
 from napari_cryospin.engine.inference.marginal.proposals import (
@@ -142,10 +143,10 @@ class SampledSum(PoseSum):
         # each sample stands for 1/q points
         log_p = cross - 0.5 * power[:, None]
         weighted = log_p - shifts.log_q[..., None] - poses.log_q[:, None]
-        total = torch.logsumexp(weighted.flatten(1), 1)
-        weights = (weighted - total[:, None, None]).exp()
+        weights, total = normalised(weighted)
         by_pose = weights.sum(1)
-        mean_cross, mean_power = (weights * cross).sum((1, 2)), (by_pose * power).sum(1)
+        mean_cross = torch.einsum("bsj,bsj->b", weights, cross)
+        mean_power = (by_pose * power).sum(1)
         noise = (images.coefficients[:, :used].square() * precision).sum(1)
         if collect:
             self._collect(weights, poses.points, slices, signal, ctf2, images.coefficients)
