@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # samples at least
 _FEWEST_POSES, _FEWEST_SHIFTS = 32, 8
 # times as many for every level that the previous posterior was coarser
-_FINER = 8
+_FINER = 16
 # about so many samples of a particle go into the map: all heavy ones, and a few that stand for the
 # others
 _INSERTED = 128
