@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.models.image import ImageModel
 
 
+# poses so many nats behind the best one count as being so many behind: they carry nothing, and
+# products of numbers that are too small for a float are slow
+_NEGLIGIBLE = 60.0
+
+
 @dataclass(frozen=True)
 class GridSlices:
     """Slices of a map at all poses of a grid: ``values`` and their squares, (J, K)."""
@@ -31,6 +36,26 @@ class GridSlices:
         return torch.addmm(
             (ctf * observed) @ self.values.T, ctf.square(), self.squares.T, alpha=-0.5
         )
+
+
+def normalised(log_p: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the probabilities of poses, and the logarithm of the sum of what was given.
+
+    Parameters
+    ----------
+    log_p
+        Logarithms of what the probabilities are proportional to, (b, …).
+
+    Returns
+    -------
+    tuple
+        Probabilities, (b, …), and logarithms, (b,).
+    """
+    points = log_p.flatten(1)
+    best = points.amax(1, keepdim=True)
+    weights = (points - best).clamp_(min=-_NEGLIGIBLE).exp_()
+    total = weights.sum(1, keepdim=True)
+    return weights.div_(total).view_as(log_p), (best + total.log())[:, 0]
 
 
 def shift_grid(extent: float, step: float, device: torch.device | str = "cpu") -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from napari_cryospin.engine.geometry.cells import rotations_of_cells
+from napari_cryospin.engine.inference.grid import normalised
 from napari_cryospin.engine.inference.refinement import Cells, refine
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 
@@ -51,7 +52,7 @@ def estimate_noise(grid: CoarseGrid, shifts: Tensor, *, radius: float) -> NoiseS
     likelihood.noise = NoiseSpectrum.of_images(stack.images[rows], stack.mask_power)
     for _ in range(_ROUNDS):
         log_p = grid.log_probability(rows, shifts[rows])
-        _set_noise_on_grid(grid, rows, shifts[rows], torch.softmax(log_p, 1))
+        _set_noise_on_grid(grid, rows, shifts[rows], normalised(log_p)[0])
     starts = [
         Cells.of_grid(grid.nside, one, shifts[row]) for row, one in zip(rows, log_p, strict=True)
     ]

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.geometry.slices import central_slices, insert_slices
+from napari_cryospin.engine.inference.grid import normalised
 from napari_cryospin.engine.inference.marginal.posteriors import (
     KEPT_CELLS,
     PoseSum,
     Posteriors,
-    normalised,
     posterior_scale,
 )
 from napari_cryospin.engine.inference.marginal.proposals import (

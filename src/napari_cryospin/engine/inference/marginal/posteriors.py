@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 # heaviest cells of a particle that are remembered
 KEPT_CELLS = 64
-# points so many nats behind the best one count as being so many behind: they carry nothing, and
-# products of numbers too small for a float are slow
-_NEGLIGIBLE = 60.0
 # standard deviation of the prior of particles' scales around 1
 _SCALE_SPREAD = 0.2
 
@@ -142,25 +139,6 @@ class PoseSum(ABC):
     @abstractmethod
     def statistics(self) -> Statistics:
         """Return what was collected."""
-
-
-def normalised(log_p: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the probabilities of points, and the logarithms of their sums.
-
-    Parameters
-    ----------
-    log_p
-        Logarithms of what they are proportional to, (b, S, J).
-
-    Returns
-    -------
-    tuple
-        Probabilities, (b, S, J), and the logarithms, (b,).
-    """
-    best = log_p.flatten(1).amax(1)
-    weights = (log_p - best[:, None, None]).clamp_(min=-_NEGLIGIBLE).exp_()
-    total = weights.sum((1, 2))
-    return weights.div_(total[:, None, None]), best + total.log()
 
 
 def posterior_scale(cross: Tensor, power: Tensor, scale: Tensor) -> Tensor:
