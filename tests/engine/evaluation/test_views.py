@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import healpy
 import numpy as np
 
-from napari_cryospin.engine.evaluation.views import views_nside, winning_head_per_view
+from napari_cryospin.engine.evaluation.views import repeated, views_nside, winning_head_per_view
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +32,15 @@ def test_views_are_drawn_as_finely_as_they_are_many() -> None:
     assert views_nside(directions) == 8
     assert views_nside(directions[:300]) == 4
     assert views_nside(directions[:1]) == 2
+
+
+def test_coarse_pixels_are_repeated() -> None:
+    values = np.arange(12)
+    assert np.bincount(repeated(values, 4)).tolist() == [16] * 12
+    assert (
+        repeated(values, 4)[healpy.vec2pix(4, 0.0, 0.1, 1.0)]
+        == values[healpy.vec2pix(1, 0.0, 0.1, 1.0)]
+    )
 
 
 def healpix_directions(nside: int) -> NDArray[np.float64]:

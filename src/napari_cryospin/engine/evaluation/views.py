@@ -110,6 +110,15 @@ def winning_head_per_view(
     return np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
 
 
+def repeated(values: NDArray[np.int64], nside: int) -> NDArray[np.int64]:
+    """Return the values of HEALPix pixels (RING) at a finer nside, (12 nside²,)."""
+    import healpy
+
+    coarse = healpy.npix2nside(len(values))
+    centres = healpy.pix2vec(nside, np.arange(healpy.nside2npix(nside)))
+    return np.asarray(values[healpy.vec2pix(coarse, *centres)])
+
+
 def _pixels(directions: NDArray[np.floating], nside: int) -> NDArray[np.int64]:
     import healpy
 

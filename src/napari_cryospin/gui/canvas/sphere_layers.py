@@ -48,6 +48,8 @@ CANDIDATES = "head candidates"
 VIEWS = "views by winning head"
 HEAD_CELLS = "head cells"
 HEAD_NUMBERS = "head numbers"
+# fine enough to look round
+_VIEWS_NSIDE = 8
 _LEVELS = 256
 # of the radius of a head's sphere: how far below it its number stands, and the size of the disc
 _NUMBER_BELOW, _NUMBER_SIZE = 1.28, 0.4
@@ -124,15 +126,19 @@ class SphereLayers:
     def show_views(self, directions: NDArray[np.floating], heads: NDArray[np.integer]) -> None:
         """Colour the left-hand sphere by the head that wins most particles of each view."""
         # with it comes torch, which is at hand where there are poses
-        from napari_cryospin.engine.evaluation.views import views_nside, winning_head_per_view
+        from napari_cryospin.engine.evaluation.views import (
+            repeated,
+            views_nside,
+            winning_head_per_view,
+        )
 
         # counted when first drawn, not at every turn of the camera
         @cache
-        def winners() -> tuple[NDArray[np.int64], int]:
+        def winners() -> NDArray[np.int64]:
             nside = views_nside(directions[heads >= 0])
-            return winning_head_per_view(directions, heads, nside), nside
+            return repeated(winning_head_per_view(directions, heads, nside), _VIEWS_NSIDE)
 
-        self._kept.draw(VIEWS, lambda: self._draw_views(*winners()))
+        self._kept.draw(VIEWS, lambda: self._draw_views(winners()))
 
     def show_head_cells(self, values: NDArray[np.floating], nside: int, label: str) -> None:
         """Colour one small sphere per head below the volume.
@@ -209,8 +215,8 @@ class SphereLayers:
         else:
             move_numbers(layer, points, sizes)
 
-    def _draw_views(self, winners: NDArray[np.int64], nside: int) -> None:
-        vertices, faces = healpix_mesh(nside)
+    def _draw_views(self, winners: NDArray[np.int64]) -> None:
+        vertices, faces = healpix_mesh(_VIEWS_NSIDE)
         mesh = (self._left.place(vertices), faces)
         self._draw_surface(
             VIEWS, "Views by winning candidate", mesh, per_vertex(head_colours(winners))

@@ -96,6 +96,9 @@ class MonitorPanel(QWidget):
             self.pose_error,
             self.resolution,
         )
+        # one epoch stands below the other, though not every stage measures everything
+        for plot in self._over_epochs[1:]:
+            plot.setXLink(self.loss)
         self.note = QLabel(_NOTE, self)
         self.note.setWordWrap(True)
         layout = scrolling_layout(self)

@@ -46,6 +46,8 @@ class EpochPlot(ThemedPlot):
         super().__init__(title, left, "epoch", parent)
         self._curves = {name: self._curve(c, name in thin) for name, c in curves.items()}
         self._lines: list[pg.InfiniteLine] = []
+        # or the numbers of a low plot touch
+        self.getAxis("left").setTickDensity(0.5)
         self.restyle()
 
     def set_curve(self, name: str, epochs: Sequence[float], values: Sequence[float]) -> None:
@@ -60,7 +62,7 @@ class EpochPlot(ThemedPlot):
         """Put a line with its name where each stage after the first begins."""
         while len(self._lines) < len(begins):
             # the names of neighbours stand at different heights
-            height = 0.92 - 0.16 * (len(self._lines) % 3)
+            height = 0.9 - 0.3 * (len(self._lines) % 3)
             line = pg.InfiniteLine(angle=90, label="", labelOpts={"position": height})
             self.addItem(line, ignoreBounds=True)
             self._lines.append(line)

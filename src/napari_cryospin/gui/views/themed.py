@@ -36,7 +36,7 @@ class ThemedPlot(pg.PlotWidget):
         item.getAxis("left").setWidth(52)
         for side in ("left", "bottom"):
             item.getAxis(side).enableAutoSIPrefix(False)
-        self.setMinimumHeight(110)
+        self.setMinimumHeight(125)
         self.setMinimumWidth(150)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.restyle()
