@@ -50,7 +50,7 @@ def programs(arguments: argparse.Namespace) -> dict[str, Callable[..., Outcome]]
         found["cryoDRGN"] = partial(cryodrgn, python=arguments.cryodrgn)
     if shutil.which("relion_refine"):
         found["RELION"] = relion
-    return found
+    return {name: run for name, run in found.items() if name in (arguments.only or found)}
 
 
 def figures(outcome: Outcome, stack: Path) -> dict[str, object]:
@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cryodrgn", type=Path, help="Python of cryoDRGN's environment.")
     parser.add_argument("--aspire", type=Path, help="Python of ASPIRE's environment.")
+    parser.add_argument("--only", nargs="+", help="Names of programs; by default all.")
     parser.add_argument("--limit", type=float, default=120, help="Minutes for each program.")
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()

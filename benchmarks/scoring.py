@@ -42,11 +42,6 @@ class Score:
     fsc_fraction: float
     shift_error_px: float | None
 
-    @property
-    def success(self) -> bool:
-        """Whether poses and map are right."""
-        return self.mean <= SUCCESS_MEAN and self.fsc_fraction >= SUCCESS_FSC
-
     def figures(self) -> dict[str, float | None]:
         """Return the figures by name."""
         return asdict(self)
