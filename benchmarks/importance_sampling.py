@@ -2,7 +2,7 @@
 
 ``python benchmarks/importance_sampling.py FOLDER`` trains a marginal stage with importance sampling
 on the spike and the spliceosome, and after every map computes the same batch exactly as well. The
-stacks go into FOLDER. It takes about an hour on two cores.
+stacks go into FOLDER. It takes some twenty minutes on two cores.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def trained(case: Case, folder: Path, factor: float) -> list[dict[str, object]]:
         MarginalStage(),
         MarginalStage(
             nside=16,
-            epochs=6,
+            epochs=16,
             until="epochs",
             batch_size=1000,
             quadrature="importance",
