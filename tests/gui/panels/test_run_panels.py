@@ -119,7 +119,6 @@ def test_the_monitor_draws_what_each_stage_measures(qtbot: QtBot, session: Sessi
     assert monitor.gain.curve("needed").getData()[1][0] == pytest.approx(2.1)
     assert monitor.heads.isVisible()
     end(session, 1, Inference.MARGINAL, 1, held_out_gain=2.5)
-    qtbot.waitUntil(monitor.gain.isVisible)
+    qtbot.waitUntil(lambda: not monitor.switch.isVisible())
     assert list(monitor.gain.curve("gain").getData()[1]) == [2.0, 2.5]
-    assert not monitor.switch.isVisible()
     assert "marginalisation" in monitor.note.text()
