@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # a pose this near to a mode's peak is in its basin, degrees
 BASIN = 30.0
 # the gain has to rise by this share of itself, and by so many nats ...
-RISE, LEAST_RISE = 0.01, 0.1
+_RISE, _LEAST_RISE = 0.01, 0.1
 # ... within so many batches and epochs: of a small stack an epoch teaches little
 _PATIENCE_BATCHES, _PATIENCE_EPOCHS = 500, 3
 # local refinement of a pose, for the gap
@@ -89,7 +89,7 @@ class SwitchCriterion:
         if not earlier:
             return None
         best = max(earlier)
-        return best + max(RISE * abs(best), LEAST_RISE)
+        return best + max(_RISE * abs(best), _LEAST_RISE)
 
     def measure(
         self, problem: Problem, model: ImageModel, learning: Tensor, probes: Tensor
