@@ -21,13 +21,18 @@ class RestingTimer(QTimer):
         The interval is this many times as long as the last work took.
     parent
         Owner.
+    most_ms
+        Longest interval: once slow, as the first drawing of a window is, is not slow for ever.
     """
 
-    def __init__(self, least_ms: int, rest: int, parent: QObject) -> None:
+    def __init__(
+        self, least_ms: int, rest: int, parent: QObject, most_ms: int | None = None
+    ) -> None:
         super().__init__(parent)
-        self._least_ms, self._rest = least_ms, rest
+        self._least_ms, self._rest, self._most_ms = least_ms, rest, most_ms
         self.setInterval(least_ms)
 
     def worked(self, seconds: float) -> None:
         """Choose the next interval: the work took so many seconds."""
-        self.setInterval(max(self._least_ms, int(1000 * self._rest * seconds)))
+        wanted = max(self._least_ms, int(1000 * self._rest * seconds))
+        self.setInterval(wanted if self._most_ms is None else min(wanted, self._most_ms))

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VOLUME_INTERVAL_MS = 500
-# where drawing is slow (no GPU), it gets at most one part in so many of the main thread's time
-_REST = 20
+# where drawing is slow (no GPU), it gets at most one part in so many of the main thread's time,
+# but a new map at least so often
+_REST, MOST_INTERVAL_MS = 20, 10_000
 PLOT_INTERVAL_MS = 100
 FOLLOW_INTERVAL_MS = 2000
 # a batch, a checkpoint and the final maps fit in here
@@ -115,7 +116,8 @@ class Session(QObject):
         # of its own: looking again must not drop what the user asked for
         self._following = Background(self)
         self._following.done.connect(self._on_background_done)
-        self._slow, self._fast = RestingTimer(VOLUME_INTERVAL_MS, _REST, self), QTimer(self)
+        self._slow = RestingTimer(VOLUME_INTERVAL_MS, _REST, self, MOST_INTERVAL_MS)
+        self._fast = QTimer(self)
         # fires once the event loop has drawn; a child, so that it ends with the session
         self._drawn, self._drawing_since = QTimer(self), 0.0
         self._drawn.setSingleShot(True)
