@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 VOLUME_INTERVAL_MS = 500
 # where drawing is slow (no GPU), it gets at most one part in so many of the main thread's time,
 # but a new map at least so often
-_REST, MOST_INTERVAL_MS = 20, 10_000
+_REST, MOST_INTERVAL_MS = 20, 5_000
 PLOT_INTERVAL_MS = 100
 FOLLOW_INTERVAL_MS = 2000
 # a batch, a checkpoint and the final maps fit in here
