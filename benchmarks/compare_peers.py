@@ -8,6 +8,7 @@ FOLDER. RELION is taken from the PATH.
 from __future__ import annotations
 
 import argparse
+import bisect
 import shutil
 from functools import partial
 from pathlib import Path
@@ -56,12 +57,7 @@ def programs(arguments: argparse.Namespace) -> dict[str, Callable[..., Outcome]]
 def figures(outcome: Outcome, stack: Path) -> dict[str, object]:
     """Score an outcome; maps on the way are aligned by the final poses."""
     found = score(outcome.star, outcome.maps[-1][1], stack)
-    there = (
-        seconds
-        for seconds, path in outcome.maps
-        if score(outcome.star, path, stack).fsc_fraction >= THERE
-    )
-    reached = next(there, None)
+    reached = time_to_map(outcome, stack) if found.fsc_fraction >= THERE else None
     return {
         "seconds": f"{outcome.seconds:.0f}",
         "seconds_to_map": "" if reached is None else f"{reached:.0f}",
@@ -70,6 +66,19 @@ def figures(outcome: Outcome, stack: Path) -> dict[str, object]:
         "mean": f"{found.mean:.3f}",
         "fsc_fraction": f"{found.fsc_fraction:.3f}",
     }
+
+
+def time_to_map(outcome: Outcome, stack: Path) -> float:
+    """Return the seconds after which the map was there, in a run whose last map is.
+
+    By bisection: once a map is there, the later ones are.
+    """
+    first = bisect.bisect_left(
+        outcome.maps[:-1],
+        True,
+        key=lambda dated: score(outcome.star, dated[1], stack).fsc_fraction >= THERE,
+    )
+    return outcome.maps[first][0]
 
 
 def oracle(stack: Path) -> dict[str, object]:

@@ -18,7 +18,7 @@ from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.records import read_poses
 from napari_cryospin.engine.run.training import Training
-from napari_cryospin.engine.run.verdict import Outcome
+from napari_cryospin.engine.run.verdict import Outcome, reach_verdict
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, Inference, MarginalStage
 
 if TYPE_CHECKING:
@@ -316,8 +316,31 @@ def test_a_structure_is_told_from_noise(settings: Settings, tmp_path: Path) -> N
     assert found["structure"].gain > 5
     assert found["noise"].outcome is Outcome.NO_STRUCTURE
     assert abs(found["noise"].gain) < 0.5
+    assert found["structure"].expected_right > 0.9
+    assert found["noise"].expected_right is None
     for verdict in found.values():
         assert all(reason.endswith(".") for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("sure", "outcome"),
+    [(0.97, Outcome.CONVERGED), (0.7, Outcome.UNCERTAIN), (0.3, Outcome.STUCK)],
+)
+def test_the_verdict_tells_how_many_poses_are_right(
+    stack: WorkingStack,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    sure: float,
+    outcome: Outcome,
+) -> None:
+    gain = torch.full((50,), 5.0)
+    judged = Judgement(torch.arange(50), gain, gain, torch.zeros(50, 4, 3, 3), torch.zeros(50, 4))
+    monkeypatch.setattr(Training, "judge", lambda _: judged)
+    monkeypatch.setattr(Training, "pose_confidence", lambda _: torch.full((50,), sure))
+    verdict = reach_verdict(Training(stack, settings))
+    assert verdict.outcome is outcome
+    assert verdict.expected_right == pytest.approx(sure)
+    assert any(f"{100 * sure:.0f} % of their poses" in reason for reason in verdict.reasons)
 
 
 def test_few_particles_are_not_judged(settings: Settings, tmp_path: Path) -> None:

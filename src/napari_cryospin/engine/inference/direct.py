@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_cryospin.engine.geometry.rotations import exponential_map, rotation_angle
+from napari_cryospin.engine.geometry.rotations import rotation_angle
 from napari_cryospin.engine.geometry.slices import insert_slices
 from napari_cryospin.engine.inference.gradient import GradientInference
 from napari_cryospin.engine.inference.interface import shuffled_batches
+from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.marginal.search import search_modes
 from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
 from napari_cryospin.engine.models.image import image_error
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.inference.interface import Place, Problem
     from napari_cryospin.engine.stages import DirectStage
 
-# one unit of the shift's parameter: the shift and the rotation share a learning rate in radians,
-# and a radian at half the mask's radius moves the outline of a particle by about D/8
-_SHIFT_UNIT = 1 / 8
 # a hypothesis so far behind the best one of its particle is given up, nats: sooner, and a map that
 # mixes two of them would never be told so
 _GIVEN_UP = 60.0
@@ -128,13 +126,9 @@ class DirectInference(GradientInference):
         # pairs of a particle and one of its hypotheses
         image, hypothesis = self.active[rows].nonzero(as_tuple=True)
         chosen = rows[image], hypothesis
-        rate, steps = self.pose_optimizer.learning_rate, self.stage.pose_steps
-        for step in range(steps):
-            left = 1 - (1 - self.stage.visit_rate) * step / max(steps - 1, 1)
-            self.pose_optimizer.learning_rate = left * rate
-            self._pose_step(chosen, grid, observed[image], ctf[image])
-        self.pose_optimizer.learning_rate = rate
-        self._choose(rows, image, hypothesis, grid, observed, ctf)
+        aligned = Alignment(self.model, grid, observed[image], ctf[image], self.loss)
+        self._take_steps(aligned, chosen)
+        self._choose(aligned, rows, image, hypothesis)
         if self._update is None:
             losses = self._volume_step(rows, observed, ctf)
         else:
@@ -184,50 +178,33 @@ class DirectInference(GradientInference):
             self.active.numel(), 5, self.stage.learning_rate_pose, self.problem.device
         )
 
-    def _pose_step(
-        self, chosen: tuple[Tensor, Tensor], grid: Tensor, observed: Tensor, ctf: Tensor
-    ) -> None:
-        """Move each pose by ``R ← exp([ω]×) R``, and each shift, by the gradient at ω = 0."""
-        step = torch.zeros(len(observed), 5, device=observed.device, requires_grad=True)
-        rotations, shifts = self._moved(chosen, step)
-        projection = self.model.project(grid, rotations, shifts if self.shifts else None)
-        # the sum, not the mean: each image's gradient is its own
-        image_error(ctf * projection, observed, self.loss).sum().backward()
-        assert step.grad is not None
-        with torch.no_grad():
-            row, hypothesis = chosen
-            numbers = row * self.active.shape[1] + hypothesis
-            taken = self.pose_optimizer.step(numbers, step.grad)
-            self.rotations[chosen], self.origins[chosen] = self._moved(chosen, taken)
-
-    def _moved(self, chosen: tuple[Tensor, Tensor], step: Tensor) -> tuple[Tensor, Tensor]:
-        rotations = exponential_map(step[:, :3]) @ self.rotations[chosen]
-        shifts = self.origins[chosen]
-        if self.shifts:
-            shifts = shifts + _SHIFT_UNIT * self.stack.box * step[:, 3:]
-        return rotations, shifts
+    def _take_steps(self, aligned: Alignment, chosen: tuple[Tensor, Tensor]) -> None:
+        """Take the pose steps of a visit from the chosen hypotheses of the batch's particles."""
+        row, hypothesis = chosen
+        numbers = row * self.active.shape[1] + hypothesis
+        optimizer, steps = self.pose_optimizer, self.stage.pose_steps
+        rotations = self.rotations[chosen]
+        shifts = self.origins[chosen] if self.shifts else None
+        rate = optimizer.learning_rate
+        for step in range(steps):
+            left = 1 - (1 - self.stage.visit_rate) * step / max(steps - 1, 1)
+            optimizer.learning_rate = left * rate
+            rotations, shifts, _ = aligned.step(rotations, shifts, optimizer, numbers)
+        optimizer.learning_rate = rate
+        self.rotations[chosen] = rotations
+        if shifts is not None:
+            self.origins[chosen] = shifts
 
     @torch.no_grad()
-    def _choose(
-        self,
-        rows: Tensor,
-        image: Tensor,
-        hypothesis: Tensor,
-        grid: Tensor,
-        observed: Tensor,
-        ctf: Tensor,
-    ) -> None:
+    def _choose(self, aligned: Alignment, rows: Tensor, image: Tensor, hypothesis: Tensor) -> None:
         """Give each particle its best hypothesis for a pose."""
         losses = torch.full((len(rows), self.active.shape[1]), torch.inf, device=rows.device)
         if self.active.shape[1] == 1:
             losses[:] = 0
         else:
             chosen = rows[image], hypothesis
-            projection = self.model.project(
-                grid, self.rotations[chosen], self.origins[chosen] if self.shifts else None
-            )
-            losses[image, hypothesis] = image_error(
-                ctf[image] * projection, observed[image], self.loss
+            losses[image, hypothesis] = aligned.errors(
+                self.rotations[chosen], self.origins[chosen] if self.shifts else None
             )
         best = losses.argmin(1)
         self.poses.rotations[rows] = self.rotations[rows, best]
@@ -235,7 +212,7 @@ class DirectInference(GradientInference):
         if self.active.shape[1] == 1:
             return
         # squared errors are of the order of the noise's variance, so this is a difference in nats
-        behind = (losses - losses.amin(1, keepdim=True)) * (observed.shape[1] / 2)
+        behind = (losses - losses.amin(1, keepdim=True)) * (aligned.observed.shape[1] / 2)
         self.active[rows] = behind < _GIVEN_UP
         self.poses.winning_head[rows] = best
         self.poses.candidates[rows] = self.rotations[rows]

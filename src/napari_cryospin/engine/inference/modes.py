@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # a mode counts where it holds at least this share of the probability
 MODE_WEIGHT = 0.05
+# poses within this angle are in one mode, degrees
+SAME_MODE = 30.0
 # most probable cells of a particle that are looked at; the others together hold next to nothing
 _CELLS = 512
 _MOST_MODES = 8

@@ -13,12 +13,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from napari_cryospin.engine.geometry.rotations import exponential_map, rotation_angle
+from napari_cryospin.engine.geometry.rotations import rotation_angle
+from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.marginal.judge import judge
-from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
-from napari_cryospin.engine.models.image import image_error
+from napari_cryospin.engine.inference.modes import SAME_MODE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,14 +24,10 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.inference.interface import Problem
     from napari_cryospin.engine.models.image import ImageModel
 
-# a pose this near to a mode's peak is in its basin, degrees
-BASIN = 30.0
 # the gain has to rise by this share of itself, and by so many nats ...
 _RISE, _LEAST_RISE = 0.01, 0.1
 # ... within so many batches and epochs: of a small stack an epoch teaches little
 _PATIENCE_BATCHES, _PATIENCE_EPOCHS = 500, 3
-# local refinement of a pose, for the gap
-_STEPS, _RATE = 10, 0.03
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,7 @@ class SwitchCriterion:
             self.figures = None
             return None
         own = problem.poses.rotations[probes]
-        inside = rotation_angle(own, judged.modes[:, 0]) <= BASIN
+        inside = rotation_angle(own, judged.modes[:, 0]) <= SAME_MODE
         share = float(inside.float().mean())
         self.gains.append(judged.mean_gain)
         gap = amortization_gap(problem, model, probes)
@@ -133,19 +127,7 @@ def amortization_gap(problem: Problem, model: ImageModel, rows: Tensor) -> float
     stack, poses, loss = problem.stack, problem.poses, problem.model.loss
     observed = model.coefficients(stack.images[rows])
     ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
-    grid = problem.volume().detach()
+    aligned = Alignment(model, problem.volume().detach(), observed, ctf, loss)
     shifts = poses.shifts[rows] if problem.model.shifts else None
-    rotations = poses.rotations[rows]
-    adam = PerImageAdam(len(rows), 3, _RATE, rows.device)
-    places = torch.arange(len(rows), device=rows.device)
-    first = best = torch.full((len(rows),), torch.inf, device=rows.device)
-    for step in range(_STEPS + 1):
-        turn = torch.zeros(len(rows), 3, device=rows.device, requires_grad=True)
-        projection = model.project(grid, exponential_map(turn) @ rotations, shifts)
-        errors = image_error(ctf * projection, observed, loss)
-        errors.sum().backward()
-        first = errors.detach() if step == 0 else first
-        best = torch.minimum(best, errors.detach())
-        assert turn.grad is not None
-        rotations = exponential_map(adam.step(places, turn.grad)) @ rotations
-    return float((first - best).mean() / first.mean())
+    refined = aligned.refine(poses.rotations[rows], shifts)
+    return float((refined.first_errors - refined.errors).mean() / refined.first_errors.mean())

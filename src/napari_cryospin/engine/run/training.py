@@ -10,6 +10,7 @@ import torch
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.fourier import hartley_2d
 from napari_cryospin.engine.inference.amortized import AmortizedInference
+from napari_cryospin.engine.inference.confidence import pose_confidence
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import Place, Problem, numbered_generator
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
@@ -156,8 +157,16 @@ class Training:
 
     def judge(self) -> Judgement | None:
         """Judge the present map by the held-out particles in use."""
-        learning = (self.used & ~self.held_out).nonzero().flatten()
-        return judge(self.problem, learning, (self.used & self.held_out).nonzero().flatten())
+        return judge(self.problem, *self._learning_and_held())
+
+    def pose_confidence(self) -> Tensor:
+        """Return how sure the map is of the poses of the held-out particles in use, (h,)."""
+        return pose_confidence(self.problem, *self._learning_and_held())
+
+    def _learning_and_held(self) -> tuple[Tensor, Tensor]:
+        """Return the rows of the particles in use that the map learns from, and of the others."""
+        learning, held = self.used & ~self.held_out, self.used & self.held_out
+        return learning.nonzero().flatten(), held.nonzero().flatten()
 
     def place(self, n_batches: int = 1) -> Place:
         """Return where the inference stands in an epoch of so many batches."""

@@ -10,10 +10,9 @@ import numpy as np
 
 from napari_cryospin.engine.evaluation.alignment import align_rotations
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.modes import MODE_WEIGHT
+from napari_cryospin.engine.inference.modes import SAME_MODE
 
 if TYPE_CHECKING:
-    from napari_cryospin.engine.inference.marginal.judge import Judgement
     from napari_cryospin.engine.run.starts import Start
     from napari_cryospin.engine.run.training import Training
 
@@ -21,10 +20,11 @@ if TYPE_CHECKING:
 _SIGNIFICANT = 3.0
 # what a particle must tell of its pose, nats: less than this is one pose in three
 _LEAST_INFORMATION = 1.0
-# poses within this angle are in one mode, degrees
-_SAME_MODE = 30.0
-# share of the particles that must agree
+# share of the particles to which two starts must give the same pose
 _AGREE = 0.5
+# share of the poses that must be expected to be right: below the first the poses are uncertain,
+# below the second they have not converged
+_CERTAIN, _MOSTLY = 0.9, 0.5
 
 
 class Outcome(StrEnum):
@@ -32,6 +32,7 @@ class Outcome(StrEnum):
 
     CONVERGED = "converged"
     COMPETING = "several structures compete"
+    UNCERTAIN = "poses are uncertain"
     STUCK = "poses have not converged"
     NO_STRUCTURE = "no structure in the data"
     UNKNOWN = "not judged"
@@ -52,8 +53,9 @@ class Verdict:
         average, and its standard error, nats per particle; None where none were held out.
     information
         What a held-out particle tells of its pose, mean, nats.
-    in_a_mode
-        Share of the held-out particles whose pose lies in a mode of their posterior.
+    expected_right
+        Share of the held-out particles whose poses are expected to be right, as far as the map is;
+        None where the map shows no structure.
     starts_agree
         Share of the particles to which the best start and the next best one gave the same pose;
         None with a single start.
@@ -64,7 +66,7 @@ class Verdict:
     gain: float | None = None
     gain_error: float | None = None
     information: float | None = None
-    in_a_mode: float | None = None
+    expected_right: float | None = None
     starts_agree: float | None = None
 
     def figures(self) -> dict[str, Any]:
@@ -79,19 +81,22 @@ def reach_verdict(training: Training) -> Verdict:
         return Verdict(Outcome.UNKNOWN, ("Too few particles were held out to judge the map.",))
     information = float(judged.information.mean())
     agree, rival = _agreement(training.starts.ended)
-    settled = _share_in_a_mode(training, judged)
     reasons = [
         f"The map raises the log-likelihood of {len(judged.gain)} held-out particles by "
         f"{judged.mean_gain:.2f} ± {judged.gain_error:.2f} nats each over its rotational average.",
         f"A particle tells {information:.1f} nats of its pose.",
     ]
+    expected_right = None
     outcome = Outcome.CONVERGED
     if judged.mean_gain < _SIGNIFICANT * judged.gain_error or information < _LEAST_INFORMATION:
         outcome = Outcome.NO_STRUCTURE
     else:
-        reasons.append(f"{100 * settled:.0f} % of their poses lie in a mode of their posterior.")
-        if settled < _AGREE:
-            outcome = Outcome.STUCK
+        expected_right = float(training.pose_confidence().mean())
+        reasons.append(
+            f"{100 * expected_right:.0f} % of their poses are expected to be right, if the map is."
+        )
+        if expected_right < _CERTAIN:
+            outcome = Outcome.STUCK if expected_right < _MOSTLY else Outcome.UNCERTAIN
         if agree is not None:
             reasons.append(
                 f"The two best starts agree on the poses of {100 * agree:.0f} % of the particles."
@@ -105,16 +110,9 @@ def reach_verdict(training: Training) -> Verdict:
         judged.mean_gain,
         judged.gain_error,
         information,
-        settled,
+        expected_right,
         agree,
     )
-
-
-def _share_in_a_mode(training: Training, judged: Judgement) -> float:
-    poses = training.poses.rotations[judged.rows].cpu().numpy()
-    distances = angular_distance(judged.modes.cpu().numpy(), poses[:, None])
-    plausible = judged.mode_weights.cpu().numpy() >= MODE_WEIGHT
-    return float((np.where(plausible, distances, np.inf).min(1) <= _SAME_MODE).mean())
 
 
 def _agreement(starts: list[Start]) -> tuple[float | None, bool]:
@@ -155,4 +153,4 @@ def _same_poses(first: Start, second: Start) -> float | None:
     modes = first.poses["candidates"].cpu()[rows].numpy()
     known = first.poses["candidate_losses"].isfinite().cpu()[rows].numpy()
     distances = angular_distance(modes, alignment.apply(own)[:, None])
-    return float((np.where(known, distances, np.inf).min(1) <= _SAME_MODE).mean())
+    return float((np.where(known, distances, np.inf).min(1) <= SAME_MODE).mean())

@@ -28,13 +28,45 @@ _PART = 500
 _AROUND = ((0.0, 0.0), (-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))
 
 
+class PoseSearch:
+    """Finds the best modes of particles on a grid of all poses, and of shifts around the present.
+
+    Parameters
+    ----------
+    problem
+        Particles, map and poses.
+    noise
+        Noise of the images.
+    """
+
+    def __init__(self, problem: Problem, noise: NoiseSpectrum) -> None:
+        self._problem = problem
+        box, device = problem.stack.box, problem.device
+        radius = min(_RADIUS, box // 2 - 1)
+        around = Quadrature.at(box, radius, radius, shifts=False, device=device)
+        if problem.model.shifts:
+            around = around.with_shifts(torch.tensor(_AROUND, device=device))
+        self._around = around
+        variance = noise.variance[shells_of(around.model)]
+        self._sum = ExactSum(around, problem.volume().detach(), variance)
+
+    @torch.no_grad()
+    def modes(self, rows: Tensor, n: int) -> Modes:
+        """Return the ``n`` best modes of particles ``rows``, (m,)."""
+        poses, around = self._problem.poses, self._around
+        images = Observed.of(self._problem.stack, rows, around.model, poses.scales)
+        centred = around.model.shift(images.coefficients, poses.shifts[rows])
+        found = self._sum.posteriors(replace(images, coefficients=centred))
+        return Modes.of(found, around, n).moved(poses.shifts[rows])
+
+
 @torch.no_grad()
 def search_modes(
     problem: Problem, rows: Tensor, n: int, noise: NoiseSpectrum
 ) -> Iterator[tuple[int, int]]:
     """Replace poses and candidates of particles by the ``n`` best modes of their posteriors.
 
-    Shifts are searched around the present ones. Yields what is done, and its total.
+    Yields what is done, and its total.
 
     Parameters
     ----------
@@ -47,24 +79,15 @@ def search_modes(
     noise
         Noise of the images.
     """
-    stack, poses, device = problem.stack, problem.poses, problem.device
-    radius = min(_RADIUS, stack.box // 2 - 1)
-    around = Quadrature.at(stack.box, radius, radius, shifts=False, device=device)
-    if problem.model.shifts:
-        around = around.with_shifts(torch.tensor(_AROUND, device=device))
-    variance = noise.variance[shells_of(around.model)]
-    search = ExactSum(around, problem.volume().detach(), variance)
+    search = PoseSearch(problem, noise)
     yield 0, len(rows)
     found: list[Modes] = []
     done = 0
     for part in rows.split(_PART):
-        images = Observed.of(stack, part, around.model, poses.scales)
-        centred = around.model.shift(images.coefficients, poses.shifts[part])
-        posteriors = search.posteriors(replace(images, coefficients=centred))
-        found.append(Modes.of(posteriors, around, n).moved(poses.shifts[part]))
+        found.append(search.modes(part, n))
         done += len(part)
         yield done, len(rows)
     # all at once: a search that is stopped leaves the poses as they were
-    poses.with_candidates(n)
+    problem.poses.with_candidates(n)
     for part, modes in zip(rows.split(_PART), found, strict=True):
-        modes.record(poses, part)
+        modes.record(problem.poses, part)

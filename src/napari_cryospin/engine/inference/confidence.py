@@ -1,0 +1,86 @@
+"""How sure a map is of the poses of particles that it has not learned from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.geometry.rotations import rotation_angle
+from napari_cryospin.engine.inference.local import Alignment
+from napari_cryospin.engine.inference.marginal.search import PoseSearch
+from napari_cryospin.engine.inference.modes import SAME_MODE
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.noise import NoiseSpectrum
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.inference.interface import Problem
+
+# other modes that a pose is weighed against
+_MODES = 4
+# frequencies beyond this radius are not needed to tell modes apart
+_MOST_RADIUS = 32.0
+# particles that the noise is estimated from, and particles at a time
+_NOISE_PARTICLES, _PART = 500, 64
+
+
+def pose_confidence(problem: Problem, learning: Tensor, held: Tensor) -> Tensor:
+    """Return the probability of the mode in which the pose of each particle lies, (h,).
+
+    The pose and the best modes of the posterior on a grid are refined, each for itself, and weighed
+    against each other by their likelihoods. On the grid alone the mode that happens to lie nearest
+    to a grid point would win. The mean is the share of the poses that are expected to be right, as
+    far as the map is.
+
+    Parameters
+    ----------
+    problem
+        Particles, map and poses.
+    learning
+        Rows of particles that the map has learned from; the noise is estimated from some of them.
+    held
+        Rows of particles that it has not learned from.
+    """
+    stack, poses = problem.stack, problem.poses
+    radius = min(stack.box / 2, _MOST_RADIUS)
+    model = ImageModel.within(stack.box, radius, problem.device)
+    grid = problem.volume().detach()
+    noise = _noise(problem, model, grid, learning)
+    search, deviation = PoseSearch(problem, noise), noise.deviation(model)
+    found = []
+    for rows in held.split(_PART):
+        modes = search.modes(rows, _MODES)
+        rotations = torch.cat((poses.rotations[rows, None], modes.rotations), 1)
+        shifts = torch.cat((poses.shifts[rows, None], modes.shifts), 1).flatten(0, 1)
+        # pairs of a particle and one of its poses
+        image = torch.arange(len(rows), device=rows.device).repeat_interleave(_MODES + 1)
+        ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
+        observed = model.coefficients(stack.images[rows])
+        aligned = Alignment(
+            model, grid, (observed / deviation)[image], (ctf / deviation)[image], "squared"
+        )
+        refined = aligned.refine(rotations.flatten(0, 1), shifts if problem.model.shifts else None)
+        nats = (-0.5 * len(deviation) * refined.errors).reshape(rotations.shape[:2])
+        own = rotation_angle(refined.rotations.reshape(rotations.shape), rotations[:, :1])
+        own = own <= SAME_MODE
+        # what was found twice counts once: of the pose's own mode the best, and every other mode
+        best = nats.masked_fill(~own, -torch.inf).amax(1, keepdim=True)
+        others = nats.masked_fill(own, -torch.inf)
+        found.append(torch.cat((best, others), 1).softmax(1)[:, 0])
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def _noise(problem: Problem, model: ImageModel, grid: Tensor, learning: Tensor) -> NoiseSpectrum:
+    """Return the noise as the residuals at the present poses show it."""
+    stack, poses = problem.stack, problem.poses
+    places = torch.linspace(0, len(learning) - 1, min(_NOISE_PARTICLES, len(learning))).long()
+    rows = learning[places.to(learning.device)]
+    shifts = poses.shifts[rows] if problem.model.shifts else None
+    ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
+    residual = model.coefficients(stack.images[rows]) - ctf * model.project(
+        grid, poses.rotations[rows], shifts
+    )
+    return NoiseSpectrum.of_residuals(residual.square().mean(0), model, stack.mask_power)

@@ -1,0 +1,78 @@
+"""How sure a map is of poses: right ones, wrong ones, and those of which it has two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import Tensor
+
+from napari_cryospin.engine.geometry.rotations import angular_distance
+from napari_cryospin.engine.inference.confidence import pose_confidence
+from napari_cryospin.engine.inference.interface import Problem
+from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
+from napari_cryospin.engine.run.training import signal_amplitude
+
+if TYPE_CHECKING:
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.settings import Settings
+
+
+def problem_with(volume: Tensor, stack: WorkingStack, settings: Settings, poses: Tensor) -> Problem:
+    grid = HartleyVolume(32, signal_amplitude(stack.images), torch.Generator().manual_seed(0))
+    grid.assign(grid_of_map(volume))
+    table = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    table.rotations = poses.clone()
+    held_out = torch.arange(stack.n) % 2 == 0
+    return Problem(stack, grid, table, held_out, settings.model, 0)
+
+
+def confidence(problem: Problem) -> Tensor:
+    held = problem.held_out
+    return pose_confidence(problem, (~held).nonzero().flatten(), held.nonzero().flatten())
+
+
+def test_right_poses_are_sure_and_wrong_ones_are_not(
+    stack: WorkingStack, settings: Settings, true_map: Tensor, true_rotations: Tensor
+) -> None:
+    sure = confidence(problem_with(true_map, stack, settings, true_rotations))
+    assert sure.shape == (100,)
+    assert sure.mean() > 0.95
+    wrong = confidence(problem_with(true_map, stack, settings, true_rotations.flip(0)))
+    assert wrong.mean() < 0.15
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_twofold_map_is_sure_of_half(
+    stack: WorkingStack,
+    settings: Settings,
+    true_map: Tensor,
+    true_rotations: Tensor,
+    which: int,
+) -> None:
+    """Either of two poses that project alike is right with a probability of one half."""
+    turned = true_map.flip(1, 2).roll((1, 1), (1, 2))
+    half_turn = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))
+    mate = true_rotations @ half_turn if which else true_rotations
+    problem = problem_with((true_map + turned) / 2, stack, settings, mate)
+    found = confidence(problem)
+    # where the two views are nearly one, they are one mode
+    apart = angular_distance(true_rotations.numpy(), (true_rotations @ half_turn).numpy())
+    assert apart.min() > 179
+    assert found.median() == pytest.approx(0.5, abs=0.05)
+
+
+def test_noise_makes_poses_less_sure(
+    stack: WorkingStack, settings: Settings, true_map: Tensor, true_rotations: Tensor
+) -> None:
+    noisy = replace(
+        stack,
+        images=stack.images
+        + 5 * torch.randn(stack.images.shape, generator=torch.Generator().manual_seed(0)),
+    )
+    clean = confidence(problem_with(true_map, stack, settings, true_rotations)).mean()
+    spoiled = confidence(problem_with(true_map, noisy, settings, true_rotations)).mean()
+    assert spoiled < clean - 0.1

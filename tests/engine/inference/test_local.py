@@ -1,0 +1,42 @@
+"""Aligning particles with a map that stays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cryospin.engine.geometry.rotations import angular_distance, exponential_map
+from napari_cryospin.engine.inference.local import Alignment
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.volume import grid_of_map
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_poses_a_little_off_are_refined(
+    stack: WorkingStack, true_map: Tensor, true_rotations: Tensor, shifted: bool
+) -> None:
+    torch.manual_seed(0)
+    near = exponential_map(0.1 * torch.randn(stack.n, 3)) @ true_rotations
+    model = ImageModel.within(32, 16)
+    ctf = stack.ctf(None, model.frequencies)
+    grid = grid_of_map(true_map)
+    aligned = Alignment(model, grid, model.coefficients(stack.images), ctf, "squared")
+    shifts = 0.3 * torch.randn(stack.n, 2) if shifted else None
+    found = aligned.refine(near, shifts)
+    before = angular_distance(near.numpy(), true_rotations.numpy())
+    after = angular_distance(found.rotations.numpy(), true_rotations.numpy())
+    assert np.median(before) > 7
+    assert np.median(after) < 3
+    assert (found.errors <= found.first_errors).all()
+    assert torch.allclose(found.first_errors, aligned.errors(near, shifts))
+    # without shifts the errors are those of the poses that are returned
+    if not shifted:
+        assert torch.allclose(found.errors, aligned.errors(found.rotations, None), atol=1e-4)
