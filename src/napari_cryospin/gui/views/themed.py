@@ -34,6 +34,8 @@ class ThemedPlot(pg.PlotWidget):
         item.hideButtons()
         item.setMenuEnabled(False)
         item.getAxis("left").setWidth(52)
+        # the label of an axis stands 5 pixels below what the layout gives it
+        item.layout.setContentsMargins(1, 1, 1, 5)
         for side in ("left", "bottom"):
             item.getAxis(side).enableAutoSIPrefix(False)
         self.setMinimumHeight(125)
