@@ -168,6 +168,9 @@ def aspire(star: Path, folder: Path, box: int, seed: int, limit: float, python: 
     blocks["particles"] = particles
     starfile.write(blocks, folder / "poses.star", overwrite=True)
     (folder / "particles.mrcs").symlink_to(star.with_name("particles.mrcs"))
-    with mrcfile.open(folder / "map.mrc", "r+") as file:
+    # ASPIRE writes a stack of one map, and its CTF has the sign that makes particles black
+    with mrcfile.open(folder / "map.mrc") as file:
+        volume = -file.data.reshape(file.data.shape[-3:])
+    with mrcfile.new(folder / "map.mrc", volume, overwrite=True) as file:
         file.voxel_size = float(blocks["optics"]["rlnImagePixelSize"].iloc[0])
     return commands.outcome(Path("poses.star"), [folder / "map.mrc"], seconds)
