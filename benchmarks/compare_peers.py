@@ -59,7 +59,7 @@ def figures(outcome: Outcome, stack: Path) -> dict[str, object]:
     found = score(outcome.star, outcome.maps[-1][1], stack)
     reached = time_to_map(outcome, stack) if found.fsc_fraction >= THERE else None
     return {
-        "seconds": f"{outcome.seconds:.0f}",
+        "seconds": f"{'' if outcome.whole else '> '}{outcome.seconds:.0f}",
         "seconds_to_map": "" if reached is None else f"{reached:.0f}",
         "poses": read_star(outcome.star).n_particles,
         "median": f"{found.median:.3f}",
@@ -128,8 +128,8 @@ def table() -> None:
         f"threads each. *Time to map*: until the FSC with the truth stays above 0.5 up to "
         f"{THERE:.0%} of Nyquist; ASPIRE tells of no map before its last. *Poses*: particles that "
         "a program gives poses to; ASPIRE orients class averages, whose poses are those of the "
-        "particles that they were built around. *>*: ended then, without poses. Errors in degrees. "
-        "*Oracle*: the same particles against the true map.",
+        "particles that they were built around. *>*: ended then; poses and map are what it had. "
+        "Errors in degrees. *Oracle*: the same particles against the true map.",
         "",
         "| molecule | n | program | time (s) | time to map (s) | poses | median | mean | "
         "FSC 0.5 / Nyquist |",

@@ -35,11 +35,15 @@ class Outcome:
         map is the result.
     seconds
         The whole time.
+    whole
+        Whether the program came to its end; otherwise its time was up, and poses and maps are what
+        it had by then.
     """
 
     star: Path
     maps: list[tuple[float, Path]]
     seconds: float
+    whole: bool = True
 
 
 class TooLongError(RuntimeError):
@@ -87,11 +91,13 @@ class Commands:
         if process.returncode:
             raise RuntimeError(f"{words[0]} failed:\n" + log.read_text()[-1000:])
 
-    def outcome(self, star: Path, maps: Sequence[Path], seconds: float | None = None) -> Outcome:
+    def outcome(
+        self, star: Path, maps: Sequence[Path], seconds: float | None = None, *, whole: bool = True
+    ) -> Outcome:
         """Return the outcome now; maps are dated by their files."""
         dated = [(path.stat().st_mtime - self.started, path) for path in maps]
         seconds = time.time() - self.started if seconds is None else seconds
-        return Outcome(self.folder / star, sorted(dated), seconds)
+        return Outcome(self.folder / star, sorted(dated), seconds, whole)
 
 
 def napari_cryospin(star: Path, folder: Path, box: int, seed: int, limit: float) -> Outcome:
@@ -121,9 +127,16 @@ def relion(star: Path, folder: Path, box: int, seed: int, limit: float) -> Outco
     common += ["--dont_combine_weights_via_disc", "--j", THREADS, "--random_seed", seed + 1]
     common += ["--particle_diameter", diameter, "--i", "particles.star"]
     sgd = "--denovo_3dref --sgd --K 1 --healpix_order 1 --maxsig 200 --sgd_write_iter 10".split()
-    commands.run("relion_refine", *common, *sgd, "--sgd_fin_resol", finest, "--o", "./sgd")
     one_pass = ["--ref", "sgd_it300_class001.mrc", "--ini_high", finest, "--iter", 1]
-    commands.run("relion_refine", *common, *one_pass, "--healpix_order", 3, "--o", "./pass")
+    try:
+        commands.run("relion_refine", *common, *sgd, "--sgd_fin_resol", finest, "--o", "./sgd")
+        commands.run("relion_refine", *common, *one_pass, "--healpix_order", 3, "--o", "./pass")
+    except TooLongError:
+        maps = sorted(folder.glob("sgd_it*_class001.mrc"))
+        if not maps:
+            raise
+        star = maps[-1].name.replace("class001.mrc", "data.star")
+        return commands.outcome(Path(star), maps, whole=False)
     maps = [*sorted(folder.glob("sgd_it*_class001.mrc")), folder / "pass_it001_class001.mrc"]
     return commands.outcome(Path("pass_it001_data.star"), maps)
 
@@ -136,20 +149,20 @@ def cryodrgn(star: Path, folder: Path, box: int, seed: int, limit: float, python
     program, utilities = bin_folder / "cryodrgn", bin_folder / "cryodrgn_utils"
     commands.run(program, "parse_ctf_star", star, "-o", "ctf.pkl")
     options = ["--ctf", "ctf.pkl", "--zdim", 0, "--no-trans", "--seed", seed, "-o", "abinit"]
-    commands.run(program, "abinit", stack, *options, "--checkpoint", 1, "--no-analysis")
+    poses, whole = Path("abinit/pose.pkl"), True
+    try:
+        commands.run(program, "abinit", stack, *options, "--checkpoint", 1, "--no-analysis")
+    except TooLongError:
+        written = sorted(folder.glob("abinit/pose.*.pkl"), key=lambda path: path.stat().st_mtime)
+        if not written:
+            raise
+        poses, whole = written[-1].relative_to(folder), False
     seconds = time.time() - commands.started
-    commands.run(
-        utilities,
-        "write_star",
-        stack,
-        "--ctf",
-        "ctf.pkl",
-        "--poses",
-        "abinit/pose.pkl",
-        "-o",
-        "poses.star",
-    )
-    return commands.outcome(Path("poses.star"), sorted(folder.glob("abinit/*.mrc")), seconds)
+    star = ["--ctf", "ctf.pkl", "--poses", poses, "-o", "poses.star"]
+    # writing what is there counts no more
+    Commands(folder, limit).run(utilities, "write_star", stack, *star)
+    maps = list(folder.glob("abinit/reconstruct.*.mrc"))
+    return commands.outcome(Path("poses.star"), maps, seconds, whole=whole)
 
 
 def aspire(star: Path, folder: Path, box: int, seed: int, limit: float, python: Path) -> Outcome:
