@@ -153,7 +153,8 @@ def cryodrgn(star: Path, folder: Path, box: int, seed: int, limit: float, python
     try:
         commands.run(program, "abinit", stack, *options, "--checkpoint", 1, "--no-analysis")
     except TooLongError:
-        written = sorted(folder.glob("abinit/pose.*.pkl"), key=lambda path: path.stat().st_mtime)
+        # epoch 0 trains the network on random poses
+        written = sorted(folder.glob("abinit/pose.[1-9]*.pkl"), key=lambda p: p.stat().st_mtime)
         if not written:
             raise
         poses, whole = written[-1].relative_to(folder), False
