@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from cases import Case
 from known import read_known
-from machine import description, write_table
+from machine import description, load_of, write_table
 from oracle import oracle_poses
 from peers.programs import THREADS, TooLongError, aspire, cryodrgn, napari_cryospin, relion
 from peers.working_stack import write_working_stack
@@ -129,15 +129,17 @@ def table() -> None:
         f"{THERE:.0%} of Nyquist; ASPIRE tells of no map before its last. *Poses*: particles that "
         "a program gives poses to; ASPIRE orients class averages, whose poses are those of the "
         "particles that they were built around. *>*: ended then; poses and map are what it had. "
-        "Errors in degrees. *Oracle*: the same particles against the true map.",
+        "Errors in degrees. *Oracle*: the same particles against the true map. *Load*: of the "
+        "machine at the end; where it is above 2, something else ran beside the program.",
         "",
         "| molecule | n | program | time (s) | time to map (s) | poses | median | mean | "
-        "FSC 0.5 / Nyquist |",
-        "|---|--:|---|--:|--:|--:|--:|--:|--:|",
+        "FSC 0.5 / Nyquist | load |",
+        "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row["molecule"]):
         cells = (row["molecule"], row["n"], row["program"], row["seconds"], row["seconds_to_map"])
         cells += (row["poses"], row["median"], row["mean"], row["fsc_fraction"])
+        cells += (load_of(row["machine"]),)
         lines.append("| " + " | ".join(cell or "–" for cell in cells) + " |")
     machine = rows[0]["machine"] if rows else description()
     write_table("peers", "Ab-initio reconstruction by four programs", lines, machine)

@@ -8,6 +8,8 @@ binding=$2
 shift 2
 export QT_API="$binding" PYTEST_QT_API="$binding"
 export NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1  # napari then refuses layers made in other threads
+# threads of torch that wait for a core that is busy with others slow tests several times over
+export OMP_NUM_THREADS=1
 unset WAYLAND_DISPLAY QT_QPA_PLATFORM
 
 echo "== pytest with $binding =="
