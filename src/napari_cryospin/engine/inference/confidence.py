@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.geometry.rotations import rotation_angle
+from napari_cryospin.engine.inference.interface import evenly_spread
 from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.marginal.search import PoseSearch
 from napari_cryospin.engine.inference.modes import SAME_MODE
@@ -76,8 +77,7 @@ def pose_confidence(problem: Problem, learning: Tensor, held: Tensor) -> Tensor:
 def _noise(problem: Problem, model: ImageModel, grid: Tensor, learning: Tensor) -> NoiseSpectrum:
     """Return the noise as the residuals at the present poses show it."""
     stack, poses = problem.stack, problem.poses
-    places = torch.linspace(0, len(learning) - 1, min(_NOISE_PARTICLES, len(learning))).long()
-    rows = learning[places.to(learning.device)]
+    rows = evenly_spread(learning, _NOISE_PARTICLES)
     shifts = poses.shifts[rows] if problem.model.shifts else None
     ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
     residual = model.coefficients(stack.images[rows]) - ctf * model.project(

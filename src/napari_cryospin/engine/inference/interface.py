@@ -134,3 +134,9 @@ def shuffled_batches(rows: Tensor, size: int, order: torch.Generator) -> list[Te
         last = batches.pop()
         batches[-1] = torch.cat((batches[-1], last))
     return batches
+
+
+def evenly_spread(rows: Tensor, most: int) -> Tensor:
+    """Return rows (m,), or ``most`` of them, evenly spread, where there are more."""
+    places = torch.linspace(0, len(rows) - 1, min(most, len(rows))).long()
+    return rows[places.to(rows.device)]

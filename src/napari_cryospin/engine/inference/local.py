@@ -102,15 +102,14 @@ class Alignment:
         """Take a number of steps from poses (m, 3, 3) and shifts (m, 2), while the map stays."""
         numbers = torch.arange(len(rotations), device=rotations.device)
         adam = PerImageAdam(len(numbers), 5, _RATE, rotations.device)
-        first = self.errors(rotations, shifts)
-        best, kept = first, rotations
+        poses, found = [], []
         for number in range(_STEPS + 1):
             adam.learning_rate = _RATE + (_LAST_RATE - _RATE) * number / _STEPS
-            before = rotations
+            poses.append(rotations)
             rotations, shifts, errors = self.step(rotations, shifts, adam, numbers)
-            kept = torch.where((errors < best)[:, None, None], before, kept)
-            best = torch.minimum(best, errors)
-        return Refined(kept, best, first)
+            found.append(errors)
+        least, place = torch.stack(found).min(0)
+        return Refined(torch.stack(poses)[place, numbers], least, found[0])
 
     def _moved(
         self, rotations: Tensor, shifts: Tensor | None, step: Tensor

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_cryospin.engine.inference.interface import evenly_spread
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.modes import N_MODES, Modes
 from napari_cryospin.engine.inference.marginal.posteriors import Observed
@@ -85,8 +86,7 @@ def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
     points = Quadrature.at(stack.box, radius, radius, shifts=problem.model.shifts, device=device)
     grid = problem.volume().detach()
     shells = shells_of(points.model)
-    places = torch.linspace(0, len(learning) - 1, min(_NOISE_PARTICLES, len(learning))).long()
-    some = learning[places.to(device)]
+    some = evenly_spread(learning, _NOISE_PARTICLES)
     noise = NoiseSpectrum.of_images(stack.images[some], stack.mask_power)
     for _ in range(_NOISE_ROUNDS):
         fitted = ExactSum(points, grid, noise.variance[shells])
