@@ -28,7 +28,7 @@ class Columns:
     block
         Name of the block, for messages.
     frame
-        Its rows.
+        Its rows, as texts.
     """
 
     def __init__(self, path: Path, block: str, frame: pd.DataFrame) -> None:
@@ -43,6 +43,11 @@ class Columns:
     def __contains__(self, name: str) -> bool:
         """Tell whether there is a column of that name."""
         return name in self._frame.columns
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows, every value as the text that stands in the file."""
+        return self._frame
 
     def take(self, rows: NDArray[np.int64]) -> Columns:
         """Return the block with these rows only."""
@@ -108,7 +113,8 @@ def read_blocks(path: Path) -> dict[str, Columns]:
     # starfile reads by way of linecache, which may remember an older state of the file
     linecache.checkcache(str(path))
     try:
-        blocks = starfile.read(path, always_dict=True)
+        # as texts: what nobody looks at goes out as it came in
+        blocks = starfile.read(path, always_dict=True, parse_as_string=_names_of_columns(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or 'no such file'}.") from error
     except (ValueError, TypeError) as error:
@@ -118,6 +124,13 @@ def read_blocks(path: Path) -> dict[str, Columns]:
     if not blocks:
         raise InputError(f"{path} is not a STAR file: it holds no data block.")
     return {name: _columns(path, name, block) for name, block in blocks.items()}
+
+
+def _names_of_columns(path: Path) -> list[str]:
+    """Return the names of all columns of all blocks, without the underscore."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        words = (line.split(maxsplit=1) for line in file if line.lstrip().startswith("_"))
+        return sorted({first[1:] for first, *_ in words})
 
 
 def _columns(path: Path, name: str, block: pd.DataFrame | dict[str, object]) -> Columns:

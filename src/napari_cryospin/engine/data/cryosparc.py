@@ -10,6 +10,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from napari_cryospin.engine.data.checks import check_table, choose_pixel_size
+from napari_cryospin.engine.data.original import CryosparcOriginal
 from napari_cryospin.engine.data.stack import (
     find_stack,
     read_header,
@@ -79,6 +80,7 @@ def read_cs(path: Path, passthrough: Path | None = None) -> ParticleTable:
         shifts=_shifts(fields, pixel_sizes),
         half_set=_half_set(fields),
         particles_are_white=white,
+        original=CryosparcOriginal(fields),
     )
     notes += _header_notes(table)
     return check_table(with_missing_stacks(replace(table, notes=tuple(dict.fromkeys(notes)))))

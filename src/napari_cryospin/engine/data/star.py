@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_cryospin.engine.data.checks import check_table
 from napari_cryospin.engine.data.columns import read_blocks
+from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.stack import find_stack, with_missing_stacks
 from napari_cryospin.engine.data.star_optics import LENS, optics_groups, split_by_optics
 from napari_cryospin.engine.data.star_writer import (
@@ -74,6 +75,7 @@ def read_star(path: Path) -> ParticleTable:
         half_set=_half_set(particles),
         particles_are_white=_particles_are_white(blocks),
         notes=tuple(dict.fromkeys(notes)),
+        original=StarOriginal({name: block.frame for name, block in blocks.items()}, particles.block),
     )
     return check_table(with_missing_stacks(table))
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_cryospin.engine.data.original import CryosparcOriginal, StarOriginal
+
 
 @dataclass(frozen=True)
 class OpticsGroup:
@@ -91,6 +93,9 @@ class ParticleTable:
         background), False where the table says otherwise (cryoSPARC's ``blob/sign`` of −1).
     notes
         What was missing, assumed or ignored, one sentence each, for the user to read.
+    original
+        The user's table as it was read, which is carried through to what is written; None for a
+        bare stack.
     """
 
     source: Path
@@ -105,6 +110,7 @@ class ParticleTable:
     half_set: NDArray[np.int64] | None = None
     particles_are_white: bool = True
     notes: tuple[str, ...] = field(default=())
+    original: StarOriginal | CryosparcOriginal | None = field(default=None, repr=False)
 
     @property
     def n_particles(self) -> int:
