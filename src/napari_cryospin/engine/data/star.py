@@ -75,9 +75,13 @@ def read_star(path: Path) -> ParticleTable:
         half_set=_half_set(particles),
         particles_are_white=_particles_are_white(blocks),
         notes=tuple(dict.fromkeys(notes)),
-        original=StarOriginal({name: block.frame for name, block in blocks.items()}, particles.block),
+        original=_original(blocks, particles.block),
     )
     return check_table(with_missing_stacks(table))
+
+
+def _original(blocks: dict[str, Columns], particles: str) -> StarOriginal:
+    return StarOriginal({name: block.frame for name, block in blocks.items()}, particles)
 
 
 def _particles_and_optics(path: Path, blocks: dict[str, Columns]) -> tuple[Columns, Columns]:
