@@ -1,4 +1,4 @@
-"""Situations from public reports: particles are used as they should be, or refused in a sentence."""
+"""Situations from public reports: particles are used rightly, or refused in a sentence."""
 
 from __future__ import annotations
 

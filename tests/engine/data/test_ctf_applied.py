@@ -105,7 +105,9 @@ def test_each_image_has_the_transfer_function_of_what_was_done_to_it() -> None:
     assert found.tolist() == [[-0.5, 0.5], [0.5, 0.5], [0.25, 0.25]]
 
 
-def test_only_some_optics_groups_may_be_treated(tmp_path: Path, small_stack: Path) -> None:
+def test_the_working_stack_squares_the_ctf_of_images_multiplied_by_it(
+    tmp_path: Path, small_stack: Path
+) -> None:
     stack = treated(tmp_path / "a", small_stack, CtfApplied.NOTHING, CtfApplied.MULTIPLIED)
     frequencies = torch.tensor([[0, 3], [5, 5]])
     plain = prepare(read_star(small_stack / "particles.star"), DataSettings(box=32))
