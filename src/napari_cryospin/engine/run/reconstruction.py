@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _MAP_INTERVAL = 0.5
 _POSES_INTERVAL = 2.0
 _SEARCHING = "Searching poses"
+_FEWEST = 2
 
 
 class Reconstruction:
@@ -143,11 +144,15 @@ class Reconstruction:
     def _load(self) -> Generator[Event, None, WorkingStack]:
         data = self.settings.data
         table = of_settings(data)
-        return (
-            yield from with_progress(
-                "Reading particles", lambda report: prepare(table, data, report)
-            )
+        stack: WorkingStack = yield from with_progress(
+            "Reading particles", lambda report: prepare(table, data, report)
         )
+        if stack.n < _FEWEST:
+            raise InputError(
+                f"{table.source}: {stack.n} particle in use; a reconstruction needs at least "
+                f"{_FEWEST}, and hundreds to show anything."
+            )
+        return stack
 
     def _train(self, training: Training) -> Iterator[Event]:
         clock, settings = training.clock, self.settings
