@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import mrcfile
@@ -96,7 +97,8 @@ def test_files_that_are_no_coordinates_are_told(tmp_path: Path, name: str, raw: 
 
 
 def write_map(path: Path, volume: np.ndarray, pixel_size: float = 2.0) -> Path:
-    with mrcfile.new(path) as file:
+    with warnings.catch_warnings(), mrcfile.new(path) as file:
+        warnings.simplefilter("ignore")
         file.set_data(volume.astype(np.float32))
         file.voxel_size = pixel_size
     return path
