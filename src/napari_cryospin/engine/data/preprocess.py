@@ -161,8 +161,8 @@ def prepare(
     scales = _scales(images, noisy, members, diameter / sizes.pixel_size)
     if not table.particles_are_white:
         notes.append(
-            "Particles are dark on disk: they are turned white for the map, and written tables say "
-            "so; export --invert writes the images turned."
+            "Particles are dark on disk: the images are inverted for the map, and written tables "
+            "say so; export --invert writes the inverted images."
         )
         scales = -scales
     images *= scales[:, None, None]

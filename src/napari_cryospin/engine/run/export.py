@@ -213,8 +213,8 @@ def export_poses(
     said.insert(0, f"{out}: {n:,} particles with their poses{' of the other hand' * flip_hand}.")
     if not poses.table.particles_are_white:
         said.append(
-            "The particles are dark on disk: what other programs make of them is the negative of this "
-            "run's map; the images can be written with their contrast turned (invert)."
+            "The particles are dark on disk: what other programs make of them is the negative of "
+            "this run's map; the images can be written with their contrast turned (invert)."
         )
     return said
 
