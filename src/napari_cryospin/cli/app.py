@@ -167,6 +167,21 @@ def reconstruct(
     threads: Annotated[int | None, typer.Option(help="CPU threads (a number).")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     passthrough: Annotated[Path | None, typer.Option(help="cryoSPARC passthrough .cs.")] = None,
+    datadir: Annotated[
+        Path | None, typer.Option(help="Folder that holds the images that the table names.")
+    ] = None,
+    voltage: Annotated[
+        float | None, typer.Option(help="Acceleration voltage, kV [the table's].")
+    ] = None,
+    cs: Annotated[
+        float | None, typer.Option(help="Spherical aberration, mm [the table's].")
+    ] = None,
+    amplitude_contrast: Annotated[
+        float | None, typer.Option(help="Amplitude contrast, 0 to 1 [the table's].")
+    ] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option(help="Å per pixel of the images on disk [the table's].")
+    ] = None,
     contrast: Annotated[Contrast | None, typer.Option(help="Particles on disk.")] = None,
     truth_star: Annotated[Path | None, typer.Option(help="STAR file with true poses.")] = None,
     truth_map: Annotated[Path | None, typer.Option(help="MRC file of the true map.")] = None,
@@ -178,6 +193,11 @@ def reconstruct(
     overrides: dict[str, Any] = {
         "data.stack": None if stack is None else stack.absolute(),
         "data.passthrough": None if passthrough is None else passthrough.absolute(),
+        "data.datadir": None if datadir is None else datadir.absolute(),
+        "data.voltage": voltage,
+        "data.spherical_aberration": cs,
+        "data.amplitude_contrast": amplitude_contrast,
+        "data.pixel_size": pixel_size,
         "data.truth_star": None if truth_star is None else truth_star.absolute(),
         "data.truth_map": None if truth_map is None else truth_map.absolute(),
         "data.contrast": None if contrast is None else contrast.value,
