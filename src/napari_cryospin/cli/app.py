@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_cryospin.cli.export import export
 from napari_cryospin.engine.errors import InputError
 
 if TYPE_CHECKING:
@@ -301,6 +302,9 @@ def survey(
         if csv is not None:
             write_survey(found, csv)
         print_survey(found, as_json=as_json)
+
+
+app.command()(export)
 
 
 @app.command()

@@ -145,6 +145,8 @@ def prepare(
         If images are missing, damaged, constant or not finite.
     """
     reader = StackReader(table)
+    # what is written of the table later tells the contrast that was used
+    table = with_contrast(table, settings)
     rows = np.arange(table.n_particles)[: settings.max_particles]
     groups = np.unique(table.optics_index[rows])
     sizes, notes = working_sizes([table.optics[group] for group in groups], settings.box)
@@ -170,7 +172,13 @@ def prepare(
             "their own standard deviation."
         )
     scales = _scales(images, noisy, members, diameter / sizes.pixel_size)
-    images *= _sign(table, settings, notes) * scales[:, None, None]
+    if not table.particles_are_white:
+        notes.append(
+            "Particles are dark on disk: the images are inverted for the map, and written tables "
+            "say so; export --invert writes the inverted images."
+        )
+        scales = -scales
+    images *= scales[:, None, None]
     mask = soft_mask(sizes.box, diameter / sizes.pixel_size)
     return WorkingStack(
         table,
@@ -218,13 +226,11 @@ def _scales(images: Tensor, noisy: Tensor, members: NDArray[np.int64], diameter:
     return scales
 
 
-def _sign(table: ParticleTable, settings: DataSettings, notes: list[str]) -> int:
-    white = settings.contrast == "white"
+def with_contrast(table: ParticleTable, settings: DataSettings) -> ParticleTable:
+    """Return a table with the contrast of its images: as it says itself, or as the user does."""
     if settings.contrast == "as table":
-        white = table.particles_are_white
-    if not white:
-        notes.append("Particles are dark on disk: the images are inverted.")
-    return 1 if white else -1
+        return table
+    return replace(table, particles_are_white=settings.contrast == "white")
 
 
 def _ctf_parameters(table: ParticleTable, rows: NDArray[np.int64]) -> Tensor | None:

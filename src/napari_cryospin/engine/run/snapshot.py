@@ -64,7 +64,7 @@ def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snaps
     settings = folder.settings()
     if settings.data.stack is None:
         raise InputError(f"{folder.settings_path} names no particle stack.")
-    maps = _maps(folder)
+    maps = maps_of(folder)
     if not maps:
         raise InputError(f"{folder.path} holds no map yet: wait for its first epoch.")
     if stack is None:
@@ -142,7 +142,7 @@ def poses_event(
     )
 
 
-def _maps(folder: RunFolder) -> list[Path]:
+def maps_of(folder: RunFolder) -> list[Path]:
     """Return the maps of a run, the newest last: a resumed run has a map older than its epochs'."""
     maps = [*(folder.path / "volumes").glob("epoch_*.mrc"), folder.map_path]
     found = [path for path in maps if path.exists()]
