@@ -78,6 +78,9 @@ class Settings(Section):
         None,
         description="CPU threads; by default all cores but one in the dock, all in a terminal.",
     )
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
+        3.0, description="Minutes between checkpoints in the course of an epoch, at least."
+    )
     starts: Annotated[int, Field(ge=1, le=20)] = Field(
         2, description="Runs of the first stage, each from another random map; the best goes on."
     )
