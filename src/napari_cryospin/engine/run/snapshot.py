@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.data.density import read_map
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.inference.poses import PoseTable
@@ -68,8 +68,7 @@ def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snaps
     if not maps:
         raise InputError(f"{folder.path} holds no map yet: wait for its first epoch.")
     if stack is None:
-        table = open_particles(settings.data.stack, passthrough=settings.data.passthrough)
-        stack = prepare(table, settings.data)
+        stack = prepare(of_settings(settings.data), settings.data)
     checkpoint = folder.read_checkpoint(torch.device("cpu"))
     clock, poses = Clock(**checkpoint["clock"]), PoseTable(**checkpoint["poses"])
     used = checkpoint["used"].numpy()
