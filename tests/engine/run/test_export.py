@@ -222,15 +222,26 @@ def test_some_names_are_never_written(
 ) -> None:
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match=sentence):
-        export_poses(run, tmp_path / name, replace_files=True)
+        export_poses(run, tmp_path / name, may_replace=True)
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
 def test_an_inverted_stack_never_replaces_the_run_s_own(run: RunFolder, tmp_path: Path) -> None:
     before = (tmp_path / "data" / "particles.mrcs").read_bytes()
     with pytest.raises(InputError, match="what the run was made of"):
-        export_poses(run, tmp_path / "data" / "particles.cs", invert=True, replace_files=True)
+        export_poses(run, tmp_path / "data" / "particles.cs", invert=True, may_replace=True)
     assert (tmp_path / "data" / "particles.mrcs").read_bytes() == before
+
+
+def test_a_file_is_replaced_where_the_user_said_so_but_none_beside_it(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "out.star").write_text("mine")
+    (tmp_path / "out_map.mrc").write_text("mine")
+    with pytest.raises(InputError, match=r"out_map\.mrc is there already"):
+        export_poses(run, tmp_path / "out.star", flip_hand=True, may_replace=True)
+    export_poses(run, tmp_path / "out.star", may_replace=True)
+    assert read_star(tmp_path / "out.star").n_particles == 199
 
 
 def test_a_format_and_a_suffix_that_disagree_are_refused(run: RunFolder, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing, require_absent
 from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
 from napari_cryospin.engine.run.fingerprint import Fingerprint
+from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
 from napari_cryospin.engine.run.records import read_poses, recorded_epochs
 from napari_cryospin.engine.run.results import half_sets
 from napari_cryospin.engine.run.snapshot import maps_of
@@ -171,7 +172,7 @@ def export_poses(
     kind: str | None = None,
     flip_hand: bool = False,
     invert: bool = False,
-    replace_files: bool = False,
+    may_replace: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Write the last poses of a run, and what goes with them.
@@ -190,8 +191,8 @@ def export_poses(
         ``star`` or ``cs``; by default what the suffix of the file says.
     flip_hand, invert
         See above.
-    replace_files
-        Replace files that are there; by default they are refused.
+    may_replace
+        Replace the file itself where it is there; never what lies beside it.
     progress
         Called with the number of images written and their total.
 
@@ -211,9 +212,9 @@ def export_poses(
     stack = out.with_suffix(".mrcs")
     stacks = inverted_paths(stack, poses.table) if invert else []
     paths = [out, *([map_path] if flip_hand else []), *stacks]
-    _require_not_read(paths, folder, poses.table)
-    if not replace_files:
-        require_absent(paths, "choose another name")
+    for path in paths:
+        require_not_in_use(path, inputs_of(folder.settings(), poses.table))
+    require_absent(paths[1:] if may_replace else paths, "choose another name")
     said = []
     try:
         if invert:
@@ -243,17 +244,6 @@ def _kind(out: Path, kind: str | None) -> str:
     if out.suffix.lower() != f".{kind}":
         raise InputError(f"{out} is no name for a {kind} file: let it end with .{kind}.")
     return kind
-
-
-def _require_not_read(paths: list[Path], folder: RunFolder, table: ParticleTable) -> None:
-    """Refuse the files that the run was made of, and those of the run itself."""
-    data = folder.settings().data
-    own = {path.resolve() for path in (data.stack, data.passthrough, *table.stacks) if path}
-    for path in paths:
-        if path.resolve() in own:
-            raise InputError(f"{path} is what the run was made of: choose another name.")
-        if path.resolve().parent == folder.path.resolve() and path.exists():
-            raise InputError(f"{path} belongs to the run: choose another name.")
 
 
 def _write_table(out: Path, kind: str, poses: LastPoses, *, absolute: bool) -> None:
