@@ -38,6 +38,31 @@ def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def found_run(small_stack: Path, tmp_path: Path) -> Path:
+    """Folder of a finished run of the small stack that found the true poses; nothing is trained."""
+    import torch
+
+    from napari_cryospin.engine.data.load import open_particles
+    from napari_cryospin.engine.data.preprocess import prepare
+    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.run.results import write_results
+    from napari_cryospin.engine.run.training import Training
+    from napari_cryospin.engine.settings import Settings
+
+    settings = Settings.from_preset("default")
+    settings.data.stack, settings.data.box = small_stack / "particles.star", 32
+    training = Training(prepare(open_particles(settings.data.stack), settings.data), settings)
+    rotations = open_particles(small_stack / "truth.star").rotations
+    training.poses.rotations = torch.from_numpy(rotations).float()
+    folder = RunFolder(tmp_path / "found_run")
+    folder.create(settings)
+    folder.write_checkpoint(training.state(), 1)
+    for _ in write_results(folder, training, None):
+        pass
+    return folder.path
+
+
 @pytest.fixture(scope="session")
 def short_settings(small_stack: Path) -> Settings:
     """Settings of a run of a second on the small stack, with the truth: 2 + 2 epochs."""

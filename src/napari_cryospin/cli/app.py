@@ -13,6 +13,7 @@ import typer
 
 from napari_cryospin.cli.export import export
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.files import require_absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -293,6 +294,7 @@ def posterior(
     with told_plainly():
         from napari_cryospin.cli.report import posterior_of, print_posterior, write_heatmap
 
+        _require_new(png, "--png")
         found = posterior_of(
             run,
             particle,
@@ -320,6 +322,7 @@ def survey(
     with told_plainly():
         from napari_cryospin.cli.report import print_survey, survey_of, write_survey
 
+        _require_new(csv, "--csv")
         found = survey_of(run, probes)
         if csv is not None:
             write_survey(found, csv)
@@ -345,6 +348,12 @@ def presets() -> None:
             f"shifts {'yes' if settings.model.shifts else 'no'}, {settings.model.loss} error, "
             f"starts {settings.starts}: {stages}"
         )
+
+
+def _require_new(path: Path | None, option: str) -> None:
+    """Refuse to replace a file, before anything is computed for it."""
+    if path is not None:
+        require_absent([path], f"choose another name with {option}")
 
 
 def has_display() -> bool:
