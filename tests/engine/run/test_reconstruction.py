@@ -371,23 +371,3 @@ def test_an_unknown_device_is_bad_input(settings: Settings, tmp_path: Path) -> N
     settings.device = "cuda:77"
     (failed,) = of_type(run(settings, tmp_path / "run"), events.Failed)
     assert "cuda:77" in failed.message
-
-
-def test_a_damaged_checkpoint_is_told(settings: Settings, tmp_path: Path) -> None:
-    run(settings, tmp_path / "run")
-    folder = RunFolder(tmp_path / "run")
-    folder.checkpoints()[-1].write_bytes(b"damaged")
-    (failed,) = of_type(list(Reconstruction.resume(folder.path).run()), events.Failed)
-    assert "delete it" in failed.message
-
-
-def test_a_checkpoint_of_another_format_is_told(settings: Settings, tmp_path: Path) -> None:
-    run(settings, tmp_path / "run")
-    folder = RunFolder(tmp_path / "run")
-    state = torch.load(folder.checkpoints()[-1], weights_only=True)
-    folder.write_checkpoint(state | {"version": 1}, 4)
-    (failed,) = of_type(list(Reconstruction.resume(folder.path).run()), events.Failed)
-    assert failed.bad_input
-    assert "has format 1" in failed.message
-    with pytest.raises(InputError, match="has format 1"):
-        read_snapshot(folder)

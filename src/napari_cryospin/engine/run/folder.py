@@ -14,10 +14,12 @@ import numpy as np
 import torch
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import replacing
+from napari_cryospin.engine.files import replacing, writing
 from napari_cryospin.engine.inference.switching import SwitchFigures
-from napari_cryospin.engine.run.training import CHECKPOINT_VERSION
-from napari_cryospin.engine.run.verdict import Outcome, Verdict
+from napari_cryospin.engine.run.checkpoint_reading import read_checkpoint
+from napari_cryospin.engine.run.metrics import read_metrics, row_of, write_metrics
+from napari_cryospin.engine.run.reading import Unreadable, numbered, read_small
+from napari_cryospin.engine.run.verdict import Verdict
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,24 +30,8 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.events import EpochDone, Event
 
 _CHECKPOINTS_KEPT = 2
-_METRICS = (
-    "epoch",
-    "inference",
-    "stage",
-    "start",
-    "loss",
-    "median_pose_error_deg",
-    "mean_pose_error_deg",
-    "resolution_angstrom",
-    "held_out_gain_nats",
-    "switch_threshold_nats",
-    "winner_in_best_mode",
-    "amortization_gap",
-    "seconds",
-    "head_share",
-)
-# figures of the switch beside the gain
-_SWITCH = ("threshold", "winner_in_best_mode", "amortization_gap")
+# a verdict is a page
+_LARGEST_TEXT = 2**20
 
 
 @dataclass(frozen=True)
@@ -127,9 +113,13 @@ class RunFolder:
         InputError
             If the folder holds no run, or its settings are damaged.
         """
-        if not self.settings_path.exists():
-            raise InputError(f"{self.path} is no run folder: it holds no settings.toml.")
-        return Settings.from_toml(self.settings_path)
+        try:
+            text = read_small(self.settings_path, _LARGEST_TEXT)
+        except FileNotFoundError:
+            raise InputError(f"{self.path} is no run folder: it holds no settings.toml.") from None
+        except Unreadable as error:
+            raise InputError(f"{self.settings_path} {error}.") from error
+        return Settings.of_text(text, self.settings_path)
 
     def append_event(self, event: Event) -> None:
         """Append an event's figures to ``events.jsonl`` (arrays are left out)."""
@@ -145,37 +135,11 @@ class RunFolder:
     def append_metrics(self, done: EpochDone) -> None:
         """Add an epoch to ``metrics.csv``; an epoch that was redone after a resume is replaced."""
         rows = [row for row in self.metrics() if int(row["epoch"]) < done.epoch]
-        values = asdict(done)
-        switch = values["switch"] or dict.fromkeys(_SWITCH)
-        new = (
-            done.epoch,
-            done.inference.value,
-            done.stage + 1,
-            done.start + 1,
-            f"{done.loss:.6g}",
-            _figure(values["median_pose_error"]),
-            _figure(values["mean_pose_error"]),
-            _figure(values["resolution"]),
-            _figure(values["held_out_gain"]),
-            *(_figure(switch[name]) for name in _SWITCH),
-            f"{done.seconds:.2f}",
-            " ".join(f"{share:.4f}" for share in done.head_share),
-        )
-        rows.append(dict(zip(_METRICS, map(str, new), strict=True)))
-        with (
-            replacing(self.metrics_path) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, _METRICS)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_metrics(self.metrics_path, [*rows, row_of(done)])
 
     def metrics(self) -> list[dict[str, str]]:
-        """Return the rows of ``metrics.csv``, in order; none before the first epoch has ended."""
-        if not self.metrics_path.exists():
-            return []
-        with self.metrics_path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        """Return the rows of ``metrics.csv`` that are whole; none before the first epoch's end."""
+        return list(read_metrics(self.metrics_path).rows)
 
     def write_map(self, name: str, volume: NDArray[np.float32], pixel_size: float) -> Path:
         """Write a map (z, y, x) as MRC under the run folder, with its pixel size in Å."""
@@ -199,14 +163,14 @@ class RunFolder:
         InputError
             If the file is damaged.
         """
-        if not self.verdict_path.exists():
-            return None
         try:
-            figures = json.loads(self.verdict_path.read_text(encoding="utf-8"))
-            figures["outcome"] = Outcome(figures["outcome"])
-            figures["reasons"] = tuple(figures["reasons"])
-            return Verdict(**figures)
-        except (ValueError, TypeError, KeyError) as error:
+            text = read_small(self.verdict_path, _LARGEST_TEXT)
+            return Verdict.of_figures(json.loads(text))
+        except FileNotFoundError:
+            return None
+        except Unreadable as error:
+            raise InputError(f"{self.verdict_path} {error}.") from error
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{self.verdict_path} is damaged: delete it.") from error
 
     def write_fsc(self, columns: dict[str, NDArray[np.float64]], pixel_size: float) -> None:
@@ -225,15 +189,15 @@ class RunFolder:
     def write_checkpoint(self, state: dict[str, Any], epoch: int) -> Path:
         """Write a checkpoint; the last few are kept."""
         path = self.path / "checkpoints" / f"epoch_{epoch:04d}.pt"
-        with replacing(path) as temporary:
-            torch.save(state, temporary)
+        with writing(path) as file:
+            torch.save(state, file)
         for old in self.checkpoints()[:-_CHECKPOINTS_KEPT]:
             old.unlink()
         return path
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints, oldest first."""
-        return sorted((self.path / "checkpoints").glob("epoch_*.pt"))
+        return [path for _, path in numbered(self.path / "checkpoints", ".pt")]
 
     def read_checkpoint(self, device: torch.device) -> dict[str, Any]:
         """Read the last checkpoint.
@@ -246,23 +210,7 @@ class RunFolder:
         found = self.checkpoints()
         if not found:
             raise InputError(f"{self.path} holds no checkpoint to resume from: start a new run.")
-        try:
-            state: dict[str, Any] = torch.load(found[-1], map_location=device, weights_only=True)
-        except Exception as error:
-            raise InputError(
-                f"The checkpoint {found[-1]} cannot be read ({type(error).__name__}): "
-                "delete it to resume from the one before."
-            ) from error
-        if state["version"] != CHECKPOINT_VERSION:
-            raise InputError(
-                f"The checkpoint {found[-1]} has format {state['version']}, and this version of "
-                f"napari-cryospin reads format {CHECKPOINT_VERSION}: start a new run."
-            )
-        return state
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+        return read_checkpoint(found[-1], device)
 
 
 def _plain(value: object) -> Any:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import time
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
-
-import torch
 
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
@@ -15,13 +14,17 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.run import events
+from napari_cryospin.engine.run.checkpoint_reading import latest, read_checkpoint
 from napari_cryospin.engine.run.controls import Controls
-from napari_cryospin.engine.run.devices import describe_device, find_device
+from napari_cryospin.engine.run.devices import describe_device, find_device, use_threads
+from napari_cryospin.engine.run.failures import tell
 from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.memory_estimate import require_memory
+from napari_cryospin.engine.run.mending import mend
 from napari_cryospin.engine.run.progress import with_progress
 from napari_cryospin.engine.run.records import write_poses
 from napari_cryospin.engine.run.results import write_results
-from napari_cryospin.engine.run.snapshot import poses_event
+from napari_cryospin.engine.run.snapshot import poses_event, truth_or_note
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.run.verdict import reach_verdict
@@ -30,6 +33,8 @@ from napari_cryospin.engine.stages import encodes
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
+
+    import torch
 
     from napari_cryospin.engine.inference.switching import SwitchFigures
     from napari_cryospin.engine.run.events import Event, PosesUpdated
@@ -92,26 +97,32 @@ class Reconstruction:
                     self.folder.append_event(event)
                 yield event
         except Exception as error:
-            failed = events.Failed(
-                _sentence(error), traceback.format_exc(), isinstance(error, InputError)
-            )
+            failed = self._failed(error)
             if started:
-                self.folder.append_event(failed)
+                # what ended the run may be in the way of its log too
+                with suppress(Exception):
+                    self.folder.append_event(failed)
             yield failed
+
+    def _failed(self, error: Exception) -> events.Failed:
+        resumable = bool(self.folder.checkpoints())
+        told = tell(error, self.folder.path, resumable=resumable)
+        return events.Failed(told.message, traceback.format_exc(), told.bad_input)
 
     def _events(self) -> Iterator[Event]:
         settings = self.settings
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
-        if not self._resume:
+        notes = [*use_threads(settings.threads)]
+        if self._resume:
+            notes += mend(self.folder)
+        else:
             self.folder.require_new()
         device = find_device(settings.device)
-        stack = yield from self._load()
+        stack = yield from self._load(device, notes)
         self.stack = stack = stack.to(device)
-        self.truth = truth = Truth.of(settings.data, stack)
+        self.truth = truth = self._truth(stack, notes)
         training = Training(stack, settings)
         if self._resume:
-            training.load_state(self.folder.read_checkpoint(device))
+            notes += self._restore(training, device)
         else:
             self.folder.create(settings)
         clock = training.clock
@@ -127,7 +138,7 @@ class Reconstruction:
             first_epoch=clock.epoch,
             n_epochs=clock.n_epochs(settings),
             truth_known=truth is not None,
-            notes=stack.notes,
+            notes=(*stack.notes, *notes),
         )
         yield from self._train(training)
         if self.controls.stopped and not self.controls.keep:
@@ -140,11 +151,29 @@ class Reconstruction:
         self.folder.write_verdict(verdict)
         yield events.Finished(self.folder.path, self.controls.stopped, True, resolution, verdict)
 
-    def _load(self) -> Generator[Event, None, WorkingStack]:
+    def _truth(self, stack: WorkingStack, notes: list[str]) -> Truth | None:
+        """Return the truth; a run that goes on does without, where its files have gone."""
+        if self._resume:
+            return truth_or_note(self.settings, stack, notes)
+        return Truth.of(self.settings.data, stack)
+
+    def _restore(self, training: Training, device: torch.device) -> tuple[str, ...]:
+        """Take in the last checkpoint that can be used, and return notes on the others."""
+
+        def take(path: Path) -> None:
+            training.load_state(read_checkpoint(path, device))
+
+        folder = self.folder
+        none = f"{folder.path} holds no checkpoint to resume from: start a new run."
+        _, notes = latest(folder.checkpoints(), take, none=none)
+        return notes
+
+    def _load(self, device: torch.device, notes: list[str]) -> Generator[Event, None, WorkingStack]:
         data = self.settings.data
         if data.stack is None:
             raise InputError("No particle stack was chosen: give a .star, .cs or .mrcs file.")
         table = open_particles(data.stack, passthrough=data.passthrough)
+        notes += require_memory(self.settings, table, device)
         return (
             yield from with_progress(
                 "Reading particles", lambda report: prepare(table, data, report)
@@ -328,17 +357,3 @@ class _Rate:
         self._last = now
         old = self.images_per_second
         self.images_per_second = rate if old == 0 else 0.9 * old + 0.1 * rate
-
-
-def _sentence(error: Exception) -> str:
-    """Return what went wrong as one sentence for the user."""
-    if isinstance(error, InputError):
-        return str(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return (
-            "The device ran out of memory: choose a smaller working box, batch size or encoder "
-            "width, or fewer heads; the run can be resumed from its last checkpoint."
-        )
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'A file'} could not be used: {error.strerror}."
-    return f"The run failed unexpectedly ({type(error).__name__}: {error})."
