@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ _TABLES = (".star", ".cs")
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[tuple[None]]] | None:
     """Return a reader for particle tables and run folders, or None for anything else."""
     first = Path(path if isinstance(path, str) else path[0])
-    if first.is_dir():
-        return _open_in_dock if (first / "settings.toml").is_file() else None
+    if isdir(first):
+        return _open_in_dock if isfile(first / "settings.toml") else None
     return _open_in_dock if first.suffix.lower() in _TABLES else None
 
 

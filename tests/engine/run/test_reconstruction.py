@@ -10,7 +10,6 @@ import torch
 
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.star import read_star
-from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.run import events
@@ -18,7 +17,6 @@ from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.records import poses_path, read_poses, recorded_epochs
-from napari_cryospin.engine.run.snapshot import read_snapshot
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:

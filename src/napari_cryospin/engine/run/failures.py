@@ -109,7 +109,7 @@ def known_failure(
                 "last checkpoint"
             )
         return f"{memory} is used up: {lower}."
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, OSError) and error.errno not in (None, errno.EPIPE):
         return _of_a_file(error, folder, resumable)
     return None
 
@@ -123,6 +123,13 @@ def tell(error: BaseException, folder: Path | None = None, *, resumable: bool = 
     return Failure(f"The run failed unexpectedly ({type(error).__name__}: {words}).", False)
 
 
+def why(error: OSError) -> str:
+    """Return the reason of the operating system in plain words."""
+    known = _FULL | _OUT_OF_REACH
+    number = error.errno or 0
+    return known.get(number) or one_line(error.strerror or str(error))
+
+
 def one_line(text: str) -> str:
     """Return a text on one line."""
     return " ".join(text.split())
@@ -131,18 +138,17 @@ def one_line(text: str) -> str:
 def _of_a_file(error: OSError, folder: Path | None, resumable: bool) -> str:
     assert error.errno is not None
     name = _name(error, folder)
-    again = "resume the run" if resumable else "start the run again"
+    again = "then resume the run" if resumable else "then start again"
     if folder is not None and error.errno in (errno.ENOENT, errno.ENOTDIR) and _gone(folder):
         return (
             f"The run folder {folder} has gone: it was removed or renamed while the run was under "
-            f"way; put it back, then {again}."
+            f"way; put it back, {again}."
         )
     full = _FULL.get(error.errno)
     if full is not None:
         kept = "; what was written before is kept" if resumable else ""
-        return f"{name} cannot be written, {full}: make room, then {again}{kept}."
-    reason = _OUT_OF_REACH.get(error.errno, one_line(error.strerror or str(error)))
-    return f"{name} cannot be used: {reason}; mend that, then {again}."
+        return f"{name} cannot be written, {full}: make room, {again}{kept}."
+    return f"{name} cannot be used: {why(error)}; mend that, {again}."
 
 
 def _name(error: OSError, folder: Path | None) -> str:

@@ -9,14 +9,15 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mrcfile
 import numpy as np
 import torch
 
+from napari_cryospin.engine.data.mrc_writer import write_mrc
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing, writing
 from napari_cryospin.engine.inference.switching import SwitchFigures
 from napari_cryospin.engine.run.checkpoint_reading import read_checkpoint
+from napari_cryospin.engine.run.failures import why
 from napari_cryospin.engine.run.metrics import read_metrics, row_of, write_metrics
 from napari_cryospin.engine.run.reading import Unreadable, numbered, read_small
 from napari_cryospin.engine.run.verdict import Verdict
@@ -93,10 +94,10 @@ class RunFolder:
         try:
             for part in ("volumes", "poses", "checkpoints"):
                 (self.path / part).mkdir(parents=True, exist_ok=True)
-            with replacing(self.settings_path) as temporary:
-                temporary.write_text(settings.to_toml(), encoding="utf-8")
         except OSError as error:
-            raise InputError(f"The run folder {self.path} cannot be written: {error}.") from error
+            raise InputError(f"The run folder {self.path} cannot be made: {why(error)}.") from error
+        with replacing(self.settings_path) as temporary:
+            temporary.write_text(settings.to_toml(), encoding="utf-8")
 
     def require_new(self) -> None:
         """Raise InputError if the folder holds a run already."""
@@ -144,9 +145,7 @@ class RunFolder:
     def write_map(self, name: str, volume: NDArray[np.float32], pixel_size: float) -> Path:
         """Write a map (z, y, x) as MRC under the run folder, with its pixel size in Å."""
         path = self.path / name
-        with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
-            mrc.set_data(np.ascontiguousarray(volume, dtype=np.float32))
-            mrc.voxel_size = pixel_size
+        write_mrc(path, volume, pixel_size)
         return path
 
     def write_verdict(self, verdict: Verdict) -> None:

@@ -21,7 +21,7 @@ def mend(folder: RunFolder) -> tuple[str, ...]:
 
     Nothing is deleted: a damaged ``metrics.csv`` is renamed, and its whole rows are kept in a new
     one; so is a folder or a link where a file is to be written, or a file where a folder belongs.
-    A missing folder is made again, and half a line at the end of ``events.jsonl`` is ended.
+    A missing folder is made again.
 
     Raises
     ------
@@ -59,19 +59,12 @@ def _mend_metrics(path: Path) -> list[str]:
 def _mend_events(path: Path) -> list[str]:
     """Set aside what is no log: lines are appended, and would be to wherever a link leads."""
     try:
-        size = require_file(path)
+        require_file(path)
     except FileNotFoundError:
         return []
     except Unreadable:
         return [_set_aside(path)]
-    if path.is_symlink():
-        return [_set_aside(path)]
-    if size:
-        with path.open("rb+") as file:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-    return []
+    return [_set_aside(path)] if path.is_symlink() else []
 
 
 def _set_aside(path: Path) -> str:

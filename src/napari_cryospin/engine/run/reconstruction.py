@@ -170,6 +170,8 @@ class Reconstruction:
 
     def _load(self, device: torch.device, notes: list[str]) -> Generator[Event, None, WorkingStack]:
         data = self.settings.data
+        if data.stack is None and self._resume:
+            raise InputError(f"{self.folder.settings_path} names no particle stack.")
         if data.stack is None:
             raise InputError("No particle stack was chosen: give a .star, .cs or .mrcs file.")
         table = open_particles(data.stack, passthrough=data.passthrough)

@@ -22,7 +22,7 @@ from napari_cryospin.engine.run.checkpoint_reading import (
 from napari_cryospin.engine.run.events import EpochDone, PosesUpdated, VolumeUpdated
 from napari_cryospin.engine.run.metrics import read_metrics
 from napari_cryospin.engine.run.reading import Unreadable, numbered, require_file
-from napari_cryospin.engine.run.records import poses_path, read_poses
+from napari_cryospin.engine.run.records import poses_path, read_poses, recorded_epochs
 from napari_cryospin.engine.run.truth import Truth
 
 if TYPE_CHECKING:
@@ -221,18 +221,23 @@ def _last_poses(
         kind = clock.inference(settings)
         found.append(poses_event(poses, used, clock.epoch, kind, stack.pixel_size, truth))
 
-    none = f"{folder.path} holds no checkpoint"
+    problem = ""
     try:
-        latest(folder.checkpoints()[-1:], take, none=none)
-        return found[0]
+        latest(folder.checkpoints()[-1:], take, none=f"{folder.path} holds no checkpoint")
     except InputError as error:
-        problem = str(error).split(": ")[0].rstrip(".")
-    for epoch, _ in reversed(list(numbered(folder.path / "poses", ".npy"))):
+        problem = str(error).split(": delete it")[0].rstrip(".")
+    for epoch in reversed(recorded_epochs(folder)):
+        # a checkpoint before the last recorded epoch: the run was killed, or its last one is lost
+        if found and found[0].epoch > epoch:
+            break
         try:
             _, poses = read_epoch(folder, epoch, stack, truth)
         except InputError as error:
             notes.append(f"{str(error).rstrip('.')}: it is left out.")
             continue
-        notes.append(f"{problem}; the poses are those recorded after epoch {epoch + 1}.")
+        if problem:
+            notes.append(f"{problem}; the poses are those recorded after epoch {epoch + 1}.")
         return poses
+    if found:
+        return found[0]
     raise InputError(f"{problem}, nor poses of an epoch that can be read: resume the run.")
