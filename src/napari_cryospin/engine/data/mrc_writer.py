@@ -75,7 +75,7 @@ def write_mrcs(path: Path, parts: Iterable[NDArray[np.float32]], n: int, pixel_s
         for part in parts:
             if not written:
                 file.write(_stack_header(part[:1], n, pixel_size))
-            file.write(memoryview(np.ascontiguousarray(part, dtype=np.float32)).cast("B"))
+            file.write(np.ascontiguousarray(part, dtype=np.float32).data.cast("B"))
             written += len(part)
         if written != n:
             raise ValueError(f"{written} images were given, not {n}")
