@@ -205,6 +205,12 @@ OF_VIEWERS: dict[str, Damage] = {
     "poses-link": a_link("poses/epoch_0001.npy", "nowhere"),
     "poses-strange-names": named("poses", ".npy", *STRANGE),
     "poses-missing": without("poses"),
+    "fingerprint-binary": text("fingerprint.json", GARBAGE),
+    "fingerprint-deep": text("fingerprint.json", "[" * 100_000),
+    "fingerprint-pipe": a_pipe("fingerprint.json"),
+    "lock-binary": text("lock", GARBAGE),
+    "lock-empty": text("lock", b""),
+    "lock-deep": text("lock", "[" * 4000),
     "all-for-viewers-missing": without(
         "metrics.csv", "events.jsonl", "verdict.json", "fsc.csv", "volumes", "poses", "map.mrc"
     ),
@@ -268,6 +274,9 @@ BEYOND_RESUME: dict[str, Damage] = {
     "settings-link": a_link("settings.toml", "nowhere"),
     "settings-endless": a_link("settings.toml", "/dev/zero"),
     "settings-missing": without("settings.toml"),
+    "lock-folder": a_folder("lock"),
+    "lock-pipe": a_pipe("lock"),
+    "lock-link": a_link("lock", "nowhere"),
     "stack-gone": edit("settings.toml", "particles.star", "absent.star"),
     "checkpoints-of-others": checkpoint(lambda _: torch.zeros(3), all_of_them=True),
     "checkpoints-other-version": checkpoint(

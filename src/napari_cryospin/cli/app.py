@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +24,17 @@ app = typer.Typer(
 )
 
 BAD_INPUT = 2
+# what an empty word gives, which a path would take for the present folder
+_NO_FOLDER = Path()
+
+
+def _folder(word: str) -> Path:
+    return Path(word) if word else _NO_FOLDER
+
+
+def _require_named(out: Path | None) -> None:
+    if out is _NO_FOLDER:
+        raise InputError("No folder was named: give one with --out.")
 
 
 class Contrast(StrEnum):
@@ -69,7 +80,10 @@ def demo(
     headless: Annotated[bool, typer.Option(help="Run in the terminal, without a window.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the simulation and of the run.", min=0)] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to make; by default demo-run-DATE here.")
+        Path | None,
+        typer.Option(
+            help="Folder to make; by default demo-run-DATE here.", parser=_folder, metavar="PATH"
+        ),
     ] = None,
 ) -> None:
     """Simulate a small stack and reconstruct it: in napari, or in the terminal."""
@@ -77,6 +91,7 @@ def demo(
 
     folder = out or new_demo_folder()
     with told_plainly():
+        _require_named(out)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file: choose a folder with --out.")
         if folder.exists() and any(folder.iterdir()):
@@ -96,7 +111,10 @@ def demo(
 @app.command()
 def simulate(
     source: Annotated[Path, typer.Argument(help="PDB, mmCIF (.gz too) or MRC map.")],
-    out: Annotated[Path, typer.Option(help="Folder for the stack and its truth.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for the stack and its truth.", parser=_folder, metavar="PATH"),
+    ],
     n_particles: Annotated[int, typer.Option(help="Number of particles.", min=1)] = 3000,
     box: Annotated[int, typer.Option(help="Side of the images, pixels (even).", min=16)] = 128,
     pixel_size: Annotated[
@@ -116,13 +134,16 @@ def simulate(
 ) -> None:
     """Simulate a particle stack with known truth from a structure or a map."""
     from napari_cryospin.cli.progress import task_bar
+    from napari_cryospin.cli.signals import cleaned_up
 
-    with told_plainly():
+    with told_plainly(), cleaned_up():
+        _require_named(out)
         if box % 2:
             raise InputError(f"--box must be even, and {box} is not.")
+        from napari_cryospin.engine.data.simulate import require_new_stack, source_map
         from napari_cryospin.engine.data.simulate import simulate as make
-        from napari_cryospin.engine.data.simulate import source_map
 
+        require_new_stack(out)
         volume, used = source_map(source, box=box, pixel_size=pixel_size, resolution=resolution)
         with task_bar("Simulating") as report:
             make(
@@ -143,7 +164,10 @@ def reconstruct(
     stack: Annotated[
         Path | None, typer.Argument(help="Particles: .star, .cs or .mrcs; not with --resume.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder to make, or to resume.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Run folder to make, or to resume.", parser=_folder, metavar="PATH"),
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Settings to start from; see 'presets' [default: default].")
     ] = None,
@@ -200,14 +224,12 @@ def reconstruct(
     }
     given = {where: value for where, value in overrides.items() if value is not None}
     with told_plainly():
-        if out is None:
+        if out is None or out is _NO_FOLDER:
             raise InputError("No run folder was named: give one with --out.")
         if switch_at:
             given |= switch_settings(switch_at, epochs_encode)
-        if resume and (preset or settings_file):
-            raise InputError("A resumed run keeps its settings: leave the other options out.")
-        run = resumed_run(out, given) if resume else new_run(out, preset, settings_file, given)
-        raise typer.Exit(follow(run))
+        make = resumed_run if resume else new_run
+        raise typer.Exit(follow(make(out, preset, settings_file, given)))
 
 
 @app.command()

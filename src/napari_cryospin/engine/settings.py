@@ -66,6 +66,9 @@ class Settings(Section):
         None,
         description="CPU threads; by default all cores but one in the dock, all in a terminal.",
     )
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
+        3.0, description="Minutes between checkpoints in the course of an epoch, at least."
+    )
     starts: Annotated[int, Field(ge=1, le=20)] = Field(
         2, description="Runs of the first stage, each from another random map; the best goes on."
     )
@@ -152,6 +155,9 @@ class Settings(Section):
             If the file is missing, is no TOML, or holds a field that is unknown or out of range.
         """
         try:
+            # neither a folder, nor a pipe, nor what has no end
+            if path.exists() and not path.is_file():
+                raise InputError(f"{path} cannot be read: it is no ordinary file.")
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}.") from error

@@ -59,6 +59,12 @@ _SILENT = {
     "poses-link",
     "poses-strange-names",
     "poses-missing",
+    "fingerprint-binary",
+    "fingerprint-deep",
+    "fingerprint-pipe",
+    "lock-binary",
+    "lock-empty",
+    "lock-deep",
     "all-for-viewers-missing",
 }
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.run.events import EpochDone, Event
+    from napari_cryospin.engine.run.fingerprint import Fingerprint
 
 _CHECKPOINTS_KEPT = 2
 # a verdict is a page
 _LARGEST_TEXT = 2**20
+# an event is no longer than this
+_TAIL = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -82,29 +86,33 @@ class RunFolder:
         """``events.jsonl``: the figures of every event, appended as they happen."""
         return self.path / "events.jsonl"
 
-    def create(self, settings: Settings) -> None:
-        """Make the folder and write ``settings.toml``.
+    @property
+    def fingerprint_path(self) -> Path:
+        """``fingerprint.json``: the particles and settings that the run was begun with."""
+        return self.path / "fingerprint.json"
+
+    def create(self, settings: Settings, fingerprint: Fingerprint | None = None) -> None:
+        """Make the folder and write ``settings.toml`` and ``fingerprint.json``.
 
         Raises
         ------
         InputError
-            If the folder holds a run already, or cannot be made.
+            If the folder cannot be made.
         """
-        self.require_new()
         try:
             for part in ("volumes", "poses", "checkpoints"):
                 (self.path / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"The run folder {self.path} cannot be made: {why(error)}.") from error
+        if fingerprint is not None:
+            with replacing(self.fingerprint_path) as temporary:
+                temporary.write_text(json.dumps(fingerprint.figures()) + "\n", encoding="utf-8")
+        self.write_settings(settings)
+
+    def write_settings(self, settings: Settings) -> None:
+        """Write ``settings.toml``."""
         with replacing(self.settings_path) as temporary:
             temporary.write_text(settings.to_toml(), encoding="utf-8")
-
-    def require_new(self) -> None:
-        """Raise InputError if the folder holds a run already."""
-        if self.settings_path.exists():
-            raise InputError(
-                f"{self.path} holds a run already: choose another folder, or resume it."
-            )
 
     def settings(self) -> Settings:
         """Read the settings.
@@ -130,8 +138,19 @@ class RunFolder:
             if not isinstance(value := getattr(event, field.name), np.ndarray)
         }
         line = json.dumps({"event": type(event).__name__, **plain}, default=_plain)
-        with self.events_path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with self.events_path.open("ab+") as file:
+            _mend(file)
+            file.write((line + "\n").encode())
+
+    def last_event(self) -> dict[str, Any] | None:
+        """Return the figures of the last event in ``events.jsonl``; None where none can be read."""
+        try:
+            with self.events_path.open("rb") as file:
+                file.seek(max(0, self.events_path.stat().st_size - _TAIL))
+                last = json.loads(file.read().splitlines()[-1])
+        except (OSError, ValueError, IndexError, RecursionError):
+            return None
+        return last if isinstance(last, dict) else None
 
     def append_metrics(self, done: EpochDone) -> None:
         """Add an epoch to ``metrics.csv``; an epoch that was redone after a resume is replaced."""
@@ -147,6 +166,14 @@ class RunFolder:
         path = self.path / name
         write_mrc(path, volume, pixel_size)
         return path
+
+    def write_epoch_map(self, epoch: int, volume: NDArray[np.float32], pixel_size: float) -> Path:
+        """Write the map after an epoch, in place of those from before a resume."""
+        # nothing after a redone epoch belongs to the run any more
+        for number, later in numbered(self.path / "volumes", ".mrc"):
+            if number > epoch:
+                later.unlink()
+        return self.write_map(f"volumes/epoch_{epoch:04d}.mrc", volume, pixel_size)
 
     def write_verdict(self, verdict: Verdict) -> None:
         """Write ``verdict.json``: what became of the run, and why."""
@@ -210,6 +237,24 @@ class RunFolder:
         if not found:
             raise InputError(f"{self.path} holds no checkpoint to resume from: start a new run.")
         return read_checkpoint(found[-1], device)
+
+
+def _mend(file: BinaryIO) -> None:
+    """Cut off half a line that a killed process left at the end of a file."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0:
+        return
+    file.seek(end - 1)
+    if file.read(1) == b"\n":
+        return
+    start = max(0, end - _TAIL)
+    file.seek(start)
+    whole = file.read().rfind(b"\n") + 1
+    # a line that is longer than all that is looked at is no event
+    if whole or start == 0:
+        file.truncate(start + whole)
+    else:
+        file.write(b"\n")
 
 
 def _plain(value: object) -> Any:
