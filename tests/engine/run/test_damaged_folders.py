@@ -174,7 +174,7 @@ def test_settings_that_were_changed_are_told(tiny_run: Path, tmp_path: Path) -> 
     *_, end = Reconstruction.resume(folder.path).run()
     assert isinstance(end, events.Failed)
     assert end.bad_input
-    assert "40" in end.message
+    assert "max_particles" in end.message
 
 
 def test_damaged_figures_are_set_aside_and_whole_rows_kept(tiny_run: Path, tmp_path: Path) -> None:

@@ -114,15 +114,19 @@ class Reconstruction:
                 yield event
         except Exception as error:
             failed = self._failed(error)
-            # who was refused leaves the folder as it is
-            if self._logging or (self._lock is not None and not isinstance(error, InputError)):
-                # what ended the run may be in the way of its log too
-                with suppress(Exception):
+            # what ended the run may be in the way of its log too
+            with suppress(Exception):
+                if self._logging or self._is_ours(error):
                     self.folder.append_event(failed)
             yield failed
         finally:
             if self._lock is not None:
                 self._lock.release()
+
+    def _is_ours(self, error: Exception) -> bool:
+        """Whether the folder is this run's, which has not begun to log: who is refused is not."""
+        made = self._lock is not None and self.folder.settings_path.exists()
+        return made and not isinstance(error, InputError)
 
     def _failed(self, error: Exception) -> events.Failed:
         resumable = bool(self.folder.checkpoints())
