@@ -20,7 +20,7 @@ from napari_cryospin.engine.run.devices import describe_device, find_device
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.progress import with_progress
 from napari_cryospin.engine.run.records import write_poses
-from napari_cryospin.engine.run.results import write_results
+from napari_cryospin.engine.run.results import write_results, write_set_aside
 from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
@@ -114,6 +114,7 @@ class Reconstruction:
             training.load_state(self.folder.read_checkpoint(device))
         else:
             self.folder.create(settings)
+        write_set_aside(self.folder, stack)
         clock = training.clock
         yield events.RunStarted(
             folder=self.folder.path,
