@@ -30,7 +30,7 @@ from napari_cryospin.engine.run.place import (
     what_is_in,
 )
 from napari_cryospin.engine.run.progress import Stopped, with_progress
-from napari_cryospin.engine.run.results import write_results
+from napari_cryospin.engine.run.results import write_results, write_set_aside
 from napari_cryospin.engine.run.snapshot import truth_or_note
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
@@ -160,6 +160,7 @@ class Reconstruction:
         else:
             notes += self._restore(training, found, device)
             self._go_on()
+        write_set_aside(self.folder, stack)
         assert self._lock is not None
         loop = Loop(
             training, self.folder, self._lock, self.controls, self.truth, before or fingerprint
