@@ -49,11 +49,16 @@ class Contrast(StrEnum):
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
-    """Turn bad input into one sentence and exit code 2."""
+    """Turn bad input, a full disk or too little memory into one sentence and exit code 2."""
+    from napari_cryospin.engine.run.failures import known_failure
+
     try:
         yield
-    except InputError as error:
-        typer.echo(f"Error: {error}", err=True)
+    except Exception as error:
+        known = known_failure(error)
+        if known is None:
+            raise
+        typer.echo(f"Error: {known}", err=True)
         raise typer.Exit(BAD_INPUT) from error
 
 

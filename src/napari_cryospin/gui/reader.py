@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatch
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,8 @@ _CHUNK_BYTES = 16 * 2**20
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], Layers] | None:
     """Return a reader for tables, runs, our maps and image stacks, or None for anything else."""
     first = Path(path if isinstance(path, str) else path[0])
-    if first.is_dir():
-        return _open_in_dock if (first / "settings.toml").is_file() else None
+    if isdir(first):
+        return _open_in_dock if isfile(first / "settings.toml") else None
     suffix = first.suffix.lower()
     if suffix in _TABLES:
         return _open_in_dock

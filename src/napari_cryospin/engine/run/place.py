@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # what is written before the first checkpoint ...
-_BEGINNING = ("settings.toml", "fingerprint.json", "events.jsonl", "metrics.csv")
+_BEGINNING = (
+    "settings.toml",
+    "fingerprint.json",
+    "events.jsonl",
+    "metrics.csv",
+    "set_aside.csv",
+)
 _PARTS = {"volumes": "epoch_*.mrc", "poses": "epoch_*.npy", "checkpoints": "epoch_*.pt"}
 # ... and after the last
 _RESULTS = ("map.mrc", "half1.mrc", "half2.mrc", "particles.star", "fsc.csv", "verdict.json")
@@ -131,8 +137,11 @@ def _is_empty(path: Path) -> bool:
 
 def _is_fingerprint(path: Path) -> bool:
     try:
+        # a pipe would be waited for
+        if not path.is_file():
+            return False
         Fingerprint.from_figures(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, InputError):
+    except (OSError, ValueError, RecursionError, InputError):
         return False
     return True
 

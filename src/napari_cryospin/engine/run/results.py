@@ -130,6 +130,12 @@ def write_selection(
     )
 
 
+def write_set_aside(folder: RunFolder, stack: WorkingStack) -> None:
+    """Write ``set_aside.csv``, which particles are not used because of their images, if any."""
+    if len(stack.set_aside.rows):
+        stack.set_aside.write(folder.path / "set_aside.csv", stack.table)
+
+
 def half_sets(given: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the half-set (1 or 2) of each row: the table's own, or alternating."""
     if given is not None and set(np.unique(given[rows])) == {1, 2}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ _SAVE = (
 
 def _verdict(folder: Path) -> tuple[str, ...]:
     """Return the verdict on a run in words, where there is one."""
-    if not (folder / "verdict.json").is_file():
+    if not isfile(folder / "verdict.json"):
         return ()
     # with it comes torch, which is at hand where a run has ended
     from napari_cryospin.engine.run.folder import RunFolder
@@ -152,10 +153,10 @@ class ResultsPanel(QWidget):
     def _refresh(self, _event: object = None) -> None:
         folder = self._session.folder
         for name, _, file, _, _ in _SAVE:
-            self.save[name].setEnabled(folder is not None and (folder / file).is_file())
+            self.save[name].setEnabled(folder is not None and isfile(folder / file))
         places = [] if folder is None else [folder / "checkpoints", folder / "poses"]
         self.export.setEnabled(any(any(place.glob("epoch_*")) for place in places))
-        self.show_folder.setEnabled(folder is not None and folder.is_dir())
+        self.show_folder.setEnabled(folder is not None and isdir(folder))
         self.copy.setEnabled(self._session.settings is not None and folder is not None)
         self.open.setEnabled(not self._session.active)
         can_resume = folder is not None and any((folder / "checkpoints").glob("*.pt"))
