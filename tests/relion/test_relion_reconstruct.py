@@ -48,7 +48,9 @@ def test_relion_agrees_with_the_map_of_a_run(tmp_path: Path) -> None:
     simulate(volume, tmp_path, n_particles=600, pixel_size=4.0, snr=2.0, seed=2)
     settings = Settings.from_preset("quick")
     settings.data.stack = tmp_path / "particles.star"
-    settings.encode.epochs, settings.decode.epochs = 1, 2
+    settings.threads = 1
+    for stage in settings.stages:
+        stage.epochs = 1
     *_, last = Reconstruction(settings, tmp_path / "run").run()
     assert isinstance(last, events.Finished)
     ours, _ = read_map(tmp_path / "run" / "map.mrc")
