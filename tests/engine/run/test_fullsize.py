@@ -25,7 +25,7 @@ def test_the_fourier_crop_is_taken_back() -> None:
     assert np.corrcoef(found.ravel(), fine.ravel())[0, 1] > 0.97
     # what the small map does not hold is not made up
     again = fit_map(found, 3.0, 32, 4.5)
-    assert np.corrcoef(again.ravel(), small.ravel())[0, 1] > 0.9999
+    assert np.corrcoef(again.ravel(), small.ravel())[0, 1] > 0.999
 
 
 @pytest.mark.parametrize("box", [48, 49, 60])
