@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run import events
@@ -295,9 +295,7 @@ class Reconstruction:
 
     def _load(self) -> Generator[Event, None, WorkingStack]:
         data = self.settings.data
-        if data.stack is None:
-            raise InputError("No particle stack was chosen: give a .star, .cs or .mrcs file.")
-        table = open_particles(data.stack, passthrough=data.passthrough)
+        table = of_settings(data)
         return (
             yield from with_progress(
                 "Reading particles",
