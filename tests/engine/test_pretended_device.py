@@ -77,10 +77,10 @@ def small(particles: Path, preset: str = "default") -> Settings:
     """Settings of a run of a second or two."""
     settings = Settings.from_preset(preset)
     settings.device, settings.threads = "cpu", 1
-    settings.data.stack = particles / "particles.star"
-    settings.data.truth_star = particles / "truth.star"
-    settings.data.truth_map = particles / "truth.mrc"
-    settings.data.box = 32
+    settings.data.stack, settings.data.box = particles / "particles.star", 32
+    if preset == "quick":
+        settings.data.truth_star = particles / "truth.star"
+        settings.data.truth_map = particles / "truth.mrc"
     settings.model.heads, settings.model.encoder_width = 2, 4
     for stage in settings.stages:
         stage.epochs = 1

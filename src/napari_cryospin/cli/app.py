@@ -13,6 +13,7 @@ import typer
 
 from napari_cryospin.cli.export import export
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.files import require_absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,11 +49,16 @@ class Contrast(StrEnum):
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
-    """Turn bad input into one sentence and exit code 2."""
+    """Turn bad input, a full disk or too little memory into one sentence and exit code 2."""
+    from napari_cryospin.engine.run.failures import known_failure
+
     try:
         yield
-    except InputError as error:
-        typer.echo(f"Error: {error}", err=True)
+    except Exception as error:
+        known = known_failure(error)
+        if known is None:
+            raise
+        typer.echo(f"Error: {known}", err=True)
         raise typer.Exit(BAD_INPUT) from error
 
 
@@ -295,6 +301,7 @@ def posterior(
     with told_plainly():
         from napari_cryospin.cli.report import posterior_of, print_posterior, write_heatmap
 
+        _require_new(png, "--png")
         found = posterior_of(
             run,
             particle,
@@ -322,6 +329,7 @@ def survey(
     with told_plainly():
         from napari_cryospin.cli.report import print_survey, survey_of, write_survey
 
+        _require_new(csv, "--csv")
         found = survey_of(run, probes)
         if csv is not None:
             write_survey(found, csv)
@@ -347,6 +355,12 @@ def presets() -> None:
             f"shifts {'yes' if settings.model.shifts else 'no'}, {settings.model.loss} error, "
             f"starts {settings.starts}: {stages}"
         )
+
+
+def _require_new(path: Path | None, option: str) -> None:
+    """Refuse to replace a file, before anything is computed for it."""
+    if path is not None:
+        require_absent([path], f"choose another name with {option}")
 
 
 def has_display() -> bool:

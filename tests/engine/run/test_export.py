@@ -19,11 +19,16 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.fsc import fsc
 from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
+from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.run.export import export_poses
+from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.records import write_poses
 from napari_cryospin.engine.run.results import write_results
+from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,8 +60,9 @@ def finished(path: Path, settings: Settings, truth: Path) -> RunFolder:
     training.poses.rotations = torch.from_numpy(rotations).float()
     training.used[3] = False
     folder = RunFolder(path)
-    folder.create(settings)
-    folder.write_checkpoint(training.state(), 1)
+    fingerprint = Fingerprint.of(working, settings)
+    folder.create(settings, fingerprint)
+    folder.write_checkpoint(training.state() | {"fingerprint": fingerprint.figures()}, 1)
     for _ in write_results(folder, training, None):
         pass
     return folder
@@ -216,15 +222,26 @@ def test_some_names_are_never_written(
 ) -> None:
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match=sentence):
-        export_poses(run, tmp_path / name, replace_files=True)
+        export_poses(run, tmp_path / name, may_replace=True)
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
 def test_an_inverted_stack_never_replaces_the_run_s_own(run: RunFolder, tmp_path: Path) -> None:
     before = (tmp_path / "data" / "particles.mrcs").read_bytes()
     with pytest.raises(InputError, match="what the run was made of"):
-        export_poses(run, tmp_path / "data" / "particles.cs", invert=True, replace_files=True)
+        export_poses(run, tmp_path / "data" / "particles.cs", invert=True, may_replace=True)
     assert (tmp_path / "data" / "particles.mrcs").read_bytes() == before
+
+
+def test_a_file_is_replaced_where_the_user_said_so_but_none_beside_it(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "out.star").write_text("mine")
+    (tmp_path / "out_map.mrc").write_text("mine")
+    with pytest.raises(InputError, match=r"out_map\.mrc is there already"):
+        export_poses(run, tmp_path / "out.star", flip_hand=True, may_replace=True)
+    export_poses(run, tmp_path / "out.star", may_replace=True)
+    assert read_star(tmp_path / "out.star").n_particles == 199
 
 
 def test_a_format_and_a_suffix_that_disagree_are_refused(run: RunFolder, tmp_path: Path) -> None:
@@ -232,10 +249,27 @@ def test_a_format_and_a_suffix_that_disagree_are_refused(run: RunFolder, tmp_pat
         export_poses(run, tmp_path / "out.star", kind="cs")
 
 
-def test_a_table_in_another_order_is_refused(run: RunFolder, tmp_path: Path) -> None:
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_table_in_another_order_is_refused(
+    run: RunFolder, tmp_path: Path, interrupted: bool
+) -> None:
+    if interrupted:
+        run.star_path.unlink()
     stack = tmp_path / "data" / "particles.star"
     lines = stack.read_text().splitlines(keepends=True)
     first = next(i for i, line in enumerate(lines) if "@" in line)
     stack.write_text("".join([*lines[:first], *sorted(lines[first:], reverse=True)]))
     with pytest.raises(InputError, match="another order"):
         export_poses(run, tmp_path / "out.star")
+
+
+def test_recorded_poses_do_where_there_is_no_checkpoint(
+    run: RunFolder, tmp_path: Path, truth: np.ndarray
+) -> None:
+    state = run.read_checkpoint(torch.device("cpu"))
+    poses, used = PoseTable(**state["poses"]), state["used"].numpy()
+    write_poses(run, poses_event(poses, used, 0, Inference.DIRECT, 4.0, None))
+    for path in run.checkpoints():
+        path.unlink()
+    export_poses(run, tmp_path / "out.star")
+    assert angular_distance(read_star(tmp_path / "out.star").rotations, truth).max() < 0.01

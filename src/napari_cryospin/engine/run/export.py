@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mrcfile
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 
 from napari_cryospin.engine.data.cs_writer import write_cs
 from napari_cryospin.engine.data.density import read_map
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import prepare, with_contrast
 from napari_cryospin.engine.data.resize import working_sizes
 from napari_cryospin.engine.data.stack_writer import inverted_paths, only, write_inverted
@@ -19,6 +21,8 @@ from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing, require_absent
 from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
+from napari_cryospin.engine.run.fingerprint import Fingerprint
+from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
 from napari_cryospin.engine.run.records import read_poses, recorded_epochs
 from napari_cryospin.engine.run.results import half_sets
 from napari_cryospin.engine.run.snapshot import maps_of
@@ -68,9 +72,7 @@ def last_poses(folder: RunFolder) -> LastPoses:
         If the folder holds no run or no poses yet, or the particles are not those of the run.
     """
     data = folder.settings().data
-    if data.stack is None:
-        raise InputError(f"{folder.settings_path} names no particle stack.")
-    table = with_contrast(open_particles(data.stack, passthrough=data.passthrough), data)
+    table = with_contrast(of_settings(data), data)
     found = _recorded(folder)
     rows = _rows(table, data, len(found.used))
     if len(rows) != len(found.used):
@@ -79,7 +81,7 @@ def last_poses(folder: RunFolder) -> LastPoses:
             f"{len(rows)}: put back the table that the run was made of."
         )
     used = rows[found.used]
-    _require_same_images(folder, table, used)
+    _require_same_particles(folder, table, used, found.fingerprint)
     pixel_size = _working_pixel_size(table, rows, data) if found.in_pixels else 1.0
     return LastPoses(
         only(table, used),
@@ -97,6 +99,7 @@ class _Recorded:
     in_pixels: bool
     scales: NDArray[np.float32] | None
     used: NDArray[np.bool_]
+    fingerprint: dict[str, Any] | None
 
 
 def _recorded(folder: RunFolder) -> _Recorded:
@@ -109,10 +112,21 @@ def _recorded(folder: RunFolder) -> _Recorded:
                 f"{folder.path} holds no poses yet: wait for the end of its first epoch."
             ) from None
         poses = read_poses(folder, epochs[-1])
-        return _Recorded(poses.rotations, poses.shifts, False, None, poses.used)
+        return _Recorded(
+            poses.rotations, poses.shifts, False, None, poses.used, _fingerprint(folder)
+        )
     last = {name: tensor.numpy() for name, tensor in state["poses"].items()}
     used = state["used"].numpy()
-    return _Recorded(last["rotations"], last["shifts"], True, last["scales"], used)
+    figures = state.get("fingerprint")
+    return _Recorded(last["rotations"], last["shifts"], True, last["scales"], used, figures)
+
+
+def _fingerprint(folder: RunFolder) -> dict[str, Any] | None:
+    """Return what ``fingerprint.json`` says, where there is one that can be read."""
+    with suppress(OSError, ValueError):
+        figures: dict[str, Any] = json.loads(folder.fingerprint_path.read_text(encoding="utf-8"))
+        return figures
+    return None
 
 
 def _rows(table: ParticleTable, data: DataSettings, n: int) -> NDArray[np.int64]:
@@ -121,19 +135,23 @@ def _rows(table: ParticleTable, data: DataSettings, n: int) -> NDArray[np.int64]
     return rows if len(rows) <= n else prepare(table, data).rows
 
 
-def _require_same_images(folder: RunFolder, table: ParticleTable, rows: NDArray[np.int64]) -> None:
-    """Refuse a table whose rows have changed places since the run wrote its results.
+def _require_same_particles(
+    folder: RunFolder,
+    table: ParticleTable,
+    rows: NDArray[np.int64],
+    figures: dict[str, Any] | None,
+) -> None:
+    """Refuse a table that has changed since the run was made of it.
 
-    Where the run went on with other particles after that, its results cannot tell.
+    Where the run's own star file names the same images in the same order, that is enough. Else the
+    images are read, for the run's fingerprint: it may have gone on since, or been interrupted.
     """
-    if not folder.star_path.is_file():
-        return
-    written = _images(read_star(folder.star_path))
-    if len(written) == len(rows) and written != _images(only(table, rows)):
-        raise InputError(
-            f"{table.source} has other images, or the same in another order, than when the run in "
-            f"{folder.path} was made of it: put back the table as it was."
-        )
+    with suppress(InputError):
+        if _images(read_star(folder.star_path)) == _images(only(table, rows)):
+            return
+    if figures is not None:
+        stack = prepare(table, folder.settings().data)
+        Fingerprint.from_figures(figures).require_particles(stack)
 
 
 def _images(table: ParticleTable) -> list[tuple[Path, int]]:
@@ -154,7 +172,7 @@ def export_poses(
     kind: str | None = None,
     flip_hand: bool = False,
     invert: bool = False,
-    replace_files: bool = False,
+    may_replace: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Write the last poses of a run, and what goes with them.
@@ -173,8 +191,8 @@ def export_poses(
         ``star`` or ``cs``; by default what the suffix of the file says.
     flip_hand, invert
         See above.
-    replace_files
-        Replace files that are there; by default they are refused.
+    may_replace
+        Replace the file itself where it is there; never what lies beside it.
     progress
         Called with the number of images written and their total.
 
@@ -194,9 +212,9 @@ def export_poses(
     stack = out.with_suffix(".mrcs")
     stacks = inverted_paths(stack, poses.table) if invert else []
     paths = [out, *([map_path] if flip_hand else []), *stacks]
-    _require_not_read(paths, folder, poses.table)
-    if not replace_files:
-        require_absent(paths, "choose another name")
+    for path in paths:
+        require_not_in_use(path, inputs_of(folder.settings(), poses.table))
+    require_absent(paths[1:] if may_replace else paths, "choose another name")
     said = []
     try:
         if invert:
@@ -226,17 +244,6 @@ def _kind(out: Path, kind: str | None) -> str:
     if out.suffix.lower() != f".{kind}":
         raise InputError(f"{out} is no name for a {kind} file: let it end with .{kind}.")
     return kind
-
-
-def _require_not_read(paths: list[Path], folder: RunFolder, table: ParticleTable) -> None:
-    """Refuse the files that the run was made of, and those of the run itself."""
-    data = folder.settings().data
-    own = {path.resolve() for path in (data.stack, data.passthrough, *table.stacks) if path}
-    for path in paths:
-        if path.resolve() in own:
-            raise InputError(f"{path} is what the run was made of: choose another name.")
-        if path.resolve().parent == folder.path.resolve() and path.exists():
-            raise InputError(f"{path} belongs to the run: choose another name.")
 
 
 def _write_table(out: Path, kind: str, poses: LastPoses, *, absolute: bool) -> None:

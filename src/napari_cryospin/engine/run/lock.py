@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.run.failures import why
 
 try:
     import fcntl
@@ -103,8 +104,7 @@ class RunLock:
         try:
             descriptor = _taken(path, owner)
         except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"The run folder {folder} cannot be written: {reason}.") from error
+            raise InputError(f"The run folder {folder} cannot be written: {why(error)}.") from error
         return cls(path, owner, descriptor)
 
     def require_held(self) -> None:
@@ -138,6 +138,9 @@ class RunLock:
 def read_owner(path: Path) -> Owner | None:
     """Return whom a lock names; None where there is no lock, or none that says so."""
     try:
+        # a pipe would be waited for
+        if not path.is_file():
+            return None
         with path.open("rb") as file:
             return _owner(file.read(_MOST_BYTES))
     except OSError:
@@ -155,7 +158,7 @@ def is_lock(path: Path) -> bool:
 def _owner(content: bytes) -> Owner | None:
     try:
         owner = Owner(**json.loads(content))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
     texts = (owner.host, owner.started, owner.token)
     known = isinstance(owner.pid, int) and all(isinstance(text, str) for text in texts)

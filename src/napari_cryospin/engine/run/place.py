@@ -137,8 +137,11 @@ def _is_empty(path: Path) -> bool:
 
 def _is_fingerprint(path: Path) -> bool:
     try:
+        # a pipe would be waited for
+        if not path.is_file():
+            return False
         Fingerprint.from_figures(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, InputError):
+    except (OSError, ValueError, RecursionError, InputError):
         return False
     return True
 

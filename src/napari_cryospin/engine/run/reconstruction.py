@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run import events
+from napari_cryospin.engine.run.checkpoint_reading import latest, read_checkpoint
 from napari_cryospin.engine.run.controls import Controls, Interrupted
-from napari_cryospin.engine.run.devices import describe_device, find_device
+from napari_cryospin.engine.run.devices import describe_device, find_device, use_threads
+from napari_cryospin.engine.run.failures import tell, why
 from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.lock import RunLock
 from napari_cryospin.engine.run.loop import Loop
+from napari_cryospin.engine.run.memory_estimate import require_memory
+from napari_cryospin.engine.run.mending import mend
 from napari_cryospin.engine.run.place import (
     Holds,
     clear_beginning,
@@ -29,6 +31,7 @@ from napari_cryospin.engine.run.place import (
 )
 from napari_cryospin.engine.run.progress import Stopped, with_progress
 from napari_cryospin.engine.run.results import write_results, write_set_aside
+from napari_cryospin.engine.run.snapshot import truth_or_note
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.run.verdict import reach_verdict
@@ -37,6 +40,8 @@ from napari_cryospin.engine.stages import encodes
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
+
+    import torch
 
     from napari_cryospin.engine.run.events import Event
     from napari_cryospin.engine.settings import Settings
@@ -108,25 +113,36 @@ class Reconstruction:
                     self.folder.append_event(event)
                 yield event
         except Exception as error:
-            failed = events.Failed(
-                _sentence(error), traceback.format_exc(), isinstance(error, InputError)
-            )
-            # who was refused leaves the folder as it is
-            if self._logging or (self._lock is not None and not failed.bad_input):
-                self.folder.append_event(failed)
+            failed = self._failed(error)
+            # what ended the run may be in the way of its log too
+            with suppress(Exception):
+                if self._logging or self._is_ours(error):
+                    self.folder.append_event(failed)
             yield failed
         finally:
             if self._lock is not None:
                 self._lock.release()
 
+    def _is_ours(self, error: Exception) -> bool:
+        """Whether the folder is this run's, which has not begun to log: who is refused is not."""
+        made = self._lock is not None and self.folder.settings_path.exists()
+        return made and not isinstance(error, InputError)
+
+    def _failed(self, error: Exception) -> events.Failed:
+        resumable = bool(self.folder.checkpoints())
+        told = tell(error, self.folder.path, resumable=resumable)
+        return events.Failed(told.message, traceback.format_exc(), told.bad_input)
+
     def _events(self) -> Iterator[Event]:
-        note = self._set_threads()
+        notes = [*use_threads(self.settings.threads)]
         checkpoint = self._claim()
+        if self._resume:
+            notes += mend(self.folder)
         device = find_device(self.settings.device)
-        state = self.folder.read_checkpoint(device) if checkpoint else None
-        before = self._fingerprint_in(state)
+        found = self._last_checkpoint(device) if checkpoint else None
+        before = self._fingerprint_in(found)
         try:
-            stack = yield from self._load()
+            stack = yield from self._load(device, notes)
         except Stopped:
             yield self._stopped_early()
             return
@@ -134,24 +150,24 @@ class Reconstruction:
         if before is not None:
             before.require_particles(stack)
         self.stack = stack = stack.to(device)
-        self.truth = Truth.of(self.settings.data, stack)
+        self.truth = self._truth(stack, notes)
         training = Training(stack, self.settings)
         if self.controls.stopped:
             yield self._stopped_early()
             return
-        if state is None:
+        if found is None:
             self._begin(fingerprint)
         else:
-            training.load_state(state)
+            notes += self._restore(training, found, device)
             self._go_on()
         write_set_aside(self.folder, stack)
         assert self._lock is not None
         loop = Loop(
             training, self.folder, self._lock, self.controls, self.truth, before or fingerprint
         )
-        over = state is not None and self._over(training)
+        over = found is not None and self._over(training)
         self._logging = not over
-        yield self._started(training, (*stack.notes, *note))
+        yield self._started(training, (*stack.notes, *notes))
         yield from self._as_it_was(loop) if over else self._to_the_end(loop)
 
     def _to_the_end(self, loop: Loop) -> Iterator[Event]:
@@ -203,17 +219,14 @@ class Reconstruction:
             and last.get("event") == "Finished"
             and last.get("stopped") is False
             and has_results(self.folder.path)
+            and self._has_verdict()
         )
 
-    def _set_threads(self) -> tuple[str, ...]:
-        """Use as many threads as were asked for; return a note where there are not as many."""
-        asked, there = self.settings.threads, _cores()
-        if not asked:
-            return ()
-        torch.set_num_threads(min(asked, there))
-        if asked <= there:
-            return ()
-        return (f"{asked} threads were asked for, and there are {there} cores: {there} are used.",)
+    def _has_verdict(self) -> bool:
+        try:
+            return self.folder.verdict() is not None
+        except InputError:
+            return False
 
     def _claim(self) -> bool:
         """Lock the folder of a run that is there already; return whether it has a checkpoint.
@@ -235,7 +248,7 @@ class Reconstruction:
             require_kept(path, (data.stack, data.passthrough, data.truth_star, data.truth_map))
             return True
         if self._resume and held is Holds.FOREIGN:
-            raise InputError(f"{path} holds no checkpoint to resume from: start a new run.")
+            raise InputError(self._no_checkpoint)
         require_free(path)
         return False
 
@@ -244,11 +257,42 @@ class Reconstruction:
         if what_is_in(self.folder.path) is not Holds.FOREIGN:
             self._lock = RunLock.acquire(self.folder.path)
 
-    def _fingerprint_in(self, state: dict[str, Any] | None) -> Fingerprint | None:
+    def _last_checkpoint(self, device: torch.device) -> tuple[Path, dict[str, Any]]:
+        """Return the newest checkpoint that is whole."""
+        found: list[dict[str, Any]] = []
+
+        def take(path: Path) -> None:
+            found.append(read_checkpoint(path, device))
+
+        path, _ = latest(self.folder.checkpoints(), take, none=self._no_checkpoint)
+        return path, found[0]
+
+    def _restore(
+        self, training: Training, found: tuple[Path, dict[str, Any]], device: torch.device
+    ) -> tuple[str, ...]:
+        """Take in the last checkpoint that can be used; return a note on each that cannot."""
+
+        def take(path: Path) -> None:
+            state = found[1] if path == found[0] else read_checkpoint(path, device)
+            training.load_state(state)
+
+        return latest(self.folder.checkpoints(), take, none=self._no_checkpoint)[1]
+
+    @property
+    def _no_checkpoint(self) -> str:
+        return f"{self.folder.path} holds no checkpoint to resume from: start a new run."
+
+    def _truth(self, stack: WorkingStack, notes: list[str]) -> Truth | None:
+        """Return the truth; a run that goes on does without, where its files have gone."""
+        if self._resume:
+            return truth_or_note(self.settings, stack, notes)
+        return Truth.of(self.settings.data, stack)
+
+    def _fingerprint_in(self, found: tuple[Path, dict[str, Any]] | None) -> Fingerprint | None:
         """Return what a checkpoint was made of, its settings being as they were."""
-        if state is None or "fingerprint" not in state:
+        if found is None or "fingerprint" not in found[1]:
             return None
-        fingerprint = Fingerprint.from_figures(state["fingerprint"])
+        fingerprint = Fingerprint.from_figures(found[1]["fingerprint"])
         fingerprint.require_settings(self.settings, self.folder.settings_path)
         return fingerprint
 
@@ -259,8 +303,7 @@ class Reconstruction:
             try:
                 path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                reason = error.strerror or error
-                raise InputError(f"The run folder {path} cannot be made: {reason}.") from error
+                raise InputError(f"The run folder {path} cannot be made: {why(error)}.") from error
             self._lock = RunLock.acquire(path)
             # another may have begun here while the particles were read
             require_free(path)
@@ -294,9 +337,12 @@ class Reconstruction:
             notes=notes,
         )
 
-    def _load(self) -> Generator[Event, None, WorkingStack]:
+    def _load(self, device: torch.device, notes: list[str]) -> Generator[Event, None, WorkingStack]:
         data = self.settings.data
+        if data.stack is None and self._resume:
+            raise InputError(f"{self.folder.settings_path} names no particle stack.")
         table = of_settings(data)
+        notes += require_memory(self.settings, table, device)
         return (
             yield from with_progress(
                 "Reading particles",
@@ -304,24 +350,3 @@ class Reconstruction:
                 lambda: self.controls.stopped,
             )
         )
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _sentence(error: Exception) -> str:
-    """Return what went wrong as one sentence for the user."""
-    if isinstance(error, InputError):
-        return str(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return (
-            "The device ran out of memory: choose a smaller working box, batch size or encoder "
-            "width, or fewer heads; the run can be resumed from its last checkpoint."
-        )
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'A file'} could not be used: {error.strerror}."
-    return f"The run failed unexpectedly ({type(error).__name__}: {error})."

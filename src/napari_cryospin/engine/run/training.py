@@ -18,6 +18,11 @@ from napari_cryospin.engine.inference.marginal.judge import judge
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
+from napari_cryospin.engine.run.checkpoint_reading import (
+    CHECKPOINT_VERSION,
+    require_fits,
+    require_like,
+)
 from napari_cryospin.engine.run.clock import Clock
 from napari_cryospin.engine.run.starts import Starts
 from napari_cryospin.engine.stages import AmortizedStage, Inference, MarginalStage
@@ -31,7 +36,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.inference.marginal.judge import Judgement
     from napari_cryospin.engine.settings import Settings
 
-CHECKPOINT_VERSION = 3
 # the seeds of the encoders of two starts are so far apart
 _APART = 100_003
 # particles held out, and the fewest of a stack that has any
@@ -260,10 +264,18 @@ class Training:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state`."""
+        """Restore :meth:`state`.
+
+        Raises
+        ------
+        Unreadable
+            If it is not the state of a run with these particles and settings.
+        """
+        require_fits(state, self.settings, self.stack.n, self.stack.box)
         self.clock = Clock(**state["clock"])
         self.held_out.copy_(state["held_out"])
         self.inference = self._begin_stage(None)
+        require_like(self.inference.state(), state["inference"])
         self.volume.load_state_dict(state["volume"])
         self.poses.load(state["poses"])
         self.used, self.in_epoch = state["used"], state["in_epoch"]
