@@ -11,8 +11,7 @@ import torch
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.data.star import read_star
-from napari_cryospin.engine.settings import DataSettings, Settings
-from napari_cryospin.engine.stages import AmortizedStage, DirectStage
+from napari_cryospin.engine.settings import DataSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,25 +19,16 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_cryospin.engine.settings import Settings
+
 PRETENDED = "pretended"
 GPU = [pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else []
 
 
 @pytest.fixture
-def settings(small_stack: Path) -> Settings:
-    """Settings of a run of seconds on the small stack, with the truth."""
-    settings = Settings.from_preset("quick")
-    settings.threads = 1
-    settings.data.stack = small_stack / "particles.star"
-    settings.data.truth_star = small_stack / "truth.star"
-    settings.data.truth_map = small_stack / "truth.mrc"
-    settings.model.heads = 3
-    settings.model.encoder_width = 8
-    settings.stages = [
-        AmortizedStage(epochs=2, learning_rate_encoder=1e-3, learning_rate_volume=2e-2),
-        DirectStage(epochs=2, learning_rate_volume=1e-2),
-    ]
-    return settings
+def settings(short_settings: Settings) -> Settings:
+    """Settings of a run of a second on the small stack, with the truth."""
+    return short_settings.model_copy(deep=True)
 
 
 @pytest.fixture(scope="session")

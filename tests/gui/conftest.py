@@ -6,31 +6,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage
 from napari_cryospin.gui.work.session import Session
 from napari_cryospin.gui.work.threads import WorkerThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import napari
     from pytestqt.qtbot import QtBot
 
+    from napari_cryospin.engine.settings import Settings
     from napari_cryospin.gui.dock import CryoSpinDock
 
 
 @pytest.fixture
-def settings(small_stack: Path) -> Settings:
+def settings(short_settings: Settings) -> Settings:
     """Settings whose run takes long enough to be steered, on the small stack with its truth."""
-    settings = Settings.from_preset("quick")
-    settings.threads = 1
-    settings.data.stack = small_stack / "particles.star"
-    settings.data.truth_star = small_stack / "truth.star"
-    settings.data.truth_map = small_stack / "truth.mrc"
-    settings.model.heads = 3
-    settings.model.encoder_width = 8
+    settings = short_settings.model_copy(deep=True)
     settings.stages = [
         AmortizedStage(
             epochs=400, until="hand", learning_rate_encoder=1e-3, learning_rate_volume=2e-2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from napari_cryospin.engine.data.ctf import ctf
+from napari_cryospin.engine.data.ctf import as_applied, ctf
 from napari_cryospin.engine.data.normalise import background, normalise, soft_mask
 from napari_cryospin.engine.data.resize import fourier_crop, real_crop, working_sizes
 from napari_cryospin.engine.data.stack import StackReader
@@ -53,6 +53,9 @@ class WorkingStack:
         Mean square of the mask: the share of white noise that it leaves in a coefficient.
     notes
         What the user should know of the data, one sentence each.
+    ctf_applied
+        What was done to each image on account of the CTF (:class:`CtfApplied`), shape (n,), uint8;
+        None where nothing was done to any.
     """
 
     table: ParticleTable
@@ -63,6 +66,7 @@ class WorkingStack:
     ctf_parameters: Tensor | None
     mask_power: float
     notes: tuple[str, ...]
+    ctf_applied: Tensor | None = None
 
     @property
     def n(self) -> int:
@@ -71,8 +75,12 @@ class WorkingStack:
 
     def to(self, device: torch.device | str) -> Self:
         """Return the stack with images and CTF parameters on a device."""
-        parameters = None if self.ctf_parameters is None else self.ctf_parameters.to(device)
-        return replace(self, images=self.images.to(device), ctf_parameters=parameters)
+        parameters, applied = (
+            None if values is None else values.to(device)
+            for values in (self.ctf_parameters, self.ctf_applied)
+        )
+        images = self.images.to(device)
+        return replace(self, images=images, ctf_parameters=parameters, ctf_applied=applied)
 
     def ctf(self, indices: Tensor | None, frequencies: Tensor) -> Tensor:
         """Return the CTF of particles.
@@ -87,14 +95,15 @@ class WorkingStack:
         Returns
         -------
         Tensor
-            Shape (m, K), float32; ones where the CTF is not known.
+            Shape (m, K), float32; ones where the CTF is not known, |CTF| for images whose phases
+            were flipped, and CTF² for those that were multiplied by it.
         """
         if self.ctf_parameters is None:
             m = self.n if indices is None else len(indices)
             return torch.ones(m, len(frequencies), device=frequencies.device)
         parameters = self.ctf_parameters if indices is None else self.ctf_parameters[indices]
         u, v, angle, phase_shift, voltage, cs, amplitude_contrast = parameters.unbind(-1)
-        return ctf(
+        values = ctf(
             frequencies / (self.box * self.pixel_size),
             u=u,
             v=v,
@@ -104,6 +113,10 @@ class WorkingStack:
             cs=cs,
             amplitude_contrast=amplitude_contrast,
         )
+        if self.ctf_applied is None:
+            return values
+        applied = self.ctf_applied if indices is None else self.ctf_applied[indices]
+        return as_applied(values, applied)
 
 
 def prepare(
@@ -132,6 +145,8 @@ def prepare(
         If images are missing, damaged, constant or not finite.
     """
     reader = StackReader(table)
+    # what is written of the table later tells the contrast that was used
+    table = with_contrast(table, settings)
     rows = np.arange(table.n_particles)[: settings.max_particles]
     groups = np.unique(table.optics_index[rows])
     sizes, notes = working_sizes([table.optics[group] for group in groups], settings.box)
@@ -157,7 +172,13 @@ def prepare(
             "their own standard deviation."
         )
     scales = _scales(images, noisy, members, diameter / sizes.pixel_size)
-    images *= _sign(table, settings, notes) * scales[:, None, None]
+    if not table.particles_are_white:
+        notes.append(
+            "Particles are dark on disk: the images are inverted for the map, and written tables "
+            "say so; export --invert writes the inverted images."
+        )
+        scales = -scales
+    images *= scales[:, None, None]
     mask = soft_mask(sizes.box, diameter / sizes.pixel_size)
     return WorkingStack(
         table,
@@ -168,6 +189,7 @@ def prepare(
         _ctf_parameters(table, rows),
         float(mask.square().mean()),
         tuple(dict.fromkeys(notes)),
+        _ctf_applied(table, rows),
     )
 
 
@@ -204,13 +226,11 @@ def _scales(images: Tensor, noisy: Tensor, members: NDArray[np.int64], diameter:
     return scales
 
 
-def _sign(table: ParticleTable, settings: DataSettings, notes: list[str]) -> int:
-    white = settings.contrast == "white"
+def with_contrast(table: ParticleTable, settings: DataSettings) -> ParticleTable:
+    """Return a table with the contrast of its images: as it says itself, or as the user does."""
     if settings.contrast == "as table":
-        white = table.particles_are_white
-    if not white:
-        notes.append("Particles are dark on disk: the images are inverted.")
-    return 1 if white else -1
+        return table
+    return replace(table, particles_are_white=settings.contrast == "white")
 
 
 def _ctf_parameters(table: ParticleTable, rows: NDArray[np.int64]) -> Tensor | None:
@@ -223,3 +243,10 @@ def _ctf_parameters(table: ParticleTable, rows: NDArray[np.int64]) -> Tensor | N
     )[table.optics_index]
     columns = (defocus.u, defocus.v, defocus.angle, defocus.phase_shift)
     return torch.from_numpy(np.column_stack((*columns, lens))[rows].astype(np.float32))
+
+
+def _ctf_applied(table: ParticleTable, rows: NDArray[np.int64]) -> Tensor | None:
+    applied = np.array([group.ctf_applied for group in table.optics], np.uint8)
+    if table.defocus is None or not applied.any():
+        return None
+    return torch.from_numpy(applied[table.optics_index[rows]])

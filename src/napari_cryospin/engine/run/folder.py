@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import mrcfile
 import numpy as np
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.run.events import EpochDone, Event
+    from napari_cryospin.engine.run.fingerprint import Fingerprint
 
 _CHECKPOINTS_KEPT = 2
+# an event is no longer than this
+_TAIL = 1 << 20
 _METRICS = (
     "epoch",
     "inference",
@@ -95,29 +99,33 @@ class RunFolder:
         """``events.jsonl``: the figures of every event, appended as they happen."""
         return self.path / "events.jsonl"
 
-    def create(self, settings: Settings) -> None:
-        """Make the folder and write ``settings.toml``.
+    @property
+    def fingerprint_path(self) -> Path:
+        """``fingerprint.json``: the particles and settings that the run was begun with."""
+        return self.path / "fingerprint.json"
+
+    def create(self, settings: Settings, fingerprint: Fingerprint | None = None) -> None:
+        """Make the folder and write ``settings.toml`` and ``fingerprint.json``.
 
         Raises
         ------
         InputError
-            If the folder holds a run already, or cannot be made.
+            If the folder cannot be made.
         """
-        self.require_new()
         try:
             for part in ("volumes", "poses", "checkpoints"):
                 (self.path / part).mkdir(parents=True, exist_ok=True)
-            with replacing(self.settings_path) as temporary:
-                temporary.write_text(settings.to_toml(), encoding="utf-8")
+            if fingerprint is not None:
+                with replacing(self.fingerprint_path) as temporary:
+                    temporary.write_text(json.dumps(fingerprint.figures()) + "\n", encoding="utf-8")
+            self.write_settings(settings)
         except OSError as error:
             raise InputError(f"The run folder {self.path} cannot be written: {error}.") from error
 
-    def require_new(self) -> None:
-        """Raise InputError if the folder holds a run already."""
-        if self.settings_path.exists():
-            raise InputError(
-                f"{self.path} holds a run already: choose another folder, or resume it."
-            )
+    def write_settings(self, settings: Settings) -> None:
+        """Write ``settings.toml``."""
+        with replacing(self.settings_path) as temporary:
+            temporary.write_text(settings.to_toml(), encoding="utf-8")
 
     def settings(self) -> Settings:
         """Read the settings.
@@ -139,8 +147,19 @@ class RunFolder:
             if not isinstance(value := getattr(event, field.name), np.ndarray)
         }
         line = json.dumps({"event": type(event).__name__, **plain}, default=_plain)
-        with self.events_path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with self.events_path.open("ab+") as file:
+            _mend(file)
+            file.write((line + "\n").encode())
+
+    def last_event(self) -> dict[str, Any] | None:
+        """Return the figures of the last event in ``events.jsonl``; None where none can be read."""
+        try:
+            with self.events_path.open("rb") as file:
+                file.seek(max(0, self.events_path.stat().st_size - _TAIL))
+                last = json.loads(file.read().splitlines()[-1])
+        except (OSError, ValueError, IndexError):
+            return None
+        return last if isinstance(last, dict) else None
 
     def append_metrics(self, done: EpochDone) -> None:
         """Add an epoch to ``metrics.csv``; an epoch that was redone after a resume is replaced."""
@@ -184,6 +203,15 @@ class RunFolder:
             mrc.set_data(np.ascontiguousarray(volume, dtype=np.float32))
             mrc.voxel_size = pixel_size
         return path
+
+    def write_epoch_map(self, epoch: int, volume: NDArray[np.float32], pixel_size: float) -> Path:
+        """Write the map after an epoch, in place of those from before a resume."""
+        # nothing after a redone epoch belongs to the run any more
+        for later in (self.path / "volumes").glob("epoch_*.mrc"):
+            number = later.stem.removeprefix("epoch_")
+            if number.isdecimal() and int(number) > epoch:
+                later.unlink()
+        return self.write_map(f"volumes/epoch_{epoch:04d}.mrc", volume, pixel_size)
 
     def write_verdict(self, verdict: Verdict) -> None:
         """Write ``verdict.json``: what became of the run, and why."""
@@ -259,6 +287,24 @@ class RunFolder:
                 f"napari-cryospin reads format {CHECKPOINT_VERSION}: start a new run."
             )
         return state
+
+
+def _mend(file: BinaryIO) -> None:
+    """Cut off half a line that a killed process left at the end of a file."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0:
+        return
+    file.seek(end - 1)
+    if file.read(1) == b"\n":
+        return
+    start = max(0, end - _TAIL)
+    file.seek(start)
+    whole = file.read().rfind(b"\n") + 1
+    # a line that is longer than all that is looked at is no event
+    if whole or start == 0:
+        file.truncate(start + whole)
+    else:
+        file.write(b"\n")
 
 
 def _figure(value: float | None) -> str:
