@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -11,17 +14,44 @@ from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.settings import DataSettings
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
     from napari_cryospin.engine.settings import Settings
+
+PRETENDED = "pretended"
+GPU = [pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else []
 
 
 @pytest.fixture
 def settings(short_settings: Settings) -> Settings:
     """Settings of a run of a second on the small stack, with the truth."""
     return short_settings.model_copy(deep=True)
+
+
+@pytest.fixture(scope="session")
+def pretended() -> Any:
+    """The module of the pretended device; there is no package of tests to import it from."""
+    spec = spec_from_file_location(
+        "pretended_device", Path(__file__).parents[1] / "pretended_device.py"
+    )
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(params=[PRETENDED, *GPU])
+def second_device(
+    request: pytest.FixtureRequest, pretended: Any, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], AbstractContextManager[torch.device]]:
+    """What gives a device beside the CPU: a pretended one, or a GPU where there is one."""
+    if request.param != PRETENDED:
+        return lambda: nullcontext(torch.device(request.param))
+    monkeypatch.setattr("napari_cryospin.engine.run.reconstruction.find_device", torch.device)
+    return pretended.pretended_device
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import torch
 
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.star import read_star
-from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.run import events
@@ -18,7 +17,6 @@ from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.records import poses_path, read_poses, recorded_epochs
-from napari_cryospin.engine.run.snapshot import read_snapshot
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
@@ -30,13 +28,6 @@ if TYPE_CHECKING:
 TERMINAL = (events.Finished, events.Failed)
 
 Story = tuple["Path", list[events.Event]]
-
-
-@pytest.fixture
-def unjudged(settings: Settings) -> Settings:
-    """The settings without held-out particles: judging takes most of the time of a short run."""
-    settings.held_out = 0.0
-    return settings
 
 
 def run(settings: Settings, folder: Path) -> list[events.Event]:
@@ -389,21 +380,3 @@ def test_an_unknown_device_is_bad_input(settings: Settings, tmp_path: Path) -> N
     settings.device = "cuda:77"
     (failed,) = of_type(run(settings, tmp_path / "run"), events.Failed)
     assert "cuda:77" in failed.message
-
-
-def test_a_damaged_checkpoint_is_told(copied_run: Path) -> None:
-    folder = RunFolder(copied_run)
-    folder.checkpoints()[-1].write_bytes(b"damaged")
-    (failed,) = of_type(list(Reconstruction.resume(folder.path).run()), events.Failed)
-    assert "delete it" in failed.message
-
-
-def test_a_checkpoint_of_another_format_is_told(copied_run: Path) -> None:
-    folder = RunFolder(copied_run)
-    state = torch.load(folder.checkpoints()[-1], weights_only=True)
-    folder.write_checkpoint(state | {"version": 1}, 4)
-    (failed,) = of_type(list(Reconstruction.resume(folder.path).run()), events.Failed)
-    assert failed.bad_input
-    assert "has format 1" in failed.message
-    with pytest.raises(InputError, match="has format 1"):
-        read_snapshot(folder)

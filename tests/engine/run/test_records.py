@@ -141,16 +141,16 @@ def test_only_one_row_is_read_for_a_trajectory(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_poses(folder, some_poses())
-    modes = []
-    load = np.load
+    rows = []
+    fromfile = np.fromfile
 
-    def watched(path: Path, mmap_mode: str | None = None, **options: bool) -> np.ndarray:
-        modes.append(mmap_mode)
-        return load(path, mmap_mode=mmap_mode, **options)
+    def watched(file: object, dtype: np.dtype, count: int, **options: int) -> np.ndarray:
+        rows.append(count)
+        return fromfile(file, dtype, count, **options)
 
-    monkeypatch.setattr(np, "load", watched)
+    monkeypatch.setattr(np, "fromfile", watched)
     trajectory(folder, 3)
-    assert modes == ["r"]
+    assert rows == [1]
 
 
 def test_before_the_first_epoch_a_trajectory_is_empty(folder: RunFolder) -> None:

@@ -234,6 +234,9 @@ def test_few_particles_are_all_learned_from_at_the_next_epoch(
     assert not training.held_out.any()
     training.choose(np.ones(stack.n, dtype=bool))
     training.begin_epoch()
+    assert not training.held_out.any()
+    training.end_epoch()
+    training.begin_epoch()
     assert torch.equal(training.held_out, held)
 
 

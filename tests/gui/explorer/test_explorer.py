@@ -49,7 +49,6 @@ def panel(qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path) 
     """
     session, panel = dock.session, dock.posterior
     if not session.active:
-        settings.held_out = 0.25
         session.start(settings, tmp_path / "run")
     session.resume()
     put_back(dock)

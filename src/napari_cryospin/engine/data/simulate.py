@@ -11,15 +11,16 @@ import torch
 
 from napari_cryospin.engine.data.ctf import ctf
 from napari_cryospin.engine.data.density import (
+    MOST_SCALE,
     density_from_atoms,
     fit_map,
     fitting_pixel_size,
-    read_map,
+    read_molecule,
 )
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.data.table import Defocus, OpticsGroup, ParticleTable
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import replacing
+from napari_cryospin.engine.files import replacing, require_absent
 from napari_cryospin.engine.geometry.projection import Projector
 from napari_cryospin.engine.geometry.rotations import random_rotations
 from napari_cryospin.engine.models.image import ImageModel
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
 
 _VOLTAGE, _CS, _AMPLITUDE_CONTRAST = 300.0, 2.7, 0.1  # kV, mm
 _ASTIGMATISM = 200.0
+_NAMES = ("particles.mrcs", "particles.star", "truth.star", "truth.mrc")
 _CHUNK_FLOATS = 16_000_000
-# how many times larger or smaller than a map the box of its images may be
-_MAX_SCALE = 8
 _MAP_SUFFIXES = (".mrc", ".map", ".ccp4", ".mrc.gz", ".map.gz")
 
 
@@ -76,15 +76,22 @@ def source_map(
 def _fitted_map(
     path: Path, box: int, pixel_size: float | None
 ) -> tuple[NDArray[np.float32], float]:
-    volume, own = read_map(path)
+    volume, own = read_molecule(path)
     fitting = own * volume.shape[0] / box
     target = pixel_size or fitting
-    if not 1 / _MAX_SCALE <= target / fitting <= _MAX_SCALE:
+    if not 1 / MOST_SCALE <= target / fitting <= MOST_SCALE:
         raise InputError(
             f"A box of {box} pixels of {target:g} Å does not suit {path}: "
             f"choose a pixel size near {fitting:.3g} Å."
         )
     return fit_map(volume, own, box, target), target
+
+
+def require_new_stack(folder: Path) -> None:
+    """Raise InputError where a simulation into a folder would replace a file."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: choose another folder.")
+    require_absent((folder / name for name in _NAMES), "choose another folder")
 
 
 def simulate(
@@ -128,11 +135,13 @@ def simulate(
     Raises
     ------
     InputError
-        If the number of particles or the SNR is not positive, or the folder cannot be made.
+        If the number of particles or the SNR is not positive, the folder cannot be made, or it
+        holds one of the files.
     """
     if n_particles < 1 or not snr > 0:
         raise InputError("A simulation needs at least one particle and an SNR above 0.")
     volume = np.asarray(volume, dtype=np.float32)
+    require_new_stack(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -147,15 +156,22 @@ def simulate(
         defocus_range,
         rng,
     )
-    with replacing(out / "particles.mrcs") as temporary:
-        _write_images(temporary, volume, table, snr, rng, progress)
     rows = np.arange(n_particles)
     blind = replace(table, rotations=None, shifts=None)
-    write_star(out / "particles.star", blind, rows, rotations=None, shifts=None)
-    write_star(out / "truth.star", table, rows, rotations=table.rotations, shifts=table.shifts)
-    with replacing(out / "truth.mrc") as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
-        mrc.set_data(volume)
-        mrc.voxel_size = pixel_size
+    # all under temporary names until the last is complete; the table, which is opened, comes last
+    with (
+        replacing(out / "particles.star") as star,
+        replacing(out / "truth.star") as truth_star,
+        replacing(out / "truth.mrc") as truth_map,
+        replacing(out / "particles.mrcs") as images,
+    ):
+        _write_images(images, volume, table, snr, rng, progress)
+        write_star(star, blind, rows, rotations=None, shifts=None)
+        write_star(truth_star, table, rows, rotations=table.rotations, shifts=table.shifts)
+        with mrcfile.new(truth_map, overwrite=True) as mrc:
+            mrc.set_data(volume)
+            mrc.voxel_size = pixel_size
+        require_new_stack(out)
     return blind
 
 

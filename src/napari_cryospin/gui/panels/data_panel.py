@@ -194,7 +194,9 @@ class DataPanel(QWidget):
 
     @Slot(object)
     def _on_image(self, image: np.ndarray) -> None:
-        self.image.setImage(image, levels=tuple(np.percentile(image, (0.5, 99.5))))
+        finite = image[np.isfinite(image)]
+        levels = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
+        self.image.setImage(image, levels=tuple(levels))
 
     @Slot(str)
     def _on_no_image(self, sentence: str) -> None:
