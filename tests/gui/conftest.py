@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 def settings(short_settings: Settings) -> Settings:
     """Settings whose run takes long enough to be steered, on the small stack with its truth."""
     settings = short_settings.model_copy(deep=True)
-    # a window waits for epochs and ends, not for what held-out particles say of them
-    settings.held_out = 0.0
     settings.stages = [
         AmortizedStage(
             epochs=400, until="hand", learning_rate_encoder=1e-3, learning_rate_volume=2e-2

@@ -45,7 +45,6 @@ def test_from_a_stack_to_a_map(
     qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path
 ) -> None:
     session, run = dock.session, dock.run
-    settings.held_out = 0.25
     load_and_start(qtbot, dock, settings, tmp_path / "run")
     assert dock.data.table.item(0, 1).text() == "200"
     assert "auto-encoding" in run.state.text()

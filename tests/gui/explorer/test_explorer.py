@@ -28,13 +28,16 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.explorer.posterior_panel import PosteriorPanel
     from napari_cryospin.gui.work.session import Session
 
+# an eighth of the poses that a user is shown
+OPTIONS = PosteriorOptions(nside=4)
 # milliseconds; a wait ends as soon as it is over, also on a machine that others load
 LONG = 180_000
 
 
 @pytest.fixture
 def dock(shared_dock: CryoSpinDock) -> CryoSpinDock:
-    """The dock in a real, shown napari window, which these tests share."""
+    """The dock in a real, shown napari window, which these tests share; its pose grid is coarse."""
+    shared_dock.posterior.explorer.options = OPTIONS
     return shared_dock
 
 
@@ -46,7 +49,6 @@ def panel(qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path) 
     """
     session, panel = dock.session, dock.posterior
     if not session.active:
-        settings.held_out = 0.25
         session.start(settings, tmp_path / "run")
     session.resume()
     put_back(dock)
@@ -76,7 +78,7 @@ def put_back(dock: CryoSpinDock) -> None:
 def is_first(panel: PosteriorPanel) -> bool:
     """Whether the first particle's posterior is shown, with no option, and no other is to come."""
     request = panel.feed.result.request
-    first = request.particle == 0 and request.options == PosteriorOptions()
+    first = request.particle == 0 and request.options == OPTIONS
     return first and not panel.feed.service.busy
 
 
@@ -99,7 +101,7 @@ def test_choosing_hovering_and_zooming(qtbot: QtBot, panel: PosteriorPanel) -> N
     for word in ("tilt", "psi", "probability"):
         assert word in pose.hover.text()
     assert "In-plane at" in pose.in_plane._title
-    assert len(pose.in_plane.table()["psi_deg"]) == 48
+    assert len(pose.in_plane.table()["psi_deg"]) == 6 * OPTIONS.nside
 
     # a click goes to the nearest mode
     modes = panel.feed.result.posterior.modes
