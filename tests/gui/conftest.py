@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage
 from napari_cryospin.gui.work.session import Session
 from napari_cryospin.gui.work.threads import WorkerThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import napari
     from pytestqt.qtbot import QtBot
+    from qtpy.QtWidgets import QApplication
 
+    from napari_cryospin.engine.settings import Settings
     from napari_cryospin.gui.dock import CryoSpinDock
 
 
 @pytest.fixture
-def settings(small_stack: Path) -> Settings:
+def settings(short_settings: Settings) -> Settings:
     """Settings whose run takes long enough to be steered, on the small stack with its truth."""
-    settings = Settings.from_preset("quick")
-    settings.threads = 1
-    settings.data.stack = small_stack / "particles.star"
-    settings.data.truth_star = small_stack / "truth.star"
-    settings.data.truth_map = small_stack / "truth.mrc"
-    settings.model.heads = 3
-    settings.model.encoder_width = 8
+    settings = short_settings.model_copy(deep=True)
     settings.stages = [
         AmortizedStage(
             epochs=400, until="hand", learning_rate_encoder=1e-3, learning_rate_volume=2e-2
@@ -45,6 +40,45 @@ def session(qtbot: QtBot) -> Iterator[Session]:
     session = Session()
     yield session
     WorkerThread.end_all()
+
+
+@pytest.fixture(scope="module")
+def shared_dock(qapp: QApplication) -> Iterator[CryoSpinDock]:
+    """The dock in a real, shown napari window, for the tests of one module that put all back.
+
+    As ``dock`` has it from napari's fixture, which makes a window for every test.
+    """
+    import napari
+    from napari._app_model._app import NapariApplication, _napari_names
+    from napari._qt._qapp_model.qactions import init_qactions
+    from napari._qt.qt_viewer import QtViewer
+    from napari.plugins import _initialize_plugins
+    from napari.settings import get_settings
+
+    from napari_cryospin.gui.launch import dock_of
+
+    get_settings().reset()
+    _initialize_plugins.cache_clear()
+    init_qactions.cache_clear()
+    app = NapariApplication("shared_window")
+    app.injection_store.namespace = _napari_names
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NapariApplication, "get_app_model", lambda: app)
+        patch.setattr("napari._qt.threads.status_checker.StatusChecker.start", lambda *_: None)
+        viewer = napari.Viewer(show=True, show_welcome_screen=False)
+        window = viewer.window._qt_window
+        patch.setattr(window, "_save_current_window_settings", lambda: None)
+        dock = dock_of(viewer)
+        dock.viewer = viewer
+        yield dock
+        if dock.session.active:
+            dock.session.stop(keep=False)
+        WorkerThread.end_all()
+        viewer.close()
+        del dock, viewer, window
+    NapariApplication.destroy("shared_window")
+    gc.collect()
+    assert not QtViewer._instances
 
 
 @pytest.fixture

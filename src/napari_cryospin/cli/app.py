@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_cryospin.cli.export import export
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.files import require_absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,6 +198,21 @@ def reconstruct(
     threads: Annotated[int | None, typer.Option(help="CPU threads (a number).")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     passthrough: Annotated[Path | None, typer.Option(help="cryoSPARC passthrough .cs.")] = None,
+    datadir: Annotated[
+        Path | None, typer.Option(help="Folder that holds the images that the table names.")
+    ] = None,
+    voltage: Annotated[
+        float | None, typer.Option(help="Acceleration voltage, kV [the table's].")
+    ] = None,
+    cs: Annotated[
+        float | None, typer.Option(help="Spherical aberration, mm [the table's].")
+    ] = None,
+    amplitude_contrast: Annotated[
+        float | None, typer.Option(help="Amplitude contrast, 0 to 1 [the table's].")
+    ] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option(help="Å per pixel of the images on disk [the table's].")
+    ] = None,
     contrast: Annotated[Contrast | None, typer.Option(help="Particles on disk.")] = None,
     truth_star: Annotated[Path | None, typer.Option(help="STAR file with true poses.")] = None,
     truth_map: Annotated[Path | None, typer.Option(help="MRC file of the true map.")] = None,
@@ -207,6 +224,11 @@ def reconstruct(
     overrides: dict[str, Any] = {
         "data.stack": None if stack is None else stack.absolute(),
         "data.passthrough": None if passthrough is None else passthrough.absolute(),
+        "data.datadir": None if datadir is None else datadir.absolute(),
+        "data.voltage": voltage,
+        "data.spherical_aberration": cs,
+        "data.amplitude_contrast": amplitude_contrast,
+        "data.pixel_size": pixel_size,
         "data.truth_star": None if truth_star is None else truth_star.absolute(),
         "data.truth_map": None if truth_map is None else truth_map.absolute(),
         "data.contrast": None if contrast is None else contrast.value,
@@ -254,7 +276,9 @@ def evaluate(
 @app.command()
 def posterior(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    particle: Annotated[int, typer.Option(help="Particle, counted from 0.", min=0)],
+    particle: Annotated[
+        int, typer.Option(help="Particle among those in use, counted from 0.", min=0)
+    ],
     nside: Annotated[
         int, typer.Option(help="HEALPix nside of the grid over all poses (2, 4, 8, 16).")
     ] = 8,
@@ -277,6 +301,7 @@ def posterior(
     with told_plainly():
         from napari_cryospin.cli.report import posterior_of, print_posterior, write_heatmap
 
+        _require_new(png, "--png")
         found = posterior_of(
             run,
             particle,
@@ -304,10 +329,14 @@ def survey(
     with told_plainly():
         from napari_cryospin.cli.report import print_survey, survey_of, write_survey
 
+        _require_new(csv, "--csv")
         found = survey_of(run, probes)
         if csv is not None:
             write_survey(found, csv)
         print_survey(found, as_json=as_json)
+
+
+app.command()(export)
 
 
 @app.command()
@@ -326,6 +355,12 @@ def presets() -> None:
             f"shifts {'yes' if settings.model.shifts else 'no'}, {settings.model.loss} error, "
             f"starts {settings.starts}: {stages}"
         )
+
+
+def _require_new(path: Path | None, option: str) -> None:
+    """Refuse to replace a file, before anything is computed for it."""
+    if path is not None:
+        require_absent([path], f"choose another name with {option}")
 
 
 def has_display() -> bool:

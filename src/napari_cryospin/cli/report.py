@@ -253,6 +253,7 @@ def write_heatmap(found: ParticlePosterior, path: Path) -> None:
     colours = ensure_colormap("magma").map(shown.ravel()).reshape(*shown.shape, 4)
     colours[~inside] = 1
     try:
-        Image.fromarray((255 * colours).astype(np.uint8)).save(path, format="PNG")
+        with replacing(path) as temporary:
+            Image.fromarray((255 * colours).astype(np.uint8)).save(temporary, format="PNG")
     except OSError as error:
         raise InputError(f"{path} could not be written: {error.strerror}.") from error

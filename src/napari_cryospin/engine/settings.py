@@ -24,6 +24,21 @@ class DataSettings(Section):
 
     stack: Path | None = Field(None, description="Particle table or stack: .star, .cs or .mrcs.")
     passthrough: Path | None = Field(None, description="cryoSPARC passthrough .cs file.")
+    datadir: Path | None = Field(
+        None, description="Folder to look for the image files of the table in, first."
+    )
+    voltage: Annotated[float, Field(gt=0, lt=10_000)] | None = Field(
+        None, description="Acceleration voltage, kV, instead of the table's."
+    )
+    spherical_aberration: Annotated[float, Field(ge=0, lt=100)] | None = Field(
+        None, description="Spherical aberration, mm, instead of the table's."
+    )
+    amplitude_contrast: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Amplitude contrast, between 0 and 1, instead of the table's."
+    )
+    pixel_size: Annotated[float, Field(ge=0.01, le=1000)] | None = Field(
+        None, description="Å per pixel of the images on disk, instead of the table's."
+    )
     truth_star: Path | None = Field(None, description="STAR file with the true poses, if known.")
     truth_map: Path | None = Field(None, description="MRC file of the true map, if known.")
     box: Annotated[int, Field(ge=32, le=512, multiple_of=2)] = Field(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from napari_cryospin.engine.data.cryosparc import read_cs
+from napari_cryospin.engine.data.given import Given
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.rotations import euler_from_matrices
@@ -90,7 +91,8 @@ def test_reads_all_columns(tmp_path: Path) -> None:
     np.testing.assert_allclose(table.shifts, [[6, -2]] * N)
     assert table.half_set.tolist() == [1, 2, 2, 1]
     assert not table.particles_are_white
-    assert table.notes == ()
+    # the project's folder is above that of the table: which file was taken is said
+    assert [str(images) in note for note in table.notes] == [True]
 
 
 def test_poses_follow_pyem_into_relions_convention(shared_data: Path) -> None:
@@ -189,6 +191,86 @@ def test_numbers_that_are_none_are_named(tmp_path: Path, name: str) -> None:
     array[name][1] = np.nan
     with pytest.raises(InputError, match=name):
         read_cs(save(tmp_path / "p.cs", array))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"blob/sign": ("<f4", (0,))}, "blob/sign must hold one number"),
+        ({"ctf/exp_group_id": ("<u4", (2,))}, "ctf/exp_group_id must hold one number"),
+        ({"alignments3D/psize_A": ("V4",)}, "alignments3D/psize_A must hold one number"),
+        ({"alignments3D/pose": ("<f4", (2,))}, "alignments3D/pose must hold 3 numbers"),
+        ({"blob/path": ("<f4",)}, "blob/path must hold texts"),
+        ({"blob/idx": ("S3",)}, "blob/idx must hold one number"),
+    ],
+)
+def test_fields_of_another_kind_are_named(
+    tmp_path: Path, change: dict[str, tuple[object, ...]], message: str
+) -> None:
+    array = np.zeros(N, [(name, *kind) for name, kind in (COLUMNS | change).items()])
+    with pytest.raises(InputError, match=message):
+        read_cs(save(tmp_path / "p.cs", array))
+
+
+def test_image_numbers_out_of_range_are_named(tmp_path: Path) -> None:
+    array = particles().astype([(n, *(COLUMNS | {"blob/idx": ("<i8",)})[n]) for n in COLUMNS])
+    array["blob/idx"][2] = -1
+    with pytest.raises(InputError, match="blob/idx holds numbers that are out of range"):
+        read_cs(save(tmp_path / "p.cs", array))
+
+
+@pytest.mark.parametrize("rows", ["(1000000000,)", "(5,)", "(True,)", "(-1,)", "((((((", "None"])
+def test_a_header_that_promises_what_is_not_there_is_told(tmp_path: Path, rows: str) -> None:
+    path = save(tmp_path / "p.cs", particles())
+    raw = path.read_bytes()
+    assert b"(4,), }" in raw
+    padded = f"{rows}, }}".encode().ljust(25)
+    path.write_bytes(raw.replace(b"(4,), }".ljust(25), padded, 1))
+    with pytest.raises(InputError, match=r"cut off|no cryoSPARC particle table") as caught:
+        read_cs(path)
+    assert "memory" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [0, 5, 9, 60, 600, -1])
+def test_a_table_that_is_cut_off_is_told(tmp_path: Path, size: int) -> None:
+    path = save(tmp_path / "p.cs", particles())
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(InputError, match="cut off"):
+        read_cs(path)
+
+
+def test_paths_that_are_not_utf_8_are_read_as_latin_1(tmp_path: Path) -> None:
+    array = particles()
+    array["blob/path"] = "J1/extr\xe4ct/a.mrc".encode("latin-1")
+    images = write_images(tmp_path / "a.mrc")
+    assert read_cs(save(tmp_path / "p.cs", array)).stacks == (images,)
+    images.unlink()
+    assert any("J1/extr\xe4ct/a.mrc" in note for note in read_cs(tmp_path / "p.cs").notes)
+
+
+@pytest.mark.parametrize("elsewhere", ["ctf_static", "mscope_params"])
+def test_voltage_and_cs_are_found_where_else_cryosparc_keeps_them(
+    tmp_path: Path, elsewhere: str
+) -> None:
+    array = particles()
+    names = {n: n.replace("ctf/", f"{elsewhere}/") for n in ("ctf/accel_kv", "ctf/cs_mm")}
+    array.dtype.names = tuple(names.get(name, name) for name in array.dtype.names)
+    group = read_cs(save(tmp_path / "p.cs", array)).optics[0]
+    assert group.voltage == 300
+    assert group.spherical_aberration == pytest.approx(2.7)
+
+
+def test_values_that_the_table_lacks_can_be_given(tmp_path: Path) -> None:
+    array = particles()
+    names = [name for name in array.dtype.names if name not in ("ctf/accel_kv", "ctf/cs_mm")]
+    path = save(tmp_path / "p.cs", only(array, tuple(names)))
+    with pytest.raises(InputError, match="--voltage, --cs"):
+        read_cs(path)
+    given = Given(voltage=200, spherical_aberration=1.4, pixel_size=3.0)
+    table = read_cs(path, given=given)
+    assert (table.optics[0].voltage, table.optics[0].spherical_aberration) == (200, 1.4)
+    assert table.pixel_size == 3.0
+    assert any("3 Å, as given, and not 2" in note for note in table.notes)
 
 
 def test_mixed_contrast_is_refused(tmp_path: Path) -> None:

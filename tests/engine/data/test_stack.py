@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mrcfile
 import numpy as np
 import pytest
 
 from napari_cryospin.engine.data.load import open_particles
-from napari_cryospin.engine.data.stack import StackReader, find_stack, read_header
+from napari_cryospin.engine.data.stack import StackReader, read_header
 from napari_cryospin.engine.data.table import OpticsGroup
 from napari_cryospin.engine.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def write_stack(path: Path, data: np.ndarray) -> Path:
@@ -86,22 +89,35 @@ def test_complex_data_are_no_images(tmp_path: Path) -> None:
         read_header(path)
 
 
-def test_a_stack_is_found_below_the_table_and_below_folders_above_it(tmp_path: Path) -> None:
-    folder = tmp_path / "Refine3D" / "job007"
-    folder.mkdir(parents=True)
-    above = tmp_path / "Extract" / "a.mrcs"
-    above.parent.mkdir()
-    above.touch()
-    assert find_stack(Path("Extract/a.mrcs"), folder) == above
-    assert find_stack(above, folder) == above
-    below = folder / "Extract" / "a.mrcs"
-    below.parent.mkdir()
-    below.touch()
-    assert find_stack(Path("Extract/a.mrcs"), folder) == below
+@pytest.mark.parametrize("name", ["a.mrcs.gz", "a.mrcs.bz2"])
+def test_a_packed_stack_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x1f\x8b" + bytes(2000))
+    with pytest.raises(InputError, match="unpack it"):
+        read_header(tmp_path / name)
 
 
-def test_only_cryosparc_stacks_are_sought_beside_the_table(tmp_path: Path) -> None:
-    moved = tmp_path / "a.mrcs"
-    moved.touch()
-    assert find_stack(Path("J1/extract/a.mrc"), tmp_path, beside=True) == moved
-    assert not find_stack(Path("J1/extract/a.mrc"), tmp_path).is_file()
+def reader(tmp_path: Path, images: np.ndarray) -> tuple[Path, StackReader]:
+    path = write_stack(tmp_path / "a.mrcs", images.astype(np.float32))
+    return path, StackReader(open_particles(path))
+
+
+def test_a_stack_cut_short_while_it_is_read_is_told(tmp_path: Path, images: np.ndarray) -> None:
+    path, stack = reader(tmp_path, images)
+    with path.open("rb+") as file:
+        file.truncate(3000)
+    with pytest.raises(InputError, match=r"a\.mrcs was cut short or replaced"):
+        stack.read(np.array([5]))
+
+
+def test_a_stack_replaced_while_it_is_read_is_told(tmp_path: Path, images: np.ndarray) -> None:
+    path, stack = reader(tmp_path, images)
+    write_stack(tmp_path / "b.mrcs", -images.astype(np.float32)).replace(path)
+    with pytest.raises(InputError, match=r"a\.mrcs was cut short or replaced"):
+        stack.read(np.array([0]))
+
+
+def test_a_stack_that_has_gone_is_told(tmp_path: Path, images: np.ndarray) -> None:
+    path, stack = reader(tmp_path, images)
+    path.unlink()
+    with pytest.raises(InputError, match=r"a\.mrcs does not exist"):
+        stack.read(np.array([0]))

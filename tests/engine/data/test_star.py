@@ -9,7 +9,9 @@ import mrcfile
 import numpy as np
 import pytest
 
+from napari_cryospin.engine.data.given import Given
 from napari_cryospin.engine.data.star import read_star, write_star
+from napari_cryospin.engine.data.table import CtfApplied
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.rotations import matrices_from_euler
 
@@ -159,6 +161,11 @@ def test_half_a_ctf_is_refused(tmp_path: Path, missing: str) -> None:
         ({"rlnOpticsGroup": "1.5"}, "rlnOpticsGroup"),
         ({"rlnImageName": "0@a.mrcs"}, "rlnImageName"),
         ({"rlnImageName": "x@a.mrcs"}, "rlnImageName"),
+        ({"rlnImageName": "9" * 20 + "@a.mrcs"}, "not NUMBER@FILE"),
+        ({"rlnImageName": "9" * 5000 + "@a.mrcs"}, "not NUMBER@FILE"),
+        ({"rlnImageName": "a.mrcs"}, "does not say which image"),
+        ({"rlnOpticsGroup": "1e300"}, "rlnOpticsGroup"),
+        ({"rlnDefocusU": "1e20"}, "defocus of 1e"),
         ({"rlnOriginYAngst": ""}, "cut off"),
         ({"rlnOriginYAngst": "1 2 3"}, "not a valid STAR file"),
     ],
@@ -176,13 +183,132 @@ def test_a_damaged_row_is_named(tmp_path: Path, change: dict[str, str], message:
         ({"rlnVoltage": "0"}, "voltage"),
         ({"rlnAmplitudeContrast": "7"}, "amplitude contrast"),
         ({"rlnImagePixelSize": "-1"}, "pixel size"),
-        ({"rlnCtfDataAreCtfPremultiplied": "1"}, "multiplied by the CTF"),
         ({"rlnImageDimensionality": "3"}, "rlnImageDimensionality"),
     ],
 )
 def test_impossible_optics_are_named(tmp_path: Path, change: dict[str, str], message: str) -> None:
     path = star(tmp_path, [PARTICLE], [OPTICS | change])
     with pytest.raises(InputError, match=message):
+        read_star(path)
+
+
+def test_what_particles_say_of_the_lens_wins_over_their_optics_group(tmp_path: Path) -> None:
+    own = {"rlnVoltage": "200", "rlnAmplitudeContrast": "0.07"}
+    rows = [PARTICLE | own, PARTICLE | own | {"rlnVoltage": "100"}, PARTICLE | own]
+    table = read_star(star(tmp_path, rows, [OPTICS | {"rlnOpticsGroupName": "a"}]))
+    groups = [table.optics[i] for i in table.optics_index]
+    assert [group.voltage for group in groups] == [200, 100, 200]
+    assert {group.amplitude_contrast for group in groups} == {0.07}
+    assert {group.spherical_aberration for group in groups} == {2.7}
+    assert sorted(group.name for group in table.optics) == ["a", "a_2"]
+    assert any("rlnVoltage, rlnAmplitudeContrast: the particles'" in n for n in table.notes)
+
+
+def test_the_pixel_size_of_the_optics_group_wins_as_in_relion(tmp_path: Path) -> None:
+    table = read_star(star(tmp_path, [PARTICLE | {"rlnImagePixelSize": "9"}], [OPTICS]))
+    assert table.pixel_size == 2.5
+    assert any("the particles' own is not used" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("rlnImagePixelSize", "2.5"), ("rlnImageSize", "16"), ("rlnVoltage", "300")],
+)
+def test_what_the_optics_group_lacks_is_the_particles(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    path = star(tmp_path, [PARTICLE | {name: value}], [without(OPTICS, name)], 0.0)
+    group = read_star(path).optics[0]
+    assert (group.pixel_size, group.box, group.voltage) == (2.5, 16, 300)
+
+
+def test_what_only_the_optics_group_says_holds_for_its_particles(tmp_path: Path) -> None:
+    names = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
+    groups = [
+        OPTICS | dict(zip(names, values, strict=True)) | {"rlnPhaseShift": phase, **number}
+        for values, phase, number in (
+            (("15000", "14000", "30"), "0", {}),
+            (("9000", "8000", "60"), "90", {"rlnOpticsGroup": "2"}),
+        )
+    ]
+    rows = [without(PARTICLE, *names) | {"rlnOpticsGroup": group} for group in "212"]
+    defocus = read_star(star(tmp_path, rows, groups)).defocus
+    assert defocus is not None
+    assert defocus.u.tolist() == [9000, 15000, 9000]
+    assert defocus.angle.tolist() == [60, 30, 60]
+    assert defocus.phase_shift.tolist() == [90, 0, 90]
+
+
+def test_one_optics_group_needs_no_number(tmp_path: Path) -> None:
+    table = read_star(star(tmp_path, [without(PARTICLE, "rlnOpticsGroup")], [OPTICS]))
+    assert table.optics[0].voltage == 300
+
+
+@pytest.mark.parametrize("block", ["optics", "particles"])
+@pytest.mark.parametrize(
+    ("name", "applied", "word"),
+    [
+        ("rlnCtfDataArePhaseFlipped", CtfApplied.PHASES_FLIPPED, "phase-flipped"),
+        ("rlnCtfDataAreCtfPremultiplied", CtfApplied.MULTIPLIED, "multiplied by their CTF"),
+    ],
+)
+def test_images_treated_for_their_ctf_are_used_and_told(
+    tmp_path: Path, block: str, name: str, applied: CtfApplied, word: str
+) -> None:
+    optics, particle = OPTICS, PARTICLE
+    if block == "optics":
+        optics = optics | {name: "1"}
+    else:
+        particle = particle | {name: "1"}
+    table = read_star(star(tmp_path, [particle], [optics]))
+    assert table.optics[0].ctf_applied is applied
+    assert any(word in note for note in table.notes)
+
+
+@pytest.mark.parametrize("block", ["optics", "particles"])
+def test_images_not_treated_for_their_ctf_are_plain(tmp_path: Path, block: str) -> None:
+    flags = {"rlnCtfDataArePhaseFlipped": "0", "rlnCtfDataAreCtfPremultiplied": "0"}
+    rows = [PARTICLE | flags] if block == "particles" else [PARTICLE]
+    optics = OPTICS | flags if block == "optics" else OPTICS
+    table = read_star(star(tmp_path, rows, [optics]))
+    assert table.optics[0].ctf_applied is CtfApplied.NOTHING
+    assert table.notes == ()
+
+
+def test_values_that_the_table_lacks_can_be_given(tmp_path: Path) -> None:
+    lacking = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast", "rlnImagePixelSize")
+    path = star(tmp_path, [PARTICLE], [without(OPTICS, *lacking)], 0.0)
+    given = Given(pixel_size=3.0, voltage=200, spherical_aberration=1.4, amplitude_contrast=0.07)
+    group = read_star(path, given).optics[0]
+    assert (group.pixel_size, group.voltage) == (3.0, 200)
+    assert (group.spherical_aberration, group.amplitude_contrast) == (1.4, 0.07)
+    with pytest.raises(InputError, match="--cs"):
+        read_star(path, replace(given, spherical_aberration=None))
+    with pytest.raises(InputError, match="--pixel-size"):
+        read_star(path, replace(given, pixel_size=None))
+
+
+def test_values_that_are_given_win_over_the_tables_and_it_is_said(tmp_path: Path) -> None:
+    table = read_star(star(tmp_path, [PARTICLE], [OPTICS]), Given(voltage=200, pixel_size=2.5))
+    assert table.optics[0].voltage == 200
+    assert table.notes == ("The voltage is 200 kV, as given, and not 300.",)
+
+
+def test_a_stack_of_several_images_without_a_number_is_refused(tmp_path: Path) -> None:
+    path = star(tmp_path, [PARTICLE | {"rlnImageName": "a.mrcs"}], [OPTICS])
+    with pytest.raises(InputError, match=r"row 1 does not say which image of .*a\.mrcs"):
+        read_star(path)
+    with mrcfile.new(tmp_path / "a.mrcs", overwrite=True) as file:
+        file.set_data(np.ones((1, 16, 16), np.float32))
+    assert read_star(path).image_index.tolist() == [0]
+
+
+def test_stacks_of_tilt_images_are_refused_even_without_their_files(tmp_path: Path) -> None:
+    path = star(tmp_path, [PARTICLE], [OPTICS])
+    (tmp_path / "a.mrcs").unlink()
+    text = path.read_text()
+    path.write_text("data_general\n\n_rlnTomoSubTomosAre2DStacks 1\n\n" + text)
+    with pytest.raises(InputError, match="tilt images"):
         read_star(path)
 
 

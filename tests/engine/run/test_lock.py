@@ -114,7 +114,7 @@ def test_who_lost_the_lock_is_told(tmp_path: Path) -> None:
     held = RunLock.acquire(tmp_path)
     held.require_held()
     write_owner(tmp_path, replace(Owner.present(), host="node17"))
-    with pytest.raises(InputError, match="taken over by process .* on node17"):
+    with pytest.raises(InputError, match=r"taken over by process .* on node17"):
         held.require_held()
     held.release()
     assert read_owner(tmp_path / LOCK_NAME).host == "node17"

@@ -10,21 +10,21 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from napari_cryospin.engine.data.checks import check_table, choose_pixel_size
+from napari_cryospin.engine.data.cs_fields import LENS, check_fields, read_fields, with_lens
+from napari_cryospin.engine.data.given import OPTIONS, Given
+from napari_cryospin.engine.data.locate import StackFinder, is_file
 from napari_cryospin.engine.data.original import CryosparcOriginal
-from napari_cryospin.engine.data.stack import (
-    find_stack,
-    read_header,
-    with_missing_stacks,
-)
+from napari_cryospin.engine.data.stack import read_header, with_missing_stacks
 from napari_cryospin.engine.data.table import Defocus, OpticsGroup, ParticleTable
 from napari_cryospin.engine.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_cryospin.engine.data.cs_fields import Fields
+
 _BLOB = ("blob/path", "blob/idx", "blob/shape", "blob/psize_A")
 _DEFOCUS = ("ctf/df1_A", "ctf/df2_A", "ctf/df_angle_rad")
-_LENS = ("ctf/accel_kv", "ctf/cs_mm", "ctf/amp_contrast")
 _ABERRATIONS = (
     "ctf/shift_A",
     "ctf/tilt_A",
@@ -34,13 +34,10 @@ _ABERRATIONS = (
     "ctf/bfactor",
 )
 
-_ALIGNMENTS = ("alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A")
-_NUMBERS = frozenset((*_DEFOCUS, *_LENS, *_ALIGNMENTS, "blob/psize_A", "ctf/phase_shift_rad"))
 
-Fields = dict[str, "NDArray[np.generic]"]
-
-
-def read_cs(path: Path, passthrough: Path | None = None) -> ParticleTable:
+def read_cs(
+    path: Path, passthrough: Path | None = None, given: Given | None = None
+) -> ParticleTable:
     """Read a cryoSPARC particle table; the image files need not be there, a note tells.
 
     Parameters
@@ -50,28 +47,34 @@ def read_cs(path: Path, passthrough: Path | None = None) -> ParticleTable:
     passthrough
         The job's passthrough file, when the first does not hold all columns; rows are matched by
         ``uid``.
+    given
+        Where the images are, and values that win over those of the table.
 
     Raises
     ------
     InputError
         If a file is damaged or lacks what is needed; the message names the field.
     """
-    path = Path(path)
-    fields = _read(path)
+    path, given = Path(path), given or Given()
+    fields = read_fields(path)
     if passthrough is not None:
         fields = _join(path, fields, passthrough)
+    original = CryosparcOriginal(fields)
+    fields = with_lens(fields)
     _require_blob(path, fields, passthrough)
+    check_fields(path, fields)
     notes = _ignored(fields)
     names, stack_index = np.unique(_names(fields), return_inverse=True)
-    stacks = tuple(find_stack(Path(n), path.parent, beside=True) for n in names)
-    has_ctf = _has_ctf(path, fields, notes)
-    optics, optics_index = _optics(fields, has_ctf=has_ctf)
+    stacks, moved = StackFinder(path, given.datadir).find([str(name) for name in names])
+    notes += moved
+    has_ctf = _has_ctf(path, fields, given, notes)
+    optics, optics_index = _optics(fields, given, notes, has_ctf=has_ctf)
     pixel_sizes = np.array([group.pixel_size for group in optics])[optics_index]
     white = _particles_are_white(path, fields, notes)
     table = ParticleTable(
         source=path,
         stacks=stacks,
-        stack_index=stack_index,
+        stack_index=stack_index.reshape(-1),
         image_index=fields["blob/idx"].astype(np.int64),
         optics=optics,
         optics_index=optics_index,
@@ -80,37 +83,16 @@ def read_cs(path: Path, passthrough: Path | None = None) -> ParticleTable:
         shifts=_shifts(fields, pixel_sizes),
         half_set=_half_set(fields),
         particles_are_white=white,
-        original=CryosparcOriginal(fields),
+        original=original,
     )
-    notes += _header_notes(table)
+    if given.pixel_size is None:
+        notes += _header_notes(table)
     return check_table(with_missing_stacks(replace(table, notes=tuple(dict.fromkeys(notes)))))
-
-
-def _read(path: Path) -> Fields:
-    try:
-        # never unpickled: a table of plain numbers needs no code from its file
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or 'it is damaged'}.") from error
-    except (ValueError, EOFError) as error:
-        raise InputError(
-            f"{path} is cut off or damaged, or is no table of plain numbers (Python objects are "
-            "never loaded); copy it again from the job's folder."
-        ) from error
-    if not isinstance(array, np.ndarray) or array.ndim != 1 or not array.dtype.names:
-        raise InputError(f"{path} is no cryoSPARC particle table.")
-    if not array.size:
-        raise InputError(f"{path} holds no particles.")
-    fields = {name: array[name] for name in array.dtype.names}
-    for name, values in fields.items():
-        if values.dtype.kind == "f" and name in _NUMBERS and not np.isfinite(values).all():
-            raise InputError(f"{path}: {name} holds NaN or infinite values.")
-    return fields
 
 
 def _join(path: Path, fields: Fields, passthrough: Path) -> Fields:
     """Add the columns of the passthrough file, in the row order of the first file."""
-    more = _read(passthrough)
+    more = read_fields(passthrough)
     for file, columns in ((path, fields), (passthrough, more)):
         if "uid" not in columns:
             raise InputError(f"{file} has no column uid to match the two files by.")
@@ -136,36 +118,60 @@ def _require_blob(path: Path, fields: Fields, passthrough: Path | None) -> None:
 
 def _names(fields: Fields) -> NDArray[np.str_]:
     raw = fields["blob/path"]
-    texts = np.char.decode(raw.astype(np.bytes_), "utf-8") if raw.dtype.kind == "S" else raw
-    return np.char.lstrip(texts.astype(np.str_), ">")
+    texts = raw.astype(np.str_) if raw.dtype.kind == "U" else _decoded(raw)
+    return np.char.lstrip(texts, ">")
 
 
-def _has_ctf(path: Path, fields: Fields, notes: list[str]) -> bool:
+def _decoded(raw: NDArray[np.generic]) -> NDArray[np.str_]:
+    try:
+        return np.char.decode(raw.astype(np.bytes_), "utf-8")
+    except UnicodeDecodeError:
+        return np.char.decode(raw.astype(np.bytes_), "latin-1")
+
+
+def _has_ctf(path: Path, fields: Fields, given: Given, notes: list[str]) -> bool:
     if not any(name in fields for name in _DEFOCUS):
         notes.append(
             "The table has no ctf columns: the images are used without CTF (a passthrough file "
             "may have them)."
         )
         return False
-    missing = [name for name in (*_DEFOCUS, *_LENS) if name not in fields]
-    if missing:
-        raise InputError(f"{path}: the CTF is not complete, {', '.join(missing)} missing.")
+    missing = [name for name in _DEFOCUS if name not in fields]
+    lacking = {
+        name: OPTIONS[field]
+        for name, field in LENS.items()
+        if name not in fields and given.value(field) is None
+    }
+    if missing or lacking:
+        remedy = "give the job's passthrough file"
+        remedy += f", or {', '.join(lacking.values())}" if not missing else ""
+        raise InputError(
+            f"{path}: the CTF is not complete, {', '.join([*missing, *lacking])} missing; {remedy}."
+        )
     return True
 
 
-def _optics(fields: Fields, *, has_ctf: bool) -> tuple[tuple[OpticsGroup, ...], NDArray[np.int64]]:
+def _optics(
+    fields: Fields, given: Given, notes: list[str], *, has_ctf: bool
+) -> tuple[tuple[OpticsGroup, ...], NDArray[np.int64]]:
     """Return the groups of particles with the same imaging conditions."""
     exposure = fields.get("ctf/exp_group_id", np.zeros(len(fields["blob/idx"])))
+    lens = [name for name in LENS if has_ctf and name in fields]
     columns = [exposure, fields["blob/psize_A"], fields["blob/shape"][:, 0]]
-    columns += [fields[name] for name in _LENS] if has_ctf else []
+    columns += [fields[name] for name in lens]
     values, index = np.unique(
         np.stack([np.asarray(c, np.float64) for c in columns], 1), axis=0, return_inverse=True
     )
     groups = tuple(
-        OpticsGroup(f"opticsGroup{i + 1}", row[1], int(row[2]), *row[3:])
+        OpticsGroup(
+            f"opticsGroup{i + 1}",
+            row[1],
+            int(row[2]),
+            **{LENS[name]: value for name, value in zip(lens, row[3:], strict=True)},
+        )
         for i, row in enumerate(values.tolist())
     )
-    return groups, index.reshape(-1)
+    return given.over(groups, notes), index.reshape(-1)
 
 
 def _defocus(fields: Fields) -> Defocus:
@@ -213,7 +219,7 @@ def _header_notes(table: ParticleTable) -> list[str]:
     """Return a note where the pixel size is not that in the first image file's header."""
     notes: list[str] = []
     stack = table.stacks[table.stack_index[0]]
-    if stack.is_file():
+    if is_file(stack):
         pixel_size = table.optics[table.optics_index[0]].pixel_size
         in_header = read_header(stack).pixel_size
         choose_pixel_size(pixel_size, in_header, table.source, stack, "blob/psize_A", notes)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_cryospin.engine.data.table import CtfApplied
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -74,3 +76,19 @@ def ctf(
         + torch.asin(amplitude_contrast)
     )
     return torch.sin(phase).float()
+
+
+def as_applied(values: Tensor, applied: Tensor) -> Tensor:
+    """Return the transfer function of images that were treated for their CTF, as RELION models it.
+
+    Parameters
+    ----------
+    values
+        The CTF, shape (n, K).
+    applied
+        What was done to each image, as :class:`~napari_cryospin.engine.data.table.CtfApplied`,
+        shape (n,): |CTF| for flipped phases, CTF² for images multiplied by their CTF.
+    """
+    applied = applied[:, None]
+    flipped = torch.where(applied == CtfApplied.PHASES_FLIPPED, values.abs(), values)
+    return torch.where(applied == CtfApplied.MULTIPLIED, values.square(), flipped)

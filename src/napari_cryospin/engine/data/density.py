@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import mrcfile
 import numpy as np
 import scipy.fft
 
+from napari_cryospin.engine.data.mrc import read_volume
+from napari_cryospin.engine.data.stack import one_line
 from napari_cryospin.engine.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ _SIGMA_PER_RESOLUTION = 1 / (math.pi * math.sqrt(2))
 _OVERSAMPLING = 2
 # share of the box that a molecule spans by default
 _SPAN = 2 / 3
+# how many times larger or smaller than a map the box of another may be
+MOST_SCALE = 8
+_SMALLEST_MAP = 4
+# squares of values must stay within single precision
+_LEAST_SPREAD, _LARGEST_VALUE = 1e-15, 1e15
+# Å; the largest capsids are half of it
+_MOST_EXTENT = 5000.0
+_LEAST_SPAN = 1.0
 
 
 def density_from_atoms(
@@ -54,7 +63,6 @@ def density_from_atoms(
         If the file cannot be read, holds no atoms, or does not fit the box.
     """
     points, weights = _atoms(path, chains)
-    points -= np.average(points, axis=0, weights=weights)
     reach = float(np.abs(points).max())
     needed = 2 * math.ceil(reach / pixel_size + 2)
     if needed > box:
@@ -79,37 +87,58 @@ def fitting_pixel_size(path: Path, box: int) -> float:
     Raises
     ------
     InputError
-        If the file cannot be read, or holds no atoms.
+        If the file cannot be read, or holds no atoms, or all at one place.
     """
-    points, weights = _atoms(path, None)
-    points -= np.average(points, axis=0, weights=weights)
+    points, _ = _atoms(path, None)
     # the farthest atom counts, so that the molecule fits whichever way it is turned
     span = 2 * float(np.linalg.norm(points, axis=1).max())
-    return max(span, 1.0) / (_SPAN * box)
+    if span < _LEAST_SPAN:
+        raise InputError(
+            f"{path}: all atoms are at one place, so that no pixel size fits; give one with "
+            "--pixel-size."
+        )
+    return span / (_SPAN * box)
 
 
 def _atoms(path: Path, chains: str | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return positions about their centre of mass, (n, 3), Å, and weights, (n,)."""
+    table = _read_atoms(path, None if chains is None else set(chains.split(",")))
+    where = "" if chains is None else f" in chains {chains}"
+    if not len(table):
+        raise InputError(f"{path} holds no atoms{where}.")
+    if not np.isfinite(table).all():
+        raise InputError(f"{path} is damaged: coordinates or occupancies are not finite numbers.")
+    table = table[table[:, 3] > 0]
+    if not len(table):
+        raise InputError(f"{path} holds no atoms{where} of a known element and an occupancy.")
+    points, weights = table[:, :3], table[:, 3]
+    extent = float(np.linalg.norm(np.ptp(points, axis=0)))
+    if extent > _MOST_EXTENT:
+        raise InputError(
+            f"{path}: its atoms{where} lie {extent:.3g} Å apart, more than any molecule spans; "
+            "the coordinates are damaged."
+        )
+    return points - np.average(points, axis=0, weights=weights), weights
+
+
+def _read_atoms(path: Path, chains: set[str] | None) -> NDArray[np.float64]:
+    """Return x, y, z and weight of the atoms of the first model, shape (n, 4)."""
     import gemmi
 
     try:
         structure = gemmi.read_structure(str(path))
-    except (RuntimeError, ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as PDB or mmCIF: {error}.") from error
-    structure.remove_waters()
-    structure.remove_hydrogens()
-    wanted = None if chains is None else set(chains.split(","))
-    found = [
-        (*atom.pos.tolist(), atom.occ * atom.element.atomic_number)
-        for chain in (structure[0] if len(structure) else ())
-        if wanted is None or chain.name in wanted
-        for residue in chain
-        for atom in residue
-    ]
-    if not found:
-        where = "" if chains is None else f" in chains {chains}"
-        raise InputError(f"{path} holds no atoms{where}.")
-    table = np.array(found)
-    return table[:, :3], table[:, 3]
+        structure.remove_waters()
+        structure.remove_hydrogens()
+        found = [
+            (*atom.pos.tolist(), atom.occ * atom.element.atomic_number)
+            for chain in (structure[0] if len(structure) else ())
+            if chains is None or chain.name in chains
+            for residue in chain
+            for atom in residue
+        ]
+    except (RuntimeError, ValueError, OSError, IndexError, MemoryError) as error:
+        raise InputError(f"{path} cannot be read as PDB or mmCIF: {one_line(error)}.") from error
+    return np.array(found, dtype=np.float64).reshape(-1, 4)
 
 
 def density_from_points(
@@ -151,7 +180,7 @@ def density_from_points(
 
 
 def read_map(path: Path) -> tuple[NDArray[np.float32], float]:
-    """Read a cubic MRC map.
+    """Read a cubic MRC map, packed by gzip or not.
 
     Returns
     -------
@@ -165,18 +194,30 @@ def read_map(path: Path) -> tuple[NDArray[np.float32], float]:
     InputError
         If the file is missing or damaged, no cube, or states no pixel size.
     """
-    try:
-        with mrcfile.open(path, permissive=False) as mrc:
-            volume = np.array(mrc.data, dtype=np.float32)
-            pixel_size = float(mrc.voxel_size.x)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as an MRC map: {error}.") from error
-    if volume.ndim != 3 or len(set(volume.shape)) != 1:
+    volume, layout = read_volume(path)
+    if len(set(volume.shape)) != 1 or volume.shape[0] < _SMALLEST_MAP:
         raise InputError(f"{path} is no cubic map: its shape is {volume.shape}.")
     if not np.isfinite(volume).all():
         raise InputError(f"{path} holds values that are not finite: repair the map.")
-    if pixel_size <= 0:
+    if layout.pixel_size is None:
         raise InputError(f"{path} states no pixel size: set it in the header.")
+    return volume, layout.pixel_size
+
+
+def read_molecule(path: Path) -> tuple[NDArray[np.float32], float]:
+    """Read a map as :func:`read_map` does, and require that there is something in it.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_map`, or if all values are the same, or beyond what can be computed with.
+    """
+    volume, pixel_size = read_map(path)
+    spread = float(volume.std(dtype=np.float64))
+    if spread < _LEAST_SPREAD:
+        raise InputError(f"{path} holds the same value everywhere: there is no molecule in it.")
+    if float(np.abs(volume).max()) > _LARGEST_VALUE:
+        raise InputError(f"{path} holds values beyond {_LARGEST_VALUE:g}: repair the map.")
     return volume, pixel_size
 
 
@@ -193,9 +234,19 @@ def fit_map(
         Its Å per voxel.
     box, target_pixel_size
         Side and Å per voxel of the result.
+
+    Raises
+    ------
+    InputError
+        If the two grids differ by so much that nothing of the map would be left.
     """
     volume = np.asarray(volume, dtype=np.float32)
     side = round(box * target_pixel_size / pixel_size)
+    if not 1 / MOST_SCALE <= side / volume.shape[0] <= MOST_SCALE:
+        raise InputError(
+            f"A map of {volume.shape[0]} voxels of {pixel_size:.3g} Å cannot be brought to "
+            f"{box} voxels of {target_pixel_size:.3g} Å: check the pixel sizes in the headers."
+        )
     return _fourier_resize(_real_resize(volume, side), box)
 
 

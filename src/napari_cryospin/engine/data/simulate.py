@@ -11,10 +11,11 @@ import torch
 
 from napari_cryospin.engine.data.ctf import ctf
 from napari_cryospin.engine.data.density import (
+    MOST_SCALE,
     density_from_atoms,
     fit_map,
     fitting_pixel_size,
-    read_map,
+    read_molecule,
 )
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.data.table import Defocus, OpticsGroup, ParticleTable
@@ -34,8 +35,6 @@ _VOLTAGE, _CS, _AMPLITUDE_CONTRAST = 300.0, 2.7, 0.1  # kV, mm
 _ASTIGMATISM = 200.0
 _NAMES = ("particles.mrcs", "particles.star", "truth.star", "truth.mrc")
 _CHUNK_FLOATS = 16_000_000
-# how many times larger or smaller than a map the box of its images may be
-_MAX_SCALE = 8
 _MAP_SUFFIXES = (".mrc", ".map", ".ccp4", ".mrc.gz", ".map.gz")
 
 
@@ -77,10 +76,10 @@ def source_map(
 def _fitted_map(
     path: Path, box: int, pixel_size: float | None
 ) -> tuple[NDArray[np.float32], float]:
-    volume, own = read_map(path)
+    volume, own = read_molecule(path)
     fitting = own * volume.shape[0] / box
     target = pixel_size or fitting
-    if not 1 / _MAX_SCALE <= target / fitting <= _MAX_SCALE:
+    if not 1 / MOST_SCALE <= target / fitting <= MOST_SCALE:
         raise InputError(
             f"A box of {box} pixels of {target:g} Å does not suit {path}: "
             f"choose a pixel size near {fitting:.3g} Å."

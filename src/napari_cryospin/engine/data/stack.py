@@ -1,26 +1,23 @@
-"""Image files: where they are, what their headers say, and reading single images from them."""
+"""Particle stacks: what their headers say, and reading single images of a particle table."""
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import mrcfile
 import numpy as np
 
+from napari_cryospin.engine.data.locate import is_file, missing_sentence
+from napari_cryospin.engine.data.mrc import read_layout
 from napari_cryospin.engine.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from napari_cryospin.engine.data.mrc import MrcLayout
     from napari_cryospin.engine.data.table import ParticleTable
-
-_SUFFIXES = (".mrcs", ".mrc")
 
 
 @dataclass(frozen=True)
@@ -42,45 +39,27 @@ class StackHeader:
     pixel_size: float | None
 
 
-@contextmanager
-def open_images(path: Path) -> Iterator[mrcfile.mrcmemmap.MrcMemmap]:
-    """Open an MRC file memory-mapped; its data are (n, D, D), or (D, D) for a single image.
+def stack_layout(path: Path) -> MrcLayout:
+    """Return the layout of a stack of square images.
 
     Raises
     ------
     InputError
-        If the file is missing, is no MRC file, is cut off, or holds no square real images.
+        If the file is missing, packed, no MRC file or cut off, or its images are not square.
     """
-    try:
-        with warnings.catch_warnings():
-            # permissive mode warns of what is checked here
-            warnings.simplefilter("ignore")
-            images = mrcfile.mmap(path, mode="r", permissive=True)
-    except FileNotFoundError as error:
-        raise InputError(f"The image file {path} does not exist.") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as an MRC file: {one_line(error)}.") from error
-    with images:
-        _check(path, images)
-        yield images
-
-
-def _check(path: Path, images: mrcfile.mrcmemmap.MrcMemmap) -> None:
-    if images.data is None:
+    if path.suffix.lower() in (".gz", ".bz2", ".zip", ".xz"):
         raise InputError(
-            f"{path} is damaged or cut off: its header promises more images than the file holds; "
-            "copy or extract it again."
+            f"{path} is packed, and single images cannot be read from it: unpack it, and name the "
+            "unpacked file in the table."
         )
-    shape = images.data.shape
-    if 0 in shape:
-        raise InputError(f"{path} holds no images.")
-    if len(shape) not in (2, 3) or np.iscomplexobj(images.data) or images.data.dtype.names:
-        raise InputError(f"{path} is no stack of real images (MRC mode {images.header.mode}).")
-    if shape[-1] != shape[-2]:
+    layout = read_layout(path)
+    _, rows, columns = layout.shape
+    if rows != columns:
         raise InputError(
-            f"{path} holds images of {shape[-1]} x {shape[-2]} pixels; particle images must be "
-            "square, so extract them again with a square box."
+            f"{path} holds images of {columns} x {rows} pixels; particle images must be square, so "
+            "extract them again with a square box."
         )
+    return layout
 
 
 def one_line(error: Exception) -> str:
@@ -89,43 +68,15 @@ def one_line(error: Exception) -> str:
 
 
 def read_header(path: Path) -> StackHeader:
-    """Return what the header of an image file says; errors as :func:`open_images`."""
-    with open_images(path) as images:
-        shape = images.data.shape
-        pixel_size = float(images.voxel_size.x)
-    known = np.isfinite(pixel_size) and pixel_size > 0
-    return StackHeader(shape[0] if len(shape) == 3 else 1, shape[-1], pixel_size if known else None)
-
-
-def find_stack(name: Path, folder: Path, *, beside: bool = False) -> Path:
-    """Return where an image file named in a table is.
-
-    Names are relative to the table's folder or to a folder above it (the project's). With
-    ``beside``, a file of the same name next to the table will do, as .mrc or .mrcs: cryoSPARC
-    tables are often moved together with their images.
-
-    Returns
-    -------
-    Path
-        The file; where there is none, the place next to the table where it was expected.
-    """
-    folder = folder.absolute()
-    places = [base / name for base in (folder, *folder.parents)]
-    if beside:
-        places += [(folder / name.name).with_suffix(s) for s in (name.suffix, *_SUFFIXES)]
-    return next((place for place in places if place.is_file()), folder / name)
+    """Return what the header of an image file says; errors as :func:`stack_layout`."""
+    layout = stack_layout(path)
+    return StackHeader(layout.shape[0], layout.shape[-1], layout.pixel_size)
 
 
 def missing_stacks(table: ParticleTable) -> str | None:
     """Return a sentence about image files that do not exist, or None when all are there."""
-    missing = [path for path in table.stacks if not path.is_file()]
-    if not missing:
-        return None
-    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-    return (
-        f"{table.source}: the image file {missing[0]}{more} was not found, nor the same path below "
-        f"any folder above {table.source.absolute().parent}; put the images there."
-    )
+    missing = [path for path in table.stacks if not is_file(path)]
+    return missing_sentence(table.source, missing) if missing else None
 
 
 def with_missing_stacks(table: ParticleTable) -> ParticleTable:
@@ -135,7 +86,7 @@ def with_missing_stacks(table: ParticleTable) -> ParticleTable:
 
 
 class StackReader:
-    """Reads images of a particle table; files are memory-mapped, never read as a whole.
+    """Reads images of a particle table; files are never read as a whole.
 
     Parameters
     ----------
@@ -156,34 +107,42 @@ class StackReader:
         self._boxes = np.array([group.box for group in table.optics])[table.optics_index]
         order = np.argsort(table.stack_index, kind="stable")
         starts = np.searchsorted(table.stack_index[order], np.arange(len(table.stacks) + 1))
-        for i, path in enumerate(table.stacks):
-            self._check(path, order[starts[i] : starts[i + 1]])
+        self._layouts = [
+            self._checked(path, order[starts[i] : starts[i + 1]])
+            for i, path in enumerate(table.stacks)
+        ]
 
-    def _check(self, path: Path, rows: NDArray[np.int64]) -> None:
-        header = read_header(path)
-        beyond = self._table.image_index[rows] >= header.n_images
+    def _checked(self, path: Path, rows: NDArray[np.int64]) -> MrcLayout:
+        layout = stack_layout(path)
+        n_images, _, box = layout.shape
+        beyond = self._table.image_index[rows] >= n_images
         if beyond.any():
             number = int(self._table.image_index[rows][beyond][0]) + 1
             raise InputError(
                 f"{self._table.source} asks for image {number} of {path}, which holds only "
-                f"{header.n_images}; use the stack that belongs to the table."
+                f"{n_images}; use the stack that belongs to the table."
             )
-        wrong = self._boxes[rows] != header.box
+        wrong = self._boxes[rows] != box
         if wrong.any():
             raise InputError(
                 f"{self._table.source} says images of {self._boxes[rows][wrong][0]} pixels, but "
-                f"{path} holds images of {header.box} pixels; use the stack that belongs to it."
+                f"{path} holds images of {box} pixels; use the stack that belongs to it."
             )
+        return layout
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the raw images of rows of the table, shape (n, D, D); they must share one box."""
+        """Return the raw images of rows of the table, shape (n, D, D); they must share one box.
+
+        Raises
+        ------
+        InputError
+            If an image file was cut short or replaced since the reader was made.
+        """
         rows = np.asarray(rows, dtype=np.int64)
         box = int(self._boxes[rows[0]])
         result = np.empty((len(rows), box, box), np.float32)
         stacks = self._table.stack_index[rows]
         for stack in np.unique(stacks):
             here = np.flatnonzero(stacks == stack)
-            with open_images(self._table.stacks[stack]) as images:
-                data = images.data.reshape(-1, box, box)
-                result[here] = data[self._table.image_index[rows[here]]]
+            result[here] = self._layouts[stack].read(self._table.image_index[rows[here]])
         return result

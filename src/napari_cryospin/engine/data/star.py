@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cryospin.engine.data.checks import check_table
+from napari_cryospin.engine.data.checks import applied_notes, check_table
 from napari_cryospin.engine.data.columns import read_blocks
+from napari_cryospin.engine.data.given import OPTIONS, Given
+from napari_cryospin.engine.data.locate import StackFinder, is_file
 from napari_cryospin.engine.data.original import StarOriginal
-from napari_cryospin.engine.data.stack import find_stack, with_missing_stacks
+from napari_cryospin.engine.data.stack import read_header, with_missing_stacks
 from napari_cryospin.engine.data.star_optics import LENS, optics_groups, split_by_optics
 from napari_cryospin.engine.data.star_writer import (
     CONTRAST_BLOCK,
@@ -29,39 +31,46 @@ if TYPE_CHECKING:
 __all__ = ["read_star", "write_star"]
 
 _DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
+_LENS_FIELDS = ("voltage", "spherical_aberration", "amplitude_contrast")
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _ORIGINS = ("rlnOriginX", "rlnOriginY")
 _ORIGINS_ANGSTROM = ("rlnOriginXAngst", "rlnOriginYAngst")
-_UNUSABLE = {
-    "rlnCtfDataAreCtfPremultiplied": "multiplied by the CTF",
-    "rlnCtfDataArePhaseFlipped": "phase-flipped",
-}
+# no image has a higher number: MRC files count in 32 bits
+_MOST_DIGITS = 9
 _ABERRATIONS = ("rlnOddZernike", "rlnEvenZernike", "rlnMagMat00")
 _ABERRATIONS_UNLESS_ZERO = ("rlnBeamTiltX", "rlnBeamTiltY", "rlnCtfBfactor")
 
 
-def read_star(path: Path) -> ParticleTable:
+def read_star(path: Path, given: Given | None = None) -> ParticleTable:
     """Read a RELION particle table.
 
     The image files need not be there if the table says how large the images are; a note tells.
+
+    Parameters
+    ----------
+    path
+        The STAR file.
+    given
+        Where the images are, and values that win over those of the table.
 
     Raises
     ------
     InputError
         If the file is damaged or lacks what is needed; the message names the field.
     """
-    path = Path(path)
+    path, given = Path(path), given or Given()
     blocks = read_blocks(path)
     particles, optics = _particles_and_optics(path, blocks)
-    for block in (particles, optics):
-        _refuse_unusable(block)
+    _refuse_tomograms(blocks)
     notes = _ignored(particles, optics)
-    stacks, stack_index, image_index = _images(particles)
-    optics, optics_index = split_by_optics(particles, optics)
+    stacks, stack_index, image_index = _images(particles, StackFinder(path, given.datadir), notes)
+    optics, optics_index = split_by_optics(particles, optics, notes)
     first_rows = np.unique(optics_index, return_index=True)[1]
     first_stacks = [stacks[i] for i in stack_index[first_rows]]
-    groups = optics_groups(optics, first_stacks, notes)
+    groups = optics_groups(optics, first_stacks, given, notes)
     pixel_sizes = np.array([group.pixel_size for group in groups])[optics_index]
+    defocus = _defocus(particles, optics, optics_index, given, notes)
+    notes += applied_notes(groups, with_ctf=defocus is not None)
     table = ParticleTable(
         source=path,
         stacks=stacks,
@@ -69,7 +78,7 @@ def read_star(path: Path) -> ParticleTable:
         image_index=image_index,
         optics=groups,
         optics_index=optics_index,
-        defocus=_defocus(particles, optics, notes),
+        defocus=defocus,
         rotations=_rotations(particles),
         shifts=_shifts(particles, pixel_sizes, notes),
         half_set=_half_set(particles),
@@ -92,63 +101,106 @@ def _particles_and_optics(path: Path, blocks: dict[str, Columns]) -> tuple[Colum
     particles = blocks.get("particles", with_images[0])
     if not len(particles):
         raise InputError(f"{path} holds no particles.")
-    return particles, blocks.get("optics", particles)
+    optics = blocks.get("optics", particles)
+    return particles, optics if len(optics) else particles
 
 
-def _refuse_unusable(block: Columns) -> None:
-    for name, what in _UNUSABLE.items():
-        if name in block and block.numbers(name).any():
-            raise InputError(
-                f"{block.path}: the images are {what} ({name}); extract them again without that."
-            )
+def _refuse_tomograms(blocks: dict[str, Columns]) -> None:
     name = "rlnImageDimensionality"
-    if name in block and (block.numbers(name) != 2).any():
-        raise InputError(f"{block.path}: {name} must be 2; subtomograms cannot be used.")
+    for block in blocks.values():
+        if name in block and (block.numbers(name) != 2).any():
+            raise InputError(f"{block.path}: {name} must be 2; subtomograms cannot be used.")
+        stacks = "rlnTomoSubTomosAre2DStacks"
+        if stacks in block and block.numbers(stacks).any():
+            raise InputError(
+                f"{block.path}: its particles are stacks of tilt images ({stacks}), which cannot "
+                "be used; choose a table of single particles."
+            )
 
 
 def _ignored(particles: Columns, optics: Columns) -> list[str]:
-    found = [name for name in _ABERRATIONS if name in optics]
+    blocks = [optics] if optics is particles else [optics, particles]
+    found = [name for name in _ABERRATIONS if any(name in block for block in blocks)]
     for name in _ABERRATIONS_UNLESS_ZERO:
-        block = optics if name in optics else particles
-        if name in block and block.numbers(name).any():
+        if any(name in block and block.numbers(name).any() for block in blocks):
             found.append(name)
     return [f"Not modelled and ignored: {', '.join(found)}."] if found else []
 
 
 def _images(
-    particles: Columns,
+    particles: Columns, finder: StackFinder, notes: list[str]
 ) -> tuple[tuple[Path, ...], NDArray[np.int64], NDArray[np.int64]]:
-    names = []
+    texts = particles.texts("rlnImageName")
+    names: list[str] = []
+    whole: dict[str, int] = {}
     image_index = np.zeros(len(particles), np.int64)
-    for row, text in enumerate(particles.texts("rlnImageName")):
+    for row, text in enumerate(texts):
         number, at, name = text.rpartition("@")
         # RELION names the format of a file after a colon where the suffix does not tell
         names.append(name.removesuffix(":mrcs"))
-        if at and not (number.isascii() and number.isdigit() and int(number) > 0):
-            raise InputError(
-                f"{particles.path}: rlnImageName '{text}' of row {row + 1} is not NUMBER@FILE."
-            )
-        image_index[row] = int(number) - 1 if at else 0
+        if at:
+            image_index[row] = _image_number(particles, row, text, number) - 1
+        else:
+            whole.setdefault(names[-1], row)
     unique, stack_index = np.unique(names, return_inverse=True)
-    folder = particles.path.parent
-    return tuple(find_stack(Path(name), folder) for name in unique), stack_index, image_index
+    stacks, moved = finder.find([str(name) for name in unique])
+    notes += moved
+    for name, row in whole.items():
+        _require_one_image(particles, row, stacks[int(np.searchsorted(unique, name))])
+    return stacks, stack_index, image_index
 
 
-def _defocus(particles: Columns, optics: Columns, notes: list[str]) -> Defocus | None:
-    if not any(name in particles for name in _DEFOCUS):
+def _image_number(particles: Columns, row: int, text: str, number: str) -> int:
+    usable = number.isascii() and number.isdigit() and len(number.lstrip("0")) <= _MOST_DIGITS
+    if not usable or int(number) == 0:
+        raise InputError(
+            f"{particles.path}: rlnImageName '{text:.200}' of row {row + 1} is not NUMBER@FILE."
+        )
+    return int(number)
+
+
+def _require_one_image(particles: Columns, row: int, stack: Path) -> None:
+    """Refuse a name without number that stands for several images, as tilt series have."""
+    if is_file(stack) and read_header(stack).n_images > 1:
+        raise InputError(
+            f"{particles.path}: rlnImageName of row {row + 1} does not say which image of {stack} "
+            "is meant; single particles are named NUMBER@FILE, and stacks of tilt images or "
+            "subtomograms cannot be used."
+        )
+
+
+def _defocus(
+    particles: Columns,
+    optics: Columns,
+    optics_index: NDArray[np.int64],
+    given: Given,
+    notes: list[str],
+) -> Defocus | None:
+    """Return the CTF parameters: the particles' or, where they have none, their group's."""
+
+    def column(name: str) -> NDArray[np.float32]:
+        values = (
+            particles.numbers(name) if name in particles else optics.numbers(name)[optics_index]
+        )
+        return values.astype(np.float32)
+
+    if not any(name in particles or name in optics for name in _DEFOCUS):
         notes.append("The table has no CTF columns: the images are used without CTF.")
         return None
-    missing = [name for name in _DEFOCUS if name not in particles]
-    missing += [name for name in LENS if name not in optics]
-    if missing:
+    missing = [name for name in _DEFOCUS if name not in particles and name not in optics]
+    lens = zip(LENS, _LENS_FIELDS, strict=True)
+    options = {name: OPTIONS[field] for name, field in lens if given.value(field) is None}
+    lacking = {name: option for name, option in options.items() if name not in optics}
+    if missing or lacking:
+        remedy = f"give it with {', '.join(lacking.values())}" if not missing else "add it"
         raise InputError(
-            f"{particles.path}: the CTF is not complete, {', '.join(missing)} missing; add what is "
-            "missing, or remove the rlnDefocus columns to use the images without CTF."
+            f"{particles.path}: the CTF is not complete, {', '.join([*missing, *lacking])} "
+            f"missing; {remedy}, or remove the rlnDefocus columns to use the images without CTF."
         )
+    u, v, angle = (column(name) for name in _DEFOCUS)
     name = "rlnPhaseShift"
-    shift = particles.numbers(name) if name in particles else np.zeros(len(particles))
-    u, v, angle = (particles.numbers(name).astype(np.float32) for name in _DEFOCUS)
-    return Defocus(u, v, angle, shift.astype(np.float32))
+    known = name in particles or name in optics
+    return Defocus(u, v, angle, column(name) if known else np.zeros_like(u))
 
 
 def _rotations(particles: Columns) -> NDArray[np.float64] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.original import CryosparcOriginal, StarOriginal
+
+
+class CtfApplied(IntEnum):
+    """What was done to images on account of the CTF before they were written."""
+
+    NOTHING = 0
+    PHASES_FLIPPED = 1
+    MULTIPLIED = 2
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,8 @@ class OpticsGroup:
         Cs, mm; None where the table does not say.
     amplitude_contrast
         Fraction between 0 and 1; None where the table does not say.
+    ctf_applied
+        What was done to the images on account of the CTF.
     """
 
     name: str
@@ -40,6 +51,7 @@ class OpticsGroup:
     voltage: float | None = None
     spherical_aberration: float | None = None
     amplitude_contrast: float | None = None
+    ctf_applied: CtfApplied = CtfApplied.NOTHING
 
 
 @dataclass(frozen=True)

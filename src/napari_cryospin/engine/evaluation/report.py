@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cryospin.engine.data.density import fit_map, read_map
+from napari_cryospin.engine.data.density import fit_map, read_molecule
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.alignment import (
@@ -86,8 +86,8 @@ def evaluate(star: Path, map_path: Path, truth_star: Path, truth_map: Path) -> E
         raise InputError(f"{star if table.rotations is None else truth_star} holds no poses.")
     rows = _match(table, truth)
     alignment = align_rotations(table.rotations, truth.rotations[rows])
-    volume, pixel_size = read_map(map_path)
-    true_volume = fit_map(*read_map(truth_map), volume.shape[0], pixel_size)
+    volume, pixel_size = read_molecule(map_path)
+    true_volume = fit_map(*read_molecule(truth_map), volume.shape[0], pixel_size)
     refined, shift = refine_map_alignment(volume, true_volume, alignment)
     curve = fsc(apply_alignment(volume, refined, shift), true_volume)
     return Evaluation(

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 _FLAGS = {
     "data.passthrough": "--passthrough",
+    "data.datadir": "--datadir",
+    "data.voltage": "--voltage",
+    "data.spherical_aberration": "--cs",
+    "data.amplitude_contrast": "--amplitude-contrast",
+    "data.pixel_size": "--pixel-size",
     "data.truth_star": "--truth-star",
     "data.truth_map": "--truth-map",
     "data.contrast": "--contrast",

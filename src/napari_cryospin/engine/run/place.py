@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # what is written before the first checkpoint ...
-_BEGINNING = ("settings.toml", "fingerprint.json", "events.jsonl", "metrics.csv")
+_BEGINNING = (
+    "settings.toml",
+    "fingerprint.json",
+    "events.jsonl",
+    "metrics.csv",
+    "set_aside.csv",
+)
 _PARTS = {"volumes": "epoch_*.mrc", "poses": "epoch_*.npy", "checkpoints": "epoch_*.pt"}
 # ... and after the last
 _RESULTS = ("map.mrc", "half1.mrc", "half2.mrc", "particles.star", "fsc.csv", "verdict.json")

@@ -6,7 +6,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run import events
@@ -30,7 +30,7 @@ from napari_cryospin.engine.run.place import (
     what_is_in,
 )
 from napari_cryospin.engine.run.progress import Stopped, with_progress
-from napari_cryospin.engine.run.results import write_results
+from napari_cryospin.engine.run.results import write_results, write_set_aside
 from napari_cryospin.engine.run.snapshot import truth_or_note
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
@@ -160,6 +160,7 @@ class Reconstruction:
         else:
             notes += self._restore(training, found, device)
             self._go_on()
+        write_set_aside(self.folder, stack)
         assert self._lock is not None
         loop = Loop(
             training, self.folder, self._lock, self.controls, self.truth, before or fingerprint
@@ -340,9 +341,7 @@ class Reconstruction:
         data = self.settings.data
         if data.stack is None and self._resume:
             raise InputError(f"{self.folder.settings_path} names no particle stack.")
-        if data.stack is None:
-            raise InputError("No particle stack was chosen: give a .star, .cs or .mrcs file.")
-        table = open_particles(data.stack, passthrough=data.passthrough)
+        table = of_settings(data)
         notes += require_memory(self.settings, table, device)
         return (
             yield from with_progress(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.data.density import read_map
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.checkpoint_reading import (
@@ -75,12 +75,11 @@ def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snaps
     settings = folder.settings()
     if settings.data.stack is None:
         raise InputError(f"{folder.settings_path} names no particle stack.")
-    maps = _maps(folder)
+    maps = maps_of(folder)
     if not maps:
         raise InputError(f"{folder.path} holds no map yet: wait for its first epoch.")
     if stack is None:
-        table = open_particles(settings.data.stack, passthrough=settings.data.passthrough)
-        stack = prepare(table, settings.data)
+        stack = prepare(of_settings(settings.data), settings.data)
     metrics = read_metrics(folder.metrics_path)
     notes = list(metrics.notes)
     truth = truth_or_note(settings, stack, notes)
@@ -166,7 +165,7 @@ def poses_event(
     )
 
 
-def _maps(folder: RunFolder) -> list[Path]:
+def maps_of(folder: RunFolder) -> list[Path]:
     """Return the maps of a run, the newest last: a resumed run has a map older than its epochs'."""
     written: list[tuple[float, Path]] = []
     names = [path for _, path in numbered(folder.path / "volumes", ".mrc")]

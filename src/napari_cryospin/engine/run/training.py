@@ -16,6 +16,7 @@ from napari_cryospin.engine.inference.interface import Place, Problem, numbered_
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.inference.marginal.judge import judge
 from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
 from napari_cryospin.engine.run.checkpoint_reading import (
     CHECKPOINT_VERSION,
@@ -327,7 +328,7 @@ def signal_amplitude(images: Tensor) -> Tensor:
     """
     box = images.shape[-1]
     sample = images[: min(len(images), 2000)]
-    power = hartley_2d(sample).square().mean(0).flatten()
+    power = mean_power(hartley_2d(sample).flatten(1))
     radius = frequency_radius(box)[box // 2, :box, :box].flatten().to(images.device)
     mean = torch.bincount(radius, power) / torch.bincount(radius)
     # a hundredth of the noise keeps shells without signal alive

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cryospin.engine.data.density import fit_map, read_map
+from napari_cryospin.engine.data.density import fit_map, read_molecule
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.alignment import (
@@ -74,7 +74,7 @@ class Truth:
             )
         volume = None
         if data.truth_map is not None:
-            volume = fit_map(*read_map(data.truth_map), stack.box, stack.pixel_size)
+            volume = fit_map(*read_molecule(data.truth_map), stack.box, stack.pixel_size)
         shifts = np.zeros((table.n_particles, 2)) if table.shifts is None else table.shifts
         rows = stack.rows
         return cls(table.rotations[rows], shifts[rows], volume, stack.pixel_size)

@@ -1,0 +1,141 @@
+"""The text of a STAR file, taken apart into blocks of texts, every value as it stands there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_FIRST_BYTES = 65_536
+# a value in quotes ends at a quote that a space follows; bounded, so that no line takes long
+_TOKEN = re.compile(r"""(?:"(.{0,999}?)"|'(.{0,999}?)')(?=\s|$)|(\S+)""")
+
+
+@dataclass
+class Block:
+    """One block of a STAR file.
+
+    Parameters
+    ----------
+    name
+        Its name, without ``data_``.
+    columns
+        Names of the columns, without the underscore.
+    rows
+        The values of every row, as texts; one row where the block is no loop.
+    loop
+        Whether it is a loop.
+    """
+
+    name: str
+    columns: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    loop: bool = False
+
+
+def read_text(path: Path) -> dict[str, Block]:
+    """Return the blocks of a STAR file by name, in the order of the file.
+
+    Texts that are not UTF-8 are taken as Latin-1.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is no STAR file, or has a row of too few or too many values.
+    """
+    blocks: dict[str, Block] = {}
+    block = None
+    for number, line in _lines(path):
+        if block is None or _is_heading(line, block):
+            if line.startswith("data_"):
+                block = Block(line[len("data_") :].strip())
+                if block.name in blocks:
+                    raise InputError(f"{path} has two blocks data_{block.name}: delete one.")
+                blocks[block.name] = block
+        else:
+            _take(path, block, line, number)
+    if not blocks:
+        raise InputError(f"{path} is not a STAR file: it holds no data block.")
+    return blocks
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are neither empty nor a comment, with their numbers."""
+    try:
+        with path.open("rb") as file:
+            if b"\0" in file.read(_FIRST_BYTES):
+                raise InputError(f"{path} is not a STAR file: it holds no text.")
+            file.seek(0)
+            for number, raw in enumerate(file, start=1):
+                line = _decoded(raw).strip()
+                if line and not line.startswith("#"):
+                    yield number, line
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or 'no such file'}.") from error
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _is_heading(line: str, block: Block) -> bool:
+    """Tell whether a line begins a block; a row of a loop may begin with such a word, too."""
+    if not line.startswith("data_"):
+        return False
+    width = len(block.columns)
+    return not (block.loop and width > 1 and len(_values(line)) == width)
+
+
+def _take(path: Path, block: Block, line: str, number: int) -> None:
+    if line.startswith("loop_") and not block.columns:
+        block.loop = True
+    elif line.startswith("_") and not (block.loop and block.rows):
+        _take_item(path, block, line, number)
+    elif block.loop and block.columns:
+        values = _values(line)
+        if len(values) != len(block.columns):
+            raise InputError(
+                f"{path} is not a valid STAR file, or is cut off: row {len(block.rows) + 1} of "
+                f"data_{block.name} (line {number}) has {len(values)} values for "
+                f"{len(block.columns)} columns."
+            )
+        block.rows.append(values)
+    else:
+        raise InputError(
+            f"{path} is not a valid STAR file: line {number} belongs to no column of "
+            f"data_{block.name}."
+        )
+
+
+def _take_item(path: Path, block: Block, line: str, number: int) -> None:
+    name, *values = _values(line)
+    if name[1:] in block.columns:
+        raise InputError(f"{path}: data_{block.name} has two columns {name[1:]}.")
+    block.columns.append(name[1:])
+    if block.loop:
+        return
+    if len(values) != 1:
+        raise InputError(
+            f"{path} is not a valid STAR file: {name} in line {number} must have one value."
+        )
+    block.rows = [[*block.rows[0], values[0]] if block.rows else values]
+
+
+def _values(line: str) -> list[str]:
+    if "#" not in line and '"' not in line and "'" not in line:
+        return line.split()
+    values = []
+    for match in _TOKEN.finditer(line):
+        if match[0].startswith("#"):
+            break
+        values.append(next(text for text in match.groups() if text is not None))
+    return values
