@@ -1,12 +1,12 @@
-"""Damaged files of run folders: is every one read, or refused in one sentence, quickly?
+"""Damaged files of run folders: each is read, or refused in one sentence, quickly.
 
 ``python benchmarks/fuzz_runs.py FOLDER [--number 5000] [--seed 0]`` makes a small run in FOLDER and
 damages one file of a copy at a time: bits, bytes and lines, and values within tables, JSON, TOML,
 poses and checkpoints. Everything that reads a run then looks at it, in a process of its own with
 bounded memory: settings, figures, verdict, checkpoints, poses, trajectories, the snapshot that the
-window shows, the survey, the evaluation, and a resume to its end. What ends in anything but a result
-or one sentence, takes over 2 s of processor time or over 500 MiB is kept in FOLDER/found, under a
-name that says where it failed. Needs a system that can fork.
+window shows, the survey, the evaluation, and a resume to its end. What ends in anything but a
+result or one sentence, takes over 2 s of processor time or over 500 MiB is kept in FOLDER/found,
+under a name that says where it failed. Needs a system that can fork.
 """
 
 from __future__ import annotations
