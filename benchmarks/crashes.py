@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import healpy  # noqa: F401 (all that a run imports is imported before the forks)
+import torch._dynamo  # noqa: F401
 from cases import COMMAND
 from machine import write_table
 from results_file import ResultsFile
@@ -202,7 +203,7 @@ def prepared(folder: Path) -> Bench:
     settings.data.box = 32
     settings.checkpoint_minutes = 0.001
     settings.stages = [
-        MarginalStage(nside=2, epochs=3, until="epochs", batch_size=30),
+        MarginalStage(nside=2, epochs=2, until="epochs", batch_size=30),
         MarginalStage(nside=4, epochs=1, until="epochs", quadrature="importance"),
         DirectStage(
             epochs=2,

@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import mrcfile
-import npe2
 import numpy as np
 import pytest
+from npe2 import PluginManager, PluginManifest
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.gui.reader import get_reader
@@ -74,8 +74,10 @@ def test_a_stack_opens_without_being_read_as_a_whole(
 def test_napari_finds_the_reader_by_the_name(tmp_path: Path, name: str) -> None:
     with mrcfile.new(tmp_path / name) as mrc:
         mrc.set_data(np.zeros((8, 8, 8), np.float32))
-    layers = npe2.read([str(tmp_path / name)], stack=False, plugin_name="napari-cryospin")
-    assert [kind for _, _, kind in layers] == ["image"]
+    manager = PluginManager()
+    manager.register(PluginManifest.from_distribution("napari-cryospin"))
+    (reader,) = manager.iter_compatible_readers(str(tmp_path / name))
+    assert reader.command == "napari-cryospin.read"
 
 
 def test_a_damaged_map_is_one_sentence(tmp_path: Path) -> None:

@@ -276,7 +276,9 @@ def evaluate(
 @app.command()
 def posterior(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    particle: Annotated[int, typer.Option(help="Particle, counted from 0.", min=0)],
+    particle: Annotated[
+        int, typer.Option(help="Particle among those in use, counted from 0.", min=0)
+    ],
     nside: Annotated[
         int, typer.Option(help="HEALPix nside of the grid over all poses (2, 4, 8, 16).")
     ] = 8,

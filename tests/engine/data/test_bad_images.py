@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import mrcfile
 import numpy as np
 import pytest
+import torch
 
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
+from napari_cryospin.engine.data.resize import fourier_crop
 from napari_cryospin.engine.data.set_aside import Reason
 from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.data.table import OpticsGroup, ParticleTable
@@ -40,9 +42,11 @@ def particles(n: int = N, box: int = BOX, *, signal: float = 1.0, noise: float =
 def table_of(folder: Path, images: np.ndarray, groups: np.ndarray | None = None) -> ParticleTable:
     """Write a stack and return its table, with one optics group for each number in ``groups``."""
     path = folder / "stack.mrcs"
-    whole = np.issubdtype(images.dtype, np.integer)
+    stored = images.astype(np.float32 if images.dtype == np.float64 else images.dtype)
     with mrcfile.new(path, overwrite=True) as file:
-        file.set_data(images if whole else images.astype(np.float32))
+        file.set_data(np.zeros_like(stored))
+    # past the library, which warns of NaN
+    np.memmap(path, stored.dtype, "r+", offset=1024, shape=stored.shape)[:] = stored
     members = np.zeros(len(images), np.int64) if groups is None else groups
     names = range(int(members.max()) + 1)
     return ParticleTable(
@@ -141,9 +145,9 @@ def test_dust_is_replaced(tmp_path: Path, kind: str) -> None:
     assert stack.notes == (f"2 images had wild pixels replaced ({2 * pixels} pixels).",)
     difference = (stack.images - clean.images).square().flatten(1).mean(1)
     # no more than noise in place of noise, and signal lost, where the pixels were
-    assert difference[[4, 17]].max() < 0.15
+    assert difference[[4, 17]].max() < 0.25
     others = np.setdiff1d(np.arange(N), [4, 17])
-    assert difference[others].max() < 1e-6
+    assert difference[others].max() < 1e-4
     again = prepare(table, SETTINGS)
     np.testing.assert_array_equal(again.images.numpy(), stack.images.numpy())
 
@@ -166,7 +170,7 @@ def test_saturated_pixels_of_integers_are_dust(tmp_path: Path) -> None:
 
 
 def counts_of_few_electrons() -> np.ndarray:
-    return np.random.default_rng(1).poisson(0.4, (N, BOX, BOX))
+    return np.random.default_rng(1).poisson(0.4, (N, BOX, BOX)).astype(np.int16)
 
 
 def neighbours() -> np.ndarray:
@@ -201,11 +205,23 @@ def gradients() -> np.ndarray:
         particles(signal=5)[:1],
         particles(signal=5)[:3],
     ],
-    ids=str,
+    ids=[
+        "noise",
+        "weak",
+        "strong",
+        "clean",
+        "next to clean",
+        "black",
+        "counts",
+        "neighbours",
+        "uneven gain",
+        "gradients",
+        "bytes",
+        "one",
+        "three",
+    ],
 )
-def test_good_images_are_left_alone(
-    tmp_path: Path, images: np.ndarray, request: pytest.FixtureRequest
-) -> None:
+def test_good_images_are_left_alone(tmp_path: Path, images: np.ndarray) -> None:
     stack = prepare(table_of(tmp_path, images), SETTINGS)
     assert stack.n == len(images)
     assert not [note for note in stack.notes if "set aside" in note or "wild" in note]
@@ -235,18 +251,31 @@ def test_particles_of_others_are_left_alone(shared_data: Path, tmp_path: Path, n
     if path.suffix == ".star":
         table = open_particles(path)
     else:
-        table = table_of(tmp_path, mrcfile.read(path))
+        table = table_of(tmp_path, mrcfile.read(path).astype(np.float32))
     stack = prepare(table, SETTINGS)
     assert stack.n == table.n_particles
     assert not [note for note in stack.notes if "set aside" in note or "wild" in note]
 
 
-def test_a_bead_stays_a_bead_in_a_stack_that_was_made_smaller(tmp_path: Path) -> None:
-    # 8 px of 50 σ at 128 px, cropped to 32 px: two pixels of 200 σ
-    images = particles(box=32)
-    bead(images[6], 12, 12, width=2, height=200)
-    stack = prepare(table_of(tmp_path, images), SETTINGS)
-    assert np.abs(stack.images[6 : 7 if stack.n == N else 6]).max(initial=0) < 12
+def smaller(images: np.ndarray) -> np.ndarray:
+    return fourier_crop(torch.from_numpy(images), 32).numpy()
+
+
+def test_a_bead_is_seen_in_a_stack_that_was_made_smaller(tmp_path: Path) -> None:
+    images = particles(box=128)
+    bead(images[6], 50, 50)
+    stack = prepare(table_of(tmp_path, smaller(images)), SETTINGS)
+    assert stack.set_aside.rows.tolist() == [6]
+
+
+def test_a_hot_pixel_is_seen_in_a_stack_that_was_made_smaller(tmp_path: Path) -> None:
+    images = particles(box=128)
+    clean = prepare(table_of(tmp_path, smaller(images)), SETTINGS).images[6]
+    hot(images[6], (61, 70))
+    stack = prepare(table_of(tmp_path, smaller(images)), SETTINGS)
+    assert stack.n == N
+    # what is left of its ripples is less than the noise; it was 15 times as much
+    assert (stack.images[6] - clean).square().mean() < 1
 
 
 def test_few_images_of_an_optics_group_are_judged_by_all(tmp_path: Path) -> None:

@@ -33,8 +33,9 @@ _MOST_DUST, _LEAST_CONTENT = 0.1, 1e-3
 # their stack (eight molecules at signal-to-noise ratios of 0.03 to 10, and real ones). Beads that
 # do harm are at least ten times as high.
 _HIGHEST, _STRONGEST = 4.0, 5.0
-# optics groups with fewer images are judged by what is usual in the whole stack
-_FEWEST = 20
+# optics groups with fewer images are judged by what is usual in the whole stack, more mildly: their
+# pixels may hold more signal
+_FEWEST, _MILDER = 20, 3.0
 
 
 class Inspection:
@@ -142,10 +143,11 @@ class Inspection:
         here = self.reasons == Reason.NONE
         for group in np.unique(groups[here]):
             members = here & (groups == group)
-            judges = torch.from_numpy(members if members.sum() >= _FEWEST else here)
+            few = members.sum() < min(_FEWEST, here.sum())
+            judges, mildness = torch.from_numpy(here if few else members), _MILDER if few else 1.0
             outshines = torch.zeros(len(here), dtype=torch.bool)
             for value, most in ((self._height, _HIGHEST), (self._power, _STRONGEST)):
-                outshines |= value > most * value[judges].median()
+                outshines |= value > mildness * most * value[judges].median()
             self.reasons[members & outshines.numpy()] = Reason.BEAD
 
     def kept(self) -> NDArray[np.int64]:
