@@ -1,5 +1,7 @@
 # make demo         open napari with a reconstruction running live (in the terminal without a display)
-# make test         lint, then every test: GUI tests in real windows, with PySide6 and with PyQt6
+# make test         lint and every test but the slow ones, in parts, two of them side by side;
+#                   GUI tests in real windows, with PySide6 and with PyQt6
+# make test-slow    campaigns and long benchmarks, which take minutes each
 # make lint         ruff, mypy, import-linter, npe2
 # make test-relion  compare with RELION's own programs
 # make docs         build the documentation into site/
@@ -12,18 +14,36 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint test-relion docs constraints clean
+# parts of `make test` that run at a time, and threads of each: two cores are busy with these
+AT_ONCE ?= 2
+# the longest come first, so that both cores are busy to the end; what is in none of the folders
+# that have a part of their own is in test-rest
+TEST_PARTS := test-gui-pyqt6 test-gui-pyside6 test-run test-rest test-cli lint
+QUICK := -m "not relion and not slow_campaign"
+
+.PHONY: demo test lint test-relion test-slow docs constraints clean $(TEST_PARTS)
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
 demo: $(VENV)/.stamp-run
 	@sh scripts/demo.sh $(VENV)
 
-# The run that covers everything comes last, so that its closing line is the last one printed.
-test: lint
+test: $(VENV)/.stamp-test
 	@sh scripts/system.sh window xvfb
-	@sh scripts/pytest_in_windows.sh $(VENV) pyside6 tests/gui -m "not relion"
-	@sh scripts/pytest_in_windows.sh $(VENV) pyqt6 -m "not relion"
+	@$(PY) scripts/side_by_side.py --at-once $(AT_ONCE) $(TEST_PARTS)
+
+test-gui-pyqt6 test-gui-pyside6: test-gui-%: $(VENV)/.stamp-test
+	@sh scripts/pytest_in_windows.sh $(VENV) $* tests/gui $(QUICK)
+
+test-run: $(VENV)/.stamp-test
+	@sh scripts/pytest_without_qt.sh $(VENV) tests/engine/run $(QUICK)
+
+test-cli: $(VENV)/.stamp-test
+	@sh scripts/pytest_without_qt.sh $(VENV) tests/cli $(QUICK)
+
+test-rest: $(VENV)/.stamp-test
+	@sh scripts/pytest_without_qt.sh $(VENV) tests $(QUICK) \
+	    --ignore tests/gui --ignore tests/engine/run --ignore tests/cli
 
 lint: $(VENV)/.stamp-test
 	$(VENV)/bin/ruff check .
@@ -35,6 +55,10 @@ lint: $(VENV)/.stamp-test
 test-relion: $(VENV)/.stamp-test
 	@sh scripts/system.sh relion window xvfb
 	@sh scripts/pytest_in_windows.sh $(VENV) pyqt6 -m relion
+
+test-slow: $(VENV)/.stamp-test
+	@sh scripts/system.sh window xvfb
+	@sh scripts/pytest_in_windows.sh $(VENV) pyqt6 -m slow_campaign
 
 docs: $(VENV)/.stamp-docs
 	$(VENV)/bin/mkdocs build --strict

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -19,11 +19,19 @@ def description() -> str:
         names = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
         model = names[0].split(":")[1].strip() if names else model
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "not known"
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "napari"))
+    packages = ", ".join(filter(None, map(_package, ("torch", "numpy", "napari"))))
     return (
         f"{date.today()}, {model}, {os.cpu_count()} cores, load {load} at the start, "
         f"Python {platform.python_version()}, {packages}"
     )
+
+
+def _package(name: str) -> str:
+    """Return name and version of a package; nothing where it is not installed."""
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return ""
 
 
 def load_of(machine: str) -> str:

@@ -38,7 +38,7 @@ def write_working_stack(simulated: Path, box: int, folder: Path) -> Path:
         images = torch.from_numpy(np.array(stack.data, dtype=np.float32))
     optics = blocks["optics"]
     pixel_size = float(optics["rlnImagePixelSize"].iloc[0]) * images.shape[-1] / box
-    cropped, _ = normalise(fourier_crop(images, box), box)
+    cropped, _, _ = normalise(fourier_crop(images, box), box)
     with mrcfile.new(folder / "particles.mrcs", cropped.numpy(), overwrite=True) as stack:
         stack.voxel_size = pixel_size
     optics["rlnImagePixelSize"], optics["rlnImageSize"] = pixel_size, box

@@ -46,7 +46,7 @@ def interrupt_after_an_epoch(process: subprocess.Popen[str]) -> str:
         if line.startswith("epoch"):
             process.send_signal(signal.SIGINT)
             break
-    return process.communicate(timeout=60)[1]
+    return process.communicate(timeout=180)[1]
 
 
 def test_once_stops_and_keeps(small_stack: Path, tmp_path: Path) -> None:

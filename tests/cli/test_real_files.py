@@ -27,7 +27,7 @@ FILES = {
     "corner_cases/garbage.star": "not a STAR file",
     "corner_cases/index_out_of_range.star": "image 999",
     "corner_cases/missing_stack.star": "nothere.mrcs",
-    "corner_cases/nan_inf.mrcs": "NaN",
+    "corner_cases/nan_inf.mrcs": None,
     "corner_cases/no_ctf.star": None,
     "corner_cases/nonsquare_32x24.mrcs": "square",
     "corner_cases/relion30.star": None,

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -8,30 +11,47 @@ import torch
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.data.star import read_star
-from napari_cryospin.engine.settings import DataSettings, Settings
-from napari_cryospin.engine.stages import AmortizedStage, DirectStage
+from napari_cryospin.engine.settings import DataSettings
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
+    from napari_cryospin.engine.settings import Settings
+
+PRETENDED = "pretended"
+GPU = [pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else []
+
 
 @pytest.fixture
-def settings(small_stack: Path) -> Settings:
-    """Settings of a run of seconds on the small stack, with the truth."""
-    settings = Settings.from_preset("quick")
-    settings.threads = 1
-    settings.data.stack = small_stack / "particles.star"
-    settings.data.truth_star = small_stack / "truth.star"
-    settings.data.truth_map = small_stack / "truth.mrc"
-    settings.model.heads = 3
-    settings.model.encoder_width = 8
-    settings.stages = [
-        AmortizedStage(epochs=2, learning_rate_encoder=1e-3, learning_rate_volume=2e-2),
-        DirectStage(epochs=2, learning_rate_volume=1e-2),
-    ]
-    return settings
+def settings(short_settings: Settings) -> Settings:
+    """Settings of a run of a second on the small stack, with the truth."""
+    return short_settings.model_copy(deep=True)
+
+
+@pytest.fixture(scope="session")
+def pretended() -> Any:
+    """The module of the pretended device; there is no package of tests to import it from."""
+    spec = spec_from_file_location(
+        "pretended_device", Path(__file__).parents[1] / "pretended_device.py"
+    )
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(params=[PRETENDED, *GPU])
+def second_device(
+    request: pytest.FixtureRequest, pretended: Any, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], AbstractContextManager[torch.device]]:
+    """What gives a device beside the CPU: a pretended one, or a GPU where there is one."""
+    if request.param != PRETENDED:
+        return lambda: nullcontext(torch.device(request.param))
+    monkeypatch.setattr("napari_cryospin.engine.run.reconstruction.find_device", torch.device)
+    return pretended.pretended_device
 
 
 @pytest.fixture

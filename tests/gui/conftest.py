@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
+import gc
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+from qtpy.QtCore import QCoreApplication
 
-from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage
 from napari_cryospin.gui.work.session import Session
 from napari_cryospin.gui.work.threads import WorkerThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import napari
     from pytestqt.qtbot import QtBot
+    from qtpy.QtWidgets import QApplication
 
+    from napari_cryospin.engine.settings import Settings
     from napari_cryospin.gui.dock import CryoSpinDock
 
 
 @pytest.fixture
-def settings(small_stack: Path) -> Settings:
+def settings(short_settings: Settings) -> Settings:
     """Settings whose run takes long enough to be steered, on the small stack with its truth."""
-    settings = Settings.from_preset("quick")
-    settings.threads = 1
-    settings.data.stack = small_stack / "particles.star"
-    settings.data.truth_star = small_stack / "truth.star"
-    settings.data.truth_map = small_stack / "truth.mrc"
-    settings.model.heads = 3
-    settings.model.encoder_width = 8
+    settings = short_settings.model_copy(deep=True)
     settings.stages = [
         AmortizedStage(
             epochs=400, until="hand", learning_rate_encoder=1e-3, learning_rate_volume=2e-2
@@ -40,11 +37,62 @@ def settings(small_stack: Path) -> Settings:
     return settings
 
 
+def discard(session: Session) -> None:
+    """End a run that a test has left under way, and all threads.
+
+    A run that is closed writes its results, which takes longer than most of these tests; those that
+    are about closing do it themselves.
+    """
+    thread, end = session._thread, time.monotonic() + 60
+    session._controls.stop(keep=False)
+    while thread in WorkerThread._running and time.monotonic() < end:
+        QCoreApplication.processEvents()
+        time.sleep(0.01)
+    WorkerThread.end_all()
+
+
 @pytest.fixture
 def session(qtbot: QtBot) -> Iterator[Session]:
     session = Session()
     yield session
-    WorkerThread.end_all()
+    discard(session)
+
+
+@pytest.fixture(scope="module")
+def shared_dock(qapp: QApplication) -> Iterator[CryoSpinDock]:
+    """The dock in a real, shown napari window, for the tests of one module that put all back.
+
+    As ``dock`` has it from napari's fixture, which makes a window for every test.
+    """
+    import napari
+    from napari._app_model._app import NapariApplication, _napari_names
+    from napari._qt._qapp_model.qactions import init_qactions
+    from napari._qt.qt_viewer import QtViewer
+    from napari.plugins import _initialize_plugins
+    from napari.settings import get_settings
+
+    from napari_cryospin.gui.launch import dock_of
+
+    get_settings().reset()
+    _initialize_plugins.cache_clear()
+    init_qactions.cache_clear()
+    app = NapariApplication("shared_window")
+    app.injection_store.namespace = _napari_names
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NapariApplication, "get_app_model", lambda: app)
+        patch.setattr("napari._qt.threads.status_checker.StatusChecker.start", lambda *_: None)
+        viewer = napari.Viewer(show=True, show_welcome_screen=False)
+        window = viewer.window._qt_window
+        patch.setattr(window, "_save_current_window_settings", lambda: None)
+        dock = dock_of(viewer)
+        dock.viewer = viewer
+        yield dock
+        discard(dock.session)
+        viewer.close()
+        del dock, viewer, window
+    NapariApplication.destroy("shared_window")
+    gc.collect()
+    assert not QtViewer._instances
 
 
 @pytest.fixture
@@ -56,4 +104,4 @@ def dock(make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot) -> Iter
     dock = dock_of(viewer)
     dock.viewer = viewer
     yield dock
-    WorkerThread.end_all()
+    discard(dock.session)

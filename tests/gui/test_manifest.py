@@ -5,6 +5,8 @@ from importlib import import_module
 import pytest
 from npe2 import PluginManifest
 
+from napari_cryospin.gui.reader import MAPS
+
 
 @pytest.fixture(scope="module")
 def manifest() -> PluginManifest:
@@ -24,5 +26,6 @@ def test_the_manifest_offers_dock_readers_and_sample(manifest: PluginManifest) -
     (reader,) = contributions.readers
     assert reader.accepts_directories
     # never every MRC file: other plugins read those
-    assert set(reader.filename_patterns) == {"*.star", "*.cs"}
+    assert set(reader.filename_patterns) == {"*.star", "*.cs", "*.mrcs", *MAPS}
+    assert "*.mrc" not in reader.filename_patterns
     assert [sample.key for sample in contributions.sample_data] == ["synthetic-stack"]

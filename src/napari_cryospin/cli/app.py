@@ -6,12 +6,14 @@ import os
 import sys
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_cryospin.cli.export import export
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.files import require_absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +26,17 @@ app = typer.Typer(
 )
 
 BAD_INPUT = 2
+# what an empty word gives, which a path would take for the present folder
+_NO_FOLDER = Path()
+
+
+def _folder(word: str) -> Path:
+    return Path(word) if word else _NO_FOLDER
+
+
+def _require_named(out: Path | None) -> None:
+    if out is _NO_FOLDER:
+        raise InputError("No folder was named: give one with --out.")
 
 
 class Contrast(StrEnum):
@@ -36,11 +49,16 @@ class Contrast(StrEnum):
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
-    """Turn bad input into one sentence and exit code 2."""
+    """Turn bad input, a full disk or too little memory into one sentence and exit code 2."""
+    from napari_cryospin.engine.run.failures import known_failure
+
     try:
         yield
-    except InputError as error:
-        typer.echo(f"Error: {error}", err=True)
+    except Exception as error:
+        known = known_failure(error)
+        if known is None:
+            raise
+        typer.echo(f"Error: {known}", err=True)
         raise typer.Exit(BAD_INPUT) from error
 
 
@@ -64,7 +82,10 @@ def demo(
     headless: Annotated[bool, typer.Option(help="Run in the terminal, without a window.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the simulation and of the run.", min=0)] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to make; by default demo-run-DATE here.")
+        Path | None,
+        typer.Option(
+            help="Folder to make; by default demo-run-DATE here.", parser=_folder, metavar="PATH"
+        ),
     ] = None,
 ) -> None:
     """Simulate a small stack and reconstruct it: in napari, or in the terminal."""
@@ -72,6 +93,7 @@ def demo(
 
     folder = out or new_demo_folder()
     with told_plainly():
+        _require_named(out)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file: choose a folder with --out.")
         if folder.exists() and any(folder.iterdir()):
@@ -91,7 +113,10 @@ def demo(
 @app.command()
 def simulate(
     source: Annotated[Path, typer.Argument(help="PDB, mmCIF (.gz too) or MRC map.")],
-    out: Annotated[Path, typer.Option(help="Folder for the stack and its truth.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for the stack and its truth.", parser=_folder, metavar="PATH"),
+    ],
     n_particles: Annotated[int, typer.Option(help="Number of particles.", min=1)] = 3000,
     box: Annotated[int, typer.Option(help="Side of the images, pixels (even).", min=16)] = 128,
     pixel_size: Annotated[
@@ -111,13 +136,16 @@ def simulate(
 ) -> None:
     """Simulate a particle stack with known truth from a structure or a map."""
     from napari_cryospin.cli.progress import task_bar
+    from napari_cryospin.cli.signals import cleaned_up
 
-    with told_plainly():
+    with told_plainly(), cleaned_up():
+        _require_named(out)
         if box % 2:
             raise InputError(f"--box must be even, and {box} is not.")
+        from napari_cryospin.engine.data.simulate import require_new_stack, source_map
         from napari_cryospin.engine.data.simulate import simulate as make
-        from napari_cryospin.engine.data.simulate import source_map
 
+        require_new_stack(out)
         volume, used = source_map(source, box=box, pixel_size=pixel_size, resolution=resolution)
         with task_bar("Simulating") as report:
             make(
@@ -138,7 +166,10 @@ def reconstruct(
     stack: Annotated[
         Path | None, typer.Argument(help="Particles: .star, .cs or .mrcs; not with --resume.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder to make, or to resume.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Run folder to make, or to resume.", parser=_folder, metavar="PATH"),
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Settings to start from; see 'presets' [default: default].")
     ] = None,
@@ -215,14 +246,12 @@ def reconstruct(
     }
     given = {where: value for where, value in overrides.items() if value is not None}
     with told_plainly():
-        if out is None:
+        if out is None or out is _NO_FOLDER:
             raise InputError("No run folder was named: give one with --out.")
         if switch_at:
             given |= switch_settings(switch_at, epochs_encode)
-        if resume and (preset or settings_file):
-            raise InputError("A resumed run keeps its settings: leave the other options out.")
-        run = resumed_run(out, given) if resume else new_run(out, preset, settings_file, given)
-        raise typer.Exit(follow(run))
+        make = resumed_run if resume else new_run
+        raise typer.Exit(follow(make(out, preset, settings_file, given)))
 
 
 @app.command()
@@ -247,7 +276,9 @@ def evaluate(
 @app.command()
 def posterior(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    particle: Annotated[int, typer.Option(help="Particle, counted from 0.", min=0)],
+    particle: Annotated[
+        int, typer.Option(help="Particle among those in use, counted from 0.", min=0)
+    ],
     nside: Annotated[
         int, typer.Option(help="HEALPix nside of the grid over all poses (2, 4, 8, 16).")
     ] = 8,
@@ -270,6 +301,7 @@ def posterior(
     with told_plainly():
         from napari_cryospin.cli.report import posterior_of, print_posterior, write_heatmap
 
+        _require_new(png, "--png")
         found = posterior_of(
             run,
             particle,
@@ -297,10 +329,14 @@ def survey(
     with told_plainly():
         from napari_cryospin.cli.report import print_survey, survey_of, write_survey
 
+        _require_new(csv, "--csv")
         found = survey_of(run, probes)
         if csv is not None:
             write_survey(found, csv)
         print_survey(found, as_json=as_json)
+
+
+app.command()(export)
 
 
 @app.command()
@@ -319,6 +355,12 @@ def presets() -> None:
             f"shifts {'yes' if settings.model.shifts else 'no'}, {settings.model.loss} error, "
             f"starts {settings.starts}: {stages}"
         )
+
+
+def _require_new(path: Path | None, option: str) -> None:
+    """Refuse to replace a file, before anything is computed for it."""
+    if path is not None:
+        require_absent([path], f"choose another name with {option}")
 
 
 def has_display() -> bool:

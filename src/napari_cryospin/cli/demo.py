@@ -9,6 +9,7 @@ import typer
 
 from napari_cryospin.cli.report import print_evaluation
 from napari_cryospin.cli.run import follow
+from napari_cryospin.cli.signals import cleaned_up
 from napari_cryospin.engine.evaluation.report import evaluate
 from napari_cryospin.engine.run.demo import demo_settings, simulate_demo
 from napari_cryospin.engine.run.reconstruction import Reconstruction
@@ -21,7 +22,8 @@ def run_demo(folder: Path, seed: int) -> int:
     """Run the demo in a folder and return the exit code."""
     started = time.monotonic()
     typer.echo(f"Simulating particles into {folder}")
-    simulate_demo(folder, seed)
+    with cleaned_up():
+        simulate_demo(folder, seed)
     code = follow(Reconstruction(demo_settings(folder, seed), folder / "run"))
     if code == 0:
         run = folder / "run"

@@ -106,9 +106,11 @@ class Follower:
         self._bar(name, event.batch, event.n_batches, note)
 
     def _finished(self, event: events.Finished) -> None:
-        if not event.kept:
-            self.line(f"Discarded; the log stays in {event.folder}")
+        if not event.results:
+            self.line(event.sentence())
             return
+        if event.before:
+            self.line("The run had finished already: nothing was left to do.")
         reached = (
             "" if event.resolution is None else f", {event.resolution:.2f} Å between half-maps"
         )

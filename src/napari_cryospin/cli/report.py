@@ -14,6 +14,7 @@ from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from napari_cryospin.engine.evaluation.report import Evaluation
@@ -77,6 +78,7 @@ def posterior_of(
     _require_power_of_two("--nside", nside, 16)
     _require_power_of_two("--depth", depth, 1024)
     snapshot = read_snapshot(RunFolder(run))
+    print_notes(snapshot.notes)
     stack, volume, poses = snapshot.stack, snapshot.volume, snapshot.poses
     if particle >= stack.n:
         raise InputError(f"There is no particle {particle}: the run has 0 to {stack.n - 1}.")
@@ -154,7 +156,7 @@ def survey_of(run: Path, probes: int) -> list[EpochSurvey]:
     Raises
     ------
     InputError
-        If there is no run, or no recorded epoch, or a file is damaged.
+        If there is no run, no recorded epoch, or none that can be read.
     """
     from napari_cryospin.cli.progress import task_bar
     from napari_cryospin.engine.run.folder import RunFolder
@@ -164,16 +166,32 @@ def survey_of(run: Path, probes: int) -> list[EpochSurvey]:
 
     folder = RunFolder(run)
     snapshot = read_snapshot(folder)
+    print_notes(snapshot.notes)
     epochs = recorded_epochs(folder)
     if not epochs:
         raise InputError(f"{run} has recorded no poses: it was made by an earlier version.")
-    found = []
+    found: list[EpochSurvey] = []
+    problems: list[str] = []
     with task_bar("Looking at epochs") as report:
         for place, epoch in enumerate(epochs):
             report(place, len(epochs))
-            found.append(survey_epoch(folder, epoch, snapshot.stack, snapshot.truth, probes=probes))
+            try:
+                found.append(
+                    survey_epoch(folder, epoch, snapshot.stack, snapshot.truth, probes=probes)
+                )
+            except InputError as error:
+                problems.append(str(error))
         report(len(epochs), len(epochs))
+    if not found:
+        raise InputError(problems[0])
+    print_notes(f"{text.rstrip('.')}: the epoch is left out." for text in problems)
     return found
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what is damaged and was left out, beside the results."""
+    for note in dict.fromkeys(notes):
+        typer.echo(f"Note: {note}", err=True)
 
 
 def print_survey(found: list[EpochSurvey], *, as_json: bool) -> None:
@@ -235,6 +253,7 @@ def write_heatmap(found: ParticlePosterior, path: Path) -> None:
     colours = ensure_colormap("magma").map(shown.ravel()).reshape(*shown.shape, 4)
     colours[~inside] = 1
     try:
-        Image.fromarray((255 * colours).astype(np.uint8)).save(path, format="PNG")
+        with replacing(path) as temporary:
+            Image.fromarray((255 * colours).astype(np.uint8)).save(temporary, format="PNG")
     except OSError as error:
         raise InputError(f"{path} could not be written: {error.strerror}.") from error

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from napari_cryospin.cli.progress import Follower
+from napari_cryospin.cli.signals import obeyed
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.run.controls import Interrupted
 from napari_cryospin.engine.run.events import Failed
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import FrameType
 
+    from napari_cryospin.engine.run.events import Event
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
 _FAILED, _BAD_INPUT = 1, 2
 _DEFAULT_PRESET = "default"
 # of auto-encoding, while its criterion does not end it
 _MOST_EPOCHS = 100
+# where things are, and what computes: a resumed run may be told anew
+_FREE = frozenset(
+    {"data.stack", "data.passthrough", "data.truth_star", "data.truth_map", "device", "threads"}
+)
+_KEPT = "A resumed run keeps its settings: leave the other options out."
 
 
 def new_run(
@@ -31,6 +37,51 @@ def new_run(
     """Return a new run from a preset or a settings file, with the given settings over it."""
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
+    return Reconstruction(_new_settings(preset, settings_file, given), out.absolute())
+
+
+def resumed_run(
+    out: Path, preset: str | None, settings_file: Path | None, given: dict[str, Any]
+) -> Reconstruction:
+    """Return a run that goes on in its folder, with its own settings.
+
+    The options that made it may be given again. Where there is nothing to resume, they begin it.
+    """
+    from napari_cryospin.engine.run.place import Holds, what_is_in
+    from napari_cryospin.engine.run.reconstruction import Reconstruction
+
+    told = "data.stack" in given or settings_file is not None
+    if told and what_is_in(out) in (Holds.NOTHING, Holds.BEGINNING):
+        typer.echo(f"There is no checkpoint in {out}: the run begins.", err=True)
+        return new_run(out, preset, settings_file, given)
+    changes = {where: value for where, value in given.items() if where in _FREE}
+    run = Reconstruction.resume(out.absolute(), changes=changes)
+    _require_same(run.settings, preset, settings_file, given)
+    return run
+
+
+def _require_same(
+    own: Settings, preset: str | None, settings_file: Path | None, given: dict[str, Any]
+) -> None:
+    """Raise InputError where options ask for other settings than those of the run."""
+    names = given.keys() - _FREE
+    try:
+        if preset is not None or settings_file is not None:
+            wanted = _new_settings(preset, settings_file, {"data.stack": own.data.stack, **given})
+            for where in _FREE:
+                wanted.set(where, own.get(where))
+            same = wanted == own
+        else:
+            same = all(own.get(where) == given[where] for where in names)
+    except InputError as error:
+        raise InputError(_KEPT) from error
+    if not same:
+        raise InputError(_KEPT)
+
+
+def _new_settings(
+    preset: str | None, settings_file: Path | None, given: dict[str, Any]
+) -> Settings:
     if "data.stack" not in given and settings_file is None:
         raise InputError("No particles were named: give a .star, .cs or .mrcs file.")
     if preset is not None and settings_file is not None:
@@ -43,20 +94,7 @@ def new_run(
     settings = with_overrides(start, given)
     if settings.data.truth_map is not None and settings.data.truth_star is None:
         raise InputError("A true map is aligned by the true poses: name them with --truth-star.")
-    return Reconstruction(settings, out.absolute())
-
-
-def resumed_run(out: Path, given: dict[str, Any]) -> Reconstruction:
-    """Return a run that goes on in its folder, with its own settings."""
-    from napari_cryospin.engine.run.reconstruction import Reconstruction
-
-    if given.keys() - {"data.stack"}:
-        raise InputError("A resumed run keeps its settings: leave the other options out.")
-    run = Reconstruction.resume(out.absolute())
-    own, named = run.settings.data.stack, given.get("data.stack")
-    if named is not None and (own is None or named.resolve() != own.resolve()):
-        raise InputError(f"The run in {out} is one of {own}, not of {named}: leave the stack out.")
-    return run
+    return settings
 
 
 def with_overrides(settings: Settings, given: dict[str, Any]) -> Settings:
@@ -96,25 +134,24 @@ def switch_settings(switch_at: str, epochs_encode: int | None) -> dict[str, Any]
 def follow(run: Reconstruction) -> int:
     """Show a run to its end and return the exit code.
 
-    Ctrl-C once stops the run and keeps it; twice aborts.
+    Ctrl-C once stops the run and keeps it (130), twice aborts; SIGTERM (143) and SIGHUP (129) end
+    it with a checkpoint alone.
     """
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        follower.line("Stopping after this batch; what is done is kept …")
-        run.controls.stop(keep=True)
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        with Follower() as follower:
-            for event in run.run():
+    event: Event | None = None
+    with Follower() as follower, obeyed(run.controls, follower.line) as caught:
+        stream = run.run()
+        try:
+            for event in stream:
                 follower.show(event)
-    finally:
-        signal.signal(signal.SIGINT, before)
+        except Interrupted:
+            # while results were written; the checkpoint is older than they are
+            pass
+        finally:
+            stream.close()
     if isinstance(event, Failed):
         typer.echo(f"Error: {event.message}", err=True)
         if event.bad_input:
             return _BAD_INPUT
         typer.echo(f"The details are in {run.folder.events_path}", err=True)
         return _FAILED
-    return 0
+    return caught.code

@@ -4,14 +4,64 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, cast
 
 from napari_cryospin.engine.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+    from typing import BinaryIO
+
+
+class Sink:
+    """A binary file for writers that lose the reason why they could not write.
+
+    ``torch.save`` turns a full disk into a RuntimeError, and ``numpy.save`` into an OSError without
+    a number. Here the first error is kept, what follows is dropped, and :meth:`settle` raises it.
+
+    Parameters
+    ----------
+    file
+        Where the bytes go.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._error: OSError | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Write bytes, unless writing has failed; return their number."""
+        if self._error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self._error = error
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        """Do nothing: the file is flushed when it is closed."""
+
+    def settle(self) -> None:
+        """Raise the error that writing met, if any."""
+        if self._error is not None:
+            raise self._error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a binary file that takes the place of ``path`` once it is whole, as ``replacing``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; it names ``path``.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        sink = Sink(file)
+        yield cast("BinaryIO", sink)
+        sink.settle()
 
 
 @contextmanager
@@ -20,6 +70,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The temporary file lies in the same folder, is made new under a name that cannot be guessed (so
     that no link laid there is followed), and keeps the suffix, which some writers look at.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; it names ``path``, not the temporary file.
     """
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.writing{path.suffix}")
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
@@ -29,8 +84,14 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary), temporary):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # the folder may be read-only by now, or gone
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def require_absent(paths: Iterable[Path], remedy: str) -> None:

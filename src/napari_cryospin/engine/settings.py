@@ -15,6 +15,9 @@ from napari_cryospin.engine.stages import Inference, Section, StageSettings
 
 _STAGES: TypeAdapter[list[Any]] = TypeAdapter(list[StageSettings])
 
+# characters of a value that is refused
+_LONGEST_SHOWN = 100
+
 
 class DataSettings(Section):
     """What to reconstruct from."""
@@ -77,6 +80,9 @@ class Settings(Section):
     threads: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="CPU threads; by default all cores but one in the dock, all in a terminal.",
+    )
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
+        3.0, description="Minutes between checkpoints in the course of an epoch, at least."
     )
     starts: Annotated[int, Field(ge=1, le=20)] = Field(
         2, description="Runs of the first stage, each from another random map; the best goes on."
@@ -164,11 +170,24 @@ class Settings(Section):
             If the file is missing, is no TOML, or holds a field that is unknown or out of range.
         """
         try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+            # neither a folder, nor a pipe, nor what has no end
+            if path.exists() and not path.is_file():
+                raise InputError(f"{path} cannot be read: it is no ordinary file.")
+            text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
             raise InputError(f"{path} is not a valid TOML file: {error}.") from error
+        return cls.of_text(text, path)
+
+    @classmethod
+    def of_text(cls, text: str, path: Path) -> Self:
+        """Return the settings that the text of a file holds; errors as :meth:`from_toml`."""
+        try:
+            return cls.model_validate(tomllib.loads(text))
+        except (tomllib.TOMLDecodeError, RecursionError, OverflowError) as error:
+            words = " ".join(str(error).split())
+            raise InputError(f"{path} is not a valid TOML file: {words}.") from error
         except ValidationError as error:
             raise InputError(f"{path}: {first_problem(error)}") from error
 
@@ -181,4 +200,7 @@ def first_problem(error: ValidationError) -> str:
     """Return the first complaint of a validation as one sentence."""
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"])
-    return f"setting '{where}' is not usable: {problem['msg']} (got {problem['input']!r})."
+    got = repr(problem["input"])
+    got = got if len(got) <= _LONGEST_SHOWN else f"{got[:_LONGEST_SHOWN]}…"
+    words = " ".join(problem["msg"].split())
+    return f"setting '{where}' is not usable: {words} (got {got})."

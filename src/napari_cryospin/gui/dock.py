@@ -119,6 +119,9 @@ class CryoSpinDock(QWidget):
         # who is looking at results already stays there
         if self.tabs.currentWidget() in (self.data, self.training):
             self.tabs.setCurrentWidget(self.monitor)
+        stack = self.session.stack
+        if stack is not None and stack.set_aside.warning:
+            show_warning(stack.set_aside.warning)
 
     @Slot(object)
     def _on_failed(self, event: Failed) -> None:

@@ -1,25 +1,44 @@
-"""Dropping a STAR file, a cryoSPARC table or a run folder on napari opens it in the dock."""
+"""Files dropped on napari: tables and runs open in the dock, our maps and stacks as layers."""
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from napari_cryospin.engine.data.mrc import MrcLayout
+
+    Layers = list[tuple[Any, ...]]
+
 _TABLES = (".star", ".cs")
+_STACKS = ".mrcs"
+# names of what a run, an export or a simulation writes; other MRC files are other plugins'.
+# The manifest lists the same.
+MAPS = (
+    *("map*.mrc", "*_map.mrc", "*_map_fullsize.mrc"),
+    *("half[12]*.mrc", "*_half[12].mrc", "epoch_[0-9]*.mrc", "truth.mrc"),
+)
+_CHUNK_BYTES = 16 * 2**20
 
 
-def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[tuple[None]]] | None:
-    """Return a reader for particle tables and run folders, or None for anything else."""
+def get_reader(path: str | Sequence[str]) -> Callable[[Any], Layers] | None:
+    """Return a reader for tables, runs, our maps and image stacks, or None for anything else."""
     first = Path(path if isinstance(path, str) else path[0])
-    if first.is_dir():
-        return _open_in_dock if (first / "settings.toml").is_file() else None
-    return _open_in_dock if first.suffix.lower() in _TABLES else None
+    if isdir(first):
+        return _open_in_dock if isfile(first / "settings.toml") else None
+    suffix = first.suffix.lower()
+    if suffix in _TABLES:
+        return _open_in_dock
+    if suffix == _STACKS or any(fnmatch(first.name, pattern) for pattern in MAPS):
+        return _as_layers
+    return None
 
 
-def _open_in_dock(path: str | Sequence[str]) -> list[tuple[None]]:
+def _open_in_dock(path: str | Sequence[str]) -> Layers:
     """Open the path in the dock of the present viewer; no layer is made for it."""
     import napari
 
@@ -30,3 +49,52 @@ def _open_in_dock(path: str | Sequence[str]) -> list[tuple[None]]:
         dock_of(viewer).open_path(Path(path if isinstance(path, str) else path[0]))
     # napari's way to say: read, and nothing to add
     return [(None,)]
+
+
+def _as_layers(path: str | Sequence[str]) -> Layers:
+    """Return each file as an image layer, its scale in Å; stacks are read as they are looked at."""
+    from napari_cryospin.engine.data.mrc import read_layout
+
+    layers: Layers = []
+    for name in [path] if isinstance(path, str) else path:
+        file = Path(name)
+        layout = read_layout(file)
+        pixel_size = layout.pixel_size or 1.0
+        if file.suffix.lower() == _STACKS:
+            layers.append(_stack(layout, file.name, (1.0, pixel_size, pixel_size)))
+        else:
+            volume = layout.read(_all(layout))
+            title = f"{file.parent.name}/{file.name}"
+            layers.append((volume, {"name": title, "scale": (pixel_size,) * 3}, "image"))
+    return layers
+
+
+def _stack(layout: MrcLayout, name: str, scale: tuple[float, ...]) -> tuple[Any, ...]:
+    """Return a stack as a layer whose images are read in portions, when they are shown."""
+    import dask.array
+    import numpy as np
+
+    n, *sides = layout.shape
+    portion = max(1, _CHUNK_BYTES // (4 * sides[0] * sides[1]))
+    counts = tuple(min(portion, n - start) for start in range(0, n, portion))
+
+    def read(block_info: Any = None) -> Any:
+        start, stop = block_info[None]["array-location"][0]
+        return layout.read(np.arange(start, stop))
+
+    images = dask.array.map_blocks(
+        read,
+        chunks=(counts, *((side,) for side in sides)),
+        dtype=np.float32,
+        meta=np.empty((0, 0, 0), np.float32),
+    )
+    # of the first images: all would have to be read otherwise
+    limits = np.percentile(layout.read(np.arange(min(n, 10))), (0.5, 99.5)).tolist()
+    low, high = limits if limits[0] < limits[1] else (limits[0], limits[0] + 1)
+    return images, {"name": name, "scale": scale, "contrast_limits": (low, high)}, "image"
+
+
+def _all(layout: MrcLayout) -> Any:
+    import numpy as np
+
+    return np.arange(layout.shape[0])

@@ -169,21 +169,6 @@ def test_works_in_chunks_and_tells_progress(
     torch.testing.assert_close(in_chunks.images, at_once.images)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_images_that_are_not_finite_are_named(tmp_path: Path, value: float) -> None:
-    table = table_of(tmp_path, noise(4, 32))
-    np.memmap(table.stacks[0], np.float32, "r+", offset=1024, shape=(4, 32, 32))[2, 3, 3] = value
-    with pytest.raises(InputError, match=r"image 3 of .*0\.mrcs.*NaN or infinite"):
-        prepare(table, DataSettings(box=32))
-
-
-def test_a_blank_image_is_named(tmp_path: Path) -> None:
-    images = noise(4, 32)
-    images[1] = 5
-    with pytest.raises(InputError, match=r"image 2 of .*blank"):
-        prepare(table_of(tmp_path, images), DataSettings(box=32))
-
-
 def test_images_without_noise_are_usable_and_told(tmp_path: Path) -> None:
     image = blob(32, 2.0, 0, 0)
     image[image < 0.05] = 0

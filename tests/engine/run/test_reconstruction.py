@@ -10,7 +10,6 @@ import torch
 
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.star import read_star
-from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.run import events
@@ -18,7 +17,6 @@ from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.records import poses_path, read_poses, recorded_epochs
-from napari_cryospin.engine.run.snapshot import read_snapshot
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.settings import Settings
 
 TERMINAL = (events.Finished, events.Failed)
+
+Story = tuple["Path", list[events.Event]]
 
 
 def run(settings: Settings, folder: Path) -> list[events.Event]:
@@ -53,8 +53,8 @@ def steer(
     return stream
 
 
-def test_a_run_tells_its_story_in_order(settings: Settings, tmp_path: Path) -> None:
-    stream = run(settings, tmp_path / "run")
+def test_a_run_tells_its_story_in_order(finished_story: Story) -> None:
+    _, stream = finished_story
     assert isinstance(stream[-1], events.Finished)
     assert sum(isinstance(event, TERMINAL) for event in stream) == 1
     stages = [event.inference for event in of_type(stream, events.EpochDone)]
@@ -70,9 +70,8 @@ def test_a_run_tells_its_story_in_order(settings: Settings, tmp_path: Path) -> N
     assert (poses.winning_head >= 0).all()
 
 
-def test_a_run_leaves_a_folder_of_open_formats(settings: Settings, tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
-    stream = run(settings, folder.path)
+def test_a_run_leaves_a_folder_of_open_formats(settings: Settings, finished_story: Story) -> None:
+    folder, stream = RunFolder(finished_story[0]), finished_story[1]
     for name in ("map.mrc", "half1.mrc", "half2.mrc"):
         volume, pixel_size = read_map(folder.path / name)
         assert volume.shape == (32, 32, 32)
@@ -92,11 +91,9 @@ def test_a_run_leaves_a_folder_of_open_formats(settings: Settings, tmp_path: Pat
     assert not list(folder.path.rglob("*.writing*"))
 
 
-def test_seeded_runs_repeat(settings: Settings, tmp_path: Path) -> None:
-    maps = []
-    for name in ("a", "b"):
-        run(settings, tmp_path / name)
-        maps.append(read_map(tmp_path / name / "map.mrc")[0])
+def test_seeded_runs_repeat(settings: Settings, finished_run: Path, tmp_path: Path) -> None:
+    run(settings, tmp_path / "again")
+    maps = [read_map(folder / "map.mrc")[0] for folder in (finished_run, tmp_path / "again")]
     assert np.array_equal(*maps)
     settings.seed += 1
     run(settings, tmp_path / "c")
@@ -105,9 +102,8 @@ def test_seeded_runs_repeat(settings: Settings, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stopped_at", [2, 14])
 def test_a_resumed_run_keeps_its_trajectory(
-    settings: Settings, tmp_path: Path, stopped_at: int
+    settings: Settings, finished_run: Path, tmp_path: Path, stopped_at: int
 ) -> None:
-    run(settings, tmp_path / "whole")
     interrupted = Reconstruction(settings, tmp_path / "parts")
     stream = steer(interrupted, events.BatchDone, interrupted.controls.stop, stopped_at)
     assert isinstance(stream[-1], events.Finished)
@@ -115,17 +111,18 @@ def test_a_resumed_run_keeps_its_trajectory(
     assert (tmp_path / "parts" / "map.mrc").exists()
     resumed = list(Reconstruction.resume(tmp_path / "parts").run())
     assert isinstance(resumed[-1], events.Finished)
-    whole, parts = (read_map(tmp_path / name / "map.mrc")[0] for name in ("whole", "parts"))
+    folders = finished_run, tmp_path / "parts"
+    whole, parts = (read_map(folder / "map.mrc")[0] for folder in folders)
     assert np.array_equal(whole, parts)
     assert len(RunFolder(tmp_path / "parts").metrics()) == 4
 
 
-def test_nothing_happens_while_paused(settings: Settings, tmp_path: Path) -> None:
+def test_nothing_happens_while_paused(unjudged: Settings, tmp_path: Path) -> None:
     controls = Controls()
     seen: list[events.Event] = []
 
     def consume() -> None:
-        for event in Reconstruction(settings, tmp_path / "run", controls).run():
+        for event in Reconstruction(unjudged, tmp_path / "run", controls).run():
             seen.append(event)
             if isinstance(event, events.BatchDone) and len(of_type(seen, events.BatchDone)) == 3:
                 controls.pause()
@@ -138,14 +135,14 @@ def test_nothing_happens_while_paused(settings: Settings, tmp_path: Path) -> Non
     time.sleep(0.3)
     assert len(seen) == count
     controls.resume()
-    thread.join(timeout=60)
+    thread.join(timeout=180)
     assert of_type(seen, events.Resumed)
     assert isinstance(seen[-1], events.Finished)
 
 
-def test_a_switch_by_hand_ends_the_epoch(settings: Settings, tmp_path: Path) -> None:
-    settings.stages[0].until = "hand"
-    reconstruction = Reconstruction(settings, tmp_path / "run")
+def test_a_switch_by_hand_ends_the_epoch(unjudged: Settings, tmp_path: Path) -> None:
+    unjudged.stages[0].until = "hand"
+    reconstruction = Reconstruction(unjudged, tmp_path / "run")
     stream = steer(reconstruction, events.BatchDone, reconstruction.controls.switch, 2)
     (switched,) = of_type(stream, events.Switched)
     assert (switched.epoch, switched.by) == (1, "hand")
@@ -154,16 +151,16 @@ def test_a_switch_by_hand_ends_the_epoch(settings: Settings, tmp_path: Path) -> 
 
 
 def test_without_a_switch_the_run_stays_in_auto_encoding(
-    settings: Settings, tmp_path: Path
+    unjudged: Settings, tmp_path: Path
 ) -> None:
-    settings.stages[0].until = "hand"
-    stream = run(settings, tmp_path / "run")
+    unjudged.stages[0].until = "hand"
+    stream = run(unjudged, tmp_path / "run")
     assert not of_type(stream, events.Switched)
     assert len(of_type(stream, events.EpochDone)) == 4
 
 
-def test_discarding_writes_no_results(settings: Settings, tmp_path: Path) -> None:
-    reconstruction = Reconstruction(settings, tmp_path / "run")
+def test_discarding_writes_no_results(unjudged: Settings, tmp_path: Path) -> None:
+    reconstruction = Reconstruction(unjudged, tmp_path / "run")
     stream = steer(
         reconstruction, events.BatchDone, lambda: reconstruction.controls.stop(keep=False)
     )
@@ -172,9 +169,9 @@ def test_discarding_writes_no_results(settings: Settings, tmp_path: Path) -> Non
     assert not (tmp_path / "run" / "map.mrc").exists()
 
 
-def test_the_pose_search_is_part_of_auto_decoding(settings: Settings, tmp_path: Path) -> None:
-    settings.stages[1].searches = 1
-    stream = run(settings, tmp_path / "run")
+def test_the_pose_search_is_part_of_auto_decoding(unjudged: Settings, tmp_path: Path) -> None:
+    unjudged.stages[1].searches = 1
+    stream = run(unjudged, tmp_path / "run")
     searching = [e for e in of_type(stream, events.Progress) if e.task == "Searching poses"]
     assert searching[-1].done == searching[-1].total > 0
 
@@ -214,10 +211,10 @@ def test_dropped_particles_leave_training_at_the_next_epoch(
     assert np.array_equal(last.used, used)
 
 
-def test_dropped_particles_are_not_in_the_results(settings: Settings, tmp_path: Path) -> None:
+def test_dropped_particles_are_not_in_the_results(unjudged: Settings, tmp_path: Path) -> None:
     # the halves alternate anew: both have particles, whichever were dropped
     used = np.arange(200) % 2 == 0
-    run = Reconstruction(settings, tmp_path / "run")
+    run = Reconstruction(unjudged, tmp_path / "run")
     stream = steer(run, events.BatchDone, lambda: run.controls.set_used(used), 2)
     assert isinstance(stream[-1], events.Finished)
     table = read_star(run.folder.star_path)
@@ -229,8 +226,8 @@ def test_dropped_particles_are_not_in_the_results(settings: Settings, tmp_path: 
     assert all(np.std(half) > 0 for half in halves)
 
 
-def test_a_choice_is_followed_by_a_run_that_stops_then(settings: Settings, tmp_path: Path) -> None:
-    run = Reconstruction(settings, tmp_path / "run")
+def test_a_choice_is_followed_by_a_run_that_stops_then(unjudged: Settings, tmp_path: Path) -> None:
+    run = Reconstruction(unjudged, tmp_path / "run")
 
     def choose_and_stop() -> None:
         run.controls.set_used(dropping(200))
@@ -241,32 +238,44 @@ def test_a_choice_is_followed_by_a_run_that_stops_then(settings: Settings, tmp_p
     assert read_star(run.folder.star_path).n_particles == 150
 
 
+def drop_and_stop(settings: Settings, folder: Path, stop: int | None) -> None:
+    """Run, dropping particles after the second batch, and stopping after another one."""
+    run = Reconstruction(settings, folder)
+    done = 0
+    for event in run.run():
+        done += isinstance(event, events.BatchDone)
+        if isinstance(event, events.BatchDone) and done == 2:
+            run.controls.set_used(dropping(200))
+        if isinstance(event, events.BatchDone) and done == stop:
+            run.controls.stop()
+
+
+@pytest.fixture(scope="module")
+def run_with_dropped_particles(
+    short_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Folder of a whole run that dropped particles on its way; read only."""
+    folder = tmp_path_factory.mktemp("dropped") / "whole"
+    drop_and_stop(short_settings.model_copy(deep=True), folder, None)
+    return folder
+
+
+@pytest.mark.usefixtures("sure_poses")
 @pytest.mark.parametrize("stopped_at", [3, 6, 14])
 def test_a_resumed_run_keeps_its_trajectory_with_dropped_particles(
-    settings: Settings, tmp_path: Path, stopped_at: int
+    settings: Settings, run_with_dropped_particles: Path, tmp_path: Path, stopped_at: int
 ) -> None:
-    def drop_and_stop(name: str, stop: int | None) -> None:
-        run = Reconstruction(settings, tmp_path / name)
-        done = 0
-        for event in run.run():
-            done += isinstance(event, events.BatchDone)
-            if isinstance(event, events.BatchDone) and done == 2:
-                run.controls.set_used(dropping(200))
-            if isinstance(event, events.BatchDone) and done == stop:
-                run.controls.stop()
-
-    drop_and_stop("whole", None)
-    drop_and_stop("parts", stopped_at)
+    drop_and_stop(settings, tmp_path / "parts", stopped_at)
     resumed = list(Reconstruction.resume(tmp_path / "parts").run())
     assert isinstance(resumed[-1], events.Finished)
-    whole, parts = (RunFolder(tmp_path / name) for name in ("whole", "parts"))
+    whole, parts = RunFolder(run_with_dropped_particles), RunFolder(tmp_path / "parts")
     assert np.array_equal(read_map(whole.map_path)[0], read_map(parts.map_path)[0])
     for epoch in recorded_epochs(whole):
         assert poses_path(whole, epoch).read_bytes() == poses_path(parts, epoch).read_bytes()
 
 
-def test_dropped_particles_can_be_taken_back(settings: Settings, tmp_path: Path) -> None:
-    run = Reconstruction(settings, tmp_path / "run")
+def test_dropped_particles_can_be_taken_back(unjudged: Settings, tmp_path: Path) -> None:
+    run = Reconstruction(unjudged, tmp_path / "run")
     choices = {2: dropping(200), 3: dropping(200), 6: None, 7: np.ones(200, bool)}
     done, chosen = 0, []
     for event in run.run():
@@ -303,10 +312,10 @@ def test_two_particles_are_enough(settings: Settings, tmp_path: Path) -> None:
     assert read_star(run.folder.star_path).n_particles == 2
 
 
-def test_the_pose_search_leaves_dropped_particles_alone(settings: Settings, tmp_path: Path) -> None:
-    settings.stages[1].searches = 1
+def test_the_pose_search_leaves_dropped_particles_alone(unjudged: Settings, tmp_path: Path) -> None:
+    unjudged.stages[1].searches = 1
     used = dropping(200)
-    run = Reconstruction(settings, tmp_path / "run")
+    run = Reconstruction(unjudged, tmp_path / "run")
     stream = steer(run, events.BatchDone, lambda: run.controls.set_used(used))
     poses = {event.epoch: event for event in of_type(stream, events.PosesUpdated)}
     before, after = poses[1].rotations, poses[3].rotations
@@ -314,8 +323,8 @@ def test_the_pose_search_leaves_dropped_particles_alone(settings: Settings, tmp_
     assert np.array_equal(moved, used)
 
 
-def test_losses_are_those_of_the_present_poses(settings: Settings, tmp_path: Path) -> None:
-    stream = run(settings, tmp_path / "run")
+def test_losses_are_those_of_the_present_poses(finished_story: Story) -> None:
+    _, stream = finished_story
     for epoch, done in enumerate(of_type(stream, events.EpochDone)):
         at_end = [e for e in of_type(stream, events.PosesUpdated) if e.epoch == epoch][-1]
         if done.inference is Inference.AMORTIZED:
@@ -324,9 +333,9 @@ def test_losses_are_those_of_the_present_poses(settings: Settings, tmp_path: Pat
         assert at_end.losses.mean() == pytest.approx(done.loss, rel=0.02)
 
 
-def test_a_switch_by_hand_still_records_its_epoch(settings: Settings, tmp_path: Path) -> None:
-    settings.stages[0].until = "hand"
-    run = Reconstruction(settings, tmp_path / "run")
+def test_a_switch_by_hand_still_records_its_epoch(unjudged: Settings, tmp_path: Path) -> None:
+    unjudged.stages[0].until = "hand"
+    run = Reconstruction(unjudged, tmp_path / "run")
     steer(run, events.BatchDone, run.controls.switch)
     first = read_poses(run.folder, 0)
     assert first.inference is Inference.AMORTIZED
@@ -371,23 +380,3 @@ def test_an_unknown_device_is_bad_input(settings: Settings, tmp_path: Path) -> N
     settings.device = "cuda:77"
     (failed,) = of_type(run(settings, tmp_path / "run"), events.Failed)
     assert "cuda:77" in failed.message
-
-
-def test_a_damaged_checkpoint_is_told(settings: Settings, tmp_path: Path) -> None:
-    run(settings, tmp_path / "run")
-    folder = RunFolder(tmp_path / "run")
-    folder.checkpoints()[-1].write_bytes(b"damaged")
-    (failed,) = of_type(list(Reconstruction.resume(folder.path).run()), events.Failed)
-    assert "delete it" in failed.message
-
-
-def test_a_checkpoint_of_another_format_is_told(settings: Settings, tmp_path: Path) -> None:
-    run(settings, tmp_path / "run")
-    folder = RunFolder(tmp_path / "run")
-    state = torch.load(folder.checkpoints()[-1], weights_only=True)
-    folder.write_checkpoint(state | {"version": 1}, 4)
-    (failed,) = of_type(list(Reconstruction.resume(folder.path).run()), events.Failed)
-    assert failed.bad_input
-    assert "has format 1" in failed.message
-    with pytest.raises(InputError, match="has format 1"):
-        read_snapshot(folder)

@@ -11,7 +11,6 @@ from napari_cryospin.engine.geometry.rotations import angular_distance, random_r
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.events import PosesUpdated
 from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.records import (
     bytes_per_particle,
     read_poses,
@@ -119,9 +118,10 @@ def test_an_epoch_that_is_redone_takes_the_place_of_the_old_ones(folder: RunFold
     assert not read_poses(folder, 1).used.any()
 
 
-def test_a_trajectory_is_the_poses_of_all_epochs(settings: Settings, tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
-    stream = list(Reconstruction(settings, folder.path).run())
+def test_a_trajectory_is_the_poses_of_all_epochs(
+    finished_story: tuple[Path, list[events.Event]],
+) -> None:
+    folder, stream = RunFolder(finished_story[0]), finished_story[1]
     assert isinstance(stream[-1], events.Finished)
     assert recorded_epochs(folder) == [0, 1, 2, 3]
     found = trajectory(folder, 150)
@@ -141,16 +141,16 @@ def test_only_one_row_is_read_for_a_trajectory(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_poses(folder, some_poses())
-    modes = []
-    load = np.load
+    rows = []
+    fromfile = np.fromfile
 
-    def watched(path: Path, mmap_mode: str | None = None, **options: bool) -> np.ndarray:
-        modes.append(mmap_mode)
-        return load(path, mmap_mode=mmap_mode, **options)
+    def watched(file: object, dtype: np.dtype, count: int, **options: int) -> np.ndarray:
+        rows.append(count)
+        return fromfile(file, dtype, count, **options)
 
-    monkeypatch.setattr(np, "load", watched)
+    monkeypatch.setattr(np, "fromfile", watched)
     trajectory(folder, 3)
-    assert modes == ["r"]
+    assert rows == [1]
 
 
 def test_before_the_first_epoch_a_trajectory_is_empty(folder: RunFolder) -> None:
@@ -183,10 +183,9 @@ def test_a_missing_or_damaged_record_is_told(folder: RunFolder) -> None:
 
 
 def test_an_epoch_is_read_as_the_events_that_it_ended_with(
-    settings: Settings, tmp_path: Path
+    copied_run: Path, finished_story: tuple[Path, list[events.Event]]
 ) -> None:
-    folder = RunFolder(tmp_path / "run")
-    stream = list(Reconstruction(settings, folder.path).run())
+    folder, stream = RunFolder(copied_run), finished_story[1]
     snapshot = read_snapshot(folder)
     assert snapshot.truth is not None
     for epoch in (1, 3):

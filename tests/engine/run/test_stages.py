@@ -40,6 +40,7 @@ def final_map(folder: Path) -> np.ndarray:
         return np.array(file.data)
 
 
+@pytest.mark.usefixtures("sure_poses")
 def test_a_stage_ends_by_its_criterion(settings: Settings, tmp_path: Path) -> None:
     settings.stages = [MarginalStage(nside=2), DirectStage(epochs=1, **REFINED)]
     stream = list(Reconstruction(settings, tmp_path / "run").run())
@@ -55,6 +56,7 @@ def test_a_stage_ends_by_its_criterion(settings: Settings, tmp_path: Path) -> No
     assert last.inference is Inference.DIRECT
 
 
+@pytest.mark.usefixtures("sure_poses")
 def test_the_best_of_several_starts_goes_on(settings: Settings, tmp_path: Path) -> None:
     settings.stages = [MarginalStage(nside=2, epochs=4), DirectStage(epochs=1, **REFINED)]
     settings.starts = 3
@@ -100,6 +102,7 @@ def test_the_next_stage_begins_with_the_best_start(
     assert torch.equal(training.poses.rotations, ended[best][1])
 
 
+@pytest.mark.usefixtures("sure_poses")
 def test_particles_dropped_between_starts_do_not_stop_the_verdict(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -112,6 +115,7 @@ def test_particles_dropped_between_starts_do_not_stop_the_verdict(
     assert event.verdict.starts_agree is not None
 
 
+@pytest.mark.usefixtures("sure_poses")
 def test_starts_without_an_epoch_are_not_compared(settings: Settings, tmp_path: Path) -> None:
     settings.stages = [MarginalStage(nside=2, epochs=0), DirectStage(epochs=1)]
     settings.starts = 2
@@ -147,6 +151,7 @@ def test_a_switch_by_hand_is_remembered(settings: Settings, tmp_path: Path) -> N
     assert checkpoint["clock"]["stage"] == 1
 
 
+@pytest.mark.usefixtures("sure_poses")
 def test_a_map_is_not_made_of_part_of_an_epoch(settings: Settings, tmp_path: Path) -> None:
     settings.stages = [
         MarginalStage(nside=2, epochs=2, until="epochs"),
@@ -229,6 +234,9 @@ def test_few_particles_are_all_learned_from_at_the_next_epoch(
     assert not training.held_out.any()
     training.choose(np.ones(stack.n, dtype=bool))
     training.begin_epoch()
+    assert not training.held_out.any()
+    training.end_epoch()
+    training.begin_epoch()
     assert torch.equal(training.held_out, held)
 
 
@@ -252,6 +260,7 @@ STAGES: dict[str, Callable[[], list]] = {
 }
 
 
+@pytest.mark.usefixtures("sure_poses")
 @pytest.mark.parametrize("name", STAGES)
 @pytest.mark.parametrize(("batch", "starts"), [(3, 1), (7, 2)])
 def test_every_stage_is_resumed_on_its_trajectory(
@@ -306,7 +315,7 @@ def test_a_structure_is_told_from_noise(settings: Settings, tmp_path: Path) -> N
     volume = procedural_molecule(box=32, pixel_size=4.0)
     found = {}
     for name, snr in (("structure", 1.0), ("noise", 1e-9)):
-        simulate(volume, tmp_path / name, n_particles=400, pixel_size=4.0, snr=snr, seed=1)
+        simulate(volume, tmp_path / name, n_particles=250, pixel_size=4.0, snr=snr, seed=1)
         settings.data.stack = tmp_path / name / "particles.star"
         settings.data.truth_star = settings.data.truth_map = None
         settings.stages, settings.starts = [MarginalStage()], 2

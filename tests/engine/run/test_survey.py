@@ -16,7 +16,6 @@ from napari_cryospin.engine.evaluation.views import (
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
 from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.records import read_poses, recorded_epochs, write_poses
 from napari_cryospin.engine.run.results import write_selection
 from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
@@ -26,13 +25,10 @@ from napari_cryospin.engine.run.trajectories import TrajectoryReader
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_cryospin.engine.settings import Settings
-
 
 @pytest.fixture
-def run(settings: Settings, tmp_path: Path) -> RunFolder:
-    list(Reconstruction(settings, tmp_path / "run").run())
-    return RunFolder(tmp_path / "run")
+def run(copied_run: Path) -> RunFolder:
+    return RunFolder(copied_run)
 
 
 def test_every_epoch_can_be_surveyed(run: RunFolder) -> None:

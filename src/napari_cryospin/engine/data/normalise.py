@@ -22,7 +22,7 @@ def background(box: int, diameter: float) -> Tensor:
     return radius_squared(box) > (min(diameter, box) / 2) ** 2
 
 
-def normalise(images: Tensor, diameter: float) -> tuple[Tensor, Tensor]:
+def normalise(images: Tensor, diameter: float) -> tuple[Tensor, Tensor, Tensor]:
     """Give the background of each image mean 0 and standard deviation 1.
 
     Images whose background holds no noise (projections of a map, say) are divided by their own
@@ -41,14 +41,16 @@ def normalise(images: Tensor, diameter: float) -> tuple[Tensor, Tensor]:
         Shape (n, N, N).
     noisy
         Which of them have noise in the background, shape (n,), bool.
+    scale
+        What each was divided by, shape (n,).
     """
     pixels = images[:, background(images.shape[-1], diameter)].double()
     deviation = pixels.std(1)
-    whole = images.double().std((1, 2))
-    noisy = deviation > _NOISE_FREE * whole
-    scale = torch.where(noisy, deviation, whole)
-    mean = pixels.mean(1)
-    return (images - mean.float()[:, None, None]) / scale.float()[:, None, None], noisy
+    noisy = deviation > _NOISE_FREE * images.flatten(1).std(1)
+    if not noisy.all():
+        deviation[~noisy] = images[~noisy].double().std((1, 2))
+    mean, scale = pixels.mean(1).float(), deviation.float()
+    return (images - mean[:, None, None]) / scale[:, None, None], noisy, scale
 
 
 def soft_mask(box: int, diameter: float) -> Tensor:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 
+from napari_cryospin.engine.data.bad_images import Inspection, sample
 from napari_cryospin.engine.data.ctf import as_applied, ctf
 from napari_cryospin.engine.data.normalise import background, normalise, soft_mask
 from napari_cryospin.engine.data.resize import fourier_crop, real_crop, working_sizes
+from napari_cryospin.engine.data.set_aside import SetAside
 from napari_cryospin.engine.data.stack import StackReader
-from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.data.usual import Usual
+from napari_cryospin.engine.models.noise import mean_power
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +59,8 @@ class WorkingStack:
     ctf_applied
         What was done to each image on account of the CTF (:class:`CtfApplied`), shape (n,), uint8;
         None where nothing was done to any.
+    set_aside
+        Rows of the table that were to be used, but for their images.
     """
 
     table: ParticleTable
@@ -67,6 +72,7 @@ class WorkingStack:
     mask_power: float
     notes: tuple[str, ...]
     ctf_applied: Tensor | None = None
+    set_aside: SetAside = field(default_factory=SetAside.none)
 
     @property
     def n(self) -> int:
@@ -130,6 +136,9 @@ def prepare(
     each optics group then gives the noise that is left after the Fourier crop unit variance. (A
     small image has too few pixels outside the mask to measure its own deviation well.)
 
+    Dust is replaced, and particles whose images cannot be used are set aside
+    (:mod:`~.bad_images`).
+
     Parameters
     ----------
     table
@@ -142,9 +151,11 @@ def prepare(
     Raises
     ------
     InputError
-        If images are missing, damaged, constant or not finite.
+        If images are missing or damaged, or next to none of them can be used.
     """
     reader = StackReader(table)
+    # what is written of the table later tells the contrast that was used
+    table = with_contrast(table, settings)
     rows = np.arange(table.n_particles)[: settings.max_particles]
     groups = np.unique(table.optics_index[rows])
     sizes, notes = working_sizes([table.optics[group] for group in groups], settings.box)
@@ -153,58 +164,69 @@ def prepare(
     images = torch.empty(len(rows), sizes.box, sizes.box)
     noisy = torch.empty(len(rows), dtype=torch.bool)
     members = table.optics_index[rows]
+    inspection = Inspection(table, rows)
     done = 0
     for group, crop in zip(groups, sizes.crops, strict=True):
         optics = table.optics[group]
-        for part in _chunks(np.flatnonzero(members == group), optics.box):
-            raw = torch.from_numpy(reader.read(rows[part]))
-            _refuse_unusable(raw, table, rows[part])
-            normalised, noisy[part] = normalise(raw, diameter / optics.pixel_size)
-            images[part] = fourier_crop(real_crop(normalised, crop), sizes.box)
-            done += len(part)
+        across = diameter / optics.pixel_size
+        chunks = _chunks(np.flatnonzero(members == group), optics.box)
+        some = sample(np.flatnonzero(members == group), len(chunks[0]))
+        usual = Usual.of(torch.from_numpy(reader.read(rows[some])), across)
+        for chunk in chunks:
+            raw = torch.from_numpy(reader.read(rows[chunk]))
+            part, raw = inspection.mend(chunk, raw, usual, across)
+            if len(part):
+                normalised, noisy[part], scale = normalise(raw, across)
+                small = fourier_crop(real_crop(normalised, crop), sizes.box)
+                inspection.measure(part, small, scale)
+                images[part] = small
+            done += len(chunk)
             if progress:
                 progress(done, len(rows))
+    inspection.set_beads_aside(members)
+    kept = inspection.kept()
+    images, noisy, members, rows = _pick(images, kept), noisy[kept], members[kept], rows[kept]
     if not noisy.all():
         notes.append(
             f"{int((~noisy).sum())} images have no noise in the background: they are scaled by "
             "their own standard deviation."
         )
     scales = _scales(images, noisy, members, diameter / sizes.pixel_size)
-    images *= _sign(table, settings, notes) * scales[:, None, None]
+    if not table.particles_are_white:
+        notes.append(
+            "Particles are dark on disk: the images are inverted for the map, and written tables "
+            "say so; export --invert writes the inverted images."
+        )
+        scales = -scales
+    images *= scales[:, None, None]
     mask = soft_mask(sizes.box, diameter / sizes.pixel_size)
+    images *= mask
     return WorkingStack(
         table,
         rows,
-        images * mask,
+        images,
         sizes.box,
         sizes.pixel_size,
         _ctf_parameters(table, rows),
         float(mask.square().mean()),
-        tuple(dict.fromkeys(notes)),
+        tuple(dict.fromkeys((*notes, *inspection.notes()))),
         _ctf_applied(table, rows),
+        inspection.set_aside(),
     )
+
+
+def _pick(images: Tensor, kept: NDArray[np.int64], size: int = 4096) -> Tensor:
+    """Return images at ascending places, (k, D, D), moved to the front without another copy."""
+    if len(kept) < len(images):
+        for start in range(0, len(kept), size):
+            some = kept[start : start + size]
+            images[start : start + len(some)] = images[some]
+    return images[: len(kept)]
 
 
 def _chunks(members: NDArray[np.int64], box: int) -> list[NDArray[np.int64]]:
     size = max(1, _CHUNK_BYTES // (4 * box**2))
     return [members[start : start + size] for start in range(0, len(members), size)]
-
-
-def _refuse_unusable(raw: Tensor, table: ParticleTable, rows: NDArray[np.int64]) -> None:
-    finite = torch.isfinite(raw).all(-1).all(-1)
-    _refuse(table, rows[~finite.numpy()], "holds NaN or infinite values")
-    constant = raw.amax((1, 2)) == raw.amin((1, 2))
-    _refuse(table, rows[constant.numpy()], "is blank (all pixels have the same value)")
-
-
-def _refuse(table: ParticleTable, rows: NDArray[np.int64], what: str) -> None:
-    if len(rows):
-        image = int(table.image_index[rows[0]]) + 1
-        stack = table.stacks[table.stack_index[rows[0]]]
-        raise InputError(
-            f"{table.source}: image {image} of {stack} (particle {rows[0] + 1}) {what}; remove "
-            "such particles from the table, or extract them again."
-        )
 
 
 def _scales(images: Tensor, noisy: Tensor, members: NDArray[np.int64], diameter: float) -> Tensor:
@@ -214,17 +236,15 @@ def _scales(images: Tensor, noisy: Tensor, members: NDArray[np.int64], diameter:
     for group in np.unique(members):
         in_group = torch.from_numpy(members == group)
         if (in_group & noisy).any():
-            scales[in_group] = pixels[in_group & noisy].square().mean().rsqrt()
+            scales[in_group] = mean_power(pixels[in_group & noisy]).mean().rsqrt()
     return scales
 
 
-def _sign(table: ParticleTable, settings: DataSettings, notes: list[str]) -> int:
-    white = settings.contrast == "white"
+def with_contrast(table: ParticleTable, settings: DataSettings) -> ParticleTable:
+    """Return a table with the contrast of its images: as it says itself, or as the user does."""
     if settings.contrast == "as table":
-        white = table.particles_are_white
-    if not white:
-        notes.append("Particles are dark on disk: the images are inverted.")
-    return 1 if white else -1
+        return table
+    return replace(table, particles_are_white=settings.contrast == "white")
 
 
 def _ctf_parameters(table: ParticleTable, rows: NDArray[np.int64]) -> Tensor | None:

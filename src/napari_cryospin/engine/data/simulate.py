@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from napari_cryospin.engine.data.density import (
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.data.table import Defocus, OpticsGroup, ParticleTable
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import replacing
+from napari_cryospin.engine.files import replacing, require_absent
 from napari_cryospin.engine.geometry.projection import Projector
 from napari_cryospin.engine.geometry.rotations import random_rotations
 from napari_cryospin.engine.models.image import ImageModel
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _VOLTAGE, _CS, _AMPLITUDE_CONTRAST = 300.0, 2.7, 0.1  # kV, mm
 _ASTIGMATISM = 200.0
+_NAMES = ("particles.mrcs", "particles.star", "truth.star", "truth.mrc")
 _CHUNK_FLOATS = 16_000_000
 _MAP_SUFFIXES = (".mrc", ".map", ".ccp4", ".mrc.gz", ".map.gz")
 
@@ -86,6 +88,13 @@ def _fitted_map(
     return fit_map(volume, own, box, target), target
 
 
+def require_new_stack(folder: Path) -> None:
+    """Raise InputError where a simulation into a folder would replace a file."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: choose another folder.")
+    require_absent((folder / name for name in _NAMES), "choose another folder")
+
+
 def simulate(
     volume: ArrayLike,
     out: Path,
@@ -127,11 +136,13 @@ def simulate(
     Raises
     ------
     InputError
-        If the number of particles or the SNR is not positive, or the folder cannot be made.
+        If the number of particles or the SNR is not positive, the folder cannot be made, or it
+        holds one of the files.
     """
     if n_particles < 1 or not snr > 0:
         raise InputError("A simulation needs at least one particle and an SNR above 0.")
     volume = np.asarray(volume, dtype=np.float32)
+    require_new_stack(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -146,15 +157,22 @@ def simulate(
         defocus_range,
         rng,
     )
-    with replacing(out / "particles.mrcs") as temporary:
-        _write_images(temporary, volume, table, snr, rng, progress)
     rows = np.arange(n_particles)
     blind = replace(table, rotations=None, shifts=None)
-    write_star(out / "particles.star", blind, rows, rotations=None, shifts=None)
-    write_star(out / "truth.star", table, rows, rotations=table.rotations, shifts=table.shifts)
-    with replacing(out / "truth.mrc") as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
-        mrc.set_data(volume)
-        mrc.voxel_size = pixel_size
+    # all under temporary names until the last is complete; the table, which is opened, comes last
+    with (
+        replacing(out / "particles.star") as star,
+        replacing(out / "truth.star") as truth_star,
+        replacing(out / "truth.mrc") as truth_map,
+        replacing(out / "particles.mrcs") as images,
+    ):
+        _write_images(images, volume, table, snr, rng, progress)
+        write_star(star, blind, rows, rotations=None, shifts=None)
+        write_star(truth_star, table, rows, rotations=table.rotations, shifts=table.shifts)
+        with mrcfile.new(truth_map, overwrite=True) as mrc:
+            mrc.set_data(volume)
+            mrc.voxel_size = pixel_size
+        require_new_stack(out)
     return blind
 
 
@@ -201,6 +219,7 @@ def _write_images(
     n, box = table.n_particles, volume.shape[0]
     chunks = np.array_split(np.arange(n), max(1, -(-n * box**2 // _CHUNK_FLOATS)))
     with mrcfile.new_mmap(path, (n, box, box), mrc_mode=2, overwrite=True) as mrc:
+        _reserve(path)
         mrc.set_image_stack()
         mrc.voxel_size = table.pixel_size
         clean = _CleanImages(volume, table)
@@ -219,6 +238,13 @@ def _write_images(
             mrc.data[rows[0] : rows[-1] + 1] += noise * rng.standard_normal(shape, np.float32)
         mrc.update_header_from_data()
         mrc.update_header_stats()
+
+
+def _reserve(path: Path) -> None:
+    """Take all the room that a file needs: a mapped page without room would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 class _CleanImages:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,8 @@ import numpy as np
 import pandas as pd
 import starfile
 
+from napari_cryospin.engine.data.star_blocks import PARTICLES, first_blocks
+from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.geometry.rotations import euler_from_matrices
 
 if TYPE_CHECKING:
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 # STAR files cannot tell contrast; RELION skips blocks that it does not know
 CONTRAST_BLOCK = "cryospin"
 PARTICLES_ARE_WHITE = "cryospinParticlesAreWhite"
+_NAME = "rlnImageName"
+_ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+_ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")
+# what says of the same poses something that is no longer so
+_OF_OTHER_POSES = (
+    *("rlnOriginX", "rlnOriginY"),
+    *("rlnAngleRotPrior", "rlnAngleTiltPrior", "rlnAnglePsiPrior"),
+    *("rlnOriginXPrior", "rlnOriginYPrior", "rlnOriginXPriorAngst", "rlnOriginYPriorAngst"),
+)
 
 
 def write_star(
@@ -32,9 +42,18 @@ def write_star(
     rotations: ArrayLike | None,
     shifts: ArrayLike | None,
     half_set: ArrayLike | None = None,
+    scales: ArrayLike | None = None,
     image_names: Sequence[str] | None = None,
 ) -> None:
     """Write rows of a particle table with their poses, for RELION 3.1 or later.
+
+    The file is the user's own table, text for text, with all its blocks and columns. Replaced or
+    added are only: poses, ``rlnRandomSubset``, ``cryospinScale``; image names where a path must
+    change; what RELION does not start without (:mod:`.star_blocks`). A RELION 3.0 table gets the
+    optics block of RELION 3.1. Two kinds of columns are left out where poses are written: origins
+    in pixels (``rlnOriginX/Y``), which RELION itself converts to Å, and the priors of angles and
+    origins (``rlnAngle…Prior``, ``rlnOrigin…Prior…``): they are told in the frame of another map,
+    and RELION would search around them instead of around the poses.
 
     The file appears complete or not at all. Image files below its folder are named relative to
     it, others by their absolute path, so that RELION finds them.
@@ -53,45 +72,78 @@ def write_star(
         Origin shifts (x, y), Å, shape (n, 2), or None to write none.
     half_set
         ``rlnRandomSubset`` (1 or 2), shape (n,); by default that of the table, if it has one.
+    scales
+        ``cryospinScale``: what the map is multiplied with to fit each image, shape (n,).
     image_names
         Names such as ``000001@particles.mrcs`` instead of the table's own, n of them.
     """
     path = Path(path)
     rows = np.asarray(rows, dtype=np.int64)
-    if half_set is None and table.half_set is not None:
-        half_set = table.half_set[rows]
-    particles: dict[str, Any] = {
-        "rlnImageName": image_names or _image_names(path, table, rows),
-        "rlnOpticsGroup": table.optics_index[rows] + 1,
-        **_ctf_columns(table, rows),
-    }
+    blocks, remark = first_blocks(table, rows)
+    particles = blocks[PARTICLES]
+    particles[_NAME] = image_names or _image_names(path, table, rows, list(particles[_NAME]))
+    columns: dict[str, Any] = dict.fromkeys((*_ANGLES, *_ORIGINS))
     if rotations is not None:
-        angles = euler_from_matrices(rotations).T
-        particles |= dict(zip(("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"), angles, strict=True))
+        columns |= dict(zip(_ANGLES, euler_from_matrices(rotations).T, strict=True))
     if shifts is not None:
-        x, y = np.asarray(shifts, dtype=np.float64).T
-        particles |= {"rlnOriginXAngst": x, "rlnOriginYAngst": y}
-    if half_set is not None:
-        particles |= {"rlnRandomSubset": np.asarray(half_set, dtype=np.int64)}
-    blocks = {"optics": _optics_block(table), "particles": pd.DataFrame(particles)}
+        columns |= dict(zip(_ORIGINS, np.asarray(shifts, dtype=np.float64).T, strict=True))
+    columns |= {} if scales is None else {"cryospinScale": np.asarray(scales, np.float64)}
+    blocks[PARTICLES] = _with_columns(particles, columns)
+    _write_half_sets(blocks[PARTICLES], table, rows, half_set)
+    blocks.pop(CONTRAST_BLOCK, None)
     if not table.particles_are_white:
         blocks[CONTRAST_BLOCK] = pd.DataFrame({PARTICLES_ARE_WHITE: [0]})
-    _write(path, blocks)
+    _write(path, blocks, remark)
 
 
-def _write(path: Path, blocks: dict[str, pd.DataFrame]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        starfile.write(blocks, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _with_columns(particles: pd.DataFrame, columns: dict[str, Any]) -> pd.DataFrame:
+    """Return particles with columns replaced or added; those that are None are taken out."""
+    gone = [name for name, values in columns.items() if values is None]
+    particles = particles.drop(columns=[*gone, *_OF_OTHER_POSES], errors="ignore")
+    for name, values in columns.items():
+        if values is not None:
+            particles[name] = values
+    return particles
 
 
-def _image_names(path: Path, table: ParticleTable, rows: NDArray[np.int64]) -> list[str]:
+def _write_half_sets(
+    particles: pd.DataFrame,
+    table: ParticleTable,
+    rows: NDArray[np.int64],
+    half_set: ArrayLike | None,
+) -> None:
+    """Write the halves; texts that say the same already are kept."""
+    name = "rlnRandomSubset"
+    if half_set is None and table.half_set is not None:
+        half_set = table.half_set[rows]
+    if half_set is None:
+        return
+    wanted = np.asarray(half_set, dtype=np.int64)
+    own = pd.to_numeric(particles[name], errors="coerce") if name in particles else None
+    if own is None or not np.array_equal(own.to_numpy(), wanted):
+        particles[name] = wanted
+
+
+def _write(path: Path, blocks: dict[str, pd.DataFrame], remark: str | None) -> None:
+    # an entry that is no number stays one that RELION reads
+    text = starfile.to_string(blocks, na_rep="nan")
+    with replacing(path) as temporary:
+        temporary.write_text((f"# {remark}\n" if remark else "") + text, encoding="utf-8")
+
+
+def _image_names(
+    path: Path, table: ParticleTable, rows: NDArray[np.int64], own: list[str]
+) -> list[str]:
+    """Return names of images as seen from a file; texts of the table that say the same are kept."""
     stacks = [_stack_name(stack, path.absolute().parent) for stack in table.stacks]
-    pairs = zip(table.image_index[rows], table.stack_index[rows], strict=True)
-    return [f"{image + 1:06d}@{stacks[stack]}" for image, stack in pairs]
+    names = []
+    for image, stack, text in zip(
+        (table.image_index[rows] + 1).tolist(), table.stack_index[rows].tolist(), own, strict=True
+    ):
+        number, _, name = str(text).rpartition("@")
+        same = name == stacks[stack] and number.isdecimal() and int(number) == image
+        names.append(str(text) if same else f"{image:06d}@{stacks[stack]}")
+    return names
 
 
 def _stack_name(stack: Path, folder: Path) -> str:
@@ -99,29 +151,3 @@ def _stack_name(stack: Path, folder: Path) -> str:
     name = stack.relative_to(folder) if stack.is_relative_to(folder) else stack
     # RELION takes .mrc for a volume unless told that it is a stack
     return name.as_posix() + ("" if stack.suffix == ".mrcs" else ":mrcs")
-
-
-def _ctf_columns(table: ParticleTable, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-    if table.defocus is None:
-        return {}
-    return {
-        "rlnDefocusU": table.defocus.u[rows],
-        "rlnDefocusV": table.defocus.v[rows],
-        "rlnDefocusAngle": table.defocus.angle[rows],
-        "rlnPhaseShift": table.defocus.phase_shift[rows],
-    }
-
-
-def _optics_block(table: ParticleTable) -> pd.DataFrame:
-    groups = table.optics
-    columns = {
-        "rlnOpticsGroup": range(1, len(groups) + 1),
-        "rlnOpticsGroupName": [group.name for group in groups],
-        "rlnVoltage": [group.voltage for group in groups],
-        "rlnSphericalAberration": [group.spherical_aberration for group in groups],
-        "rlnAmplitudeContrast": [group.amplitude_contrast for group in groups],
-        "rlnImagePixelSize": [group.pixel_size for group in groups],
-        "rlnImageSize": [group.box for group in groups],
-        "rlnImageDimensionality": [2] * len(groups),
-    }
-    return pd.DataFrame(columns).dropna(axis="columns")

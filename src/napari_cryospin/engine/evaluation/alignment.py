@@ -1,8 +1,4 @@
-"""Global alignment of a reconstruction with the truth: its orientation and hand are arbitrary.
-
-The mirror image of a map, ``V'(x, y, z) = V(x, y, −z)``, has at the poses ``J A J`` the projections
-that the map has at ``A``, with ``J = diag(1, 1, −1)``.
-"""
+"""Global alignment of a reconstruction with the truth: its orientation and hand are arbitrary."""
 
 from __future__ import annotations
 
@@ -15,12 +11,12 @@ import scipy.optimize
 from scipy.spatial.transform import Rotation
 
 from napari_cryospin.engine.data.density import fit_map
+from napari_cryospin.engine.geometry.hand import MIRROR, mirrored_poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-_MIRROR = np.diag([1.0, 1.0, -1.0])
 # poses that try as the global rotation, and poses that judge them
 _TRIALS, _JUDGES = 300, 1000
 # width of the consensus, degrees: wide enough for the coarsest pose grid
@@ -119,8 +115,7 @@ def _nearest_rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _mirror(rotations: NDArray[np.floating], mirrored: bool) -> NDArray[np.float64]:
-    rotations = np.asarray(rotations, dtype=np.float64)
-    return np.asarray(_MIRROR @ rotations @ _MIRROR if mirrored else rotations)
+    return mirrored_poses(rotations) if mirrored else np.asarray(rotations, dtype=np.float64)
 
 
 def apply_alignment(
@@ -150,7 +145,7 @@ def apply_alignment(
 
 
 def _index_matrix(alignment: PoseAlignment) -> NDArray[np.float64]:
-    matrix = _MIRROR @ alignment.rotation if alignment.mirrored else alignment.rotation
+    matrix = MIRROR @ alignment.rotation if alignment.mirrored else alignment.rotation
     return matrix[::-1, ::-1]
 
 

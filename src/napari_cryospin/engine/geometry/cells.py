@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.geometry.healpix import angles_of_pixels, pixels_of_angles
 from napari_cryospin.engine.geometry.rotations import euler_from_matrices, matrices_from_euler
 
 if TYPE_CHECKING:
@@ -57,10 +58,8 @@ def ancestors(cells: NDArray[np.int64], nside: int, coarse: int) -> NDArray[np.i
 
 def angles_of_cells(cells: NDArray[np.int64], nside: int) -> NDArray[np.float64]:
     """Return rot, tilt and psi (0 to 360) of the centres of cells, degrees, shape (n, 3)."""
-    import healpy
-
     pixels, intervals = np.divmod(cells, n_in_plane(nside))
-    tilt, rot = (np.degrees(angle) for angle in healpy.pix2ang(nside, pixels, nest=True))
+    tilt, rot = (np.degrees(angle) for angle in angles_of_pixels(pixels, nside))
     psi = (intervals + 0.5) * (360 / n_in_plane(nside)) - _turn(pixels, nside) * rot
     return np.stack((rot, tilt, psi % 360), -1)
 
@@ -72,10 +71,8 @@ def rotations_of_cells(cells: NDArray[np.int64], nside: int) -> NDArray[np.float
 
 def cells_of_rotations(rotations: NDArray[np.floating], nside: int) -> NDArray[np.int64]:
     """Return the cell in which each pose (n, 3, 3) lies, shape (n,)."""
-    import healpy
-
     rot, tilt, psi = euler_from_matrices(rotations).T
-    pixels = healpy.ang2pix(nside, np.radians(tilt), np.radians(rot), nest=True)
+    pixels = pixels_of_angles(np.radians(tilt), np.radians(rot), nside)
     in_plane = (psi + _turn(pixels, nside) * rot) % 360
     intervals = (in_plane / 360 * n_in_plane(nside)).astype(np.int64) % n_in_plane(nside)
     return np.asarray(pixels * n_in_plane(nside) + intervals)

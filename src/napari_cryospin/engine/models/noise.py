@@ -13,6 +13,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+# images of so many times the usual power tell nothing of the others
+_OUTSHINING = 5.0
+
+
+def mean_power(values: Tensor) -> Tensor:
+    """Return the mean square of pixels or coefficients over images, without outshining ones.
+
+    Parameters
+    ----------
+    values
+        Shape (n, K).
+
+    Returns
+    -------
+    Tensor
+        Shape (K,).
+    """
+    squares = values.square()
+    total = squares.sum(1)
+    usual = total <= _OUTSHINING * total.median()
+    return squares.mean(0) if bool(usual.all()) else squares[usual].mean(0)
+
+
 @dataclass(frozen=True)
 class NoiseSpectrum:
     """Variance of the noise of the images in each frequency shell.
@@ -51,7 +74,7 @@ class NoiseSpectrum:
     def of_images(cls, images: Tensor, mask_power: float) -> NoiseSpectrum:
         """Return what the noise would be if images (n, D, D) held nothing else."""
         model = ImageModel.within(images.shape[-1], images.shape[-1] / 2, images.device)
-        return cls.of_residuals(model.coefficients(images).square().mean(0), model, mask_power)
+        return cls.of_residuals(mean_power(model.coefficients(images)), model, mask_power)
 
     def replaced(self, other: NoiseSpectrum, model: ImageModel) -> NoiseSpectrum:
         """Return this spectrum with another's variances inside the radius of a model."""

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 # a map from fewer particles has no halves
 _FEWEST = 2
+
+
+class Interrupted(BaseException):
+    """Raised by a signal's handler in work that may be left at any point; see :class:`Controls`."""
 
 
 class Controls:
@@ -27,7 +34,8 @@ class Controls:
         self._running.set()
         self._switch = threading.Event()
         self._stop = threading.Event()
-        self._keep = True
+        self._keep = self._results = True
+        self._interruptible = False
         self._used: deque[NDArray[np.bool_]] = deque(maxlen=1)
 
     def pause(self) -> None:
@@ -60,7 +68,7 @@ class Controls:
             raise ValueError(f"At least {_FEWEST} particles must remain in use.")
         self._used.append(chosen)
 
-    def stop(self, *, keep: bool = True) -> None:
+    def stop(self, *, keep: bool = True, results: bool = True) -> None:
         """End the run after the present batch, paused or not.
 
         Parameters
@@ -68,8 +76,10 @@ class Controls:
         keep
             True writes the checkpoint, the maps and the poses; False leaves the results unwritten
             ("discard").
+        results
+            False writes the checkpoint alone, for an end that is in a hurry.
         """
-        self._keep = keep
+        self._keep, self._results = keep, results
         self._stop.set()
         self._running.set()
 
@@ -87,6 +97,25 @@ class Controls:
     def keep(self) -> bool:
         """Whether what was computed is to be kept on stopping."""
         return self._keep
+
+    @property
+    def results(self) -> bool:
+        """Whether maps and poses are to be written on stopping."""
+        return self._keep and self._results
+
+    @property
+    def interruptible(self) -> bool:
+        """Whether the run does work that changes no state: it may be left by an exception."""
+        return self._interruptible
+
+    @contextmanager
+    def may_interrupt(self) -> Iterator[None]:
+        """Let a signal's handler raise :class:`Interrupted` within: nothing is half done by it."""
+        self._interruptible = True
+        try:
+            yield
+        finally:
+            self._interruptible = False
 
     def take_switch(self) -> bool:
         """Return whether a switch was asked for, once."""

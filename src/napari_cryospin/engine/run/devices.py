@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from napari_cryospin.engine.errors import InputError
@@ -27,6 +29,30 @@ def find_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"The device '{name}' is not supported: choose auto, cpu or cuda.")
     return device
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def use_threads(wanted: int | None) -> tuple[str, ...]:
+    """Compute on so many CPU threads, at most one for each core; None leaves them as they are.
+
+    Returns
+    -------
+    tuple of str
+        A note, where there are fewer cores.
+    """
+    if wanted is None:
+        return ()
+    cores = usable_cores()
+    torch.set_num_threads(min(wanted, cores))
+    if wanted <= cores:
+        return ()
+    return (f"{wanted} threads were asked for: the run uses {cores}, as many as there are cores.",)
 
 
 def describe_device(device: torch.device) -> str:

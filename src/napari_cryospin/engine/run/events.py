@@ -213,10 +213,12 @@ class CheckpointWritten(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """The run ended in order; its results are on disk (``stopped`` when the user ended it).
+    """The run ended in order (``stopped`` when the user ended it).
 
+    Where it is ``kept`` it can be resumed, and with ``results`` its maps and poses are on disk.
     ``resolution`` (Å) is where the FSC between the half-maps falls below 0.143. ``verdict`` says
-    what became of the run; None where its results were not kept.
+    what became of the run; None without results. ``before`` says that it had finished before it was
+    resumed: nothing was done.
     """
 
     folder: Path
@@ -224,6 +226,16 @@ class Finished(Event):
     kept: bool
     resolution: float | None
     verdict: Verdict | None = None
+    results: bool = True
+    before: bool = False
+
+    def sentence(self) -> str:
+        """Return in words what is left of a run without results."""
+        if self.kept:
+            return f"Stopped without results; the run in {self.folder} can be resumed."
+        if not (self.folder / "events.jsonl").exists():
+            return "Stopped before the run began; nothing was written."
+        return f"Discarded; the log stays in {self.folder}."
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import mrcfile
 import numpy as np
 import torch
 
+from napari_cryospin.engine.data.mrc_writer import write_mrc
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import replacing
+from napari_cryospin.engine.files import replacing, writing
 from napari_cryospin.engine.inference.switching import SwitchFigures
-from napari_cryospin.engine.run.training import CHECKPOINT_VERSION
-from napari_cryospin.engine.run.verdict import Outcome, Verdict
+from napari_cryospin.engine.run.checkpoint_reading import read_checkpoint
+from napari_cryospin.engine.run.failures import why
+from napari_cryospin.engine.run.metrics import read_metrics, row_of, write_metrics
+from napari_cryospin.engine.run.reading import Unreadable, numbered, read_small
+from napari_cryospin.engine.run.verdict import Verdict
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,26 +30,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.run.events import EpochDone, Event
+    from napari_cryospin.engine.run.fingerprint import Fingerprint
 
 _CHECKPOINTS_KEPT = 2
-_METRICS = (
-    "epoch",
-    "inference",
-    "stage",
-    "start",
-    "loss",
-    "median_pose_error_deg",
-    "mean_pose_error_deg",
-    "resolution_angstrom",
-    "held_out_gain_nats",
-    "switch_threshold_nats",
-    "winner_in_best_mode",
-    "amortization_gap",
-    "seconds",
-    "head_share",
-)
-# figures of the switch beside the gain
-_SWITCH = ("threshold", "winner_in_best_mode", "amortization_gap")
+# a verdict is a page
+_LARGEST_TEXT = 2**20
+# an event is no longer than this
+_TAIL = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -95,29 +86,33 @@ class RunFolder:
         """``events.jsonl``: the figures of every event, appended as they happen."""
         return self.path / "events.jsonl"
 
-    def create(self, settings: Settings) -> None:
-        """Make the folder and write ``settings.toml``.
+    @property
+    def fingerprint_path(self) -> Path:
+        """``fingerprint.json``: the particles and settings that the run was begun with."""
+        return self.path / "fingerprint.json"
+
+    def create(self, settings: Settings, fingerprint: Fingerprint | None = None) -> None:
+        """Make the folder and write ``settings.toml`` and ``fingerprint.json``.
 
         Raises
         ------
         InputError
-            If the folder holds a run already, or cannot be made.
+            If the folder cannot be made.
         """
-        self.require_new()
         try:
             for part in ("volumes", "poses", "checkpoints"):
                 (self.path / part).mkdir(parents=True, exist_ok=True)
-            with replacing(self.settings_path) as temporary:
-                temporary.write_text(settings.to_toml(), encoding="utf-8")
         except OSError as error:
-            raise InputError(f"The run folder {self.path} cannot be written: {error}.") from error
+            raise InputError(f"The run folder {self.path} cannot be made: {why(error)}.") from error
+        if fingerprint is not None:
+            with replacing(self.fingerprint_path) as temporary:
+                temporary.write_text(json.dumps(fingerprint.figures()) + "\n", encoding="utf-8")
+        self.write_settings(settings)
 
-    def require_new(self) -> None:
-        """Raise InputError if the folder holds a run already."""
-        if self.settings_path.exists():
-            raise InputError(
-                f"{self.path} holds a run already: choose another folder, or resume it."
-            )
+    def write_settings(self, settings: Settings) -> None:
+        """Write ``settings.toml``."""
+        with replacing(self.settings_path) as temporary:
+            temporary.write_text(settings.to_toml(), encoding="utf-8")
 
     def settings(self) -> Settings:
         """Read the settings.
@@ -127,9 +122,13 @@ class RunFolder:
         InputError
             If the folder holds no run, or its settings are damaged.
         """
-        if not self.settings_path.exists():
-            raise InputError(f"{self.path} is no run folder: it holds no settings.toml.")
-        return Settings.from_toml(self.settings_path)
+        try:
+            text = read_small(self.settings_path, _LARGEST_TEXT)
+        except FileNotFoundError:
+            raise InputError(f"{self.path} is no run folder: it holds no settings.toml.") from None
+        except Unreadable as error:
+            raise InputError(f"{self.settings_path} {error}.") from error
+        return Settings.of_text(text, self.settings_path)
 
     def append_event(self, event: Event) -> None:
         """Append an event's figures to ``events.jsonl`` (arrays are left out)."""
@@ -139,51 +138,45 @@ class RunFolder:
             if not isinstance(value := getattr(event, field.name), np.ndarray)
         }
         line = json.dumps({"event": type(event).__name__, **plain}, default=_plain)
-        with self.events_path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            with self.events_path.open("ab+") as file:
+                _mend(file)
+                file.write((line + "\n").encode())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.events_path)) from error
+
+    def last_event(self) -> dict[str, Any] | None:
+        """Return the figures of the last event in ``events.jsonl``; None where none can be read."""
+        try:
+            with self.events_path.open("rb") as file:
+                file.seek(max(0, self.events_path.stat().st_size - _TAIL))
+                last = json.loads(file.read().splitlines()[-1])
+        except (OSError, ValueError, IndexError, RecursionError):
+            return None
+        return last if isinstance(last, dict) else None
 
     def append_metrics(self, done: EpochDone) -> None:
         """Add an epoch to ``metrics.csv``; an epoch that was redone after a resume is replaced."""
         rows = [row for row in self.metrics() if int(row["epoch"]) < done.epoch]
-        values = asdict(done)
-        switch = values["switch"] or dict.fromkeys(_SWITCH)
-        new = (
-            done.epoch,
-            done.inference.value,
-            done.stage + 1,
-            done.start + 1,
-            f"{done.loss:.6g}",
-            _figure(values["median_pose_error"]),
-            _figure(values["mean_pose_error"]),
-            _figure(values["resolution"]),
-            _figure(values["held_out_gain"]),
-            *(_figure(switch[name]) for name in _SWITCH),
-            f"{done.seconds:.2f}",
-            " ".join(f"{share:.4f}" for share in done.head_share),
-        )
-        rows.append(dict(zip(_METRICS, map(str, new), strict=True)))
-        with (
-            replacing(self.metrics_path) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, _METRICS)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_metrics(self.metrics_path, [*rows, row_of(done)])
 
     def metrics(self) -> list[dict[str, str]]:
-        """Return the rows of ``metrics.csv``, in order; none before the first epoch has ended."""
-        if not self.metrics_path.exists():
-            return []
-        with self.metrics_path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        """Return the rows of ``metrics.csv`` that are whole; none before the first epoch's end."""
+        return list(read_metrics(self.metrics_path).rows)
 
     def write_map(self, name: str, volume: NDArray[np.float32], pixel_size: float) -> Path:
         """Write a map (z, y, x) as MRC under the run folder, with its pixel size in Å."""
         path = self.path / name
-        with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
-            mrc.set_data(np.ascontiguousarray(volume, dtype=np.float32))
-            mrc.voxel_size = pixel_size
+        write_mrc(path, volume, pixel_size)
         return path
+
+    def write_epoch_map(self, epoch: int, volume: NDArray[np.float32], pixel_size: float) -> Path:
+        """Write the map after an epoch, in place of those from before a resume."""
+        # nothing after a redone epoch belongs to the run any more
+        for number, later in numbered(self.path / "volumes", ".mrc"):
+            if number > epoch:
+                later.unlink()
+        return self.write_map(f"volumes/epoch_{epoch:04d}.mrc", volume, pixel_size)
 
     def write_verdict(self, verdict: Verdict) -> None:
         """Write ``verdict.json``: what became of the run, and why."""
@@ -199,14 +192,14 @@ class RunFolder:
         InputError
             If the file is damaged.
         """
-        if not self.verdict_path.exists():
-            return None
         try:
-            figures = json.loads(self.verdict_path.read_text(encoding="utf-8"))
-            figures["outcome"] = Outcome(figures["outcome"])
-            figures["reasons"] = tuple(figures["reasons"])
-            return Verdict(**figures)
-        except (ValueError, TypeError, KeyError) as error:
+            text = read_small(self.verdict_path, _LARGEST_TEXT)
+            return Verdict.of_figures(json.loads(text))
+        except FileNotFoundError:
+            return None
+        except Unreadable as error:
+            raise InputError(f"{self.verdict_path} {error}.") from error
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{self.verdict_path} is damaged: delete it.") from error
 
     def write_fsc(self, columns: dict[str, NDArray[np.float64]], pixel_size: float) -> None:
@@ -225,15 +218,15 @@ class RunFolder:
     def write_checkpoint(self, state: dict[str, Any], epoch: int) -> Path:
         """Write a checkpoint; the last few are kept."""
         path = self.path / "checkpoints" / f"epoch_{epoch:04d}.pt"
-        with replacing(path) as temporary:
-            torch.save(state, temporary)
+        with writing(path) as file:
+            torch.save(state, file)
         for old in self.checkpoints()[:-_CHECKPOINTS_KEPT]:
             old.unlink()
         return path
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints, oldest first."""
-        return sorted((self.path / "checkpoints").glob("epoch_*.pt"))
+        return [path for _, path in numbered(self.path / "checkpoints", ".pt")]
 
     def read_checkpoint(self, device: torch.device) -> dict[str, Any]:
         """Read the last checkpoint.
@@ -246,23 +239,25 @@ class RunFolder:
         found = self.checkpoints()
         if not found:
             raise InputError(f"{self.path} holds no checkpoint to resume from: start a new run.")
-        try:
-            state: dict[str, Any] = torch.load(found[-1], map_location=device, weights_only=True)
-        except Exception as error:
-            raise InputError(
-                f"The checkpoint {found[-1]} cannot be read ({type(error).__name__}): "
-                "delete it to resume from the one before."
-            ) from error
-        if state["version"] != CHECKPOINT_VERSION:
-            raise InputError(
-                f"The checkpoint {found[-1]} has format {state['version']}, and this version of "
-                f"napari-cryospin reads format {CHECKPOINT_VERSION}: start a new run."
-            )
-        return state
+        return read_checkpoint(found[-1], device)
 
 
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _mend(file: BinaryIO) -> None:
+    """Cut off half a line that a killed process left at the end of a file."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0:
+        return
+    file.seek(end - 1)
+    if file.read(1) == b"\n":
+        return
+    start = max(0, end - _TAIL)
+    file.seek(start)
+    whole = file.read().rfind(b"\n") + 1
+    # a line that is longer than all that is looked at is no event
+    if whole or start == 0:
+        file.truncate(start + whole)
+    else:
+        file.write(b"\n")
 
 
 def _plain(value: object) -> Any:

@@ -14,8 +14,18 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
+# seconds between two looks at whether the work is still wanted
+_LOOK = 0.1
+
+
+class Stopped(Exception):
+    """The work was no longer wanted."""
+
+
 def with_progress(
-    task: str, work: Callable[[Callable[[int, int], None]], Result]
+    task: str,
+    work: Callable[[Callable[[int, int], None]], Result],
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Generator[Progress, None, Result]:
     """Run ``work`` in a thread, yield its progress, and return its result or raise its error.
 
@@ -25,22 +35,42 @@ def with_progress(
         Name of the work, for the user.
     work
         Called with a function that takes how much is done and how much there is.
+    stopped
+        Whether the work is no longer wanted; it ends with its next report, and nobody waits for it.
+
+    Raises
+    ------
+    Stopped
+        If the work was no longer wanted.
     """
     reports: queue.Queue[tuple[int, int] | None] = queue.Queue()
     results: list[Result] = []
     errors: list[BaseException] = []
 
+    def report(done: int, total: int) -> None:
+        if stopped():
+            raise Stopped
+        reports.put((done, total))
+
     def target() -> None:
         try:
-            results.append(work(lambda done, total: reports.put((done, total))))
+            results.append(work(report))
         except BaseException as error:
             errors.append(error)
         finally:
             reports.put(None)
 
     threading.Thread(target=target, name=task, daemon=True).start()
-    while (report := reports.get()) is not None:
-        yield Progress(task, *report)
+    while True:
+        if stopped():
+            raise Stopped
+        try:
+            told = reports.get(timeout=_LOOK)
+        except queue.Empty:
+            continue
+        if told is None:
+            break
+        yield Progress(task, *told)
     if errors:
         raise errors[0]
     return results[0]

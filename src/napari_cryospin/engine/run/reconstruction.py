@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import math
-import time
 import traceback
-from typing import TYPE_CHECKING
-
-import torch
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.inference.amortized import AmortizedInference
-from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.run import events
-from napari_cryospin.engine.run.controls import Controls
-from napari_cryospin.engine.run.devices import describe_device, find_device
+from napari_cryospin.engine.run.checkpoint_reading import latest, read_checkpoint
+from napari_cryospin.engine.run.controls import Controls, Interrupted
+from napari_cryospin.engine.run.devices import describe_device, find_device, use_threads
+from napari_cryospin.engine.run.failures import tell, why
+from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.progress import with_progress
-from napari_cryospin.engine.run.records import write_poses
-from napari_cryospin.engine.run.results import write_results
-from napari_cryospin.engine.run.snapshot import poses_event
+from napari_cryospin.engine.run.lock import RunLock
+from napari_cryospin.engine.run.loop import Loop
+from napari_cryospin.engine.run.memory_estimate import require_memory
+from napari_cryospin.engine.run.mending import mend
+from napari_cryospin.engine.run.place import (
+    Holds,
+    clear_beginning,
+    has_results,
+    require_free,
+    require_kept,
+    sweep,
+    what_is_in,
+)
+from napari_cryospin.engine.run.progress import Stopped, with_progress
+from napari_cryospin.engine.run.results import write_results, write_set_aside
+from napari_cryospin.engine.run.snapshot import truth_or_note
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.run.verdict import reach_verdict
@@ -31,14 +41,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from napari_cryospin.engine.inference.switching import SwitchFigures
-    from napari_cryospin.engine.run.events import Event, PosesUpdated
+    import torch
+
+    from napari_cryospin.engine.run.events import Event
     from napari_cryospin.engine.settings import Settings
 
-# seconds between live maps, and between live tables of poses, within an epoch
-_MAP_INTERVAL = 0.5
-_POSES_INTERVAL = 2.0
-_SEARCHING = "Searching poses"
+# each half-map needs one
 _FEWEST = 2
 
 
@@ -68,84 +76,280 @@ class Reconstruction:
         self.stack: WorkingStack | None = None
         self.truth: Truth | None = None
         self._resume = False
-        self._last = {"map": 0.0, "poses": 0.0}
+        self._lock: RunLock | None = None
+        self._logging = False
 
     @classmethod
-    def resume(cls, folder: Path, controls: Controls | None = None) -> Reconstruction:
+    def resume(
+        cls, folder: Path, controls: Controls | None = None, changes: dict[str, Any] | None = None
+    ) -> Reconstruction:
         """Return a run that goes on from the last checkpoint of a run folder.
+
+        A run without a checkpoint is begun again.
+
+        Parameters
+        ----------
+        folder
+            The run folder.
+        controls
+            Commands are read from here between batches.
+        changes
+            Settings to change, by dotted name, such as "data.stack" for particles that were moved.
 
         Raises
         ------
         InputError
             If the folder holds no run.
         """
-        run = cls(RunFolder(folder).settings(), folder, controls)
+        settings = RunFolder(folder).settings()
+        for where, value in (changes or {}).items():
+            settings.set(where, value)
+        run = cls(settings, folder, controls)
         run._resume = True
         return run
 
-    def run(self) -> Iterator[Event]:
+    def run(self) -> Generator[Event, None, None]:
         """Yield the events of the run. Never raises; exactly one terminal event ends the stream."""
-        started = self._resume
         try:
             for event in self._events():
-                started = started or isinstance(event, events.RunStarted)
-                if started:
+                if self._logging:
                     self.folder.append_event(event)
                 yield event
         except Exception as error:
-            failed = events.Failed(
-                _sentence(error), traceback.format_exc(), isinstance(error, InputError)
-            )
-            if started:
-                self.folder.append_event(failed)
+            failed = self._failed(error)
+            # what ended the run may be in the way of its log too
+            with suppress(Exception):
+                if self._logging or self._is_ours(error):
+                    self.folder.append_event(failed)
             yield failed
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def _is_ours(self, error: Exception) -> bool:
+        """Whether the folder is this run's, which has not begun to log: who is refused is not."""
+        made = self._lock is not None and self.folder.settings_path.exists()
+        return made and not isinstance(error, InputError)
+
+    def _failed(self, error: Exception) -> events.Failed:
+        resumable = bool(self.folder.checkpoints())
+        told = tell(error, self.folder.path, resumable=resumable)
+        return events.Failed(told.message, traceback.format_exc(), told.bad_input)
 
     def _events(self) -> Iterator[Event]:
-        settings = self.settings
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
-        if not self._resume:
-            self.folder.require_new()
-        device = find_device(settings.device)
-        stack = yield from self._load()
-        self.stack = stack = stack.to(device)
-        self.truth = truth = Truth.of(settings.data, stack)
-        training = Training(stack, settings)
+        notes = [*use_threads(self.settings.threads)]
+        checkpoint = self._claim()
         if self._resume:
-            training.load_state(self.folder.read_checkpoint(device))
+            notes += mend(self.folder)
+        device = find_device(self.settings.device)
+        found = self._last_checkpoint(device) if checkpoint else None
+        before = self._fingerprint_in(found)
+        try:
+            stack = yield from self._load(device, notes)
+        except Stopped:
+            yield self._stopped_early()
+            return
+        fingerprint = Fingerprint.of(stack, self.settings)
+        if before is not None:
+            before.require_particles(stack)
+        self.stack = stack = stack.to(device)
+        self.truth = self._truth(stack, notes)
+        training = Training(stack, self.settings)
+        if self.controls.stopped:
+            yield self._stopped_early()
+            return
+        if found is None:
+            self._begin(fingerprint)
         else:
-            self.folder.create(settings)
-        clock = training.clock
-        yield events.RunStarted(
+            notes += self._restore(training, found, device)
+            self._go_on()
+        write_set_aside(self.folder, stack)
+        assert self._lock is not None
+        loop = Loop(
+            training, self.folder, self._lock, self.controls, self.truth, before or fingerprint
+        )
+        over = found is not None and self._over(training)
+        self._logging = not over
+        yield self._started(training, (*stack.notes, *notes))
+        yield from self._as_it_was(loop) if over else self._to_the_end(loop)
+
+    def _to_the_end(self, loop: Loop) -> Iterator[Event]:
+        """Train, and write the results."""
+        controls, folder = self.controls, self.folder
+        try:
+            yield from loop.events()
+        except Interrupted:
+            pass  # while a map was judged, which changes nothing
+        if controls.stopped and not controls.keep:
+            yield events.Finished(folder.path, True, False, None, results=False)
+            return
+        yield from loop.choose()
+        yield loop.checkpoint()
+        if controls.stopped and not controls.results:
+            yield events.Finished(folder.path, True, True, None, results=False)
+            return
+        try:
+            with controls.may_interrupt():
+                resolution = yield from write_results(folder, loop.training, self.truth)
+                verdict = reach_verdict(loop.training)
+                folder.write_verdict(verdict)
+        except Interrupted:
+            yield events.Finished(folder.path, True, True, None, results=False)
+            return
+        yield events.Finished(folder.path, controls.stopped, True, resolution, verdict)
+
+    def _as_it_was(self, loop: Loop) -> Iterator[Event]:
+        """Show the end of a run that had finished before it was resumed."""
+        last = self.folder.last_event() or {}
+        yield loop.poses_event()
+        yield loop.volume_event()
+        yield events.Finished(
+            self.folder.path,
+            False,
+            True,
+            last.get("resolution"),
+            self.folder.verdict(),
+            before=True,
+        )
+
+    def _over(self, training: Training) -> bool:
+        """Whether the run had come to its end, and nothing of it is missing."""
+        stage = self.settings.stages[training.clock.stage]
+        last = self.folder.last_event() or {}
+        return (
+            training.stage_due
+            and (training.last_stage or stage.until == "hand")
+            and last.get("event") == "Finished"
+            and last.get("stopped") is False
+            and has_results(self.folder.path)
+            and self._has_verdict()
+        )
+
+    def _has_verdict(self) -> bool:
+        try:
+            return self.folder.verdict() is not None
+        except InputError:
+            return False
+
+    def _claim(self) -> bool:
+        """Lock the folder of a run that is there already; return whether it has a checkpoint.
+
+        Raises
+        ------
+        InputError
+            If the run must not be written here.
+        """
+        path, data = self.folder.path, self.settings.data
+        if not self._resume:
+            held = what_is_in(path)
+            if held is Holds.NOTHING or not path.is_dir():
+                require_free(path)
+                return False
+        self._lock_if_there()
+        held = what_is_in(path)
+        if self._resume and held is Holds.RUN:
+            require_kept(path, (data.stack, data.passthrough, data.truth_star, data.truth_map))
+            return True
+        if self._resume and held is Holds.FOREIGN:
+            raise InputError(self._no_checkpoint)
+        require_free(path)
+        return False
+
+    def _lock_if_there(self) -> None:
+        """Lock the folder of our own run; a folder of others is left alone."""
+        if what_is_in(self.folder.path) is not Holds.FOREIGN:
+            self._lock = RunLock.acquire(self.folder.path)
+
+    def _last_checkpoint(self, device: torch.device) -> tuple[Path, dict[str, Any]]:
+        """Return the newest checkpoint that is whole."""
+        found: list[dict[str, Any]] = []
+
+        def take(path: Path) -> None:
+            found.append(read_checkpoint(path, device))
+
+        path, _ = latest(self.folder.checkpoints(), take, none=self._no_checkpoint)
+        return path, found[0]
+
+    def _restore(
+        self, training: Training, found: tuple[Path, dict[str, Any]], device: torch.device
+    ) -> tuple[str, ...]:
+        """Take in the last checkpoint that can be used; return a note on each that cannot."""
+
+        def take(path: Path) -> None:
+            state = found[1] if path == found[0] else read_checkpoint(path, device)
+            training.load_state(state)
+
+        return latest(self.folder.checkpoints(), take, none=self._no_checkpoint)[1]
+
+    @property
+    def _no_checkpoint(self) -> str:
+        return f"{self.folder.path} holds no checkpoint to resume from: start a new run."
+
+    def _truth(self, stack: WorkingStack, notes: list[str]) -> Truth | None:
+        """Return the truth; a run that goes on does without, where its files have gone."""
+        if self._resume:
+            return truth_or_note(self.settings, stack, notes)
+        return Truth.of(self.settings.data, stack)
+
+    def _fingerprint_in(self, found: tuple[Path, dict[str, Any]] | None) -> Fingerprint | None:
+        """Return what a checkpoint was made of, its settings being as they were."""
+        if found is None or "fingerprint" not in found[1]:
+            return None
+        fingerprint = Fingerprint.from_figures(found[1]["fingerprint"])
+        fingerprint.require_settings(self.settings, self.folder.settings_path)
+        return fingerprint
+
+    def _begin(self, fingerprint: Fingerprint) -> None:
+        """Make the folder, or clear what a run that was killed early has left in it."""
+        path = self.folder.path
+        if self._lock is None:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"The run folder {path} cannot be made: {why(error)}.") from error
+            self._lock = RunLock.acquire(path)
+            # another may have begun here while the particles were read
+            require_free(path)
+        sweep(path)
+        clear_beginning(path)
+        self.folder.create(self.settings, fingerprint)
+
+    def _go_on(self) -> None:
+        """Clear what a killed process left, and remember where the particles are now."""
+        sweep(self.folder.path)
+        if self.folder.settings() != self.settings:
+            self.folder.write_settings(self.settings)
+
+    def _stopped_early(self) -> Event:
+        return events.Finished(self.folder.path, True, False, None, results=False)
+
+    def _started(self, training: Training, notes: tuple[str, ...]) -> Event:
+        stack, settings, clock = training.stack, self.settings, training.clock
+        return events.RunStarted(
             folder=self.folder.path,
             n_particles=stack.n,
             box=stack.box,
             pixel_size=stack.pixel_size,
             n_heads=settings.model.heads if encodes(settings.stages) else 0,
-            device=describe_device(device),
+            device=describe_device(stack.images.device),
             seed=settings.seed,
             inference=training.kind,
             first_epoch=clock.epoch,
             n_epochs=clock.n_epochs(settings),
-            truth_known=truth is not None,
-            notes=stack.notes,
+            truth_known=self.truth is not None,
+            notes=notes,
         )
-        yield from self._train(training)
-        if self.controls.stopped and not self.controls.keep:
-            yield events.Finished(self.folder.path, stopped=True, kept=False, resolution=None)
-            return
-        yield from self._choose(training)
-        yield self._checkpoint(training)
-        resolution = yield from write_results(self.folder, training, truth)
-        verdict = reach_verdict(training)
-        self.folder.write_verdict(verdict)
-        yield events.Finished(self.folder.path, self.controls.stopped, True, resolution, verdict)
 
-    def _load(self) -> Generator[Event, None, WorkingStack]:
+    def _load(self, device: torch.device, notes: list[str]) -> Generator[Event, None, WorkingStack]:
         data = self.settings.data
+        if data.stack is None and self._resume:
+            raise InputError(f"{self.folder.settings_path} names no particle stack.")
         table = of_settings(data)
+        notes += require_memory(self.settings, table, device)
         stack: WorkingStack = yield from with_progress(
-            "Reading particles", lambda report: prepare(table, data, report)
+            "Reading particles",
+            lambda report: prepare(table, data, report),
+            lambda: self.controls.stopped,
         )
         if stack.n < _FEWEST:
             raise InputError(
@@ -153,195 +357,3 @@ class Reconstruction:
                 f"{_FEWEST}, and hundreds to show anything."
             )
         return stack
-
-    def _train(self, training: Training) -> Iterator[Event]:
-        clock, settings = training.clock, self.settings
-        while not self.controls.stopped:
-            if training.stage_due:
-                if training.last_stage or settings.stages[clock.stage].until == "hand":
-                    if training.finish():
-                        yield self._poses_event(training)
-                        yield self._volume_event(training)
-                    return
-                by_criterion = clock.stage_left(settings) > 0
-                yield self._switch(training, "criterion" if by_criterion else "schedule")
-                continue
-            yield from self._choose(training)
-            yield events.EpochStarted(
-                clock.epoch, clock.n_epochs(settings), training.kind, clock.stage, clock.start
-            )
-            yield from self._epoch(training)
-
-    def _switch(self, training: Training, by: str) -> Event:
-        training.next_stage()
-        # what was asked for while the stage ended anyway is done
-        self.controls.take_switch()
-        clock = training.clock
-        return events.Switched(clock.epoch, training.kind, clock.stage, clock.start, by)
-
-    def _epoch(self, training: Training) -> Iterator[Event]:
-        """Train one epoch; a stop leaves it unfinished, a switch by hand ends it early."""
-        clock, inference = training.clock, training.inference
-        started, losses = time.monotonic(), []
-        training.begin_epoch()
-        if clock.batch == 0:
-            rows = training.rows_in_epoch
-            for done, total in inference.begin_epoch(training.place(), rows):
-                yield events.Progress(_SEARCHING, done, total)
-                yield from self._live(training)
-                yield from self._obey(training)
-                if self.controls.stopped:
-                    return
-        batches = training.batches()
-        rate = _Rate()
-        by_hand = False
-        while clock.batch < len(batches):
-            yield from self._obey(training)
-            if self.controls.stopped:
-                return
-            if not training.last_stage and self.controls.take_switch():
-                by_hand = True
-                break
-            rows = batches[clock.batch]
-            inference.set_place(training.place(len(batches)))
-            losses.append(inference.train_batch(rows))
-            clock.batch += 1
-            rate.add(len(rows))
-            left = self._images_left(training, len(batches))
-            yield events.BatchDone(
-                clock.epoch,
-                clock.batch,
-                len(batches),
-                training.kind,
-                losses[-1],
-                rate.images_per_second,
-                left / rate.images_per_second,
-            )
-            yield from self._live(training)
-        inference.end_epoch(training.rows_in_epoch)
-        yield from self._end_epoch(training, losses, time.monotonic() - started)
-        if by_hand:
-            yield self._switch(training, "hand")
-            # unlike the end by epochs or criterion, nothing else tells a resumed run of it
-            yield self._checkpoint(training)
-
-    def _end_epoch(
-        self, training: Training, losses: list[float], seconds: float
-    ) -> Iterator[Event]:
-        clock, truth = training.clock, self.truth
-        volume, poses = training.map(), self._poses_event(training)
-        comparison = None
-        if truth is not None:
-            comparison = truth.compare(poses.rotations, poses.shifts, poses.used, volume)
-        done = events.EpochDone(
-            epoch=clock.epoch,
-            inference=training.kind,
-            stage=clock.stage,
-            start=clock.start,
-            held_out_gain=_held_out_gain(training),
-            switch=_switch_figures(training),
-            loss=sum(losses) / len(losses) if losses else math.nan,
-            head_share=training.poses.head_share(training.used),
-            median_pose_error=comparison.median if comparison else None,
-            mean_pose_error=comparison.mean if comparison else None,
-            resolution=comparison.resolution if comparison else None,
-            seconds=seconds,
-        )
-        self.folder.append_metrics(done)
-        self.folder.write_map(f"volumes/epoch_{clock.epoch:04d}.mrc", volume, self._pixel_size)
-        write_poses(self.folder, poses)
-        yield self._volume_event(training)
-        yield poses
-        yield done
-        clock.epoch, clock.stage_epoch, clock.batch = clock.epoch + 1, clock.stage_epoch + 1, 0
-        yield self._checkpoint(training)
-
-    def _live(self, training: Training) -> Iterator[Event]:
-        """Yield the map and the poses as often as they are worth looking at."""
-        now = time.monotonic()
-        if now - self._last["map"] > _MAP_INTERVAL:
-            self._last["map"] = now
-            yield self._volume_event(training)
-        if now - self._last["poses"] > _POSES_INTERVAL:
-            self._last["poses"] = now
-            yield self._poses_event(training)
-
-    def _obey(self, training: Training) -> Iterator[Event]:
-        if self.controls.paused:
-            yield events.Paused()
-            self.controls.wait_while_paused()
-            yield events.Resumed()
-        yield from self._choose(training)
-
-    def _choose(self, training: Training) -> Iterator[Event]:
-        used = self.controls.take_used()
-        if used is not None and training.choose(used):
-            yield events.ParticlesChosen(int(training.used.sum()))
-
-    def _images_left(self, training: Training, n_batches: int) -> float:
-        clock = training.clock
-        epochs = clock.n_epochs(self.settings) - clock.epoch - clock.batch / n_batches
-        return max(epochs, 0.0) * len(training.rows_in_epoch)
-
-    @property
-    def _pixel_size(self) -> float:
-        assert self.stack is not None
-        return self.stack.pixel_size
-
-    def _volume_event(self, training: Training) -> Event:
-        clock = training.clock
-        return events.VolumeUpdated(clock.epoch, training.kind, training.map(), self._pixel_size)
-
-    def _poses_event(self, training: Training) -> PosesUpdated:
-        used = training.used.cpu().numpy()
-        return poses_event(
-            training.poses, used, training.clock.epoch, training.kind, self._pixel_size, self.truth
-        )
-
-    def _checkpoint(self, training: Training) -> Event:
-        path = self.folder.write_checkpoint(training.state(), training.clock.epoch)
-        return events.CheckpointWritten(path, training.clock.epoch)
-
-
-def _held_out_gain(training: Training) -> float | None:
-    """Return what the held-out particles said last, nats per particle, where they were asked."""
-    inference, switch = training.inference, _switch_figures(training)
-    if switch is not None:
-        return switch.gain
-    if not isinstance(inference, MarginalInference) or inference.evidence is None:
-        return None
-    return float(inference.evidence.gain.mean())
-
-
-def _switch_figures(training: Training) -> SwitchFigures | None:
-    inference = training.inference
-    return inference.criterion.figures if isinstance(inference, AmortizedInference) else None
-
-
-class _Rate:
-    """Images per second, smoothed over the last dozen batches."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-        self.images_per_second = 0.0
-
-    def add(self, images: int) -> None:
-        now = time.monotonic()
-        rate = images / max(now - self._last, 1e-6)
-        self._last = now
-        old = self.images_per_second
-        self.images_per_second = rate if old == 0 else 0.9 * old + 0.1 * rate
-
-
-def _sentence(error: Exception) -> str:
-    """Return what went wrong as one sentence for the user."""
-    if isinstance(error, InputError):
-        return str(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return (
-            "The device ran out of memory: choose a smaller working box, batch size or encoder "
-            "width, or fewer heads; the run can be resumed from its last checkpoint."
-        )
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'A file'} could not be used: {error.strerror}."
-    return f"The run failed unexpectedly ({type(error).__name__}: {error})."

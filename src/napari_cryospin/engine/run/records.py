@@ -25,8 +25,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import replacing
+from napari_cryospin.engine.files import writing
 from napari_cryospin.engine.run.events import PosesUpdated
+from napari_cryospin.engine.run.reading import numbered, reason, require_file
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 # of a component of a unit quaternion; rounding it turns a pose by less than 0.004°
 _SCALE = 32767
 _CODES = (Inference.AMORTIZED, Inference.DIRECT, Inference.MARGINAL)
+_MOST_HEADS = 10_000
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -58,6 +60,8 @@ class Trajectory:
         Winning head after each epoch, (E,); −1 where the particle had not been seen yet.
     losses
         Loss after each epoch, (E,); NaN where the particle had not been seen yet.
+    notes
+        Which epochs could not be read and are left out, one sentence each.
     """
 
     epochs: NDArray[np.int64]
@@ -65,6 +69,7 @@ class Trajectory:
     rotations: NDArray[np.float32]
     winning_head: NDArray[np.int64]
     losses: NDArray[np.float32]
+    notes: tuple[str, ...] = ()
 
 
 def bytes_per_particle(heads: int) -> int:
@@ -90,16 +95,14 @@ def write_poses(folder: RunFolder, poses: PosesUpdated) -> Path:
         if later > poses.epoch:
             poses_path(folder, later).unlink()
     path = poses_path(folder, poses.epoch)
-    with replacing(path) as temporary:
-        np.save(temporary, _table(poses), allow_pickle=False)
+    with writing(path) as file:
+        np.save(file, _table(poses), allow_pickle=False)
     return path
 
 
 def recorded_epochs(folder: RunFolder) -> list[int]:
     """Return the epochs whose poses were recorded, ascending."""
-    files = (folder.path / "poses").glob("epoch_*.npy")
-    names = (path.stem.removeprefix("epoch_") for path in files)
-    return sorted(int(name) for name in names if name.isdecimal())
+    return [epoch for epoch, _ in numbered(folder.path / "poses", ".npy")]
 
 
 def read_poses(folder: RunFolder, epoch: int) -> PosesUpdated:
@@ -118,6 +121,8 @@ def read_poses(folder: RunFolder, epoch: int) -> PosesUpdated:
 def trajectory(folder: RunFolder, particle: int) -> Trajectory:
     """Read the way of one particle; of each file only its row is read.
 
+    An epoch whose record is damaged is left out, with a note.
+
     Parameters
     ----------
     folder
@@ -128,18 +133,26 @@ def trajectory(folder: RunFolder, particle: int) -> Trajectory:
     Raises
     ------
     InputError
-        If there is no such particle, or a file is damaged.
+        If there is no such particle, or all records are damaged.
     """
-    epochs = recorded_epochs(folder)
-    found = [_read(folder, epoch, slice(particle, particle + 1)) for epoch in epochs]
+    rows, notes = slice(particle, particle + 1), []
+    found: list[PosesUpdated] = []
+    for epoch in recorded_epochs(folder):
+        try:
+            found.append(_read(folder, epoch, rows))
+        except InputError as error:
+            notes.append(f"{str(error).rstrip('.')}: epoch {epoch + 1} is left out.")
+    if notes and not found:
+        raise InputError(notes[0])
     if any(len(poses.used) == 0 for poses in found):
         raise InputError(f"{folder.path} holds no poses of a particle {particle}.")
     return Trajectory(
-        epochs=np.array(epochs, np.int64),
+        epochs=np.array([poses.epoch for poses in found], np.int64),
         inferences=tuple(poses.inference for poses in found),
         rotations=np.array([poses.rotations[0] for poses in found], np.float32).reshape(-1, 3, 3),
         winning_head=np.array([poses.winning_head[0] for poses in found], np.int64),
         losses=np.array([poses.losses[0] for poses in found], np.float32),
+        notes=tuple(notes),
     )
 
 
@@ -176,30 +189,62 @@ def _table(poses: PosesUpdated) -> NDArray[np.void]:
 def _read(folder: RunFolder, epoch: int, rows: slice) -> PosesUpdated:
     path = poses_path(folder, epoch)
     try:
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
-        heads = stored.dtype["candidate_losses"].shape[0]
-        if stored.dtype != _row_type(heads) or stored.ndim != 1:
-            raise ValueError("it holds other fields")
-        # a copy, so that the file is closed
-        poses = _event(np.array(stored[rows]), epoch)
+        require_file(path)
+        return _event(_rows(path, rows), epoch)
     except Exception as error:
-        raise InputError(f"The poses in {path} cannot be read ({type(error).__name__}).") from error
-    return poses
+        raise InputError(f"The poses in {path} cannot be read ({reason(error)}).") from error
+
+
+def _rows(path: Path, rows: slice) -> NDArray[np.void]:
+    """Read rows of a table; the file is not mapped: it may be cut short meanwhile."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError("it has another format")
+        shape, _, kind = np.lib.format.read_array_header_1_0(file)
+        heads = _heads(kind)
+        if heads is None or kind != _row_type(heads) or len(shape) != 1:
+            raise ValueError("it holds other fields")
+        start = file.tell()
+        if path.stat().st_size != start + shape[0] * kind.itemsize:
+            raise ValueError("it is cut off")
+        first, last, _ = rows.indices(shape[0])
+        number = max(last - first, 0)
+        table = np.fromfile(file, kind, number, offset=first * kind.itemsize)
+    if len(table) != number:
+        raise ValueError("it is cut off")
+    return table
+
+
+def _heads(kind: np.dtype[np.void]) -> int | None:
+    """Return the number of candidates of a table's rows, or None where there are no such rows."""
+    if "candidate_losses" not in (kind.names or ()):
+        return None
+    shape = kind["candidate_losses"].shape
+    return shape[0] if len(shape) == 1 and shape[0] <= _MOST_HEADS else None
 
 
 def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
-    return PosesUpdated(
+    poses = PosesUpdated(
         epoch=epoch,
         inference=_CODES[int(table["inference"][0])] if len(table) else Inference.AMORTIZED,
         rotations=_matrices(table["quaternion"]),
         shifts=table["shift"].astype(np.float32),
         winning_head=table["winning_head"].astype(np.int64),
         losses=table["loss"].astype(np.float32),
-        used=table["used"].copy(),
+        # a byte that is neither 0 nor 1 would be neither true nor false
+        used=table["used"].view(np.uint8) != 0,
         candidates=_matrices(table["candidate_quaternions"]),
         candidate_shifts=table["candidate_shifts"].astype(np.float32),
         candidate_losses=table["candidate_losses"].astype(np.float32),
     )
+    if not (np.isfinite(poses.shifts).all() and np.isfinite(poses.candidate_shifts).all()):
+        raise ValueError("its shifts are not finite")
+    # without candidates the winner is one of those before, which were not recorded
+    winner, most = poses.winning_head, poses.candidates.shape[1]
+    if (winner < -1).any() or (most and (winner >= most).any()):
+        raise ValueError("it names winners that are no candidates")
+    return poses
 
 
 def _quaternions(rotations: NDArray[np.float32]) -> NDArray[np.int16]:

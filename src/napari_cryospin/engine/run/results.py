@@ -14,6 +14,7 @@ from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.events import Progress
+from napari_cryospin.engine.run.fullsize import first_group, full_size
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -36,7 +37,10 @@ _TASK = "Writing maps"
 def write_results(
     folder: RunFolder, training: Training, truth: Truth | None
 ) -> Generator[Progress, None, float | None]:
-    """Write ``half1.mrc``, ``half2.mrc``, ``map.mrc``, ``fsc.csv`` and ``particles.star``.
+    """Write the maps, ``fsc.csv`` and ``particles.star``.
+
+    The maps are ``half1.mrc``, ``half2.mrc``, ``map.mrc``, and ``map_fullsize.mrc`` in the box of
+    the particles on disk.
 
     The maps are closed-form back-projections of the images at their final poses, the map weighted
     by the FSC of the halves. Both halves share one pose search, so their FSC is an upper bound.
@@ -62,6 +66,9 @@ def write_results(
     prior = torch.from_numpy((1 - curve) / np.clip(curve, 0.01, 1)).clamp(min=1e-3)
     volume = _map(divide(sums[0] + sums[1], prior))
     folder.write_map("map.mrc", volume, stack.pixel_size)
+    optics = first_group(stack.table, stack.rows[used])
+    own = full_size(volume, stack.pixel_size, optics)
+    folder.write_map("map_fullsize.mrc", own, optics.pixel_size)
     columns = {"fsc_halves": curve}
     rotations = poses.rotations.cpu().numpy()
     shifts = poses.shifts.cpu().numpy() * stack.pixel_size
@@ -76,6 +83,7 @@ def write_results(
         rotations=rotations[used].astype(np.float64),
         shifts=shifts[used].astype(np.float64),
         half_set=halves,
+        scales=poses.scales.cpu().numpy()[used],
     )
     yield Progress(_TASK, 3, 3)
     return resolution(curve, stack.pixel_size, 0.143)
@@ -122,6 +130,12 @@ def write_selection(
         rotations=poses.rotations[rows].astype(np.float64),
         shifts=poses.shifts[rows].astype(np.float64),
     )
+
+
+def write_set_aside(folder: RunFolder, stack: WorkingStack) -> None:
+    """Write ``set_aside.csv``, which particles are not used because of their images, if any."""
+    if len(stack.set_aside.rows):
+        stack.set_aside.write(folder.path / "set_aside.csv", stack.table)
 
 
 def half_sets(given: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,18 @@ from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.inference.poses import PoseTable
-from napari_cryospin.engine.inference.switching import SwitchFigures
-from napari_cryospin.engine.run.clock import Clock
+from napari_cryospin.engine.run.checkpoint_reading import (
+    latest,
+    read_checkpoint,
+    require_clock,
+    require_poses,
+    require_used,
+)
 from napari_cryospin.engine.run.events import EpochDone, PosesUpdated, VolumeUpdated
-from napari_cryospin.engine.run.records import poses_path, read_poses
+from napari_cryospin.engine.run.metrics import read_metrics
+from napari_cryospin.engine.run.reading import Unreadable, numbered, require_file
+from napari_cryospin.engine.run.records import poses_path, read_poses, recorded_epochs
 from napari_cryospin.engine.run.truth import Truth
-from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,15 +31,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_cryospin.engine.inference.poses import PoseTable
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.settings import Settings
+    from napari_cryospin.engine.stages import Inference
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """A run as its folder tells it: settings, particles, past epochs, last map and last poses.
 
-    ``truth`` is None where it is not known.
+    ``truth`` is None where it is not known. ``notes`` tell what is damaged and was left out.
     """
 
     settings: Settings
@@ -43,10 +50,14 @@ class Snapshot:
     volume: VolumeUpdated
     poses: PosesUpdated
     truth: Truth | None
+    notes: tuple[str, ...] = ()
 
 
 def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snapshot:
-    """Read a run folder, finished or not.
+    """Read a run folder, finished or not, as far as it is whole.
+
+    The poses are those of the last checkpoint; where there is none that can be read, those of the
+    last epoch that was recorded. A damaged map gives way to the one before.
 
     Parameters
     ----------
@@ -58,32 +69,42 @@ def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snaps
     Raises
     ------
     InputError
-        If the folder holds no run or no map yet, its checkpoint has another format, or the
-        particles have gone.
+        If the folder holds no run, no map yet or no poses that can be read, or the particles have
+        gone.
     """
     settings = folder.settings()
     if settings.data.stack is None:
         raise InputError(f"{folder.settings_path} names no particle stack.")
-    maps = _maps(folder)
+    maps = maps_of(folder)
     if not maps:
         raise InputError(f"{folder.path} holds no map yet: wait for its first epoch.")
     if stack is None:
         stack = prepare(of_settings(settings.data), settings.data)
-    checkpoint = folder.read_checkpoint(torch.device("cpu"))
-    clock, poses = Clock(**checkpoint["clock"]), PoseTable(**checkpoint["poses"])
-    used = checkpoint["used"].numpy()
-    kind = clock.inference(settings)
-    truth = Truth.of(settings.data, stack)
-    epoch = max(clock.epoch - 1, 0)
-    volume, pixel_size = read_map(maps[-1])
+    metrics = read_metrics(folder.metrics_path)
+    notes = list(metrics.notes)
+    truth = truth_or_note(settings, stack, notes)
+    (volume, pixel_size), poses = (
+        _last_map(maps, stack, notes),
+        _last_poses(folder, settings, stack, truth, notes),
+    )
     return Snapshot(
         settings,
         stack,
-        tuple(_epoch_done(row) for row in folder.metrics()),
-        VolumeUpdated(epoch, kind, volume, pixel_size),
-        poses_event(poses, used, clock.epoch, kind, stack.pixel_size, truth),
+        metrics.epochs,
+        VolumeUpdated(max(poses.epoch - 1, 0), poses.inference, volume, pixel_size),
+        poses,
         truth,
+        tuple(notes),
     )
+
+
+def truth_or_note(settings: Settings, stack: WorkingStack, notes: list[str]) -> Truth | None:
+    """Return the truth of a run; where its files cannot be used any more, None and a note."""
+    try:
+        return Truth.of(settings.data, stack)
+    except InputError as error:
+        notes.append(f"{str(error).rstrip('.')}; the truth is left out.")
+        return None
 
 
 def read_epoch(
@@ -111,9 +132,11 @@ def read_epoch(
             f"{poses_path(folder, epoch)} holds poses of {len(poses.used)} particles, not of the "
             f"{stack.n} of the run."
         )
+    if not poses.used.any():
+        raise InputError(f"{poses_path(folder, epoch)} is damaged: it uses no particles.")
     if truth is not None:
         poses = replace(poses, truth=truth.in_frame_of(poses.rotations, poses.used))
-    volume, pixel_size = read_map(folder.path / "volumes" / f"epoch_{epoch:04d}.mrc")
+    volume, pixel_size = _read_map(folder.path / "volumes" / f"epoch_{epoch:04d}.mrc", stack)
     return VolumeUpdated(epoch, poses.inference, volume, pixel_size), poses
 
 
@@ -142,41 +165,78 @@ def poses_event(
     )
 
 
-def _maps(folder: RunFolder) -> list[Path]:
+def maps_of(folder: RunFolder) -> list[Path]:
     """Return the maps of a run, the newest last: a resumed run has a map older than its epochs'."""
-    maps = [*(folder.path / "volumes").glob("epoch_*.mrc"), folder.map_path]
-    found = [path for path in maps if path.exists()]
-    return sorted(found, key=lambda path: path.stat().st_mtime)
+    written: list[tuple[float, Path]] = []
+    names = [path for _, path in numbered(folder.path / "volumes", ".mrc")]
+    for path in (*names, folder.map_path):
+        # a map may be replaced, or taken away, while they are looked through
+        with suppress(OSError, Unreadable):
+            require_file(path)
+            written.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(written)]
 
 
-def _switch(row: dict[str, str]) -> SwitchFigures | None:
-    if not row["winner_in_best_mode"]:
-        return None
-    threshold = row["switch_threshold_nats"]
-    return SwitchFigures(
-        gain=float(row["held_out_gain_nats"]),
-        threshold=float(threshold) if threshold else None,
-        winner_in_best_mode=float(row["winner_in_best_mode"]),
-        amortization_gap=float(row["amortization_gap"]),
-    )
+def _last_map(
+    maps: list[Path], stack: WorkingStack, notes: list[str]
+) -> tuple[NDArray[np.float32], float]:
+    """Return the newest map that can be read, and its Å per pixel."""
+    problems = []
+    for path in reversed(maps):
+        try:
+            found = _read_map(path, stack)
+        except InputError as error:
+            problems.append(str(error))
+        else:
+            notes += [f"{text.rstrip('.')}; {path.name} is shown instead." for text in problems]
+            return found
+    raise InputError(problems[0])
 
 
-def _epoch_done(row: dict[str, str]) -> EpochDone:
-    def figure(name: str) -> float | None:
-        return float(row[name]) if row[name] else None
+def _read_map(path: Path, stack: WorkingStack) -> tuple[NDArray[np.float32], float]:
+    volume, pixel_size = read_map(path)
+    if len(volume) != stack.box:
+        raise InputError(
+            f"{path} is a map of {len(volume)} px, and particles and settings make {stack.box}: it "
+            "belongs to another run, or settings.toml was changed."
+        )
+    return volume, pixel_size
 
-    loss = figure("loss")
-    return EpochDone(
-        epoch=int(row["epoch"]),
-        inference=Inference(row["inference"]),
-        stage=int(row["stage"]) - 1,
-        start=int(row["start"]) - 1,
-        held_out_gain=figure("held_out_gain_nats"),
-        switch=_switch(row),
-        loss=math.nan if loss is None else loss,
-        head_share=tuple(float(share) for share in row["head_share"].split()),
-        median_pose_error=figure("median_pose_error_deg"),
-        mean_pose_error=figure("mean_pose_error_deg"),
-        resolution=figure("resolution_angstrom"),
-        seconds=float(row["seconds"]),
-    )
+
+def _last_poses(
+    folder: RunFolder,
+    settings: Settings,
+    stack: WorkingStack,
+    truth: Truth | None,
+    notes: list[str],
+) -> PosesUpdated:
+    """Return the last poses that can be read: of the last checkpoint, or as they were recorded."""
+    found: list[PosesUpdated] = []
+
+    def take(path: Path) -> None:
+        state = read_checkpoint(path, torch.device("cpu"))
+        clock, poses = require_clock(state, settings), require_poses(state, stack.n)
+        used = require_used(state, stack.n).numpy()
+        kind = clock.inference(settings)
+        found.append(poses_event(poses, used, clock.epoch, kind, stack.pixel_size, truth))
+
+    problem = ""
+    try:
+        latest(folder.checkpoints()[-1:], take, none=f"{folder.path} holds no checkpoint")
+    except InputError as error:
+        problem = str(error).split(": delete it")[0].rstrip(".")
+    for epoch in reversed(recorded_epochs(folder)):
+        # a checkpoint before the last recorded epoch: the run was killed, or its last one is lost
+        if found and found[0].epoch > epoch:
+            break
+        try:
+            _, poses = read_epoch(folder, epoch, stack, truth)
+        except InputError as error:
+            notes.append(f"{str(error).rstrip('.')}: it is left out.")
+            continue
+        if problem:
+            notes.append(f"{problem}; the poses are those recorded after epoch {epoch + 1}.")
+        return poses
+    if found:
+        return found[0]
+    raise InputError(f"{problem}, nor poses of an epoch that can be read: resume the run.")

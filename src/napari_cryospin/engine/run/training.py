@@ -16,7 +16,13 @@ from napari_cryospin.engine.inference.interface import Place, Problem, numbered_
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.inference.marginal.judge import judge
 from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
+from napari_cryospin.engine.run.checkpoint_reading import (
+    CHECKPOINT_VERSION,
+    require_fits,
+    require_like,
+)
 from napari_cryospin.engine.run.clock import Clock
 from napari_cryospin.engine.run.starts import Starts
 from napari_cryospin.engine.stages import AmortizedStage, Inference, MarginalStage
@@ -30,7 +36,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.inference.marginal.judge import Judgement
     from napari_cryospin.engine.settings import Settings
 
-CHECKPOINT_VERSION = 3
 # the seeds of the encoders of two starts are so far apart
 _APART = 100_003
 # particles held out, and the fewest of a stack that has any
@@ -60,6 +65,8 @@ class Training:
         Particles that no map learns from, bool, (n,).
     inference
         The inference of the present stage.
+    losses
+        Mean errors of the batches of the present epoch.
     starts
         What the starts of the first stage have come to.
 
@@ -85,6 +92,9 @@ class Training:
             stack, self.volume, self.poses, self.held_out, settings.model, settings.seed
         )
         self.starts = Starts()
+        self.losses: list[float] = []
+        self._begun: int | None = None
+        self._judged: list[Judgement | None] = []
         self.inference = self._begin_stage(None)
 
     @property
@@ -127,7 +137,7 @@ class Training:
         """End the present stage: begin its next start, or the next stage from the best one."""
         clock, settings = self.clock, self.settings
         if clock.stage == 0 and settings.starts > 1:
-            self.starts.add(self.volume, self.poses, self.inference.state(), self.judge())
+            self._end_start()
             if clock.start + 1 < settings.starts:
                 clock.start += 1
                 clock.stage_epoch = clock.batch = 0
@@ -141,12 +151,27 @@ class Training:
 
     def finish(self) -> bool:
         """End the last stage; return whether another start than the last one was taken."""
-        settings, ended = self.settings, self.starts.ended
-        if self.clock.stage > 0 or settings.starts == 1 or len(ended) == settings.starts:
+        if not self._start_unjudged:
             return False
-        self.starts.add(self.volume, self.poses, self.inference.state(), self.judge())
+        self._end_start()
         self._take_best_start()
         return True
+
+    @property
+    def _start_unjudged(self) -> bool:
+        """Whether the end of the present start is still to come, and compares it with others."""
+        settings, ended = self.settings, self.starts.ended
+        return self.clock.stage == 0 and 1 < settings.starts != len(ended)
+
+    def judge_start(self) -> None:
+        """Judge the present start before it ends, where there are several; no state is changed."""
+        if self._start_unjudged:
+            self._judged = [self.judge()]
+
+    def _end_start(self) -> None:
+        judged = self._judged or [self.judge()]
+        self._judged = []
+        self.starts.add(self.volume, self.poses, self.inference.state(), judged[0])
 
     def _take_best_start(self) -> None:
         best = self.starts.best
@@ -190,11 +215,17 @@ class Training:
 
     def begin_epoch(self) -> None:
         """Let the chosen particles in; an epoch that is gone on with keeps those it began with."""
-        if self.clock.batch == 0:
+        if self._begun != self.clock.epoch:
+            self._begun, self.losses = self.clock.epoch, []
             self.in_epoch = self.used
             # where few are left, none can be spared
             few = int((self.used & ~self._kept_apart).sum()) < _FEWEST_LEARNING
             self.held_out.copy_(self._kept_apart & (not few))
+
+    def end_epoch(self) -> None:
+        """Count an epoch as done."""
+        clock = self.clock
+        clock.epoch, clock.stage_epoch, clock.batch = clock.epoch + 1, clock.stage_epoch + 1, 0
 
     @property
     def rows_in_epoch(self) -> Tensor:
@@ -225,19 +256,32 @@ class Training:
             "poses": self.poses.state(),
             "used": self.used,
             "in_epoch": self.in_epoch,
+            "begun": self._begun,
+            "losses": self.losses,
             "held_out": self.held_out,
             "inference": self.inference.state(),
             "starts": self.starts.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state`."""
+        """Restore :meth:`state`.
+
+        Raises
+        ------
+        Unreadable
+            If it is not the state of a run with these particles and settings.
+        """
+        require_fits(state, self.settings, self.stack.n, self.stack.box)
         self.clock = Clock(**state["clock"])
         self.held_out.copy_(state["held_out"])
         self.inference = self._begin_stage(None)
+        require_like(self.inference.state(), state["inference"])
         self.volume.load_state_dict(state["volume"])
         self.poses.load(state["poses"])
         self.used, self.in_epoch = state["used"], state["in_epoch"]
+        # an earlier version counted an epoch as begun with its first batch
+        self._begun = state.get("begun", self.clock.epoch if self.clock.batch else None)
+        self.losses = list(state.get("losses", ()))
         self.inference.load_state(state["inference"])
         self.starts.load_state(state["starts"])
 
@@ -284,7 +328,7 @@ def signal_amplitude(images: Tensor) -> Tensor:
     """
     box = images.shape[-1]
     sample = images[: min(len(images), 2000)]
-    power = hartley_2d(sample).square().mean(0).flatten()
+    power = mean_power(hartley_2d(sample).flatten(1))
     radius = frequency_radius(box)[box // 2, :box, :box].flatten().to(images.device)
     mean = torch.bincount(radius, power) / torch.bincount(radius)
     # a hundredth of the noise keeps shells without signal alive

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.alignment import align_rotations
 from napari_cryospin.engine.run.records import poses_path, read_poses, trajectory
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.evaluation.alignment import PoseAlignment
@@ -33,6 +36,7 @@ class TrajectoryReader:
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self._alignments: dict[tuple[object, ...], PoseAlignment] = {}
+        self._problems: dict[tuple[int, int], str] = {}
 
     def read(self, particle: int, reference: int) -> Trajectory:
         """Return the trajectory of a particle in the frame of the recorded epoch ``reference``.
@@ -42,7 +46,7 @@ class TrajectoryReader:
         InputError
             If a record is missing or damaged.
         """
-        found = trajectory(self.folder, particle)
+        found = self._whole(trajectory(self.folder, particle))
         rotations, epochs = found.rotations.copy(), [int(epoch) for epoch in found.epochs]
         middle = epochs.index(reference) if reference in epochs else len(epochs) - 1
         for place in range(middle):
@@ -53,10 +57,44 @@ class TrajectoryReader:
             rotations[place:] = step.undo(rotations[place:])
         return replace(found, rotations=rotations)
 
+    def _whole(self, found: Trajectory) -> Trajectory:
+        """Leave out epochs whose record is damaged in another row, with a note."""
+        problems = [self._problem(int(epoch)) for epoch in found.epochs]
+        kept = np.array([not problem for problem in problems], bool)
+        if kept.all():
+            return found
+        return replace(
+            found,
+            epochs=found.epochs[kept],
+            inferences=tuple(itertools.compress(found.inferences, kept)),
+            rotations=found.rotations[kept],
+            winning_head=found.winning_head[kept],
+            losses=found.losses[kept],
+            notes=(*found.notes, *filter(None, problems)),
+        )
+
+    def _problem(self, epoch: int) -> str:
+        """Return what is wrong with the record of an epoch; nothing, mostly."""
+        key = (epoch, self._written(epoch))
+        if key not in self._problems:
+            try:
+                self._poses(epoch)
+            except InputError as error:
+                self._problems[key] = f"{str(error).rstrip('.')}: epoch {epoch + 1} is left out."
+            else:
+                self._problems[key] = ""
+        return self._problems[key]
+
+    def _written(self, epoch: int) -> int:
+        """Return when a record was written, or 0 where it has gone."""
+        try:
+            return poses_path(self.folder, epoch).stat().st_mtime_ns
+        except OSError:
+            return 0
+
     def _alignment(self, epoch: int, following: int) -> PoseAlignment:
         # an epoch that is redone after a resume is another one
-        written = [poses_path(self.folder, e).stat().st_mtime_ns for e in (epoch, following)]
-        key = (epoch, following, *written)
+        key = (epoch, following, self._written(epoch), self._written(following))
         if key not in self._alignments:
             self._alignments[key] = align_rotations(self._poses(epoch), self._poses(following))
         return self._alignments[key]

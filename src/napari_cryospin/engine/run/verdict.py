@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -25,6 +26,8 @@ _AGREE = 0.5
 # share of the poses that must be expected to be right: below the first the poses are uncertain,
 # below the second they have not converged
 _CERTAIN, _MOSTLY = 0.9, 0.5
+# figures of a verdict that are numbers or None
+_NUMBERS = ("gain", "gain_error", "information", "expected_right", "starts_agree")
 
 
 class Outcome(StrEnum):
@@ -72,6 +75,29 @@ class Verdict:
     def figures(self) -> dict[str, Any]:
         """Return the verdict by names, for a file."""
         return asdict(self)
+
+    @classmethod
+    def of_figures(cls, figures: Any) -> Self:
+        """Return the verdict that :meth:`figures` gave.
+
+        Names that another version wrote are left out.
+
+        Raises
+        ------
+        ValueError
+            If they tell of no verdict, or a value is not what it should be.
+        """
+        if not isinstance(figures, dict):
+            raise ValueError("it holds no names")
+        reasons = figures.get("reasons")
+        if not isinstance(reasons, list) or not all(isinstance(text, str) for text in reasons):
+            raise ValueError("it holds no reasons")
+        numbers = {name: figures.get(name) for name in _NUMBERS}
+        for name, value in numbers.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (number and math.isfinite(value)):
+                raise ValueError(f"its {name} is no number")
+        return cls(Outcome(str(figures.get("outcome"))), tuple(reasons), **numbers)
 
 
 def reach_verdict(training: Training) -> Verdict:

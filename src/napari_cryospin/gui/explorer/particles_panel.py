@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QProgressBar,
@@ -19,12 +17,16 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.particle_table import ParticleTable
 from napari_cryospin.gui.work.background import Background
 from napari_cryospin.gui.work.long_task import LongTask
+from napari_cryospin.gui.work.saving import ask_where
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
     from qtpy.QtGui import QShowEvent
 
@@ -188,11 +190,9 @@ class ParticlesPanel(QWidget):
 
     @Slot(object)
     def _on_save(self, particles: NDArray[np.int64]) -> None:
-        name, _ = QFileDialog.getSaveFileName(
-            self, "Save selection", "selection.star", "STAR files (*.star)"
-        )
-        if name:
-            self.save_selection(particles, Path(name))
+        path = ask_where(self, "Save selection", "selection.star", "STAR files (*.star)")
+        if path is not None:
+            self.save_selection(particles, path)
 
     def save_selection(self, particles: NDArray[np.int64], path: Path) -> None:
         """Write particles with their present poses as a star file."""
@@ -201,9 +201,14 @@ class ParticlesPanel(QWidget):
         stack, poses = self._explorer.stack, self._explorer.poses
         assert stack is not None and poses is not None
         try:
+            if path.suffix.lower() != ".star":
+                raise InputError(f"{path.name}: selections are saved as .star.")
+            require_not_in_use(path, inputs_of(self._explorer.session.settings, stack.table))
             write_selection(path, stack, particles, poses)
-        except (OSError, InputError) as error:
-            self._explorer.message.emit(f"{path} could not be written: {error}.")
+        except InputError as error:
+            self._explorer.message.emit(str(error))
+        except OSError as error:
+            self._explorer.message.emit(f"{path} could not be written: {error.strerror}.")
         else:
             self._explorer.message.emit(f"Saved {len(particles):,} particles in {path}.")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QThread, Signal, Slot
 
 from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.gui.work.background import told
 from napari_cryospin.gui.work.mailbox import Mailbox
 from napari_cryospin.gui.work.threads import WorkerThread, take_one_core
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.events import VolumeUpdated
 
     ExplorerFactory = Callable[[WorkingStack, PosteriorOptions], PosteriorExplorer]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,8 @@ class _Worker(QObject):
             best_psi = posterior.best_in_plane
             angles = _angles(posterior)
         except Exception as error:  # whatever happens, the panel must hear of it
-            logger.exception("The posterior of particle %d failed", request.particle)
             self._explorer = self._last = None
-            self.done.emit(PosteriorFailure(request, str(error) or type(error).__name__))
+            self.done.emit(PosteriorFailure(request, told(error)))
         else:
             seconds = time.perf_counter() - start
             self.done.emit(PosteriorResult(request, posterior, best_psi, angles, seconds))

@@ -12,6 +12,8 @@ from napari_cryospin.engine.inference.options import SHIFT_EXTENT, PosteriorOpti
 from napari_cryospin.gui.work.background import Background
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
@@ -139,7 +141,9 @@ class Explorer(QObject):
         settings = self.session.settings
         searched = SHIFT_EXTENT if settings is not None and settings.model.shifts else 0.0
         self.options = replace(self.options, shift_extent=searched)
-        self.recorded = [done.epoch for done in self.session.history]
+        # what metrics.csv has lost may still be recorded
+        told = (done.epoch for done in self.session.history)
+        self.recorded = sorted({*told, *_recorded(self.session.folder)})
         self.choose(self.particle)
         self.run_changed.emit()
         self.epoch_changed.emit(None)
@@ -173,6 +177,16 @@ class Explorer(QObject):
     def _on_unreadable(self, sentence: str) -> None:
         self.show_epoch(None)
         self.message.emit(sentence)
+
+
+def _recorded(folder: Path | None) -> list[int]:
+    """Return the epochs whose poses lie in a run folder."""
+    if folder is None:
+        return []
+    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.run.records import recorded_epochs
+
+    return recorded_epochs(RunFolder(folder))
 
 
 def candidates_of(poses: PosesUpdated | None, particle: int) -> NDArray[np.float32]:

@@ -40,6 +40,7 @@ class TrailReader(QObject):
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._read)
         self._since = 0.0
+        self._told: tuple[str, ...] = ()
 
     @Slot()
     def ask(self, *, soon: bool = False) -> None:
@@ -69,6 +70,9 @@ class TrailReader(QObject):
     @Slot(object)
     def _on_read(self, trail: Trajectory) -> None:
         self._timer.worked(time.perf_counter() - self._since)
+        if trail.notes and trail.notes != self._told:
+            self._explorer.message.emit(" ".join(trail.notes))
+        self._told = trail.notes
         self.ready.emit(trail)
 
     def _reader_of(self, folder: Path) -> TrajectoryReader:

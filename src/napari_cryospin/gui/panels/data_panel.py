@@ -53,6 +53,8 @@ class DataPanel(QWidget):
         self._reader.done.connect(self._on_image)
         self._reader.failed.connect(self._on_no_image)
         session.table_changed.connect(self._on_table)
+        session.run_started.connect(self._show_notes)
+        session.run_opened.connect(self._show_notes)
 
     def open(self, path: Path) -> None:
         """Read a particle table or stack."""
@@ -198,12 +200,21 @@ class DataPanel(QWidget):
                 item.setToolTip(text)
                 self.table.setItem(row, column, item)
         self.table.setVisible(True)
-        self.notes.setText("\n".join(table.notes))
-        self.notes.setVisible(bool(table.notes))
+        self._say(table.notes)
         self.of.setText(f"of {table.n_particles:,}")
         self.particle.setEnabled(True)
         self.particle.setRange(1, table.n_particles)
         self._show_particle()
+
+    @Slot(object)
+    def _show_notes(self, _run: object) -> None:
+        """Show what was said of the images, now that all have been looked at."""
+        if self._session.stack is not None:
+            self._say(self._session.stack.notes)
+
+    def _say(self, notes: tuple[str, ...]) -> None:
+        self.notes.setText("\n".join(notes))
+        self.notes.setVisible(bool(notes))
 
     @Slot()
     def _show_particle(self) -> None:
@@ -221,7 +232,9 @@ class DataPanel(QWidget):
 
     @Slot(object)
     def _on_image(self, image: np.ndarray) -> None:
-        self.image.setImage(image, levels=tuple(np.percentile(image, (0.5, 99.5))))
+        finite = image[np.isfinite(image)]
+        levels = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
+        self.image.setImage(image, levels=tuple(levels))
 
     @Slot(str)
     def _on_no_image(self, sentence: str) -> None:

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import shutil
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QUrl, Slot
 from qtpy.QtGui import QDesktopServices, QGuiApplication
-from qtpy.QtWidgets import QFileDialog, QGroupBox, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.run.command import command_line
+from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
+from napari_cryospin.gui.work.long_task import LongTask
+from napari_cryospin.gui.work.saving import ask_where
 
 if TYPE_CHECKING:
+    from napari_cryospin.gui.work.long_task import Report
     from napari_cryospin.gui.work.session import Session
 
 _SAVE = (
     ("map", "Save map…", "map.mrc", "MRC maps (*.mrc)", "The map, particles white, as MRC"),
-    (
-        "poses",
-        "Save poses…",
-        "particles.star",
-        "STAR files (*.star)",
-        "Poses and shifts as a RELION 3.1 STAR file",
-    ),
     (
         "fsc",
         "Save FSC…",
@@ -37,7 +45,7 @@ _SAVE = (
 
 def _verdict(folder: Path) -> tuple[str, ...]:
     """Return the verdict on a run in words, where there is one."""
-    if not (folder / "verdict.json").is_file():
+    if not isfile(folder / "verdict.json"):
         return ()
     # with it comes torch, which is at hand where a run has ended
     from napari_cryospin.engine.run.folder import RunFolder
@@ -63,6 +71,10 @@ class ResultsPanel(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
+        self._exporting = LongTask("cryospin-export", self)
+        self._exporting.progressed.connect(self._on_progress)
+        self._exporting.done.connect(self._on_exported)
+        self._exporting.failed.connect(session.message)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self._this_run())
@@ -83,8 +95,8 @@ class ResultsPanel(QWidget):
         for name, text, _, _, tip in _SAVE:
             self.save[name] = self._button(column, text, f"save_{name}", tip)
         self.save["map"].clicked.connect(self._on_save_map)
-        self.save["poses"].clicked.connect(self._on_save_poses)
         self.save["fsc"].clicked.connect(self._on_save_fsc)
+        self._add_export(column)
         self.show_folder = self._button(
             column, "Show run folder", "show_folder", "Open the folder in the file manager"
         )
@@ -97,6 +109,24 @@ class ResultsPanel(QWidget):
         )
         self.copy.clicked.connect(self._on_copy)
         return box
+
+    def _add_export(self, column: QVBoxLayout) -> None:
+        self.export = self._button(
+            column,
+            "Export poses…",
+            "export",
+            "The last poses in your own table: .star for RELION, .cs for cryoSPARC",
+        )
+        self.export.clicked.connect(self._on_export)
+        self.flip_hand = QCheckBox("other hand")
+        self.flip_hand.setToolTip("Poses in the mirror image of the map, which is written too")
+        self.invert = QCheckBox("invert images")
+        self.invert.setToolTip("Also write the images with their contrast turned, as .mrcs")
+        row = QHBoxLayout()
+        for box in (self.flip_hand, self.invert):
+            row.addWidget(box)
+        row.addStretch()
+        column.addLayout(row)
 
     def _other_runs(self) -> QGroupBox:
         box = QGroupBox("Runs on disk")
@@ -123,8 +153,10 @@ class ResultsPanel(QWidget):
     def _refresh(self, _event: object = None) -> None:
         folder = self._session.folder
         for name, _, file, _, _ in _SAVE:
-            self.save[name].setEnabled(folder is not None and (folder / file).is_file())
-        self.show_folder.setEnabled(folder is not None and folder.is_dir())
+            self.save[name].setEnabled(folder is not None and isfile(folder / file))
+        places = [] if folder is None else [folder / "checkpoints", folder / "poses"]
+        self.export.setEnabled(any(any(place.glob("epoch_*")) for place in places))
+        self.show_folder.setEnabled(folder is not None and isdir(folder))
         self.copy.setEnabled(self._session.settings is not None and folder is not None)
         self.open.setEnabled(not self._session.active)
         can_resume = folder is not None and any((folder / "checkpoints").glob("*.pt"))
@@ -154,25 +186,64 @@ class ResultsPanel(QWidget):
         self._save_copy("map")
 
     @Slot()
-    def _on_save_poses(self) -> None:
-        self._save_copy("poses")
-
-    @Slot()
     def _on_save_fsc(self) -> None:
         self._save_copy("fsc")
 
     def _save_copy(self, name: str) -> None:
-        assert self._session.folder is not None
+        folder = self._session.folder
+        assert folder is not None
         _, title, file, kind, _ = next(row for row in _SAVE if row[0] == name)
-        target, _ = QFileDialog.getSaveFileName(self, title, file, kind)
-        if not target:
+        target = ask_where(self, title, f"{folder.name}_{file}", kind)
+        if target is None:
             return
         try:
-            shutil.copyfile(self._session.folder / file, target)
+            require_not_in_use(target, self._inputs())
+            with replacing(target) as temporary:
+                shutil.copyfile(folder / file, temporary)
+        except InputError as error:
+            self._session.message.emit(str(error))
         except OSError as error:
             self._session.message.emit(f"{target} could not be written: {error.strerror}.")
         else:
             self._session.message.emit(f"Saved {target}.")
+
+    def _inputs(self) -> list[Path]:
+        return inputs_of(self._session.settings, self._session.table)
+
+    @Slot()
+    def _on_export(self) -> None:
+        folder = self._session.folder
+        assert folder is not None
+        kinds = "RELION (*.star);;cryoSPARC (*.cs)"
+        out = ask_where(self, "Export poses", f"{folder.name}_particles.star", kinds)
+        if out is None:
+            return
+        flip_hand, invert = self.flip_hand.isChecked(), self.invert.isChecked()
+
+        def task(report: Report) -> list[str]:
+            from napari_cryospin.engine.run.export import export_poses
+            from napari_cryospin.engine.run.folder import RunFolder
+
+            return export_poses(
+                RunFolder(folder),
+                out,
+                flip_hand=flip_hand,
+                invert=invert,
+                # the dialog has asked
+                may_replace=True,
+                progress=report,
+            )
+
+        if self._exporting.start(task):
+            self._session.message.emit(f"Writing {out.name} …")
+
+    @Slot(int, int)
+    def _on_progress(self, done: int, total: int) -> None:
+        self._session.message.emit(f"Writing images: {done:,} of {total:,} …")
+
+    @Slot(object)
+    def _on_exported(self, said: list[str]) -> None:
+        self._session.message.emit(" ".join(said))
 
     @Slot()
     def _on_show_folder(self) -> None:

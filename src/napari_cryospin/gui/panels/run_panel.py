@@ -227,8 +227,8 @@ class RunPanel(QWidget):
 
     @Slot(object)
     def _on_finished(self, event: Finished) -> None:
-        if not event.kept:
-            self.message.setText(f"Discarded; the log stays in {event.folder}.")
+        if not event.results:
+            self.message.setText(event.sentence())
             return
         if not event.stopped:
             self.epochs.setValue(self.epochs.maximum())

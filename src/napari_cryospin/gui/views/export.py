@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pyqtgraph as pg
 from qtpy.QtCore import QRectF, QSize, Qt, Signal, Slot
 from qtpy.QtGui import QImage, QPainter
 from qtpy.QtSvg import QSvgGenerator
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing
+from napari_cryospin.engine.run.protected import require_not_in_use
 from napari_cryospin.gui.colours import print_colours
+from napari_cryospin.gui.work.saving import ask_where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -80,8 +82,10 @@ def save_data(view: Saveable, path: Path) -> None:
     Raises
     ------
     InputError
-        If there is nothing to save yet or the file cannot be written.
+        If there is nothing to save yet, the suffix is another one or the file cannot be written.
     """
+    if path.suffix.lower() != ".csv":
+        raise InputError(f"{path.name}: numbers are saved as .csv.")
     columns = view.table()
     if not columns or len(next(iter(columns.values()))) == 0:
         raise InputError("There is no data to save yet.")
@@ -193,29 +197,23 @@ class SaveButtons(QWidget):
 
     @Slot()
     def _on_figure(self) -> None:
-        name, chosen = QFileDialog.getSaveFileName(
-            self, "Save figure", self._suggested(".png"), "PNG (*.png);;SVG (*.svg)"
-        )
-        if name:
-            path = Path(name)
-            if not path.suffix:
-                path = path.with_suffix(".svg" if "svg" in chosen else ".png")
+        kinds = "PNG (*.png);;SVG (*.svg)"
+        path = ask_where(self, "Save figure", self._suggested(".png"), kinds)
+        if path is not None:
             self._save(save_figure, path)
 
     @Slot()
     def _on_data(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(
-            self, "Save data", self._suggested(".csv"), "Tables (*.csv)"
-        )
-        if name:
-            path = Path(name)
-            self._save(save_data, path if path.suffix else path.with_suffix(".csv"))
+        path = ask_where(self, "Save data", self._suggested(".csv"), "Tables (*.csv)")
+        if path is not None:
+            self._save(save_data, path)
 
     def _suggested(self, suffix: str) -> str:
         return self._view.title.replace(" ", "_") + suffix
 
     def _save(self, save: Callable[[Saveable, Path], None], path: Path) -> None:
         try:
+            require_not_in_use(path)
             save(self._view, path)
         except InputError as error:
             self.message.emit(str(error))

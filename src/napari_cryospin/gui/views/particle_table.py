@@ -38,7 +38,9 @@ class _Column:
 
 
 _COLUMNS = (
-    _Column("particle", "particle", "particle", 0, "Number of the particle in the stack, from 0"),
+    _Column(
+        "particle", "particle", "particle", 0, "Number of the particle among those in use, from 0"
+    ),
     _Column(
         "entropy",
         "entropy",

@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal, Slot
 
-from napari_cryospin.engine.errors import InputError
 from napari_cryospin.gui.work.threads import WorkerThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
+
+
+def told(error: Exception) -> str:
+    """Return one sentence on what ended a task; what nobody expected goes to the log as well."""
+    from napari_cryospin.engine.run.failures import known_failure, one_line
+
+    known = known_failure(error)
+    if known is None:
+        logger.error("Work in the background failed", exc_info=error)
+        return f"This failed unexpectedly: {one_line(str(error)) or type(error).__name__}"
+    return known
 
 
 class _Worker(QObject):
@@ -24,11 +34,8 @@ class _Worker(QObject):
     def work(self, ticket: int, task: Callable[[], Any]) -> None:
         try:
             result = task()
-        except InputError as error:
-            self.failed.emit(ticket, str(error))
         except Exception as error:
-            logger.exception("Background work failed")
-            self.failed.emit(ticket, f"This failed unexpectedly: {error}")
+            self.failed.emit(ticket, told(error))
         else:
             self.done.emit(ticket, result)
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal, Slot
 
-from napari_cryospin.engine.errors import InputError
+from napari_cryospin.gui.work.background import told
 from napari_cryospin.gui.work.threads import WorkerThread, take_one_core
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Report = Callable[[int, int], None]
-
-logger = logging.getLogger(__name__)
 
 
 class Stopped(Exception):
@@ -39,11 +36,8 @@ class _Worker(QObject):
             result = task(self._report)
         except Stopped:
             message = "Stopped."
-        except InputError as error:
-            message = str(error)
         except Exception as error:
-            logger.exception("A long task failed")
-            message = f"This failed unexpectedly: {error}"
+            message = told(error)
         self.ended.emit(result, message)
 
     def _report(self, done: int, total: int) -> None:

@@ -59,8 +59,11 @@ ACTIVE = frozenset(
 
 def last_written(folder: Path) -> float:
     """Return when an epoch was last added to a run folder, as a time stamp; 0 where none was."""
-    metrics = folder / "metrics.csv"
-    return metrics.stat().st_mtime if metrics.exists() else 0.0
+    try:
+        return (folder / "metrics.csv").stat().st_mtime
+    except OSError:
+        # none yet, or the folder has gone
+        return 0.0
 
 
 class Session(QObject):
@@ -381,7 +384,7 @@ class Session(QObject):
         self.table = snapshot.stack.table
         self.table_changed.emit(self.table)
         self.run_opened.emit(snapshot)
-        self.message.emit(f"Showing the run in {folder}.")
+        self.message.emit(" ".join((f"Showing the run in {folder}.", *snapshot.notes)))
         self._follow.start()
 
     @Slot()

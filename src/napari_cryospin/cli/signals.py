@@ -1,0 +1,82 @@
+"""Signals: a run ends in order, and nothing is left half written."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from napari_cryospin.engine.run.controls import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from napari_cryospin.engine.run.controls import Controls
+
+# what shells give for a program that a signal has ended
+_BY_SIGNAL = 128
+_HURRIED = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Caught:
+    """The signal that ended the work; ``code`` is the exit code that goes with it, 0 without."""
+
+    code = 0
+
+
+@contextmanager
+def obeyed(controls: Controls, tell: Callable[[str], None]) -> Iterator[Caught]:
+    """Let signals end a run: Ctrl-C with results, the others with a checkpoint alone.
+
+    A second Ctrl-C aborts.
+
+    Parameters
+    ----------
+    controls
+        Commands to the run.
+    tell
+        Is given a sentence for the user.
+    """
+    caught = Caught()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        caught.code = _BY_SIGNAL + number
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            tell("Stopping after this batch; what is done is kept …")
+            controls.stop(keep=True)
+            return
+        tell("Ending after this batch; the run can be resumed …")
+        controls.stop(results=False)
+        if controls.interruptible:
+            raise Interrupted
+
+    with _handled(stop):
+        yield caught
+
+
+@contextmanager
+def cleaned_up() -> Iterator[None]:
+    """Let signals end other work by an exception, so that its temporary files are removed."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise typer.Exit(_BY_SIGNAL + number)
+
+    with _handled(end):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    numbers = [signal.SIGINT]
+    # who ignores them, as nohup does, has a reason
+    numbers += [each for each in _HURRIED if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -1,0 +1,273 @@
+"""The training loop: epochs and their batches, the commands between them, and what is recorded."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.inference.amortized import AmortizedInference
+from napari_cryospin.engine.inference.marginal.inference import MarginalInference
+from napari_cryospin.engine.run import events
+from napari_cryospin.engine.run.records import write_poses
+from napari_cryospin.engine.run.snapshot import poses_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_cryospin.engine.inference.switching import SwitchFigures
+    from napari_cryospin.engine.run.controls import Controls
+    from napari_cryospin.engine.run.events import Event, PosesUpdated
+    from napari_cryospin.engine.run.fingerprint import Fingerprint
+    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.run.lock import RunLock
+    from napari_cryospin.engine.run.training import Training
+    from napari_cryospin.engine.run.truth import Truth
+
+# seconds between live maps, and between live tables of poses, within an epoch
+_MAP_INTERVAL = 0.5
+_POSES_INTERVAL = 2.0
+_SEARCHING = "Searching poses"
+# checkpoints by time take no more than one part in so many of it
+_CHECKPOINT_SHARE = 50
+
+
+class Loop:
+    """Trains through all stages, in events.
+
+    Parameters
+    ----------
+    training
+        What learns.
+    folder
+        The run folder, which exists.
+    lock
+        The lock of the run folder.
+    controls
+        Commands, read between batches.
+    truth
+        What is known of the truth, or None.
+    fingerprint
+        What the run is made of; it goes into every checkpoint.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        folder: RunFolder,
+        lock: RunLock,
+        controls: Controls,
+        truth: Truth | None,
+        fingerprint: Fingerprint,
+    ) -> None:
+        self.training, self.folder, self.lock = training, folder, lock
+        self.controls, self.truth = controls, truth
+        self.settings, self.pixel_size = training.settings, training.stack.pixel_size
+        self._fingerprint = fingerprint.figures()
+        self._last = {"map": 0.0, "poses": 0.0}
+        self._checkpoint_at, self._checkpoint_took = time.monotonic(), 0.0
+
+    def events(self) -> Iterator[Event]:
+        """Train until the last stage ends, or a stop."""
+        training, clock, settings = self.training, self.training.clock, self.settings
+        while not self.controls.stopped:
+            if training.stage_due:
+                with self.controls.may_interrupt():
+                    training.judge_start()
+                if training.last_stage or settings.stages[clock.stage].until == "hand":
+                    if training.finish():
+                        yield self.poses_event()
+                        yield self.volume_event()
+                    return
+                by_criterion = clock.stage_left(settings) > 0
+                yield from self._switch("criterion" if by_criterion else "schedule")
+                continue
+            yield from self.choose()
+            yield events.EpochStarted(
+                clock.epoch, clock.n_epochs(settings), training.kind, clock.stage, clock.start
+            )
+            yield from self._epoch()
+
+    def _switch(self, by: str) -> Iterator[Event]:
+        self.training.next_stage()
+        # what was asked for while the stage ended anyway is done
+        self.controls.take_switch()
+        clock = self.training.clock
+        yield events.Switched(clock.epoch, self.training.kind, clock.stage, clock.start, by)
+        # judging the stage before took long, and a search of poses may come now; nothing else
+        # tells a resumed run of a switch by hand
+        yield self.checkpoint()
+
+    def _epoch(self) -> Iterator[Event]:
+        """Train one epoch; a stop leaves it unfinished, a switch by hand ends it early."""
+        training, clock, inference = self.training, self.training.clock, self.training.inference
+        started = time.monotonic()
+        training.begin_epoch()
+        if clock.batch == 0:
+            rows = training.rows_in_epoch
+            for done, total in inference.begin_epoch(training.place(), rows):
+                yield events.Progress(_SEARCHING, done, total)
+                yield from self._live()
+                yield from self._obey()
+                if self.controls.stopped:
+                    return
+        batches = training.batches()
+        rate = _Rate()
+        by_hand = False
+        while clock.batch < len(batches):
+            yield from self._obey()
+            if self.controls.stopped:
+                return
+            if not training.last_stage and self.controls.take_switch():
+                by_hand = True
+                break
+            if self._checkpoint_due:
+                yield self.checkpoint()
+            rows = batches[clock.batch]
+            inference.set_place(training.place(len(batches)))
+            training.losses.append(inference.train_batch(rows))
+            clock.batch += 1
+            rate.add(len(rows))
+            left = self._images_left(len(batches))
+            yield events.BatchDone(
+                clock.epoch,
+                clock.batch,
+                len(batches),
+                training.kind,
+                training.losses[-1],
+                rate.images_per_second,
+                left / rate.images_per_second,
+            )
+            yield from self._live()
+        inference.end_epoch(training.rows_in_epoch)
+        yield from self._end_epoch(time.monotonic() - started)
+        if by_hand:
+            yield from self._switch("hand")
+
+    def _end_epoch(self, seconds: float) -> Iterator[Event]:
+        training, clock = self.training, self.training.clock
+        volume, poses = training.map(), self.poses_event()
+        comparison = None
+        if self.truth is not None:
+            comparison = self.truth.compare(poses.rotations, poses.shifts, poses.used, volume)
+        losses = training.losses
+        done = events.EpochDone(
+            epoch=clock.epoch,
+            inference=training.kind,
+            stage=clock.stage,
+            start=clock.start,
+            held_out_gain=_held_out_gain(training),
+            switch=_switch_figures(training),
+            loss=sum(losses) / len(losses) if losses else math.nan,
+            head_share=training.poses.head_share(training.used),
+            median_pose_error=comparison.median if comparison else None,
+            mean_pose_error=comparison.mean if comparison else None,
+            resolution=comparison.resolution if comparison else None,
+            seconds=seconds,
+        )
+        self.lock.require_held()
+        self.folder.append_metrics(done)
+        self.folder.write_epoch_map(clock.epoch, volume, self.pixel_size)
+        write_poses(self.folder, poses)
+        yield self.volume_event()
+        yield poses
+        yield done
+        training.end_epoch()
+        yield self.checkpoint()
+
+    def _live(self) -> Iterator[Event]:
+        """Yield the map and the poses as often as they are worth looking at."""
+        now = time.monotonic()
+        if now - self._last["map"] > _MAP_INTERVAL:
+            self._last["map"] = now
+            yield self.volume_event()
+        if now - self._last["poses"] > _POSES_INTERVAL:
+            self._last["poses"] = now
+            yield self.poses_event()
+
+    def _obey(self) -> Iterator[Event]:
+        if self.controls.paused:
+            yield events.Paused()
+            self.controls.wait_while_paused()
+            yield events.Resumed()
+        yield from self.choose()
+
+    def choose(self) -> Iterator[Event]:
+        """Take in the latest choice of particles."""
+        used = self.controls.take_used()
+        if used is not None and self.training.choose(used):
+            yield events.ParticlesChosen(int(self.training.used.sum()))
+
+    def _images_left(self, n_batches: int) -> float:
+        clock = self.training.clock
+        epochs = clock.n_epochs(self.settings) - clock.epoch - clock.batch / n_batches
+        return max(epochs, 0.0) * len(self.training.rows_in_epoch)
+
+    def volume_event(self) -> Event:
+        """Return the present map."""
+        training = self.training
+        return events.VolumeUpdated(
+            training.clock.epoch, training.kind, training.map(), self.pixel_size
+        )
+
+    def poses_event(self) -> PosesUpdated:
+        """Return the present poses."""
+        training = self.training
+        used = training.used.cpu().numpy()
+        return poses_event(
+            training.poses, used, training.clock.epoch, training.kind, self.pixel_size, self.truth
+        )
+
+    @property
+    def _checkpoint_due(self) -> bool:
+        interval = max(
+            60 * self.settings.checkpoint_minutes, _CHECKPOINT_SHARE * self._checkpoint_took
+        )
+        return time.monotonic() - self._checkpoint_at > interval
+
+    def checkpoint(self) -> Event:
+        """Write a checkpoint.
+
+        Raises
+        ------
+        InputError
+            If another process has taken the run over.
+        """
+        self.lock.require_held()
+        started = time.monotonic()
+        epoch = self.training.clock.epoch
+        state = self.training.state() | {"fingerprint": self._fingerprint}
+        path = self.folder.write_checkpoint(state, epoch)
+        self._checkpoint_at = time.monotonic()
+        self._checkpoint_took = self._checkpoint_at - started
+        return events.CheckpointWritten(path, epoch)
+
+
+def _held_out_gain(training: Training) -> float | None:
+    """Return what the held-out particles said last, nats per particle, where they were asked."""
+    inference, switch = training.inference, _switch_figures(training)
+    if switch is not None:
+        return switch.gain
+    if not isinstance(inference, MarginalInference) or inference.evidence is None:
+        return None
+    return float(inference.evidence.gain.mean())
+
+
+def _switch_figures(training: Training) -> SwitchFigures | None:
+    inference = training.inference
+    return inference.criterion.figures if isinstance(inference, AmortizedInference) else None
+
+
+class _Rate:
+    """Images per second, smoothed over the last dozen batches."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self.images_per_second = 0.0
+
+    def add(self, images: int) -> None:
+        now = time.monotonic()
+        rate = images / max(now - self._last, 1e-6)
+        self._last = now
+        old = self.images_per_second
+        self.images_per_second = rate if old == 0 else 0.9 * old + 0.1 * rate

@@ -1,0 +1,233 @@
+"""What a run needs of memory, against what is free, before it begins."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.data.resize import working_sizes
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.models.encoder import default_width
+from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari_cryospin.engine.data.table import ParticleTable
+    from napari_cryospin.engine.settings import Settings
+    from napari_cryospin.engine.stages import StageSettings
+
+GIB = 2.0**30
+_FLOAT = 4
+# copies of the images while they are prepared, and afterwards
+_COPIES_READING, _COPIES = 2.3, 1.0
+# raw images in memory at a time, and their intermediates
+_READING = 0.35 * GIB
+# floats of a particle's pose, of one of its candidates, and of what marginalisation remembers
+_POSE, _CANDIDATE, _REMEMBERED = 16, 12, 180
+# copies of the poses: their table, the events, the record
+_POSE_COPIES = 4
+# grids of (D+1)³: coefficients, gradient, optimiser, statistics, results; FFTs in double precision
+_GRIDS, _GRIDS_OF_RESULTS = 10, 16
+# of an encoder's activation: before and after normalisation, gradient, pooling
+_ACTIVATIONS = 6.0
+# floats kept for each coefficient of each pose that is refined with a gradient
+_PER_COEFFICIENT = 45
+# a block of log-probabilities, 16 million of them, and what is computed of it
+_BLOCKS = 6 * 16_000_000 * _FLOAT
+# slices, their squares and two sums
+_SLICES, _MOST_SLICES = 4, 200_000_000
+_MODES = 8
+# less free than so much of the need is clearly not enough; less than so much is tight
+_CLEARLY, _TIGHT = 0.7, 1.3
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """What a run needs at its peak, bytes, of the computer's memory and of its device's.
+
+    On the CPU all of it is ``host``, and ``device`` is 0.
+    """
+
+    host: float
+    device: float
+
+
+def estimate_memory(
+    settings: Settings, n: int, box: int, pixel_size: float, device: torch.device
+) -> MemoryNeed:
+    """Return what a run is expected to need beyond what the program takes already.
+
+    The constants were measured; see ``benchmarks/memory_peaks.py``.
+
+    Parameters
+    ----------
+    settings
+        Settings of the run.
+    n
+        Number of particles.
+    box, pixel_size
+        Working box, pixels, and its Å per pixel.
+    device
+        Where the run trains.
+    """
+    images = n * box**2 * _FLOAT
+    candidates = max(settings.model.heads, _MODES)
+    floats = _POSE + _CANDIDATE * candidates
+    if any(isinstance(stage, MarginalStage) for stage in settings.stages):
+        floats += _REMEMBERED
+    poses = n * floats * _FLOAT
+    grid = (box + 1) ** 3 * _FLOAT
+    stages = max(_of_stage(stage, settings, box, device) for stage in settings.stages)
+    reading = _COPIES_READING * images + _READING
+    training = _COPIES * images + _POSE_COPIES * poses + _GRIDS * grid
+    training += max(stages, _GRIDS_OF_RESULTS * grid)
+    if device.type == "cpu":
+        return MemoryNeed(max(reading, training), 0.0)
+    events = _POSE_COPIES * poses + _GRIDS_OF_RESULTS * grid
+    return MemoryNeed(max(reading, events), training)
+
+
+def _of_stage(stage: StageSettings, settings: Settings, box: int, device: torch.device) -> float:
+    """Return the bytes of what a stage computes with, beside images, poses and map."""
+    coefficients = math.pi / 4 * box**2
+    if isinstance(stage, AmortizedStage):
+        return _of_encoder(stage, settings, box, device)
+    if isinstance(stage, DirectStage):
+        pairs = stage.batch_size * stage.hypotheses
+        search = _BLOCKS if stage.searches else 0
+        return max(pairs * coefficients * _PER_COEFFICIENT * _FLOAT, search)
+    cells = 72 * stage.nside**3
+    radius = min(2 * stage.nside, box / 2)
+    slices = cells * math.pi / 2 * radius**2
+    if stage.quadrature != "exact":
+        slices = min(slices, _MOST_SLICES)
+    batch = stage.batch_size * coefficients * 12
+    return _SLICES * slices * _FLOAT + _BLOCKS + batch * _FLOAT
+
+
+def _of_encoder(stage: AmortizedStage, settings: Settings, box: int, device: torch.device) -> float:
+    width = settings.model.encoder_width or default_width(box, device)
+    # channels times pixels of the five blocks, in units of width · box²
+    share = 1 + 2 / 4 + 4 / 16 + 4 / 64 + 4 / 256
+    activations = stage.batch_size * box**2 * width * share * _ACTIVATIONS
+    inputs = 4 * width * (box // 32) ** 2
+    heads = settings.model.heads * (inputs * 8 * width + 32 * width**2)
+    convolutions = 9 * width**2 * (1 + 2 + 4 + 8 + 16 + 16 * 3)
+    # weights, gradients and the optimiser's two moments
+    weights = 4 * (heads + convolutions)
+    slices = 8 * stage.batch_size * math.pi / 4 * box**2 * _PER_COEFFICIENT / 4
+    return (activations + weights + slices) * _FLOAT
+
+
+def require_memory(
+    settings: Settings, table: ParticleTable, device: torch.device
+) -> tuple[str, ...]:
+    """Compare what a run needs with what is free; return notes where it is tight.
+
+    Raises
+    ------
+    InputError
+        If there is clearly not enough.
+    """
+    n = min(table.n_particles, settings.data.max_particles or table.n_particles)
+    groups = sorted(set(table.optics_index[:n].tolist()))
+    sizes, _ = working_sizes([table.optics[group] for group in groups], settings.data.box)
+    need = estimate_memory(settings, n, sizes.box, sizes.pixel_size, device)
+    asked = [(need.host, free_memory(), "RAM"), (need.device, free_on(device), str(device))]
+    notes = [_weigh(*each, n=n, box=sizes.box) for each in asked]
+    return tuple(note for note in notes if note)
+
+
+def _weigh(needed: float, free: float | None, where: str, *, n: int, box: int) -> str | None:
+    if free is None or needed < GIB / 4 or free >= _TIGHT * needed:
+        return None
+    figures = (
+        f"{n:,} particles of {box} px need about {needed / GIB:.1f} GiB of "
+        f"{'memory (RAM)' if where == 'RAM' else f'memory on {where}'}, and {free / GIB:.1f} GiB "
+        "are free"
+    )
+    remedies = "choose a smaller working box, fewer particles or smaller batches"
+    if free < _CLEARLY * needed:
+        other = "close other programs" if where == "RAM" else "the device cpu"
+        raise InputError(f"There is not enough memory: {figures}; {remedies}, or {other}.")
+    return f"Memory is tight: {figures}; should the run fail, {remedies}."
+
+
+def free_on(device: torch.device) -> float | None:
+    """Return the free bytes of a device's memory; None where that is not known."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    # what torch holds and does not use is free too
+    return float(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
+def free_memory(root: Path = Path("/")) -> float | None:
+    """Return the bytes of RAM that this process can still get; None where that is not known.
+
+    The least of what the computer has available and of what its control groups leave (a cluster's
+    job, a container).
+
+    Parameters
+    ----------
+    root
+        Where ``proc`` and ``sys`` are.
+    """
+    limits = [*_available(root / "proc" / "meminfo"), *_left_in_groups(root)]
+    return min(limits, default=None)
+
+
+def _available(path: Path) -> list[float]:
+    for line in _text(path).splitlines():
+        name, _, rest = line.partition(":")
+        if name == "MemAvailable" and rest.split():
+            return [1024.0 * number for number in _numbers(rest.split()[0])]
+    return []
+
+
+def _left_in_groups(root: Path) -> Iterable[float]:
+    """Yield what the control groups of this process leave, of both versions."""
+    base = root / "sys" / "fs" / "cgroup"
+    for line in _text(root / "proc" / "self" / "cgroup").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, name = rest.partition(":")
+        if number == "0":
+            place, files = base, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            place = base / "memory"
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        own = place / name.strip("/")
+        # a limit of a group above counts too; in a container only its own group can be seen
+        for group in (own, *own.parents):
+            yield from _left(group, *files)
+            if group == place:
+                break
+
+
+def _left(group: Path, limit: str, usage: str, cache: str) -> list[float]:
+    limits, used = _numbers(_text(group / limit)), _numbers(_text(group / usage))
+    if not limits or not used:
+        return []
+    # pages of files that nobody has looked at lately are given up first
+    lines = (line.split() for line in _text(group / "memory.stat").splitlines())
+    cached = sum(float(line[1]) for line in lines if len(line) == 2 and line[0] == cache)
+    return [max(limits[0] - used[0] + cached, 0.0)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _numbers(text: str) -> list[float]:
+    text = text.strip()
+    return [float(text)] if text.isdecimal() else []

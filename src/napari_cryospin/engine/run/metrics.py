@@ -1,0 +1,168 @@
+"""``metrics.csv``: the figures of every epoch, one row each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from napari_cryospin.engine.files import replacing
+from napari_cryospin.engine.inference.switching import SwitchFigures
+from napari_cryospin.engine.run.events import EpochDone
+from napari_cryospin.engine.run.reading import Unreadable, read_small
+from napari_cryospin.engine.stages import Inference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+COLUMNS = (
+    "epoch",
+    "inference",
+    "stage",
+    "start",
+    "loss",
+    "median_pose_error_deg",
+    "mean_pose_error_deg",
+    "resolution_angstrom",
+    "held_out_gain_nats",
+    "switch_threshold_nats",
+    "winner_in_best_mode",
+    "amortization_gap",
+    "seconds",
+    "head_share",
+)
+# figures of the switch beside the gain
+_SWITCH = ("threshold", "winner_in_best_mode", "amortization_gap")
+# a table without these is none of ours; earlier versions wrote fewer of the others
+_NEEDED = ("epoch", "inference", "loss")
+# rows of a thousand bytes, a hundred thousand of them
+_LARGEST = 100 * 2**20
+_MOST_EPOCHS = 10**8
+
+
+class Metrics(NamedTuple):
+    """What could be read: the rows, the epochs that they tell of, and what was left out."""
+
+    rows: tuple[dict[str, str], ...]
+    epochs: tuple[EpochDone, ...]
+    notes: tuple[str, ...]
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Read ``metrics.csv``, as far as it is whole: a damaged row is left out, with a note."""
+    try:
+        text = read_small(path, _LARGEST)
+    except FileNotFoundError:
+        return Metrics((), (), ())
+    except Unreadable as error:
+        return Metrics((), (), (f"{path} {error}: the figures of past epochs are left out.",))
+    lines = _fields(text)
+    header = lines[0] if lines else []
+    if not set(_NEEDED) <= set(header) or len(set(header)) < len(header):
+        return Metrics(
+            (), (), (f"{path} has no header of ours: the figures of past epochs are left out.",)
+        )
+    rows: list[dict[str, str]] = []
+    epochs: list[EpochDone] = []
+    for fields in lines[1:]:
+        row = dict(zip(header, fields, strict=False))
+        done = _epoch_done(row) if len(fields) == len(header) else None
+        if done is not None and (not epochs or done.epoch > epochs[-1].epoch):
+            rows.append(row)
+            epochs.append(done)
+    lost = len(lines) - 1 - len(rows)
+    note = f"{path} is damaged: {lost} of its {len(lines) - 1} rows are left out."
+    return Metrics(tuple(rows), tuple(epochs), (note,) if lost else ())
+
+
+def write_metrics(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
+    """Write rows, strings by column, as ``metrics.csv``."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def row_of(done: EpochDone) -> dict[str, str]:
+    """Return an epoch as a row."""
+    values = asdict(done)
+    switch = values["switch"] or dict.fromkeys(_SWITCH)
+    new = (
+        done.epoch,
+        done.inference.value,
+        done.stage + 1,
+        done.start + 1,
+        f"{done.loss:.6g}",
+        _figure(values["median_pose_error"]),
+        _figure(values["mean_pose_error"]),
+        _figure(values["resolution"]),
+        _figure(values["held_out_gain"]),
+        *(_figure(switch[name]) for name in _SWITCH),
+        f"{done.seconds:.2f}",
+        " ".join(f"{share:.4f}" for share in done.head_share),
+    )
+    return dict(zip(COLUMNS, map(str, new), strict=True))
+
+
+def _fields(text: str) -> list[list[str]]:
+    """Return the fields of all lines that are not empty."""
+    lines: list[list[str]] = []
+    for line in io.StringIO(text):
+        try:
+            lines += [fields for fields in csv.reader([line.rstrip("\r\n")]) if fields]
+        except csv.Error:
+            # a field that is too long, or a zero byte
+            lines.append([])
+    return lines
+
+
+def _epoch_done(row: Mapping[str, str]) -> EpochDone | None:
+    """Return what a row tells, or None where a value cannot be."""
+    try:
+        done = _parsed(row)
+    except ValueError:
+        return None
+    known = 0 <= done.epoch < _MOST_EPOCHS and 0 <= done.stage and 0 <= done.start
+    return done if known and math.isfinite(done.seconds) else None
+
+
+def _parsed(row: Mapping[str, str]) -> EpochDone:
+    def figure(name: str) -> float | None:
+        text = row.get(name, "")
+        return float(text) if text else None
+
+    loss = figure("loss")
+    return EpochDone(
+        epoch=int(row["epoch"]),
+        inference=Inference(row["inference"]),
+        stage=int(row.get("stage") or 1) - 1,
+        start=int(row.get("start") or 1) - 1,
+        held_out_gain=figure("held_out_gain_nats"),
+        switch=_switch(row),
+        loss=math.nan if loss is None else loss,
+        head_share=tuple(float(share) for share in row.get("head_share", "").split()),
+        median_pose_error=figure("median_pose_error_deg"),
+        mean_pose_error=figure("mean_pose_error_deg"),
+        resolution=figure("resolution_angstrom"),
+        seconds=figure("seconds") or 0.0,
+    )
+
+
+def _switch(row: Mapping[str, str]) -> SwitchFigures | None:
+    if not row.get("winner_in_best_mode"):
+        return None
+    threshold = row.get("switch_threshold_nats")
+    # a row that has one of them without the others is damaged: float("") says so
+    return SwitchFigures(
+        gain=float(row.get("held_out_gain_nats", "")),
+        threshold=float(threshold) if threshold else None,
+        winner_in_best_mode=float(row["winner_in_best_mode"]),
+        amortization_gap=float(row.get("amortization_gap", "")),
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

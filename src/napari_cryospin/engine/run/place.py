@@ -1,0 +1,154 @@
+"""Where a run may be written: what a folder holds already, and what may be cleared there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.files import require_absent
+from napari_cryospin.engine.run.fingerprint import Fingerprint
+from napari_cryospin.engine.run.lock import LOCK_NAME, is_lock
+from napari_cryospin.engine.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+# what is written before the first checkpoint ...
+_BEGINNING = (
+    "settings.toml",
+    "fingerprint.json",
+    "events.jsonl",
+    "metrics.csv",
+    "set_aside.csv",
+)
+_PARTS = {"volumes": "epoch_*.mrc", "poses": "epoch_*.npy", "checkpoints": "epoch_*.pt"}
+# ... and after the last
+_RESULTS = ("map.mrc", "half1.mrc", "half2.mrc", "particles.star", "fsc.csv", "verdict.json")
+_MORE_RESULTS = ("map_fullsize.mrc", "map_class*.mrc", "half[12]_*.mrc")
+_LEFT_OVER = re.compile(r"\..*\.(?:[0-9a-f]{16}\.writing|[0-9a-f]{32}\.claim|new\.claim).*")
+_ELSEWHERE = "choose another folder"
+
+
+class Holds(Enum):
+    """What a folder holds of a run."""
+
+    NOTHING = "nothing"
+    # killed before its first checkpoint
+    BEGINNING = "beginning"
+    RUN = "run"
+    FOREIGN = "foreign"
+
+
+def what_is_in(folder: Path) -> Holds:
+    """Return what a folder holds of a run; FOREIGN where a run would replace another's file."""
+    found = _written(folder)
+    names = {path.name for path in found}
+    if not names:
+        return Holds.NOTHING
+    settled = _are_settings(folder / "settings.toml")
+    if settled and any((folder / "checkpoints").glob(_PARTS["checkpoints"])):
+        return Holds.RUN
+    ours = is_lock(folder / LOCK_NAME) or _is_fingerprint(folder / "fingerprint.json")
+    # the settings come last in the making of a folder
+    begun = settled or names <= {LOCK_NAME, "fingerprint.json"}
+    if not ours or not begun or any(map(_is_result, found)):
+        return Holds.FOREIGN
+    return Holds.BEGINNING
+
+
+def has_results(folder: Path) -> bool:
+    """Return whether all results of a run are there."""
+    return all((folder / name).is_file() for name in _RESULTS)
+
+
+def require_free(folder: Path) -> None:
+    """Raise InputError where a new run would replace a file: another run's, or any other.
+
+    A run that was killed before its first checkpoint is no such place: it is begun again.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: {_ELSEWHERE}.")
+    held = what_is_in(folder)
+    if held is Holds.RUN or (held is Holds.FOREIGN and _are_settings(folder / "settings.toml")):
+        raise InputError(f"{folder} holds a run already: {_ELSEWHERE}, or resume it.")
+    if held is Holds.FOREIGN:
+        require_absent(_written(folder), _ELSEWHERE)
+
+
+def require_kept(folder: Path, inputs: Iterable[Path | None]) -> None:
+    """Raise InputError where the results of a run would replace one of its own inputs."""
+    for path in inputs:
+        if path is not None and path.parent.resolve() == folder.resolve():
+            if _is_result(path):
+                raise InputError(
+                    f"{path} is read by the run and would be replaced by its results: move it out "
+                    f"of {folder}."
+                )
+
+
+def clear_beginning(folder: Path) -> None:
+    """Remove what a run wrote before its first checkpoint; its lock stays."""
+    for name in _BEGINNING:
+        (folder / name).unlink(missing_ok=True)
+    for part, pattern in _PARTS.items():
+        for path in (folder / part).glob(pattern):
+            path.unlink()
+        # another's file in it stays
+        with contextlib.suppress(OSError):
+            (folder / part).rmdir()
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files that a killed process left; only who holds the lock may."""
+    for place in (folder, *(folder / part for part in _PARTS)):
+        if place.is_dir():
+            for path in place.iterdir():
+                if _LEFT_OVER.fullmatch(path.name) and not path.is_dir():
+                    path.unlink(missing_ok=True)
+
+
+def is_left_over(path: Path) -> bool:
+    """Return whether a file is a temporary one that a killed process left."""
+    return _LEFT_OVER.fullmatch(path.name) is not None
+
+
+def _written(folder: Path) -> list[Path]:
+    """Return what there is under the names that a run writes."""
+    names = (*_BEGINNING, *_PARTS, *_RESULTS, LOCK_NAME)
+    found = [folder / name for name in names if os.path.lexists(folder / name)]
+    # in an empty folder there is nothing to replace
+    found = [path for path in found if path.name not in _PARTS or not _is_empty(path)]
+    return found + [path for pattern in _MORE_RESULTS for path in sorted(folder.glob(pattern))]
+
+
+def _is_result(path: Path) -> bool:
+    return any(path.match(pattern) for pattern in (*_RESULTS, *_MORE_RESULTS))
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+
+
+def _is_fingerprint(path: Path) -> bool:
+    try:
+        # a pipe would be waited for
+        if not path.is_file():
+            return False
+        Fingerprint.from_figures(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError, InputError):
+        return False
+    return True
+
+
+def _are_settings(path: Path) -> bool:
+    try:
+        Settings.from_toml(path)
+    except InputError:
+        return False
+    return True

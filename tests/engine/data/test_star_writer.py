@@ -1,0 +1,229 @@
+"""What stood in the user's table stands in what is written of it, text for text."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import mrcfile
+import numpy as np
+import pytest
+import starfile
+
+from napari_cryospin.engine.data.columns import read_blocks
+from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.original import StarOriginal
+from napari_cryospin.engine.data.star import read_star, write_star
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.geometry.rotations import matrices_from_euler, random_rotations
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from napari_cryospin.engine.data.table import ParticleTable
+
+# written anew with every pose; RELION itself reads no origins in pixels beside those in Å
+POSES = {
+    *("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst", "rlnOriginYAngst"),
+    *("rlnOriginX", "rlnOriginY", "rlnImageName", "rlnRandomSubset"),
+}
+STARS = (
+    "particles/real_17/sample_particles_relion30.star",
+    "particles/real_17/sample_particles_relion31.star",
+    "particles/real_17/sample_relion_symmetry_group_D4.star",
+    "particles/real_empiar10076_7/empiar_10076_7.star",
+    "particles/star_dialects/relion31.6opticsgroups.star",
+    "particles/star_dialects/relion5.star",
+    "particles/relion_oracle_64/rln_proj_64_centered.star",
+    "particles/relion_oracle_64/rln_proj_64_shifted.star",
+    "corner_cases/relion30.star",
+    "corner_cases/relion31.star",
+    "corner_cases/no_ctf.star",
+    "corner_cases/both_origin_units.star",
+    "corner_cases/two_optics_groups.star",
+    "bug_reports/metadata.star",
+    "bug_reports/override.star",
+    "bug_reports/own/particles.star",
+)
+
+
+def written(folder: Path, table: ParticleTable, rows: np.ndarray | None = None) -> Path:
+    """Write rows of a table with random poses."""
+    rows = np.arange(table.n_particles) if rows is None else rows
+    rng = np.random.default_rng(1)
+    path = folder / "out.star"
+    write_star(
+        path,
+        table,
+        rows,
+        rotations=random_rotations(len(rows), rng),
+        shifts=rng.normal(size=(len(rows), 2)),
+        half_set=np.arange(len(rows)) % 2 + 1,
+        scales=np.ones(len(rows)),
+    )
+    return path
+
+
+def frames(path: Path) -> dict[str, pd.DataFrame]:
+    return {name: block.frame for name, block in read_blocks(path).items()}
+
+
+def assert_carried(path: Path, table: ParticleTable, rows: np.ndarray) -> None:
+    original = table.original
+    assert isinstance(original, StarOriginal)
+    found = frames(path)
+    for name, frame in original.blocks.items():
+        is_particles = name == original.particles
+        kept = frame.iloc[rows] if is_particles else frame
+        block = found["particles" if is_particles else name]
+        if name == "optics":
+            # groups with particles come first
+            frame = kept = kept.set_index("rlnOpticsGroup", drop=False)
+            block = block.set_index("rlnOpticsGroup", drop=False).loc[list(kept.index)]
+        for column in set(frame.columns) - POSES:
+            assert list(block[column]) == list(kept[column]), (name, column)
+        order = [column for column in frame.columns if column in block]
+        assert [column for column in block.columns if column in order] == order
+
+
+def readable(folder: Path) -> dict[str, ParticleTable]:
+    """Return the tables of every star file that can be read, by name."""
+    found = {}
+    # damaged on purpose: whether they are read at all is the reader's affair
+    whole = (path for path in folder.rglob("*.star") if "fuzz_inputs" not in path.parts)
+    for path in sorted(whole):
+        with suppress(InputError):
+            found[path.relative_to(folder).as_posix()] = read_star(path)
+    return found
+
+
+def test_every_other_column_keeps_its_text(shared_data: Path, tmp_path: Path) -> None:
+    tables = readable(shared_data)
+    assert set(STARS) <= set(tables)
+    for table in tables.values():
+        rows = np.arange(table.n_particles)[::-2]
+        path = written(tmp_path, table, rows)
+        assert_carried(path, table, rows)
+        again = read_star(path)
+        assert again.stacks == tuple(table.stacks[i] for i in np.unique(table.stack_index[rows]))
+        np.testing.assert_array_equal(again.image_index, table.image_index[rows])
+
+
+BLOCKS = """# my own remark
+data_general
+
+_rlnTomoName none
+
+data_optics
+
+loop_
+_rlnOpticsGroup #1
+_rlnOpticsGroupName #2
+_rlnVoltage #3
+_rlnSphericalAberration #4
+_rlnAmplitudeContrast #5
+_rlnImagePixelSize #6
+_rlnImageSize #7
+_rlnMtfFileName #8
+3 unused 300.0 2.70 0.1 4.0 16 mtf.star
+2 mine 300.0 2.70 0.1 2.50 16 "my mtf.star"
+
+data_particles
+
+loop_
+_rlnImageName #1
+_rlnOpticsGroup #2
+_rlnDefocusU #3
+_rlnDefocusV #4
+_rlnDefocusAngle #5
+_rlnAnglePsiPrior #6
+_rlnOriginXPriorAngst #7
+_rlnCtfMaxResolution #8
+_someOtherProgram #9
+1@a.mrcs 2 15000.10 14000 030.0 12.0 1.0 nan None
+2@a.mrcs 2 15000.10 14000 030.0 12.0 1.0 4.50 "two words"
+
+data_job
+
+loop_
+_rlnJobName #1
+first
+second
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> ParticleTable:
+    with mrcfile.new(tmp_path / "a.mrcs") as file:
+        file.set_data(np.random.default_rng(0).normal(size=(2, 16, 16)).astype(np.float32))
+    (tmp_path / "in.star").write_text(BLOCKS)
+    return read_star(tmp_path / "in.star")
+
+
+def test_blocks_columns_and_odd_texts_are_carried(tmp_path: Path, table: ParticleTable) -> None:
+    found = frames(written(tmp_path, table))
+    assert list(found) == ["general", "optics", "particles", "job"]
+    assert found["general"]["rlnTomoName"].tolist() == ["none"]
+    assert found["job"]["rlnJobName"].tolist() == ["first", "second"]
+    particles = found["particles"]
+    assert particles["rlnDefocusU"].tolist() == ["15000.10"] * 2
+    assert particles["rlnDefocusAngle"].tolist() == ["030.0"] * 2
+    assert particles["someOtherProgram"].tolist() == ["None", "two words"]
+    assert particles["rlnImageName"].tolist() == ["1@a.mrcs", "2@a.mrcs"]
+    assert " nan" in (tmp_path / "out.star").read_text().replace("\t", " ")
+
+
+def test_groups_in_use_come_first_for_relion(tmp_path: Path, table: ParticleTable) -> None:
+    optics = frames(written(tmp_path, table))["optics"]
+    assert optics["rlnOpticsGroup"].tolist() == ["2", "3"]
+    assert optics["rlnMtfFileName"].tolist() == ["my mtf.star", "mtf.star"]
+
+
+def test_priors_of_another_frame_are_left_out(tmp_path: Path, table: ParticleTable) -> None:
+    particles = frames(written(tmp_path, table))["particles"]
+    assert not {"rlnAnglePsiPrior", "rlnOriginXPriorAngst"} & set(particles.columns)
+
+
+def test_own_columns_and_what_relion_needs_are_added(tmp_path: Path, table: ParticleTable) -> None:
+    found = frames(written(tmp_path, table))
+    assert set(found["particles"]["cryospinScale"].astype(float)) == {1.0}
+    assert found["particles"]["rlnMicrographName"].tolist() == ["a.mrcs"] * 2
+    assert found["optics"]["rlnImageDimensionality"].tolist() == ["2", "2"]
+
+
+def test_a_table_of_relion_30_gets_the_blocks_of_31(shared_data: Path, tmp_path: Path) -> None:
+    table = read_star(shared_data / "corner_cases/relion30.star")
+    found = frames(written(tmp_path, table))
+    assert list(found) == ["optics", "particles"]
+    assert not {"rlnOriginX", "rlnOriginY"} & set(found["particles"].columns)
+    assert found["optics"]["rlnImagePixelSize"].astype(float).tolist() == [2.5]
+    assert set(found["particles"]["rlnOpticsGroup"]) == {"1"}
+
+
+def test_what_was_used_in_place_of_the_tables_value_is_written(
+    tmp_path: Path, table: ParticleTable
+) -> None:
+    optics = tuple(replace(group, voltage=200.0) for group in table.optics)
+    found = frames(written(tmp_path, replace(table, optics=optics)))["optics"]
+    assert found["rlnVoltage"].astype(float).tolist() == [200.0, 300.0]
+    assert found["rlnSphericalAberration"].tolist() == ["2.70", "2.70"]
+
+
+def test_a_bare_stack_gets_placeholders_that_are_told(tmp_path: Path, shared_data: Path) -> None:
+    path = written(tmp_path, open_particles(shared_data / "corner_cases/f32.mrcs"))
+    assert path.read_text().startswith("# rlnVoltage, rlnSphericalAberration, rlnAmplitudeContrast")
+    optics = starfile.read(path)["optics"]
+    # a CTF of 1, whatever the frequency
+    assert optics["rlnSphericalAberration"].tolist() == [0]
+    assert optics["rlnAmplitudeContrast"].tolist() == [1]
+    assert read_star(path).defocus is None
+
+
+def test_poses_are_the_ones_given(tmp_path: Path, table: ParticleTable) -> None:
+    rotations = matrices_from_euler([[10, 20, 30], [40, 50, 60]])
+    path = tmp_path / "out.star"
+    write_star(path, table, np.arange(2), rotations=rotations, shifts=np.ones((2, 2)))
+    np.testing.assert_allclose(read_star(path).rotations, rotations, atol=1e-7)

@@ -1,0 +1,171 @@
+"""A run goes on with its own particles and settings, or one sentence says what differs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.run.fingerprint import Fingerprint, binding_settings
+from napari_cryospin.engine.stages import DirectStage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.settings import Settings
+
+
+@pytest.fixture
+def fingerprint(stack: WorkingStack, settings: Settings) -> Fingerprint:
+    """The fingerprint after its way through JSON."""
+    figures = Fingerprint.of(stack, settings).figures()
+    return Fingerprint.from_figures(json.loads(json.dumps(figures)))
+
+
+def test_the_same_particles_are_known_again(
+    fingerprint: Fingerprint, stack: WorkingStack, settings: Settings
+) -> None:
+    fingerprint.require_particles(stack)
+    fingerprint.require_settings(settings, Path("settings.toml"))
+    # another processor rounds otherwise
+    noise = 1 + 1e-5 * torch.randn(stack.images.shape, generator=torch.Generator().manual_seed(0))
+    fingerprint.require_particles(replace(stack, images=stack.images * noise))
+
+
+def test_the_place_of_the_files_does_not_matter(
+    fingerprint: Fingerprint, stack: WorkingStack
+) -> None:
+    table = replace(stack.table, source=Path("moved.star"), stacks=(Path("moved.mrcs"),))
+    fingerprint.require_particles(replace(stack, table=table))
+
+
+def taken(stack: WorkingStack, rows: np.ndarray) -> WorkingStack:
+    places = torch.from_numpy(rows)
+    return replace(
+        stack,
+        rows=stack.rows[rows],
+        images=stack.images[places],
+        ctf_parameters=stack.ctf_parameters[places],
+    )
+
+
+def one_other_image(stack: WorkingStack) -> WorkingStack:
+    images = stack.images.clone()
+    images[7] = images[7].flip(0)
+    return replace(stack, images=images)
+
+
+def other_ctf(stack: WorkingStack) -> WorkingStack:
+    parameters = stack.ctf_parameters.clone()
+    parameters[3, 0] += 100
+    return replace(stack, ctf_parameters=parameters)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda stack: taken(stack, np.arange(150)), "there were 200 particles, and now .* 150"),
+        (lambda stack: taken(stack, np.arange(200)[::-1].copy()), "in another order"),
+        (lambda stack: taken(stack, np.roll(np.arange(200), 1)), "in another order"),
+        (lambda stack: replace(stack, images=-stack.images), "200 of 200 images"),
+        (one_other_image, "1 of 200 images"),
+        (other_ctf, "the CTF of 1 of 200 particles"),
+        (lambda stack: replace(stack, ctf_parameters=None), "the CTF of 200 of 200"),
+        (lambda stack: replace(stack, pixel_size=4.1), "was 4 Å, and now is 4.1 Å"),
+    ],
+)
+def test_other_particles_are_told(
+    fingerprint: Fingerprint,
+    stack: WorkingStack,
+    change: Callable[[WorkingStack], WorkingStack],
+    told: str,
+) -> None:
+    with pytest.raises(InputError, match=told) as refused:
+        fingerprint.require_particles(change(stack))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("data.box", 48),
+        ("data.max_particles", 100),
+        ("data.contrast", "black"),
+        ("data.mask_diameter", 100.0),
+        ("model.heads", 5),
+        ("model.shifts", True),
+        ("model.loss", "absolute"),
+        ("seed", 7),
+        ("starts", 3),
+        ("held_out", 0.2),
+        ("direct.hypotheses", 3),
+        ("direct.volume_update", "closed form"),
+    ],
+)
+def test_a_setting_that_shapes_the_run_must_stay(
+    fingerprint: Fingerprint, settings: Settings, where: str, value: object
+) -> None:
+    settings.set(where, value)
+    with pytest.raises(InputError, match=r"run/settings\.toml: setting '.*' was .* set it back"):
+        fingerprint.require_settings(settings, Path("run/settings.toml"))
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("data.stack", Path("elsewhere.star")),
+        ("data.truth_star", None),
+        ("device", "cpu"),
+        ("threads", 7),
+        ("checkpoint_minutes", 1.0),
+        ("direct.epochs", 50),
+        ("direct.learning_rate_pose", 0.01),
+        ("amortized.until", "hand"),
+    ],
+)
+def test_other_settings_may_change(
+    fingerprint: Fingerprint, settings: Settings, where: str, value: object
+) -> None:
+    settings.set(where, value)
+    fingerprint.require_settings(settings, Path("settings.toml"))
+
+
+def test_stages_may_be_added_but_not_taken_away(
+    fingerprint: Fingerprint, settings: Settings
+) -> None:
+    settings.stages = [*settings.stages, DirectStage(epochs=1)]
+    fingerprint.require_settings(settings, Path("settings.toml"))
+    settings.stages = settings.stages[:1]
+    with pytest.raises(InputError, match="is gone"):
+        fingerprint.require_settings(settings, Path("settings.toml"))
+
+
+def test_settings_of_another_version_do_not_matter(
+    fingerprint: Fingerprint, settings: Settings
+) -> None:
+    older = {name: value for name, value in fingerprint.settings.items() if name != "model.scales"}
+    newer = {**fingerprint.settings, "model.colour": "blue"}
+    assert "model.scales" in binding_settings(settings)
+    for kept in (older, newer):
+        replace(fingerprint, settings=kept).require_settings(settings, Path("settings.toml"))
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {},
+        {"settings": {}, "pixel_size": 1.0, "particles": 3, "signatures": "AAAA"},
+        {"settings": {}, "pixel_size": 1.0, "particles": 1, "signatures": "?"},
+        {"settings": 3, "pixel_size": 1.0, "particles": 0, "signatures": ""},
+    ],
+)
+def test_a_damaged_fingerprint_is_told(figures: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="does not tell what the run was made of"):
+        Fingerprint.from_figures(figures)

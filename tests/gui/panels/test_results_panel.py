@@ -1,0 +1,93 @@
+"""Taking results away from the dock: what is written, and what is never written over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
+
+from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.gui.panels.results_panel import ResultsPanel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from napari_cryospin.gui.work.session import Session
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, session: Session, found_run: Path) -> Iterator[ResultsPanel]:
+    session.folder, session.settings = found_run, RunFolder(found_run).settings()
+    panel = ResultsPanel(session)
+    qtbot.addWidget(panel)
+    yield panel
+
+
+def save_as(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+
+
+@pytest.mark.parametrize("name", ["out.star", "out.cs", "out"])
+def test_poses_are_exported_by_the_suffix(
+    qtbot: QtBot,
+    panel: ResultsPanel,
+    session: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    save_as(monkeypatch, tmp_path / name)
+    with qtbot.waitSignal(panel._exporting.done, timeout=30_000):
+        qtbot.mouseClick(panel.export, Qt.MouseButton.LeftButton)
+    out = tmp_path / name if "." in name else tmp_path / "out.star"
+    assert open_particles(out).n_particles == 200
+
+
+def test_hand_and_contrast_are_turned(
+    qtbot: QtBot,
+    panel: ResultsPanel,
+    session: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    panel.flip_hand.setChecked(True)
+    panel.invert.setChecked(True)
+    save_as(monkeypatch, tmp_path / "out.star")
+    with qtbot.waitSignal(panel._exporting.done, timeout=30_000):
+        panel.export.click()
+    assert {path.name for path in tmp_path.glob("out*")} == {"out.star", "out.mrcs", "out_map.mrc"}
+
+
+@pytest.mark.parametrize("button", ["map", "fsc", "export"])
+def test_no_file_of_the_run_or_of_its_particles_is_written_over(
+    qtbot: QtBot,
+    panel: ResultsPanel,
+    session: Session,
+    small_stack: Path,
+    found_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    button: str,
+) -> None:
+    click = panel.export if button == "export" else panel.save[button]
+    for path in (small_stack / "particles.star", found_run / "particles.star"):
+        before = path.read_bytes()
+        save_as(monkeypatch, path)
+        with qtbot.waitSignal(
+            session.message, timeout=30_000, check_params_cb=lambda text: "choose another" in text
+        ):
+            click.click()
+        assert path.read_bytes() == before
+
+
+def test_a_map_is_saved_as_it_is(
+    panel: ResultsPanel, found_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_as(monkeypatch, tmp_path / "saved_map.mrc")
+    panel.save["map"].click()
+    assert (tmp_path / "saved_map.mrc").read_bytes() == (found_run / "map.mrc").read_bytes()
