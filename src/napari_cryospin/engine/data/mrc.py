@@ -157,7 +157,9 @@ def _unpack(file: gzip.GzipFile, layout: MrcLayout) -> bytearray:
             raise EOFError
         data += piece
     # at the end of the file, its checksum is compared
-    file.read(1)
+    for _ in range(0, size + _STEP_BYTES, _STEP_BYTES):
+        if not file.read(_STEP_BYTES):
+            break
     return data
 
 
