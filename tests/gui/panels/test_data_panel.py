@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,6 @@ from napari_cryospin.gui.panels.data_panel import DataPanel
 from napari_cryospin.gui.panels.training_panel import TrainingPanel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pytestqt.qtbot import QtBot
 
     from napari_cryospin.gui.work.session import Session
@@ -32,7 +31,7 @@ def table(small_stack: Path, tmp_path: Path) -> Path:
     for folder in ("tables", "images"):
         (tmp_path / folder).mkdir()
     shutil.copy(small_stack / "particles.mrcs", tmp_path / "images")
-    return shutil.copy(small_stack / "particles.star", tmp_path / "tables")
+    return Path(shutil.copy(small_stack / "particles.star", tmp_path / "tables"))
 
 
 def test_images_are_found_in_the_folder_that_is_chosen(
