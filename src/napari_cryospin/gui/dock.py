@@ -104,12 +104,12 @@ class CryoSpinDock(QWidget):
             settings = self.training.settings(
                 None if table is None else table.source, self.data.passthrough_path
             )
+            if (self.training.folder / "settings.toml").exists():
+                # the form still names the last run's
+                self.training.suggest_folder()
         except InputError as error:
             self.session.message.emit(str(error))
             return
-        if (self.training.folder / "settings.toml").exists():
-            # the form still names the last run's
-            self.training.suggest_folder()
         self.session.start(settings, self.training.folder)
 
     @Slot(object)
