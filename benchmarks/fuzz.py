@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fuzzing.batch import outcomes
 from fuzzing.kinds import KINDS
-from fuzzing.trial import Outcome, make
+from fuzzing.trial import Outcome, make, seeds_of
 from machine import description, write_table
 
 
@@ -70,7 +70,7 @@ def _keep(folder: Path | None, name: str, seed: int, outcome: Outcome) -> None:
         return
     place = folder / f"{name}_{seed}_{outcome.index}"
     place.mkdir(parents=True, exist_ok=True)
-    make(name, KINDS[name], KINDS[name].seeds(place), seed, outcome.index)
+    make(name, KINDS[name], seeds_of(KINDS[name], place), seed, outcome.index)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fuzzing.trial import Outcome, judge, make
+from fuzzing.trial import Outcome, judge, make, seeds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,10 +33,7 @@ def main() -> None:
 
     name, seed, first, last = sys.argv[1], *map(int, sys.argv[2:5])
     with tempfile.TemporaryDirectory() as folder:
-        seeds = KINDS[name].seeds(Path(folder))
-        # what is loaded only when it is first used is no growth of a file's
-        first_of_all = judge(KINDS[name], seeds[0], 0)
-        assert first_of_all.ending == "read", first_of_all
+        seeds = seeds_of(KINDS[name], Path(folder))
         _limit_memory()
         for index in range(first, last):
             path = make(name, KINDS[name], seeds, seed, index)

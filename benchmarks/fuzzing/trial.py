@@ -48,6 +48,11 @@ class Outcome:
         return self.ending in ("read", "refused")
 
 
+def seeds_of(kind: Kind, folder: Path) -> list[Path]:
+    """Make the seeds of a kind in a folder, and return those that can be read."""
+    return [path for path in kind.seeds(folder) if judge(kind, path, 0).ending == "read"]
+
+
 def make(name: str, kind: Kind, seeds: list[Path], seed: int, index: int) -> Path:
     """Write the mutated file of a number; the same numbers make the same file."""
     rng = np.random.default_rng((seed, zlib.crc32(name.encode()), index))
