@@ -212,17 +212,20 @@ def look(run: Path, stack_folder: Path, whole: Snapshot) -> None:
     """Look at a run in every way; raises what is neither a result nor one sentence."""
     folder = RunFolder(run)
 
-    def tried(work: Callable[[], object]) -> object:
+    def tried(work: Callable[[], object], *, timed: bool = True) -> None:
+        started = time.process_time()
         try:
-            return work()
+            work()
         except InputError as error:
             if "\n" in str(error) or not str(error).strip():
                 raise AssertionError(f"not one sentence: {error}") from error
-            return None
+        seconds = time.process_time() - started
+        if timed and seconds > SECONDS:
+            raise TimeoutError(f"{seconds:.1f} s")
 
     tried(folder.settings)
     tried(folder.verdict)
-    folder.metrics()
+    tried(folder.metrics)
     tried(lambda: folder.read_checkpoint(torch.device("cpu")))
     tried(lambda: read_snapshot(folder, whole.stack))
     tried(lambda: TrajectoryReader(folder).read(3, 1))
@@ -232,11 +235,17 @@ def look(run: Path, stack_folder: Path, whole: Snapshot) -> None:
         tried(lambda epoch=epoch: survey_epoch(folder, epoch, whole.stack, truth, probes=2))
     true = stack_folder / "truth.star", stack_folder / "truth.mrc"
     tried(lambda: evaluate(folder.star_path, folder.map_path, *true))
-    tried(lambda: _resume(run))
+    tried(lambda: _resume(run), timed=False)
 
 
 def _resume(run: Path) -> None:
-    *_, last = Reconstruction.resume(run).run()
+    """Go on with a run to its end; only the time until training begins counts."""
+    last: events.Event | None = None
+    story = Reconstruction.resume(run).run()
+    started = time.process_time()
+    for last in story:
+        if isinstance(last, events.RunStarted) and time.process_time() - started > SECONDS:
+            raise TimeoutError("until training began")
     if isinstance(last, events.Failed):
         if not last.bad_input:
             raise Unexpected(last.details)
@@ -283,15 +292,11 @@ def _watched(work: Callable[[], None]) -> str:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * os.sysconf("SC_PAGE_SIZE") + 3 * MEBIBYTES * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    started = time.process_time()
     try:
         work()
     except BaseException:
         return traceback.format_exc()
-    seconds = time.process_time() - started
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - own.ru_maxrss) / 1024
-    if seconds > SECONDS:
-        return f"slow: {seconds:.1f} s"
     return f"large: {grown:.0f} MiB" if grown > MEBIBYTES else ""
 
 
@@ -305,6 +310,10 @@ def campaign(folder: Path, number: int, seed: int) -> tuple[Counter[str], Counte
     tried: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     copy = folder / "copy"
+    # what is made once for all, such as grids of poses, is not made anew in every child
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(run, copy)
+    look(copy, folder / "stack", whole)
     for trial in range(number):
         rng = random.Random(f"{seed} {trial}")
         kind = rng.choice(kinds)

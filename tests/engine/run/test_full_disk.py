@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.settings import Settings
 
 # files that the tiny run replaces or makes, each with one flush
-_FILES = 17
+_FILES = 19
 
 
 def story(run: Reconstruction) -> events.Failed | events.Finished:

@@ -183,7 +183,9 @@ class TrainingPanel(QWidget):
 
     @property
     def folder(self) -> Path:
-        """The folder that the next run will make."""
+        """The folder that the next run will make; InputError where none is named."""
+        if not self.run_folder.line_edit.value.strip():
+            raise InputError("No run folder was named: name one in the Training tab.")
         return Path(str(self.run_folder.value))
 
     def show_settings(self, settings: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal, Slot
 
+from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.events import (
     BatchDone,
     Event,
@@ -74,6 +75,8 @@ class ReconstructionWorker(QObject):
                     self.stack, self.truth = reconstruction.stack, reconstruction.truth
                 last = event
                 self._pass_on(event)
+        except InputError as error:
+            last = Failed(str(error), traceback.format_exc(), bad_input=True)
         except Exception as error:
             from napari_cryospin.engine.run.failures import tell
 
