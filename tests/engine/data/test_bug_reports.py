@@ -12,6 +12,7 @@ import pytest
 from napari_cryospin.engine.data.given import Given
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
+from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.settings import DataSettings
 
@@ -113,7 +114,14 @@ def test_a_path_in_latin_1_is_read(reports: Path, tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/J5/extr\xe4ct"
     os.makedirs(folder)
     shutil.copy(reports / "cs" / "J5" / "extract" / "p.mrc", os.fsdecode(folder))
+    table = open_particles(path)
+    assert all(note.isprintable() for note in table.notes)
     assert read(path).n == 60
+    star = tmp_path / "J7" / "out.star"
+    star.parent.mkdir()
+    write_star(star, table, np.arange(60), rotations=None, shifts=None)
+    assert open_particles(star).stacks == table.stacks
+    assert read(star).n == 60
 
 
 def test_dark_particles_are_told(reports: Path) -> None:

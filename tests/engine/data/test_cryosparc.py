@@ -201,6 +201,7 @@ def test_numbers_that_are_none_are_named(tmp_path: Path, name: str) -> None:
         ({"alignments3D/psize_A": ("V4",)}, "alignments3D/psize_A must hold one number"),
         ({"alignments3D/pose": ("<f4", (2,))}, "alignments3D/pose must hold 3 numbers"),
         ({"blob/path": ("<f4",)}, "blob/path must hold texts"),
+        ({"blob/path": ("U9", (2,))}, "blob/path must hold texts"),
         ({"blob/idx": ("S3",)}, "blob/idx must hold one number"),
     ],
 )
@@ -210,6 +211,18 @@ def test_fields_of_another_kind_are_named(
     array = np.zeros(N, [(name, *kind) for name, kind in (COLUMNS | change).items()])
     with pytest.raises(InputError, match=message):
         read_cs(save(tmp_path / "p.cs", array))
+
+
+@pytest.mark.parametrize("code", [0xD800, 0x110000, 0xFFFFFFFF])
+def test_texts_that_are_none_are_named(tmp_path: Path, code: int) -> None:
+    kinds = COLUMNS | {"blob/path": ("<U9",)}
+    array = particles().astype([(name, *kind) for name, kind in kinds.items()])
+    path = save(tmp_path / "p.cs", array)
+    raw, text = path.read_bytes(), ">J1".encode("utf-32-le")
+    assert text in raw
+    path.write_bytes(raw.replace(text, text[:8] + code.to_bytes(4, "little")))
+    with pytest.raises(InputError, match="blob/path must hold texts"):
+        read_cs(path)
 
 
 def test_image_numbers_out_of_range_are_named(tmp_path: Path) -> None:
@@ -229,6 +242,17 @@ def test_a_header_that_promises_what_is_not_there_is_told(tmp_path: Path, rows: 
     with pytest.raises(InputError, match=r"cut off|no cryoSPARC particle table") as caught:
         read_cs(path)
     assert "memory" not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", [b"\2\0", b"\3\0"])
+def test_later_versions_of_the_header_are_read(tmp_path: Path, version: bytes) -> None:
+    path = save(tmp_path / "p.cs", particles())
+    raw = path.read_bytes()
+    path.write_bytes(raw[:6] + version + raw[8:10] + b"\0\0" + raw[10:])
+    assert read_cs(path).n_particles == N
+    path.write_bytes(raw[:6] + version + b"\xff\xff\xff\xff" + raw[10:])
+    with pytest.raises(InputError, match="cut off or damaged"):
+        read_cs(path)
 
 
 @pytest.mark.parametrize("size", [0, 5, 9, 60, 600, -1])

@@ -165,6 +165,8 @@ def test_half_a_ctf_is_refused(tmp_path: Path, missing: str) -> None:
         ({"rlnImageName": "9" * 5000 + "@a.mrcs"}, "not NUMBER@FILE"),
         ({"rlnImageName": "a.mrcs"}, "does not say which image"),
         ({"rlnOpticsGroup": "1e300"}, "rlnOpticsGroup"),
+        ({"rlnDefocusU": "1e39"}, "rlnDefocusU of row 2"),
+        ({"rlnAngleRot": "-1e300"}, "rlnAngleRot of row 2"),
         ({"rlnDefocusU": "1e20"}, "defocus of 1e"),
         ({"rlnOriginYAngst": ""}, "cut off"),
         ({"rlnOriginYAngst": "1 2 3"}, "not a valid STAR file"),

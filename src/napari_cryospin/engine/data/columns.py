@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # beyond it, floats hold no whole numbers
 _LARGEST = 2**53
+# single precision ends a little further
+_BEYOND = 1e30
 
 
 class Columns:
@@ -58,7 +60,7 @@ class Columns:
         return Columns(self.path, self.block, self._frame.iloc[rows])
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """Return a column of finite numbers, shape (n,).
+        """Return a column of numbers, none of them beyond all measure, shape (n,).
 
         Raises
         ------
@@ -67,11 +69,11 @@ class Columns:
         """
         column = pd.to_numeric(self._column(name), errors="coerce")
         values = np.asarray(column, dtype=np.float64)
-        bad = np.flatnonzero(~np.isfinite(values))
+        bad = np.flatnonzero(~(np.abs(values) < _BEYOND))
         if len(bad):
             raise InputError(
-                f"{self.path}: {name} of row {bad[0] + 1} of block data_{self.block} is no finite "
-                "number; the file is damaged or cut off there."
+                f"{self.path}: {name} of row {bad[0] + 1} of block data_{self.block} is no "
+                "possible number; the file is damaged or cut off there."
             )
         return values
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tokenize
+import warnings
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -62,6 +63,7 @@ _NUMBERS: dict[str, tuple[int, ...]] = {
 } | dict.fromkeys(LENS, ())
 _WHOLE = ("blob/idx", "blob/shape", "alignments3D/split")
 _MOST_IMAGES = 2**31
+_BEYOND = 1e30
 
 
 def read_fields(path: Path) -> Fields:
@@ -85,9 +87,10 @@ def read_fields(path: Path) -> Fields:
 
 def _read_rows(path: Path, file: BinaryIO) -> NDArray[np.void]:
     try:
-        version = npy.read_magic(file)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read(file, max_header_size=_MOST_HEADER_BYTES)
+        with warnings.catch_warnings():
+            # of files written by Python 2, which are read all the same
+            warnings.simplefilter("ignore")
+            shape, dtype = _read_header(file)
     except _NO_HEADER as error:
         raise _damaged(path) from error
     if dtype.hasobject:
@@ -104,6 +107,17 @@ def _read_rows(path: Path, file: BinaryIO) -> NDArray[np.void]:
         return np.fromfile(file, dtype, shape[0])
     except _NO_HEADER as error:
         raise _damaged(path) from error
+
+
+def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[np.void]]:
+    first = npy.read_magic(file) == (1, 0)
+    at = file.tell()
+    if int.from_bytes(file.read(2 if first else 4), "little") > _MOST_HEADER_BYTES:
+        raise ValueError("the header is longer than any table's")
+    file.seek(at)
+    read = npy.read_array_header_1_0 if first else npy.read_array_header_2_0
+    shape, _, dtype = read(file, max_header_size=_MOST_HEADER_BYTES)
+    return shape, dtype
 
 
 def _damaged(path: Path) -> InputError:
@@ -125,9 +139,7 @@ def with_lens(fields: Fields) -> Fields:
 
 def check_fields(path: Path, fields: Fields) -> None:
     """Raise InputError where a field that is used does not hold what it should."""
-    if "blob/path" in fields and (
-        fields["blob/path"].dtype.kind not in "SU" or fields["blob/path"].ndim != 1
-    ):
+    if "blob/path" in fields and not _are_texts(fields["blob/path"]):
         raise _unusable(path, "blob/path", "must hold texts")
     for name, shape in _NUMBERS.items():
         if name in fields:
@@ -138,14 +150,22 @@ def check_fields(path: Path, fields: Fields) -> None:
             raise _unusable(path, name, "holds numbers that are out of range")
 
 
+def _are_texts(values: NDArray[np.generic]) -> bool:
+    if values.dtype.kind == "U":
+        codes = np.ascontiguousarray(values).view(f"{values.dtype.byteorder}u4")
+        return values.ndim == 1 and not ((codes > 0x10FFFF) | (codes // 0x800 == 0x1B)).any()
+    return values.dtype.kind == "S" and values.ndim == 1
+
+
 def _check_numbers(
     path: Path, name: str, values: NDArray[np.generic], shape: tuple[int, ...]
 ) -> None:
     if values.dtype.kind not in "fiu" or values.shape[1:] != shape:
         per = " x ".join(str(n) for n in shape) or "one"
         raise _unusable(path, name, f"must hold {per} number{'s' if shape else ''} per particle")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise _unusable(path, name, "holds NaN or infinite values")
+    # single precision ends a little further
+    if not (np.abs(values.astype(np.float64)) < _BEYOND).all():
+        raise _unusable(path, name, "holds NaN or values that are infinite or nearly so")
 
 
 def _unusable(path: Path, name: str, problem: str) -> InputError:

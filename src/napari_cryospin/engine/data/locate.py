@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_cryospin.engine.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -63,7 +65,7 @@ class StackFinder:
         for name, file in zip(names, found, strict=True):
             as_named = any(file == folder / name for folder in self._as_named)
             if file is not None and count[file] > 1 and not as_named:
-                unclear.append(f"{file} could be {name}, but another image file of the table, too.")
+                unclear.append(printable(f"{file} could be {name}, and another file of the table."))
                 file = None
             if file is not None and not as_named:
                 moved.append((name, file))
@@ -93,7 +95,7 @@ class StackFinder:
 def missing_sentence(table: Path, missing: Sequence[Path]) -> str:
     """Return a sentence about image files that were not found; there is at least one."""
     more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-    return (
+    return printable(
         f"{table}: the image file {missing[0]}{more} was not found, nor in any folder above "
         f"{table.absolute().parent}; name the folder that holds the images (--datadir, or Images "
         "in, in the dock)."
@@ -119,7 +121,7 @@ def _moved_note(moved: list[tuple[str, Path]]) -> list[str]:
         return []
     name, file = moved[0]
     more = f" (and {len(moved) - 1} more from elsewhere than named)" if len(moved) > 1 else ""
-    return [f"The images of {name} are read from {file}{more}."]
+    return [printable(f"The images of {name} are read from {file}{more}.")]
 
 
 def _is_folder(path: Path) -> bool:

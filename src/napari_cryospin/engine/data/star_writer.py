@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,4 +151,14 @@ def _stack_name(stack: Path, folder: Path) -> str:
     stack = stack.absolute()
     name = stack.relative_to(folder) if stack.is_relative_to(folder) else stack
     # RELION takes .mrc for a volume unless told that it is a stack
-    return name.as_posix() + ("" if stack.suffix == ".mrcs" else ":mrcs")
+    return _as_text(name) + ("" if stack.suffix == ".mrcs" else ":mrcs")
+
+
+def _as_text(name: Path) -> str:
+    """Return a name that can be written: one that is no UTF-8 as Latin-1, as readers take it."""
+    text = name.as_posix()
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("latin-1")
+    return text
