@@ -23,6 +23,7 @@ import time
 import tomllib
 import traceback
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -332,7 +333,7 @@ def campaign(folder: Path, number: int, seed: int) -> tuple[Counter[str], Counte
         how = damage(copy / chosen, rng)
         tried[f"{kind}, {how}"] += 1
         data = (copy / chosen).read_bytes()
-        told = in_child(lambda: look(copy, folder / "stack", whole, kind))
+        told = in_child(partial(look, copy, folder / "stack", whole, kind))
         if told:
             name = where(told) if "\n" in told else told.split(":")[0].replace(" ", "-")
             wrong[f"{kind}: {name}"] += 1
