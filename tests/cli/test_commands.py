@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +23,6 @@ from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.settings import PRESETS, Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
 EPOCHS = ["--epochs-encode", "1", "--epochs-marginal", "1", "--epochs-decode", "1"]
@@ -134,9 +133,86 @@ def test_resume_goes_on(run: Path, small_stack: Path) -> None:
     assert call("reconstruct", stack, "--out", run, "--resume").exit_code == 0
 
 
+def test_the_command_of_a_run_resumes_it_too(run: Path, small_stack: Path, tmp_path: Path) -> None:
+    stack = small_stack / "particles.star"
+    result = call("reconstruct", stack, "--out", run, *SMALL, "--resume")
+    assert result.exit_code == 0, result.output
+    assert "finished already" in result.stderr
+    assert call("reconstruct", "--out", run, "--heads", 4, "--resume").exit_code == 0
+    # moved, and on another machine
+    moved = tmp_path / "moved"
+    shutil.copytree(small_stack, moved)
+    line = [moved / "particles.star", "--out", run, "--threads", 1, "--device", "cpu", "--resume"]
+    assert call("reconstruct", *line).exit_code == 0
+    assert RunFolder(run).settings().data.stack == moved / "particles.star"
+    assert call("reconstruct", stack, "--out", run, "--resume").exit_code == 0
+
+
+def test_resume_of_other_particles_is_refused(run: Path, tmp_path: Path) -> None:
+    refused = call("reconstruct", tmp_path / "other.star", "--out", run, "--resume")
+    assert refused.exit_code == 2
+    assert is_one_sentence(refused)
+
+
+@pytest.mark.parametrize("options", [[], ["--resume"]])
+def test_a_run_that_was_killed_early_is_begun_again(
+    run: Path, small_stack: Path, tmp_path: Path, options: list[str]
+) -> None:
+    line = ["reconstruct", small_stack / "particles.star", "--out", tmp_path / "r", *SMALL]
+    # killed before it had made its folder, and in its first epoch
+    if options:
+        (tmp_path / "r").mkdir()
+    else:
+        shutil.copytree(run, tmp_path / "r")
+        for name in (tmp_path / "r").iterdir():
+            if name.name not in ("settings.toml", "fingerprint.json", "events.jsonl", "volumes"):
+                shutil.rmtree(name) if name.is_dir() else name.unlink()
+    result = call(*line, *options)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "r" / "map.mrc").is_file()
+
+
+def test_nothing_of_a_users_is_replaced(
+    small_stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(small_stack, own)
+    monkeypatch.chdir(own)
+    before = {path.name: path.read_bytes() for path in own.iterdir()}
+    for line in (
+        ["reconstruct", "particles.star", "--out", "."],
+        ["reconstruct", "particles.star", "--out", own],
+        ["reconstruct", "particles.mrcs", "--out", "."],
+        ["reconstruct", "particles.star", "--out", "", *SMALL],
+        ["simulate", "truth.mrc", "--out", ".", "--box", 32, "--n-particles", 3],
+        ["simulate", "truth.mrc", "--out", "", "--box", 32, "--n-particles", 3],
+        ["demo", "--headless", "--out", ""],
+        ["demo", "--headless", "--out", "."],
+    ):
+        refused = call(*line)
+        assert refused.exit_code == 2, line
+        assert is_one_sentence(refused)
+        assert {path.name: path.read_bytes() for path in own.iterdir()} == before
+
+
+def test_an_empty_folder_name_is_not_the_present_folder(
+    small_stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for line in (
+        ["reconstruct", small_stack / "particles.star", "--out", ""],
+        ["simulate", small_stack / "truth.mrc", "--out", "", "--box", 32],
+        ["demo", "--headless", "--out", ""],
+    ):
+        refused = call(*line)
+        assert refused.exit_code == 2
+        assert "was named: give one with --out" in refused.stderr
+        assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [["--heads", "3"], ["--preset", "quick"], ["--settings", "s.toml"], ["other.star"]],
+    [["--heads", "3"], ["--preset", "quick"], ["--settings", "s.toml"]],
 )
 def test_resume_keeps_the_runs_settings(run: Path, arguments: list[str]) -> None:
     refused = call("reconstruct", *arguments, "--out", run, "--resume")
@@ -329,6 +405,67 @@ def test_a_run_can_be_repeated_from_its_command_line(run: Path, small_stack: Pat
     again = run.with_name("run-again")
     assert RunFolder(again).settings() == settings
     assert (again / "map.mrc").read_bytes()[1024:] == (run / "map.mrc").read_bytes()[1024:]
+
+
+GIVEN = {
+    "--datadir": "images",
+    "--voltage": "200",
+    "--cs": "1.4",
+    "--amplitude-contrast": "0.07",
+    "--pixel-size": "4",
+}
+
+
+def test_what_a_table_lacks_can_be_given_and_is_repeated(
+    small_stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Settings] = []
+
+    def reconstruction(settings: Settings, _: Path) -> None:
+        made.append(settings)
+
+    monkeypatch.setattr("napari_cryospin.engine.run.reconstruction.Reconstruction", reconstruction)
+    monkeypatch.setattr("napari_cryospin.cli.run.follow", lambda _: 0)
+    options = [word for pair in GIVEN.items() for word in pair]
+    star = small_stack / "particles.star"
+    result = call("reconstruct", star, "--out", tmp_path / "run", *options)
+    assert result.exit_code == 0, result.output
+    data = made[0].data
+    assert (data.voltage, data.spherical_aberration, data.amplitude_contrast) == (200, 1.4, 0.07)
+    assert (data.pixel_size, data.datadir) == (4, Path("images").absolute())
+    line = shlex.split(command_line(made[0], tmp_path / "run"))
+    assert line[line.index("--cs") + 1] == "1.4"
+    assert call(*line[1:]).exit_code == 0
+    assert made[1] == made[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--voltage", "0"), ("--cs", "-1"), ("--amplitude-contrast", "2"), ("--pixel-size", "nan")],
+)
+def test_values_that_no_microscope_has_are_refused(
+    small_stack: Path, tmp_path: Path, option: str, value: str
+) -> None:
+    star = small_stack / "particles.star"
+    result = call("reconstruct", star, "--out", tmp_path / "run", option, value)
+    assert result.exit_code == 2
+    assert is_one_sentence(result)
+
+
+def test_a_folder_of_images_that_is_not_there_is_told(small_stack: Path, tmp_path: Path) -> None:
+    star = small_stack / "particles.star"
+    result = call("reconstruct", star, "--out", tmp_path / "r", "--datadir", tmp_path / "none")
+    assert result.exit_code == 2
+    assert is_one_sentence(result)
+    assert "--datadir" in result.stderr
+
+
+def test_one_particle_is_too_few(small_stack: Path, tmp_path: Path) -> None:
+    star = small_stack / "particles.star"
+    result = call("reconstruct", star, "--out", tmp_path / "run", "--max-particles", 1)
+    assert result.exit_code == 2
+    assert is_one_sentence(result)
+    assert "at least 2" in result.stderr
 
 
 def test_settings_without_an_option_are_named_by_their_file(tmp_path: Path) -> None:

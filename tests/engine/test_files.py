@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_cryospin.engine.files import replacing, writing
+from napari_cryospin.engine.files import is_left_over, replacing, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,3 +87,10 @@ def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
         other.read_text()
     assert raised.value.filename == str(other) or raised.value.filename == other
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["map.mrc", "settings.toml", "epoch_0001.pt", "no_suffix"])
+def test_a_temporary_file_is_known(tmp_path: Path, name: str) -> None:
+    with replacing(tmp_path / name) as temporary:
+        assert is_left_over(temporary)
+        assert not is_left_over(tmp_path / name)

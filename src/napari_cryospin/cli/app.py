@@ -13,7 +13,7 @@ import typer
 
 from napari_cryospin.cli.export import export
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import require_absent
+from napari_cryospin.engine.files import is_left_over, require_absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ def demo(
         _require_named(out)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file: choose a folder with --out.")
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and not all(map(is_left_over, folder.iterdir())):
             raise InputError(f"{folder} is not empty: choose another folder with --out.")
         if not headless and has_display():
             from napari_cryospin.gui.launch import open_demo

@@ -25,8 +25,8 @@ _DEFAULT_PRESET = "default"
 # of auto-encoding, while its criterion does not end it
 _MOST_EPOCHS = 100
 # where things are, and what computes: a resumed run may be told anew
-_FREE = frozenset(
-    {"data.stack", "data.passthrough", "data.truth_star", "data.truth_map", "device", "threads"}
+_FREE = {"device", "threads"}.union(
+    f"data.{name}" for name in ("stack", "passthrough", "datadir", "truth_star", "truth_map")
 )
 _KEPT = "A resumed run keeps its settings: leave the other options out."
 

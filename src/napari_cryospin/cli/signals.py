@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -46,13 +46,18 @@ def obeyed(controls: Controls, tell: Callable[[str], None]) -> Iterator[Caught]:
         caught.code = _BY_SIGNAL + number
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            tell("Stopping after this batch; what is done is kept …")
             controls.stop(keep=True)
+            say("Stopping after this batch; what is done is kept …")
             return
-        tell("Ending after this batch; the run can be resumed …")
         controls.stop(results=False)
+        say("Ending after this batch; the run can be resumed …")
         if controls.interruptible:
             raise Interrupted
+
+    def say(sentence: str) -> None:
+        # the signal may have come in the midst of a line that is being written
+        with suppress(RuntimeError):
+            tell(sentence)
 
     with _handled(stop):
         yield caught

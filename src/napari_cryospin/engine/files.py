@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, cast
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
     from typing import BinaryIO
+
+
+# as in replacing
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.writing(\..*)?")
 
 
 class Sink:
@@ -92,6 +97,11 @@ def replacing(path: Path) -> Iterator[Path]:
         # the folder may be read-only by now, or gone
         with suppress(OSError):
             temporary.unlink()
+
+
+def is_left_over(path: Path) -> bool:
+    """Return whether a file is a temporary one, as a process that is killed leaves it."""
+    return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def require_absent(paths: Iterable[Path], remedy: str) -> None:

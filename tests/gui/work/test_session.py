@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.lock import RunLock
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.work.mailbox import Mailbox
 from napari_cryospin.gui.work.session import Session, SessionState
@@ -185,3 +186,49 @@ def test_closing_twice_is_as_good_as_once(session: Session, times: int) -> None:
     for _ in range(times):
         session.close()
     assert not session.active
+
+
+def ended(qtbot: QtBot, session: Session) -> str:
+    """Return what the session says at the failure of a run."""
+    said: list[str] = []
+    session.message.connect(said.append)
+    wait_for(qtbot, session, SessionState.FAILED)
+    return said[-1]
+
+
+def test_a_run_replaces_no_file_of_a_users(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "particles.star").write_text("mine")
+    session.start(settings, tmp_path)
+    assert "particles.star is there already" in ended(qtbot, session)
+    assert [path.name for path in tmp_path.iterdir()] == ["particles.star"]
+
+
+def test_a_run_that_another_writes_is_left_to_it(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    RunFolder(tmp_path).create(settings)
+    lock = RunLock.acquire(tmp_path)
+    session.resume_run(tmp_path)
+    assert "is being written by process" in ended(qtbot, session)
+    lock.release()
+
+
+def test_a_folder_without_a_run_is_told_as_it_is(
+    qtbot: QtBot, session: Session, tmp_path: Path
+) -> None:
+    session.resume_run(tmp_path)
+    assert ended(qtbot, session).startswith(f"{tmp_path} is no run folder")
+
+
+def test_a_run_without_a_checkpoint_is_begun_again(
+    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    RunFolder(tmp_path).create(settings)
+    # as a process leaves it that is killed early
+    (tmp_path / "lock").touch()
+    with qtbot.waitSignal(session.run_started, timeout=LONG):
+        session.resume_run(tmp_path)
+    session.stop(keep=False)
+    wait_for(qtbot, session, SessionState.FINISHED)

@@ -155,13 +155,18 @@ def is_lock(path: Path) -> bool:
         return False
 
 
+def is_claim(path: Path) -> bool:
+    """Return whether a file is one that a process left as it took a lock without flock."""
+    return path.name.startswith(f".{LOCK_NAME}.") and path.suffix == ".claim"
+
+
 def _owner(content: bytes) -> Owner | None:
     try:
         owner = Owner(**json.loads(content))
     except (ValueError, TypeError, RecursionError):
         return None
     texts = (owner.host, owner.started, owner.token)
-    known = isinstance(owner.pid, int) and all(isinstance(text, str) for text in texts)
+    known = type(owner.pid) is int and owner.pid > 0 and all(type(text) is str for text in texts)
     return owner if known else None
 
 

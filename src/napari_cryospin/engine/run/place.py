@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import require_absent
+from napari_cryospin.engine.files import is_left_over, require_absent
 from napari_cryospin.engine.run.fingerprint import Fingerprint
-from napari_cryospin.engine.run.lock import LOCK_NAME, is_lock
+from napari_cryospin.engine.run.lock import LOCK_NAME, is_claim, is_lock
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ _PARTS = {"volumes": "epoch_*.mrc", "poses": "epoch_*.npy", "checkpoints": "epoc
 # ... and after the last
 _RESULTS = ("map.mrc", "half1.mrc", "half2.mrc", "particles.star", "fsc.csv", "verdict.json")
 _MORE_RESULTS = ("map_fullsize.mrc", "map_class*.mrc", "half[12]_*.mrc")
-_LEFT_OVER = re.compile(r"\..*\.(?:[0-9a-f]{16}\.writing|[0-9a-f]{32}\.claim|new\.claim).*")
 _ELSEWHERE = "choose another folder"
 
 
@@ -109,13 +107,8 @@ def sweep(folder: Path) -> None:
     for place in (folder, *(folder / part for part in _PARTS)):
         if place.is_dir():
             for path in place.iterdir():
-                if _LEFT_OVER.fullmatch(path.name) and not path.is_dir():
+                if (is_left_over(path) or is_claim(path)) and not path.is_dir():
                     path.unlink(missing_ok=True)
-
-
-def is_left_over(path: Path) -> bool:
-    """Return whether a file is a temporary one that a killed process left."""
-    return _LEFT_OVER.fullmatch(path.name) is not None
 
 
 def _written(folder: Path) -> list[Path]:
@@ -132,7 +125,10 @@ def _is_result(path: Path) -> bool:
 
 
 def _is_empty(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+    try:
+        return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+    except OSError:
+        return False
 
 
 def _is_fingerprint(path: Path) -> bool:

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.events import Event
     from napari_cryospin.engine.settings import Settings
 
+# each half-map needs one
+_FEWEST = 2
+
 
 class Reconstruction:
     """One run: loads the data, trains through all stages, writes the run folder.
@@ -136,8 +139,6 @@ class Reconstruction:
     def _events(self) -> Iterator[Event]:
         notes = [*use_threads(self.settings.threads)]
         checkpoint = self._claim()
-        if self._resume:
-            notes += mend(self.folder)
         device = find_device(self.settings.device)
         found = self._last_checkpoint(device) if checkpoint else None
         before = self._fingerprint_in(found)
@@ -159,13 +160,15 @@ class Reconstruction:
             self._begin(fingerprint)
         else:
             notes += self._restore(training, found, device)
-            self._go_on()
+            notes += self._go_on()
+        # the state would stay in memory for as long as the run takes
+        resumed, found = found is not None, None
         write_set_aside(self.folder, stack)
         assert self._lock is not None
         loop = Loop(
             training, self.folder, self._lock, self.controls, self.truth, before or fingerprint
         )
-        over = found is not None and self._over(training)
+        over = resumed and self._over(training)
         self._logging = not over
         yield self._started(training, (*stack.notes, *notes))
         yield from self._as_it_was(loop) if over else self._to_the_end(loop)
@@ -311,11 +314,16 @@ class Reconstruction:
         clear_beginning(path)
         self.folder.create(self.settings, fingerprint)
 
-    def _go_on(self) -> None:
-        """Clear what a killed process left, and remember where the particles are now."""
+    def _go_on(self) -> tuple[str, ...]:
+        """Clear what a killed process left, and remember where the particles are now.
+
+        Returns a note on everything that was in the way.
+        """
         sweep(self.folder.path)
+        notes = mend(self.folder)
         if self.folder.settings() != self.settings:
             self.folder.write_settings(self.settings)
+        return notes
 
     def _stopped_early(self) -> Event:
         return events.Finished(self.folder.path, True, False, None, results=False)
@@ -343,10 +351,14 @@ class Reconstruction:
             raise InputError(f"{self.folder.settings_path} names no particle stack.")
         table = of_settings(data)
         notes += require_memory(self.settings, table, device)
-        return (
-            yield from with_progress(
-                "Reading particles",
-                lambda report: prepare(table, data, report),
-                lambda: self.controls.stopped,
-            )
+        stack: WorkingStack = yield from with_progress(
+            "Reading particles",
+            lambda report: prepare(table, data, report),
+            lambda: self.controls.stopped,
         )
+        if stack.n < _FEWEST:
+            raise InputError(
+                f"{table.source}: {stack.n} particle in use; a reconstruction needs at least "
+                f"{_FEWEST}, and hundreds to show anything."
+            )
+        return stack

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal, Slot
 
+from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.events import (
     BatchDone,
     Event,
@@ -74,8 +75,13 @@ class ReconstructionWorker(QObject):
                     self.stack, self.truth = reconstruction.stack, reconstruction.truth
                 last = event
                 self._pass_on(event)
+        except InputError as error:
+            last = Failed(str(error), traceback.format_exc(), bad_input=True)
         except Exception as error:
-            last = Failed(f"The run failed: {error}", traceback.format_exc())
+            from napari_cryospin.engine.run.failures import tell
+
+            said = tell(error, self._folder)
+            last = Failed(said.message, traceback.format_exc(), said.bad_input)
         if not isinstance(last, Finished | Failed):
             last = Failed("The run ended without a word: look at its events.jsonl.", "")
         self.ended.emit(last)
