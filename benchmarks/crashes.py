@@ -58,9 +58,9 @@ class Bench:
     seconds: float
     writes: int
 
-    def command(self, out: Path) -> list[str]:
-        """Return the arguments of the run, into a folder."""
-        own = ["--settings", str(self.folder / "settings.toml")]
+    def command(self, out: Path, trial: int = 0) -> list[str]:
+        """Return the arguments of the run, into a folder; every other trial has few checkpoints."""
+        own = ["--settings", str(self.folder / f"settings_{trial % 2}.toml")]
         return [
             "reconstruct",
             str(self.folder / "stack" / "particles.star"),
@@ -201,7 +201,6 @@ def prepared(folder: Path) -> Bench:
     settings = Settings.from_preset("default")
     settings.threads, settings.starts = 1, 2
     settings.data.box = 32
-    settings.checkpoint_minutes = 0.001
     settings.stages = [
         MarginalStage(nside=2, epochs=2, until="epochs", batch_size=30),
         MarginalStage(nside=4, epochs=1, until="epochs", quadrature="importance"),
@@ -214,7 +213,10 @@ def prepared(folder: Path) -> Bench:
             learning_rate_pose=0.03,
         ),
     ]
-    (folder / "settings.toml").write_text(settings.to_toml())
+    # a checkpoint after almost every batch, and none in the course of an epoch
+    for number, minutes in enumerate((0.001, 60.0)):
+        settings.checkpoint_minutes = minutes
+        (folder / f"settings_{number}.toml").write_text(settings.to_toml())
     shutil.rmtree(folder / "whole", ignore_errors=True)
     bench = Bench(folder, 0.0, 0)
     began = time.monotonic()
@@ -235,7 +237,7 @@ def killed_run(bench: Bench, trial: int) -> dict[str, object]:
     moment = _MOMENTS[trial % len(_MOMENTS)]
     wanted = chance.randint(1, MOST_KILLS)
     kills, used, held, code = 0, ["same"], [], 1
-    arguments = bench.command(out)
+    arguments = bench.command(out, trial)
     while True:
         die = kills < wanted
         code = _one(bench, place, arguments, moment if die else "", chance)
@@ -244,14 +246,14 @@ def killed_run(bench: Bench, trial: int) -> dict[str, object]:
         if code != -signal.SIGKILL:
             if "holds a run already" not in (place / "log").read_text():
                 raise SystemExit(f"Trial {trial} ended with {code}: see {place}.")
-            arguments = [*bench.command(out), "--resume"]
+            arguments = [*bench.command(out, trial), "--resume"]
             used[-1] += " refused"
             used.append("resume")
             continue
         kills += 1
         held.append(what_is_in(out).value)
         used.append(chance.choice(("same", "same+resume", "resume")))
-        arguments = bench.command(out)
+        arguments = bench.command(out, trial)
         if used[-1] == "same+resume":
             arguments.append("--resume")
         elif used[-1] == "resume" and (out / "settings.toml").exists():
@@ -282,7 +284,8 @@ def _one(
             log.open("w") as file,
             subprocess.Popen([*COMMAND, *arguments], stdout=file, stderr=file) as process,
         ):
-            time.sleep(chance.uniform(0, 4.0))
+            # importing takes as long as all the rest where the machine is busy
+            time.sleep(chance.uniform(0, 2 * bench.seconds))
             process.kill()
         return process.returncode
     steps = chance.randint(1, bench.writes) if moment == "write" else None

@@ -23,6 +23,7 @@ import time
 import tomllib
 import traceback
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,8 +209,11 @@ def _damage_cells(path: Path, rng: random.Random) -> None:
     path.write_bytes(b"\n".join(b",".join(row) for row in rows))
 
 
-def look(run: Path, stack_folder: Path, whole: Snapshot) -> None:
-    """Look at a run in every way; raises what is neither a result nor one sentence."""
+def look(run: Path, stack_folder: Path, whole: Snapshot, kind: str | None = None) -> None:
+    """Look at a run in every way; raises what is neither a result nor one sentence.
+
+    ``kind`` is what was damaged: what takes long, and reads nothing of it, is left out.
+    """
     folder = RunFolder(run)
 
     def tried(work: Callable[[], object], *, timed: bool = True) -> None:
@@ -232,20 +236,26 @@ def look(run: Path, stack_folder: Path, whole: Snapshot) -> None:
     truth = whole.truth
     for epoch in recorded_epochs(folder)[-1:]:
         tried(lambda epoch=epoch: read_epoch(folder, epoch, whole.stack, truth))
-        tried(lambda epoch=epoch: survey_epoch(folder, epoch, whole.stack, truth, probes=2))
+        if kind in (None, "volumes", "poses"):
+            tried(lambda epoch=epoch: survey_epoch(folder, epoch, whole.stack, truth, probes=2))
     true = stack_folder / "truth.star", stack_folder / "truth.mrc"
-    tried(lambda: evaluate(folder.star_path, folder.map_path, *true))
-    tried(lambda: _resume(run), timed=False)
+    if kind in (None, "particles.star", "map.mrc"):
+        tried(lambda: evaluate(folder.star_path, folder.map_path, *true))
+    tried(lambda: _resume(run, to_the_end=kind in (None, "checkpoints")), timed=False)
 
 
-def _resume(run: Path) -> None:
-    """Go on with a run to its end; only the time until training begins counts."""
+def _resume(run: Path, *, to_the_end: bool) -> None:
+    """Go on with a run; only the time until training begins counts."""
     last: events.Event | None = None
     story = Reconstruction.resume(run).run()
     started = time.process_time()
     for last in story:
-        if isinstance(last, events.RunStarted) and time.process_time() - started > SECONDS:
-            raise TimeoutError("until training began")
+        if isinstance(last, events.RunStarted):
+            if time.process_time() - started > SECONDS:
+                raise TimeoutError("until training began")
+            if not to_the_end:
+                break
+    story.close()
     if isinstance(last, events.Failed):
         if not last.bad_input:
             raise Unexpected(last.details)
@@ -323,7 +333,7 @@ def campaign(folder: Path, number: int, seed: int) -> tuple[Counter[str], Counte
         how = damage(copy / chosen, rng)
         tried[f"{kind}, {how}"] += 1
         data = (copy / chosen).read_bytes()
-        told = in_child(lambda: look(copy, folder / "stack", whole))
+        told = in_child(partial(look, copy, folder / "stack", whole, kind))
         if told:
             name = where(told) if "\n" in told else told.split(":")[0].replace(" ", "-")
             wrong[f"{kind}: {name}"] += 1

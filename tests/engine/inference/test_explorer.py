@@ -230,7 +230,7 @@ def test_wrong_noise_is_not_calibrated(
 ) -> None:
     explorer = PosteriorExplorer(stack, PosteriorOptions(nside=4, depth=256, enough=100))
     explorer.set_volume(true_map.numpy(), noise=NoiseSpectrum(torch.full((16,), 0.1)))
-    rows = np.arange(0, 200, 4)
+    rows = np.arange(0, 200, 8)
     levels = credible_levels(explorer, rows, np.zeros((stack.n, 2)), true_rotations.numpy())
     assert reliability(levels, np.array([0.8]))[0] < 0.6
 
