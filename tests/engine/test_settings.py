@@ -95,3 +95,13 @@ def test_a_run_never_changes_the_default_stages() -> None:
     Settings().stages[0].epochs = 1
     Settings().stages.append(DirectStage())
     assert Settings() == Settings.from_preset("default")
+
+
+@pytest.mark.parametrize(
+    "text", ["seed = " + "9" * 5000, "seed = " + "[" * 5000, "seed = 2026-99-99", "seed = inf"]
+)
+def test_values_that_no_setting_can_have_are_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"settings\.toml"):
+        Settings.from_toml(path)

@@ -185,11 +185,12 @@ class Settings(Section):
         """Return the settings that the text of a file holds; errors as :meth:`from_toml`."""
         try:
             return cls.model_validate(tomllib.loads(text))
-        except (tomllib.TOMLDecodeError, RecursionError, OverflowError) as error:
-            words = " ".join(str(error).split())
-            raise InputError(f"{path} is not a valid TOML file: {words}.") from error
         except ValidationError as error:
             raise InputError(f"{path}: {first_problem(error)}") from error
+        # besides its own errors: numbers of thousands of digits, brackets within brackets
+        except (ValueError, RecursionError) as error:
+            words = " ".join(str(error).split())
+            raise InputError(f"{path} is not a valid TOML file: {words}.") from error
 
     def to_toml(self) -> str:
         """Return the settings as TOML; fields that are unset are left out."""
