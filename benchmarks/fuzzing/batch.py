@@ -62,7 +62,8 @@ def _one_process(name: str, seed: int, first: int, last: int) -> Iterator[Outcom
     folder = Path(__file__).resolve().parents[1]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
     lines: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=_pump, args=(process, lines), daemon=True).start()
+    pump = threading.Thread(target=_pump, args=(process, lines), daemon=True)
+    pump.start()
     index = first
     try:
         while True:
@@ -79,14 +80,16 @@ def _one_process(name: str, seed: int, first: int, last: int) -> Iterator[Outcom
     finally:
         process.kill()
         process.wait()
+        pump.join()
     if index < last:
         yield Outcome(index, f"the process ended with code {process.returncode}")
 
 
 def _pump(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
     assert process.stdout is not None
-    for line in process.stdout:
-        lines.put(line)
+    with process.stdout as output:
+        for line in output:
+            lines.put(line)
     lines.put("")
 
 

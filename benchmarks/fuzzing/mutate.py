@@ -16,20 +16,9 @@ if TYPE_CHECKING:
 _NUMBERS_TEXT = b"""nan inf -inf -1 0 -0 1 2 3 1e308 -1e308 1e-308 1e400 1e20 1e10 1e300 0x10 1_000
 65536 2147483647 2147483648 4294967296 99999999999999999999 True None abc @ . - + 1. .5 1,5"""
 _NUMBERS = _NUMBERS_TEXT.split()
-_BYTES = (
-    b"\xff\xfe",
-    b"\xe4",
-    b"\0",
-    b"\n\n\n",
-    b"\r",
-    b"\t",
-    b"#",
-    b'"',
-    b"'",
-    b"data_",
-    b"loop_",
-)
-_BYTES += (b"_rln", b" " * 300, b"A" * 9000, b"9" * 5000, b"(" * 300, b"[" * 300, "\u0661".encode())
+_BYTES = (b"\xff\xfe", b"\xe4", b"\0", b"\n\n\n", b"\r", b"\t", b"#", b'"', b"'", b"data_", b"_rln")
+_BYTES += (b"loop_", b" " * 300, b"A" * 9000, b"9" * 5000, b"(" * 3000, b"[" * 3000)
+_BYTES += ("\u0661".encode(),)
 _TYPES = (b"|V4", b"|O", b"<U9", b"|S3", b"<f8", b">f4", b"<c8", b"|b1", b"<M8[s]", b"<i8", b"<f2")
 _WORDS = (0, 1, 2, 4, 6, 12, -1, 2**31 - 1, -(2**31), 2**30, 10**9, 65536, 0x7FC00000, 0x7F800000)
 _SIZE = re.compile(rb"-?\d[\d.]*(?:[eE][-+]?\d+)?")

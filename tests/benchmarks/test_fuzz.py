@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -34,7 +35,7 @@ def test_mutated_files_are_read_or_refused_in_one_sentence(tmp_path: Path, name:
 
 
 @pytest.mark.usefixtures("fuzzing")
-def test_a_traceback_and_two_lines_are_told_apart_from_a_sentence(tmp_path: Path) -> None:
+def test_a_traceback_and_silence_are_told_apart_from_a_sentence(tmp_path: Path) -> None:
     from fuzzing.kinds import Kind
     from fuzzing.trial import judge
 
@@ -47,6 +48,44 @@ def test_a_traceback_and_two_lines_are_told_apart_from_a_sentence(tmp_path: Path
         return Kind(lambda _: [], read)
 
     assert judge(raising(InputError("One sentence.")), tmp_path, 3).ending == "refused"
-    assert not judge(raising(InputError("Two\nlines.")), tmp_path, 3).well
+    assert not judge(raising(InputError("")), tmp_path, 3).well
     assert "KeyError at test_fuzz.py" in judge(raising(KeyError("a")), tmp_path, 3).ending
     assert judge(Kind(lambda _: [], lambda _: None), tmp_path, 3).ending == "read"
+
+
+@pytest.mark.usefixtures("fuzzing")
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is told on Linux")
+def test_memory_and_time_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fuzzing import trial
+    from fuzzing.kinds import Kind
+
+    monkeypatch.setattr(trial, "MOST_GROWTH", 20 * 2**20)
+    heavy = Kind(lambda _: [], lambda _: np.ones(6_000_000))
+    assert trial.judge(heavy, tmp_path, 3).ending.endswith(" MiB")
+    monkeypatch.setattr(trial, "MOST_SECONDS", -1.0)
+    assert trial.judge(Kind(lambda _: [], lambda _: None), tmp_path, 3).ending.endswith(" s")
+
+
+@pytest.mark.usefixtures("fuzzing")
+def test_a_process_that_ends_is_told_and_the_next_file_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from fuzzing import batch
+
+    script = (
+        "import sys, json; first, last = map(int, sys.argv[-2:])\n"
+        "for i in range(first, last):\n"
+        "    print(json.dumps({'index': i}), flush=True)\n"
+        "    if i == 1: sys.exit(3)\n"
+        "    print(json.dumps({'index': i, 'ending': 'read'}), flush=True)\n"
+    )
+    real = batch.subprocess.Popen
+
+    def started(command: list[str], **options: object) -> object:
+        return real([sys.executable, "-c", script, *command[-2:]], **options)
+
+    monkeypatch.setattr(batch.subprocess, "Popen", started)
+    found = list(batch.outcomes("star", 0, 4))
+    assert [outcome.index for outcome in found] == [0, 1, 2, 3]
+    assert [outcome.well for outcome in found] == [True, False, True, True]
+    assert "code 3" in found[1].ending
