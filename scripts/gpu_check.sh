@@ -17,7 +17,7 @@ same="" paper="" default=""
 if [ "${1:-}" = --dry-run ]; then
     device=cpu
     set -- -k "sampled or mixed or allowed"
-    same="--particles 200" paper="--particles 40 --box 32" default="--particles 200 --box 32"
+    same="--particles 200" paper="--particles 40 --box 32" default="--particles 100 --box 32"
 elif [ $# -gt 0 ]; then
     echo "usage: sh scripts/gpu_check.sh [--dry-run]" >&2
     exit 2

@@ -48,6 +48,7 @@ class Part:
 
 def run(target: str) -> Part:
     """Run a target of the Makefile to its end."""
+    print(f"begun: {target}", flush=True)
     began = time.monotonic()
     command = [os.environ.get("MAKE", "make"), target]
     process = subprocess.Popen(

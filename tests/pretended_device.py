@@ -100,7 +100,9 @@ def _refuse_mixing(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         # indices of a tensor on the device may be on the CPU
         tensors = list(_tensors((args[0], *args[2:])))
     others = [tensor for tensor in tensors if type(tensor) is not DeviceTensor]
-    scalars = torch.Tag.pointwise in func.tags or kind in _FILLS | _INDEXING
+    # arithmetic takes one CPU tensor without dimensions
+    arithmetic = torch.Tag.pointwise in func.tags and len(others) == 1
+    scalars = arithmetic or kind in _FILLS | _INDEXING
     # what is done in place to a CPU tensor is done on the CPU
     in_place = func._schema.is_mutable and type(args[0]) is not DeviceTensor
     if others and (in_place or not scalars or any(tensor.dim() for tensor in others)):

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +23,6 @@ from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.settings import PRESETS, Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
 EPOCHS = ["--epochs-encode", "1", "--epochs-marginal", "1", "--epochs-decode", "1"]
@@ -406,6 +405,67 @@ def test_a_run_can_be_repeated_from_its_command_line(run: Path, small_stack: Pat
     again = run.with_name("run-again")
     assert RunFolder(again).settings() == settings
     assert (again / "map.mrc").read_bytes()[1024:] == (run / "map.mrc").read_bytes()[1024:]
+
+
+GIVEN = {
+    "--datadir": "images",
+    "--voltage": "200",
+    "--cs": "1.4",
+    "--amplitude-contrast": "0.07",
+    "--pixel-size": "4",
+}
+
+
+def test_what_a_table_lacks_can_be_given_and_is_repeated(
+    small_stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Settings] = []
+
+    def reconstruction(settings: Settings, _: Path) -> None:
+        made.append(settings)
+
+    monkeypatch.setattr("napari_cryospin.engine.run.reconstruction.Reconstruction", reconstruction)
+    monkeypatch.setattr("napari_cryospin.cli.run.follow", lambda _: 0)
+    options = [word for pair in GIVEN.items() for word in pair]
+    star = small_stack / "particles.star"
+    result = call("reconstruct", star, "--out", tmp_path / "run", *options)
+    assert result.exit_code == 0, result.output
+    data = made[0].data
+    assert (data.voltage, data.spherical_aberration, data.amplitude_contrast) == (200, 1.4, 0.07)
+    assert (data.pixel_size, data.datadir) == (4, Path("images").absolute())
+    line = shlex.split(command_line(made[0], tmp_path / "run"))
+    assert line[line.index("--cs") + 1] == "1.4"
+    assert call(*line[1:]).exit_code == 0
+    assert made[1] == made[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--voltage", "0"), ("--cs", "-1"), ("--amplitude-contrast", "2"), ("--pixel-size", "nan")],
+)
+def test_values_that_no_microscope_has_are_refused(
+    small_stack: Path, tmp_path: Path, option: str, value: str
+) -> None:
+    star = small_stack / "particles.star"
+    result = call("reconstruct", star, "--out", tmp_path / "run", option, value)
+    assert result.exit_code == 2
+    assert is_one_sentence(result)
+
+
+def test_a_folder_of_images_that_is_not_there_is_told(small_stack: Path, tmp_path: Path) -> None:
+    star = small_stack / "particles.star"
+    result = call("reconstruct", star, "--out", tmp_path / "r", "--datadir", tmp_path / "none")
+    assert result.exit_code == 2
+    assert is_one_sentence(result)
+    assert "--datadir" in result.stderr
+
+
+def test_one_particle_is_too_few(small_stack: Path, tmp_path: Path) -> None:
+    star = small_stack / "particles.star"
+    result = call("reconstruct", star, "--out", tmp_path / "run", "--max-particles", 1)
+    assert result.exit_code == 2
+    assert is_one_sentence(result)
+    assert "at least 2" in result.stderr
 
 
 def test_settings_without_an_option_are_named_by_their_file(tmp_path: Path) -> None:

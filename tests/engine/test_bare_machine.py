@@ -54,6 +54,7 @@ def test_default_runs_and_is_evaluated_without_napari_and_healpy(
     settings.data.max_particles = 40
     for stage in settings.stages:
         stage.epochs = 1
+    settings.stages[1].nside = 2
     (tmp_path / "settings.toml").write_text(settings.to_toml())
     run = command(
         "reconstruct", "--settings", tmp_path / "settings.toml", "--out", tmp_path / "run"

@@ -27,7 +27,7 @@ from napari_cryospin.engine.run.records import read_poses, recorded_epochs
 from napari_cryospin.engine.run.snapshot import read_snapshot
 from napari_cryospin.engine.run.survey import survey_epoch
 from napari_cryospin.engine.settings import Settings
-from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
+from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage, encodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,7 +134,11 @@ def assert_same(found: Path, expected: Path, device: torch.device) -> None:
     """Assert that two runs came to the same: to the number, or on a GPU to the map."""
     maps = final_map(found), final_map(expected)
     if device.type == "cuda":
-        assert np.corrcoef(*(volume.ravel() for volume in maps))[0, 1] > 0.9
+        # its random numbers are others, and its encoder computes in bfloat16
+        stages = RunFolder(expected).settings().stages
+        exact = not any("importance" in str(stage) or encodes([stage]) for stage in stages)
+        correlation = np.corrcoef(*(volume.ravel() for volume in maps))[0, 1]
+        assert correlation > (0.99 if exact else 0.7)
         return
     assert np.array_equal(*maps)
     epochs = recorded_epochs(RunFolder(expected))
@@ -272,10 +276,12 @@ def test_the_explorer_on_a_device_shows_what_it_shows_on_the_cpu(
     expected = explored(stack)
     with second_device() as device:
         found = explored(stack.to(device))
+    tolerance = 0.05 if device.type == "cuda" else 1e-3
     for name in ("probability", "mode_weights", "projection", "candidate_projections", "image"):
-        assert np.allclose(getattr(found[0], name), getattr(expected[0], name), atol=1e-3), name
-    assert np.allclose(found[1].entropy, expected[1].entropy, atol=1e-2)
-    assert np.allclose(found[2], expected[2], atol=1e-2)
+        pair = getattr(found[0], name), getattr(expected[0], name)
+        assert np.allclose(*pair, atol=tolerance), name
+    assert np.allclose(found[1].entropy, expected[1].entropy, atol=10 * tolerance)
+    assert np.allclose(found[2], expected[2], atol=10 * tolerance)
 
 
 def test_an_epoch_can_be_surveyed_on_a_device(
@@ -292,7 +298,10 @@ def test_an_epoch_can_be_surveyed_on_a_device(
     expected = surveyed(snapshot.stack)
     with second_device() as device:
         found = surveyed(snapshot.stack.to(device))
-    assert found.figures() == pytest.approx(expected.figures(), abs=0.05)
+    assert found.entropy == pytest.approx(expected.entropy, abs=0.5)
+    assert found.multimodal == pytest.approx(expected.multimodal, abs=0.2)
+    if device.type != "cuda":
+        assert found == expected
 
 
 def test_code_that_mixes_devices_ends_a_run(
@@ -314,6 +323,7 @@ def test_code_that_mixes_devices_ends_a_run(
 MIXED: dict[str, Callable[[Tensor, Tensor, torch.device], object]] = {
     "sum": lambda own, cpu, _: own + cpu,
     "product": lambda own, cpu, _: own @ cpu,
+    "two numbers of the CPU": lambda own, cpu, _: torch.addcmul(own, cpu[0], cpu[1]),
     "in place": lambda own, cpu, _: own.add_(cpu),
     "in place on the CPU": lambda own, cpu, _: cpu[0].add_(own.sum()),
     "joined": lambda own, cpu, _: torch.cat((own, cpu)),

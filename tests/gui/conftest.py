@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+from qtpy.QtCore import QCoreApplication
 
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage
 from napari_cryospin.gui.work.session import Session
@@ -35,11 +37,25 @@ def settings(short_settings: Settings) -> Settings:
     return settings
 
 
+def discard(session: Session) -> None:
+    """End a run that a test has left under way, and all threads.
+
+    A run that is closed writes its results, which takes longer than most of these tests; those that
+    are about closing do it themselves.
+    """
+    thread, end = session._thread, time.monotonic() + 60
+    session._controls.stop(keep=False)
+    while thread in WorkerThread._running and time.monotonic() < end:
+        QCoreApplication.processEvents()
+        time.sleep(0.01)
+    WorkerThread.end_all()
+
+
 @pytest.fixture
 def session(qtbot: QtBot) -> Iterator[Session]:
     session = Session()
     yield session
-    WorkerThread.end_all()
+    discard(session)
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +87,7 @@ def shared_dock(qapp: QApplication) -> Iterator[CryoSpinDock]:
         dock = dock_of(viewer)
         dock.viewer = viewer
         yield dock
-        if dock.session.active:
-            dock.session.stop(keep=False)
-        WorkerThread.end_all()
+        discard(dock.session)
         viewer.close()
         del dock, viewer, window
     NapariApplication.destroy("shared_window")
@@ -90,4 +104,4 @@ def dock(make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot) -> Iter
     dock = dock_of(viewer)
     dock.viewer = viewer
     yield dock
-    WorkerThread.end_all()
+    discard(dock.session)

@@ -12,9 +12,6 @@ from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.evaluation.fsc import fsc
-from napari_cryospin.engine.run import events
-from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,14 +40,7 @@ def test_relion_gets_the_simulated_map_back(tmp_path: Path) -> None:
     assert (curve[: len(curve) // 2 + 1] > 0.9).all()
 
 
-def test_relion_agrees_with_the_map_of_a_run(tmp_path: Path) -> None:
-    volume = procedural_molecule(32, 4.0)
-    simulate(volume, tmp_path, n_particles=600, pixel_size=4.0, snr=2.0, seed=2)
-    settings = Settings.from_preset("quick")
-    settings.data.stack = tmp_path / "particles.star"
-    settings.encode.epochs, settings.decode.epochs = 1, 2
-    *_, last = Reconstruction(settings, tmp_path / "run").run()
-    assert isinstance(last, events.Finished)
-    ours, _ = read_map(tmp_path / "run" / "map.mrc")
-    curve = fsc(relion_map(tmp_path / "run" / "particles.star"), ours)
+def test_relion_agrees_with_the_map_of_a_run(found_run: Path) -> None:
+    ours, _ = read_map(found_run / "map.mrc")
+    curve = fsc(relion_map(found_run / "particles.star"), ours)
     assert (curve[: len(curve) // 2 + 1] > 0.9).all()

@@ -102,7 +102,9 @@ class CryoSpinDock(QWidget):
         table = self.session.table
         try:
             settings = self.training.settings(
-                None if table is None else table.source, self.data.passthrough_path
+                None if table is None else table.source,
+                self.data.passthrough_path,
+                self.data.datadir_path,
             )
             if (self.training.folder / "settings.toml").exists():
                 # the form still names the last run's

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 from cryosparc.dataset import Dataset
+from scipy.spatial.transform import Rotation
 
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import prepare
-from napari_cryospin.engine.data.star import read_star, write_star
+from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.fsc import fsc
-from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
-from napari_cryospin.engine.geometry.rotations import angular_distance
+from napari_cryospin.engine.geometry.hand import mirrored_map
+from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.run.export import export_poses
 from napari_cryospin.engine.run.fingerprint import Fingerprint
@@ -148,10 +149,6 @@ def test_flipped_poses_make_the_mirrored_map(run: RunFolder, tmp_path: Path) -> 
     assert np.corrcoef(found[1:].ravel(), volume[1:].ravel())[0, 1] < 0.9
 
 
-def test_flipping_twice_changes_nothing(truth: np.ndarray) -> None:
-    np.testing.assert_allclose(mirrored_poses(mirrored_poses(truth)), truth, atol=1e-12)
-
-
 @pytest.mark.parametrize("kind", ["star", "cs"])
 def test_an_inverted_stack_has_the_sign_of_the_map(
     run: RunFolder, tmp_path: Path, kind: str
@@ -178,25 +175,6 @@ def test_dark_particles_are_told(run: RunFolder, tmp_path: Path) -> None:
     said = export_poses(run, tmp_path / "out.star")
     assert any("dark on disk" in text for text in said)
     assert "cryospinParticlesAreWhite" in run.star_path.read_text()
-
-
-def test_images_of_several_sizes_get_a_stack_each(shared_data: Path, tmp_path: Path) -> None:
-    table = read_star(shared_data / "corner_cases" / "two_optics_groups.star")
-    from napari_cryospin.engine.data.stack_writer import write_inverted
-
-    found = write_inverted(tmp_path / "new.mrcs", table)
-    write_star(
-        tmp_path / "new.star",
-        found,
-        np.arange(table.n_particles),
-        rotations=table.rotations,
-        shifts=table.shifts,
-    )
-    again = read_star(tmp_path / "new.star")
-    assert len(again.stacks) == len({(g.box, g.pixel_size) for g in table.optics})
-    assert [again.optics[i].box for i in again.optics_index] == [
-        table.optics[i].box for i in table.optics_index
-    ]
 
 
 def test_nothing_is_replaced(run: RunFolder, tmp_path: Path) -> None:
@@ -273,3 +251,23 @@ def test_recorded_poses_do_where_there_is_no_checkpoint(
         path.unlink()
     export_poses(run, tmp_path / "out.star")
     assert angular_distance(read_star(tmp_path / "out.star").rotations, truth).max() < 0.01
+
+
+def test_a_cryosparc_table_comes_back_with_its_uids(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "bug_reports" / "cs" / "J6" / "neg.cs"
+    settings = Settings.from_preset("default")
+    settings.data.stack, settings.data.box = path, 32
+    training = Training(prepare(open_particles(path), settings.data), settings)
+    rng = np.random.default_rng(0)
+    training.poses.rotations = torch.from_numpy(random_rotations(60, rng)).float()
+    folder = RunFolder(tmp_path / "run")
+    folder.create(settings)
+    folder.write_checkpoint(training.state(), 1)
+    for kind in ("cs", "star"):
+        export_poses(folder, tmp_path / f"out.{kind}")
+    before, after = Dataset.load(path), Dataset.load(tmp_path / "out.cs")
+    np.testing.assert_array_equal(after["uid"], before["uid"])
+    assert set(before.fields()) < set(after.fields())
+    vectors = Rotation.from_rotvec(-np.asarray(after["alignments3D/pose"], np.float64))
+    star = read_star(tmp_path / "out.star")
+    assert angular_distance(vectors.as_matrix(), star.rotations).max() < 1e-3

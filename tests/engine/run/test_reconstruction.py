@@ -135,7 +135,7 @@ def test_nothing_happens_while_paused(unjudged: Settings, tmp_path: Path) -> Non
     time.sleep(0.3)
     assert len(seen) == count
     controls.resume()
-    thread.join(timeout=60)
+    thread.join(timeout=180)
     assert of_type(seen, events.Resumed)
     assert isinstance(seen[-1], events.Finished)
 

@@ -97,7 +97,9 @@ def test_choosing_hovering_and_zooming(qtbot: QtBot, panel: PosteriorPanel) -> N
     direction = direction_of(40, 70)
     viewport, place = on_map(panel, direction)
     qtbot.mouseMove(viewport, place)
-    qtbot.waitUntil(lambda: "rot 4" in pose.hover.text() or "rot 3" in pose.hover.text())
+    qtbot.waitUntil(
+        lambda: "rot 4" in pose.hover.text() or "rot 3" in pose.hover.text(), timeout=LONG
+    )
     for word in ("tilt", "psi", "probability"):
         assert word in pose.hover.text()
     assert "In-plane at" in pose.in_plane._title
@@ -249,7 +251,7 @@ def test_a_figure_cannot_be_saved_everywhere(
     monkeypatch.setattr(
         QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "no" / "x.png"), "")
     )
-    with qtbot.waitSignal(panel.explorer.session.message) as told:
+    with qtbot.waitSignal(panel.explorer.session.message, timeout=LONG) as told:
         qtbot.mouseClick(panel.pose.save.figure, Qt.MouseButton.LeftButton)
     assert "could not be written" in told.args[0]
 
@@ -358,7 +360,7 @@ def test_an_epoch_that_cannot_be_read_gives_way_to_the_live_state(
 ) -> None:
     explorer = Explorer(session)
     session.folder, session.stack = tmp_path, object()
-    with qtbot.waitSignal(explorer.message) as said:
+    with qtbot.waitSignal(explorer.message, timeout=LONG) as said:
         explorer.show_epoch(3)
     assert explorer.epoch is None
     assert str(tmp_path) in said.args[0]

@@ -30,6 +30,7 @@ _LEAST_SPREAD, _LARGEST_VALUE = 1e-15, 1e15
 # Å; the largest capsids are half of it
 _MOST_EXTENT = 5000.0
 _LEAST_SPAN = 1.0
+_LARGEST_NUMBER = 1e7
 
 
 def density_from_atoms(
@@ -106,13 +107,13 @@ def _atoms(path: Path, chains: str | None) -> tuple[NDArray[np.float64], NDArray
     where = "" if chains is None else f" in chains {chains}"
     if not len(table):
         raise InputError(f"{path} holds no atoms{where}.")
-    if not np.isfinite(table).all():
-        raise InputError(f"{path} is damaged: coordinates or occupancies are not finite numbers.")
+    if not (np.abs(table) < _LARGEST_NUMBER).all():
+        raise InputError(f"{path} is damaged: a coordinate or occupancy is no possible number.")
     table = table[table[:, 3] > 0]
     if not len(table):
         raise InputError(f"{path} holds no atoms{where} of a known element and an occupancy.")
     points, weights = table[:, :3], table[:, 3]
-    extent = float(np.linalg.norm(np.ptp(points, axis=0)))
+    extent = float(np.ptp(points, axis=0).max())
     if extent > _MOST_EXTENT:
         raise InputError(
             f"{path}: its atoms{where} lie {extent:.3g} Å apart, more than any molecule spans; "
@@ -213,11 +214,10 @@ def read_molecule(path: Path) -> tuple[NDArray[np.float32], float]:
         As :func:`read_map`, or if all values are the same, or beyond what can be computed with.
     """
     volume, pixel_size = read_map(path)
-    spread = float(volume.std(dtype=np.float64))
-    if spread < _LEAST_SPREAD:
-        raise InputError(f"{path} holds the same value everywhere: there is no molecule in it.")
     if float(np.abs(volume).max()) > _LARGEST_VALUE:
         raise InputError(f"{path} holds values beyond {_LARGEST_VALUE:g}: repair the map.")
+    if float(volume.std(dtype=np.float64)) < _LEAST_SPREAD:
+        raise InputError(f"{path} holds the same value everywhere: there is no molecule in it.")
     return volume, pixel_size
 
 

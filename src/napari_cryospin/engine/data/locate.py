@@ -95,7 +95,8 @@ def missing_sentence(table: Path, missing: Sequence[Path]) -> str:
     more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
     return (
         f"{table}: the image file {missing[0]}{more} was not found, nor in any folder above "
-        f"{table.absolute().parent}; name the folder that holds the images with --datadir."
+        f"{table.absolute().parent}; name the folder that holds the images (--datadir, or Images "
+        "in, in the dock)."
     )
 
 

@@ -156,6 +156,8 @@ def _unpack(file: gzip.GzipFile, layout: MrcLayout) -> bytearray:
         if not piece:
             raise EOFError
         data += piece
+    # at the end of the file, its checksum is compared
+    file.read(1)
     return data
 
 

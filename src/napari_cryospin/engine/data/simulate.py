@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -218,6 +219,7 @@ def _write_images(
     n, box = table.n_particles, volume.shape[0]
     chunks = np.array_split(np.arange(n), max(1, -(-n * box**2 // _CHUNK_FLOATS)))
     with mrcfile.new_mmap(path, (n, box, box), mrc_mode=2, overwrite=True) as mrc:
+        _reserve(path)
         mrc.set_image_stack()
         mrc.voxel_size = table.pixel_size
         clean = _CleanImages(volume, table)
@@ -236,6 +238,13 @@ def _write_images(
             mrc.data[rows[0] : rows[-1] + 1] += noise * rng.standard_normal(shape, np.float32)
         mrc.update_header_from_data()
         mrc.update_header_stats()
+
+
+def _reserve(path: Path) -> None:
+    """Take all the room that a file needs: a mapped page without room would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 class _CleanImages:

@@ -172,7 +172,8 @@ def _header(optics: Columns, stack: Path, needed: str) -> StackHeader:
     if not is_file(stack):
         raise InputError(
             f"{optics.path}: the image file {stack} was not found, and without it the table would "
-            f"have to give {needed}; name the folder that holds the images with --datadir."
+            f"have to give {needed}; name the folder that holds the images (--datadir, or Images "
+            "in, in the dock)."
         )
     return read_header(stack)
 

@@ -54,7 +54,7 @@ def read_text(path: Path) -> dict[str, Block]:
     for number, line in _lines(path):
         if block is None or _is_heading(line, block):
             if line.startswith("data_"):
-                block = Block(line[len("data_") :].strip())
+                block = Block((line[len("data_") :].split() or [""])[0])
                 if block.name in blocks:
                     raise InputError(f"{path} has two blocks data_{block.name}: delete one.")
                 blocks[block.name] = block

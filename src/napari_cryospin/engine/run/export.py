@@ -82,7 +82,7 @@ def last_poses(folder: RunFolder) -> LastPoses:
         )
     used = rows[found.used]
     _require_same_particles(folder, table, used, found.fingerprint)
-    pixel_size = _working_pixel_size(table, rows, data) if found.in_pixels else 1.0
+    pixel_size = _working_pixel_size(table, data) if found.in_pixels else 1.0
     return LastPoses(
         only(table, used),
         found.rotations[found.used].astype(np.float64),
@@ -160,8 +160,9 @@ def _images(table: ParticleTable) -> list[tuple[Path, int]]:
     return [(stacks[stack], image) for stack, image in pairs]
 
 
-def _working_pixel_size(table: ParticleTable, rows: NDArray[np.int64], data: DataSettings) -> float:
-    groups = np.unique(table.optics_index[rows])
+def _working_pixel_size(table: ParticleTable, data: DataSettings) -> float:
+    # of all particles: also those that were set aside had their say
+    groups = np.unique(table.optics_index[: data.max_particles])
     return working_sizes([table.optics[group] for group in groups], data.box)[0].pixel_size
 
 

@@ -138,9 +138,12 @@ class RunFolder:
             if not isinstance(value := getattr(event, field.name), np.ndarray)
         }
         line = json.dumps({"event": type(event).__name__, **plain}, default=_plain)
-        with self.events_path.open("ab+") as file:
-            _mend(file)
-            file.write((line + "\n").encode())
+        try:
+            with self.events_path.open("ab+") as file:
+                _mend(file)
+                file.write((line + "\n").encode())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.events_path)) from error
 
     def last_event(self) -> dict[str, Any] | None:
         """Return the figures of the last event in ``events.jsonl``; None where none can be read."""

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.events import Event
     from napari_cryospin.engine.settings import Settings
 
+# each half-map needs one
+_FEWEST = 2
+
 
 class Reconstruction:
     """One run: loads the data, trains through all stages, writes the run folder.
@@ -348,10 +351,14 @@ class Reconstruction:
             raise InputError(f"{self.folder.settings_path} names no particle stack.")
         table = of_settings(data)
         notes += require_memory(self.settings, table, device)
-        return (
-            yield from with_progress(
-                "Reading particles",
-                lambda report: prepare(table, data, report),
-                lambda: self.controls.stopped,
-            )
+        stack: WorkingStack = yield from with_progress(
+            "Reading particles",
+            lambda report: prepare(table, data, report),
+            lambda: self.controls.stopped,
         )
+        if stack.n < _FEWEST:
+            raise InputError(
+                f"{table.source}: {stack.n} particle in use; a reconstruction needs at least "
+                f"{_FEWEST}, and hundreds to show anything."
+            )
+        return stack

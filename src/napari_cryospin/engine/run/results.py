@@ -14,7 +14,7 @@ from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.events import Progress
-from napari_cryospin.engine.run.fullsize import full_size
+from napari_cryospin.engine.run.fullsize import first_group, full_size
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -66,7 +66,9 @@ def write_results(
     prior = torch.from_numpy((1 - curve) / np.clip(curve, 0.01, 1)).clamp(min=1e-3)
     volume = _map(divide(sums[0] + sums[1], prior))
     folder.write_map("map.mrc", volume, stack.pixel_size)
-    folder.write_map("map_fullsize.mrc", *full_size(volume, stack.table, stack.rows, used))
+    optics = first_group(stack.table, stack.rows[used])
+    own = full_size(volume, stack.pixel_size, optics)
+    folder.write_map("map_fullsize.mrc", own, optics.pixel_size)
     columns = {"fsc_halves": curve}
     rotations = poses.rotations.cpu().numpy()
     shifts = poses.shifts.cpu().numpy() * stack.pixel_size

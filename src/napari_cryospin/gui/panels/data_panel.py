@@ -58,6 +58,9 @@ class DataPanel(QWidget):
 
     def open(self, path: Path) -> None:
         """Read a particle table or stack."""
+        if str(path) != self.path.text():
+            # the folder of images belongs to one table
+            self.datadir.clear()
         self.path.setText(str(path))
         self._show_passthrough()
         self._load()
@@ -68,12 +71,24 @@ class DataPanel(QWidget):
         text = self.passthrough.text().strip()
         return Path(text) if text and self._is_cs() else None
 
+    @property
+    def datadir_path(self) -> Path | None:
+        """The folder to look for images in first, where one was chosen."""
+        text = self.datadir.text().strip()
+        return Path(text) if text else None
+
     def _build(self) -> None:
         self.path = self._file_edit("data_path", "RELION .star, cryoSPARC .cs or bare .mrcs stack")
         self.passthrough = self._file_edit(
             "data_passthrough", "cryoSPARC passthrough .cs file, where the table needs one"
         )
+        self.datadir = self._file_edit(
+            "data_datadir", "Folder that holds the images, where they are not where the table says"
+        )
+        self.datadir.setPlaceholderText("where the table says")
         self.browse, self.browse_passthrough = QPushButton("Browse…"), QPushButton("Browse…")
+        self.browse_datadir = QPushButton("Browse…")
+        self.browse_datadir.clicked.connect(self._on_browse_datadir)
         self.browse.setObjectName("data_browse")
         self.browse.clicked.connect(self._on_browse)
         self.browse_passthrough.clicked.connect(self._on_browse_passthrough)
@@ -85,6 +100,9 @@ class DataPanel(QWidget):
         files.addWidget(self._passthrough_label, 1, 0)
         files.addWidget(self.passthrough, 1, 1)
         files.addWidget(self.browse_passthrough, 1, 2)
+        files.addWidget(QLabel("Images in"), 2, 0)
+        files.addWidget(self.datadir, 2, 1)
+        files.addWidget(self.browse_datadir, 2, 2)
         self.table = _fact_table()
         self.notes = QLabel(_WELCOME)
         self.notes.setObjectName("data_notes")
@@ -144,7 +162,7 @@ class DataPanel(QWidget):
         self._show_passthrough()
         text = self.path.text().strip()
         if text:
-            self._session.load(Path(text), self.passthrough_path)
+            self._session.load(Path(text), self.passthrough_path, self.datadir_path)
 
     @Slot()
     def _on_browse(self) -> None:
@@ -159,6 +177,15 @@ class DataPanel(QWidget):
         )
         if name:
             self.passthrough.setText(name)
+            self._load()
+
+    @Slot()
+    def _on_browse_datadir(self) -> None:
+        name = QFileDialog.getExistingDirectory(
+            self, "Choose the folder of images", self.datadir.text() or self.path.text()
+        )
+        if name:
+            self.datadir.setText(name)
             self._load()
 
     @Slot(object)

@@ -116,6 +116,17 @@ def _make_room(widget: Any, value: Any) -> None:
         widget.min, widget.max = min(widget.min, value), max(widget.max, value)
 
 
+_OF_ONE_STACK = (
+    "truth_star",
+    "truth_map",
+    "datadir",
+    "pixel_size",
+    "voltage",
+    "spherical_aberration",
+    "amplitude_contrast",
+)
+
+
 class TrainingPanel(QWidget):
     """A form of all settings; :meth:`settings` returns what it says.
 
@@ -134,8 +145,17 @@ class TrainingPanel(QWidget):
         session.table_changed.connect(self._on_table)
         session.run_opened.connect(self._on_run_opened)
 
-    def settings(self, stack: Path | None, passthrough: Path | None) -> Settings:
+    def settings(
+        self, stack: Path | None, passthrough: Path | None, datadir: Path | None = None
+    ) -> Settings:
         """Return the form's settings for a particle stack.
+
+        Parameters
+        ----------
+        stack, passthrough
+            The particle table, and cryoSPARC's passthrough file.
+        datadir
+            Folder to look for images in first; by default that of the run that was opened.
 
         Raises
         ------
@@ -152,9 +172,11 @@ class TrainingPanel(QWidget):
             settings.stages = self.stages.stages
             settings.preset = self.preset.value
             if settings.data.stack != stack:
-                # the truth belongs to one stack
-                settings.data.truth_star = settings.data.truth_map = None
+                # the truth belongs to one stack, and so does what was said of it
+                for name in _OF_ONE_STACK:
+                    setattr(settings.data, name, None)
             settings.data.stack, settings.data.passthrough = stack, passthrough
+            settings.data.datadir = datadir or settings.data.datadir
         except ValidationError as error:
             raise InputError(first_problem(error)) from error
         return settings

@@ -138,13 +138,17 @@ class Session(QObject):
         """Whether a run is under way (paused or stopping included)."""
         return self._thread is not None
 
-    def load(self, path: Path, passthrough: Path | None = None) -> None:
+    def load(
+        self, path: Path, passthrough: Path | None = None, datadir: Path | None = None
+    ) -> None:
         """Read a particle table in the background; :attr:`table_changed` tells when it is there."""
 
         def task() -> tuple[str, Any]:
+            from napari_cryospin.engine.data.given import Given
             from napari_cryospin.engine.data.load import open_particles
 
-            return "table", open_particles(path, passthrough=passthrough)
+            given = Given(datadir=datadir)
+            return "table", open_particles(path, passthrough=passthrough, given=given)
 
         self.message.emit(f"Reading {path.name} …")
         self._background.submit(task)

@@ -78,7 +78,10 @@ class ReconstructionWorker(QObject):
         except InputError as error:
             last = Failed(str(error), traceback.format_exc(), bad_input=True)
         except Exception as error:
-            last = Failed(f"The run failed: {error}", traceback.format_exc())
+            from napari_cryospin.engine.run.failures import tell
+
+            said = tell(error, self._folder)
+            last = Failed(said.message, traceback.format_exc(), said.bad_input)
         if not isinstance(last, Finished | Failed):
             last = Failed("The run ended without a word: look at its events.jsonl.", "")
         self.ended.emit(last)

@@ -1,0 +1,366 @@
+"""Damaged files of run folders: each is read, or refused in one sentence, quickly.
+
+``python benchmarks/fuzz_runs.py FOLDER [--number 5000] [--seed 0]`` makes a small run in FOLDER and
+damages one file of a copy at a time: bits, bytes and lines, and values within tables, JSON, TOML,
+poses and checkpoints. Everything that reads a run then looks at it, in a process of its own with
+bounded memory: settings, figures, verdict, checkpoints, poses, trajectories, the snapshot that the
+window shows, the survey, the evaluation, and a resume to its end. What ends in anything but a
+result or one sentence, takes over 2 s of processor time or over 500 MiB is kept in FOLDER/found,
+under a name that says where it failed. Needs a system that can fork.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import time
+import tomllib
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tomli_w
+import torch
+from machine import description, write_table
+
+from napari_cryospin.engine.data.molecule import procedural_molecule
+from napari_cryospin.engine.data.simulate import simulate
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.evaluation.report import evaluate
+from napari_cryospin.engine.run import events
+from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.run.records import recorded_epochs
+from napari_cryospin.engine.run.snapshot import Snapshot, read_epoch, read_snapshot
+from napari_cryospin.engine.run.survey import survey_epoch
+from napari_cryospin.engine.run.trajectories import TrajectoryReader
+from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NUMBER = 5000
+SECONDS, MEBIBYTES = 2.0, 500
+# of wall-clock time: something waits for ever
+_MOST_SECONDS = 60
+_WORDS = [b"-1", b"0", b"1e999", b"nan", b"inf", b"99999999999999999999", b"", b"x", b"\xff", b"\0"]
+_ODD: list[Any] = [None, -1, 0, 2**63, 1e300, float("nan"), "", "x", [], {}, [1], True]
+
+
+def make_run(folder: Path) -> Path:
+    """Make the run that is damaged: every inference, two checkpoints, the last one mid-way."""
+    run = folder / "run"
+    if run.exists():
+        return run
+    stack = folder / "stack"
+    volume = procedural_molecule(box=32, pixel_size=4.0)
+    simulate(volume, stack, n_particles=40, pixel_size=4.0, snr=1.0, shift_std=0.0, seed=7)
+    settings = Settings(starts=1, threads=1, device="cpu")
+    settings.data.stack = stack / "particles.star"
+    settings.data.truth_star, settings.data.truth_map = stack / "truth.star", stack / "truth.mrc"
+    settings.data.box, settings.model.encoder_width, settings.model.heads = 32, 4, 2
+    settings.stages = [
+        AmortizedStage(epochs=1),
+        MarginalStage(epochs=1, nside=2, until="epochs"),
+        DirectStage(epochs=2, pose_steps=1),
+    ]
+    *_, last = Reconstruction(settings, run).run()
+    assert isinstance(last, events.Finished), last
+    # so that a resume has something left to do
+    sorted((run / "checkpoints").iterdir())[-1].unlink()
+    return run
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """Return bytes with one to four changes."""
+    content = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        _change(content, rng)
+    return bytes(content)
+
+
+def _change(content: bytearray, rng: random.Random) -> None:
+    size = len(content)
+    # headers are short, and matter most
+    reach = rng.choice((size, min(size, 1100), min(size, 128)))
+    place = rng.randrange(reach + 1)
+    length = min(rng.choice((1, 1, 2, 4, 8, 64, 1000)), size - place)
+    match rng.randrange(9):
+        case 0 if place < size:
+            content[place] ^= 1 << rng.randrange(8)
+        case 1:
+            content[place : place + length] = rng.randbytes(length)
+        case 2:
+            content[place:place] = rng.randbytes(length)
+        case 3:
+            del content[place : place + length]
+        case 4:
+            del content[place:]
+        case 5:
+            content[place : place + length] = bytes(length)
+        case 6:
+            content[place:place] = content[place : place + length]
+        case 7:
+            content[place : place + length] = rng.choice(_WORDS)
+        case _:
+            lines = content.split(b"\n")
+            rng.shuffle(lines)
+            content[:] = b"\n".join(lines)
+
+
+def damaged_values(value: Any, rng: random.Random) -> Any:
+    """Return nested values with one of them replaced, removed or renamed."""
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        changed = dict(value)
+        name = rng.choice(list(changed))
+        kept = changed.pop(name)
+        if rng.random() < 0.85:
+            changed[name] = damaged_values(kept, rng)
+        elif rng.random() < 0.5:
+            changed[f"{name}_"] = kept
+        return changed
+    if isinstance(value, list) and value and rng.random() < 0.9:
+        listed = list(value)
+        place = rng.randrange(len(listed))
+        listed[place] = damaged_values(listed[place], rng)
+        return listed
+    if isinstance(value, torch.Tensor):
+        return _damaged_tensor(value, rng)
+    return rng.choice(_ODD)
+
+
+def _damaged_tensor(value: torch.Tensor, rng: random.Random) -> Any:
+    match rng.randrange(8):
+        case 0:
+            return value.double() if value.is_floating_point() else value.float()
+        case 1:
+            return value[:-1] if value.ndim else value[None]
+        case 2:
+            return value.flatten()
+        case 3:
+            return value[None]
+        case 4 if value.is_floating_point():
+            return value * float("nan")
+        case 5:
+            return torch.zeros(0)
+        case 6:
+            return value + 1000 if value.dtype is not torch.bool else ~value
+        case _:
+            return rng.choice(_ODD)
+
+
+def damage(path: Path, rng: random.Random) -> str:
+    """Damage a file, and say how."""
+    inside = {
+        ".pt": _damage_checkpoint,
+        ".npy": _damage_poses,
+        ".json": _damage_json,
+        ".toml": _damage_toml,
+        ".csv": _damage_cells,
+    }.get(path.suffix)
+    if inside is not None and rng.random() < 0.6:
+        inside(path, rng)
+        return "values"
+    path.write_bytes(damaged(path.read_bytes(), rng))
+    return "bytes"
+
+
+def _damage_checkpoint(path: Path, rng: random.Random) -> None:
+    torch.save(damaged_values(torch.load(path, weights_only=True), rng), path)
+
+
+def _damage_poses(path: Path, rng: random.Random) -> None:
+    table = np.load(path)
+    name = rng.choice(table.dtype.names)
+    rows = slice(None) if rng.random() < 0.5 else rng.randrange(len(table))
+    shape = table[name][rows].shape
+    raw = np.frombuffer(rng.randbytes(int(np.prod(shape, dtype=int)) * 2), np.int16)
+    with np.errstate(all="ignore"):
+        table[name][rows] = rng.choice([0, -1, 100, raw.reshape(shape)])
+    np.save(path, table)
+
+
+def _damage_json(path: Path, rng: random.Random) -> None:
+    path.write_text(json.dumps(damaged_values(json.loads(path.read_text()), rng)))
+
+
+def _damage_toml(path: Path, rng: random.Random) -> None:
+    values = damaged_values(tomllib.loads(path.read_text()), rng)
+    try:
+        path.write_text(tomli_w.dumps(values))
+    except (TypeError, AttributeError, ValueError):
+        path.write_text(str(values))
+
+
+def _damage_cells(path: Path, rng: random.Random) -> None:
+    rows = [line.split(b",") for line in path.read_bytes().splitlines()]
+    row = rng.choice(rows)
+    row[rng.randrange(len(row))] = rng.choice(_WORDS)
+    path.write_bytes(b"\n".join(b",".join(row) for row in rows))
+
+
+def look(run: Path, stack_folder: Path, whole: Snapshot) -> None:
+    """Look at a run in every way; raises what is neither a result nor one sentence."""
+    folder = RunFolder(run)
+
+    def tried(work: Callable[[], object], *, timed: bool = True) -> None:
+        started = time.process_time()
+        try:
+            work()
+        except InputError as error:
+            if "\n" in str(error) or not str(error).strip():
+                raise AssertionError(f"not one sentence: {error}") from error
+        seconds = time.process_time() - started
+        if timed and seconds > SECONDS:
+            raise TimeoutError(f"{seconds:.1f} s")
+
+    tried(folder.settings)
+    tried(folder.verdict)
+    tried(folder.metrics)
+    tried(lambda: folder.read_checkpoint(torch.device("cpu")))
+    tried(lambda: read_snapshot(folder, whole.stack))
+    tried(lambda: TrajectoryReader(folder).read(3, 1))
+    truth = whole.truth
+    for epoch in recorded_epochs(folder)[-1:]:
+        tried(lambda epoch=epoch: read_epoch(folder, epoch, whole.stack, truth))
+        tried(lambda epoch=epoch: survey_epoch(folder, epoch, whole.stack, truth, probes=2))
+    true = stack_folder / "truth.star", stack_folder / "truth.mrc"
+    tried(lambda: evaluate(folder.star_path, folder.map_path, *true))
+    tried(lambda: _resume(run), timed=False)
+
+
+def _resume(run: Path) -> None:
+    """Go on with a run to its end; only the time until training begins counts."""
+    last: events.Event | None = None
+    story = Reconstruction.resume(run).run()
+    started = time.process_time()
+    for last in story:
+        if isinstance(last, events.RunStarted) and time.process_time() - started > SECONDS:
+            raise TimeoutError("until training began")
+    if isinstance(last, events.Failed):
+        if not last.bad_input:
+            raise Unexpected(last.details)
+        raise InputError(last.message)
+
+
+class Unexpected(Exception):
+    """A resume failed, and nobody expected it; holds its traceback."""
+
+
+def where(details: str) -> str:
+    """Return the error of a traceback and the last place in the package, as part of a name."""
+    lines = [line for line in details.splitlines() if line.strip()]
+    places = [
+        line for line in lines if "napari_cryospin" in line and line.strip().startswith("File")
+    ]
+    place = "nowhere"
+    if places:
+        words = places[-1].split('"')
+        place = f"{Path(words[1]).stem}-{words[2].split('in ')[-1].strip()}"
+    errors = [line for line in lines if line[:1].isalpha() and not line.startswith("Traceback")]
+    kind = errors[-1].split(":")[0].split(".")[-1] if errors else "error"
+    return f"{kind}-at-{place}"[:80]
+
+
+def in_child(work: Callable[[], None]) -> str:
+    """Do something in a child with bounded memory; return what went wrong, or nothing."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        os.write(writer, _watched(work).encode()[:60_000])
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        told = file.read().decode()
+    _, status = os.waitpid(child, 0)
+    return f"killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else told
+
+
+def _watched(work: Callable[[], None]) -> str:
+    signal.alarm(_MOST_SECONDS)
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + 3 * MEBIBYTES * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    try:
+        work()
+    except BaseException:
+        return traceback.format_exc()
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - own.ru_maxrss) / 1024
+    return f"large: {grown:.0f} MiB" if grown > MEBIBYTES else ""
+
+
+def campaign(folder: Path, number: int, seed: int) -> tuple[Counter[str], Counter[str]]:
+    """Damage so many files; return how many there were of each kind, and what went wrong."""
+    torch.set_num_threads(1)
+    run = make_run(folder)
+    files = sorted(path.relative_to(run) for path in run.rglob("*") if path.is_file())
+    kinds = sorted({path.name if path.parent == Path() else str(path.parent) for path in files})
+    whole = read_snapshot(RunFolder(run))
+    tried: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    copy = folder / "copy"
+    # what is made once for all, such as grids of poses, is not made anew in every child
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(run, copy)
+    look(copy, folder / "stack", whole)
+    for trial in range(number):
+        rng = random.Random(f"{seed} {trial}")
+        kind = rng.choice(kinds)
+        chosen = rng.choice([p for p in files if kind in (p.name, str(p.parent))])
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(run, copy)
+        how = damage(copy / chosen, rng)
+        tried[f"{kind}, {how}"] += 1
+        data = (copy / chosen).read_bytes()
+        told = in_child(lambda: look(copy, folder / "stack", whole))
+        if told:
+            name = where(told) if "\n" in told else told.split(":")[0].replace(" ", "-")
+            wrong[f"{kind}: {name}"] += 1
+            found = folder / "found"
+            found.mkdir(exist_ok=True)
+            (found / f"{kind}_{name}_{seed}-{trial}{chosen.suffix}").write_bytes(data)
+            (found / f"{kind}_{name}_{seed}-{trial}.txt").write_text(told)
+        if (trial + 1) % 100 == 0:
+            print(f"{trial + 1}: {sum(wrong.values())} ended badly", flush=True)
+    return tried, wrong
+
+
+def main() -> None:
+    """Run the campaign and write its table; the exit code says whether all went well."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="for the run and what is found")
+    parser.add_argument("--number", type=int, default=NUMBER, help="number of damaged files")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the damage")
+    arguments = parser.parse_args()
+    machine = description()
+    folder = arguments.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    tried, wrong = campaign(folder, arguments.number, arguments.seed)
+    lines = ["| file, what was changed | damaged | ended badly |", "|---|---|---|"]
+    for kind, count in sorted(tried.items()):
+        file = kind.split(", ")[0]
+        bad = sum(each for name, each in wrong.items() if name.startswith(f"{file}: "))
+        lines.append(f"| {kind} | {count} | {bad} |")
+    total = sum(wrong.values())
+    lines += [
+        "",
+        f"{sum(tried.values())} damaged files, seed {arguments.seed}: {total} ended badly.",
+    ]
+    lines += [f"- {name}: {count}" for name, count in wrong.most_common()]
+    write_table("fuzz_runs", "Damaged files of run folders", lines, machine)
+    sys.exit(bool(total))
+
+
+if __name__ == "__main__":
+    main()

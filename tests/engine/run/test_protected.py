@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
+from napari_cryospin.engine.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("name", ["fsc.csv", "volumes/epoch_0000.mrc", "settings.toml"])
+def test_files_of_a_run_are_kept(tmp_path: Path, name: str) -> None:
+    (tmp_path / "volumes").mkdir()
+    (tmp_path / "settings.toml").touch()
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match="belongs to the run"):
+        require_not_in_use(tmp_path / name)
+    # a new file beside them is nobody's
+    require_not_in_use(tmp_path / "mine.csv")
+
+
+def test_files_that_a_run_is_made_of_are_kept_by_any_name(
+    tmp_path: Path, small_stack: Path
+) -> None:
+    settings = Settings.from_preset("default")
+    settings.data.truth_map = small_stack / "truth.mrc"
+    inputs = inputs_of(settings, open_particles(small_stack / "particles.star"))
+    (tmp_path / "link").symlink_to(small_stack)
+    for name in ("particles.star", "particles.mrcs", "truth.mrc"):
+        for folder in (small_stack, tmp_path / "link"):
+            with pytest.raises(InputError, match="what the run was made of"):
+                require_not_in_use(folder / name, inputs)
+    require_not_in_use(small_stack / "other.star", inputs)
