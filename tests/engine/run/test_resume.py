@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import time
@@ -450,16 +449,3 @@ def test_maps_of_epochs_that_are_done_again_go(finished: RunFolder) -> None:
     finished.write_epoch_map(1, volume, 1.0)
     names = sorted(path.name for path in (finished.path / "volumes").iterdir())
     assert names == ["epoch_0000.mrc", "epoch_0001.mrc"]
-
-
-def test_metrics_hold_the_losses_of_the_whole_epoch(
-    settings: Settings, whole: RunFolder, tmp_path: Path
-) -> None:
-    run = Reconstruction(settings, tmp_path / "run")
-    for event in run.run():
-        if isinstance(event, events.BatchDone) and event.batch == 2:
-            run.controls.stop(results=False)
-    list(Reconstruction.resume(run.folder.path).run())
-    with whole.metrics_path.open() as file:
-        expected = [row["loss"] for row in csv.DictReader(file)]
-    assert [row["loss"] for row in run.folder.metrics()] == expected
