@@ -23,6 +23,7 @@ import time
 import tomllib
 import traceback
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -323,7 +324,9 @@ def campaign(folder: Path, number: int, seed: int) -> tuple[Counter[str], Counte
     # what is made once for all, such as grids of poses, is not made anew in every child
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(run, copy)
-    look(copy, folder / "stack", whole)
+    for _ in range(3):
+        with suppress(TimeoutError):
+            look(copy, folder / "stack", whole)
     for trial in range(number):
         rng = random.Random(f"{seed} {trial}")
         kind = rng.choice(kinds)
