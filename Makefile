@@ -12,9 +12,10 @@
 VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
-INSTALL := $(PIP) install --quiet --constraint constraints.txt
+# not compiled: what is used is compiled when it is first imported, in less time than all of it
+INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt
 
-# parts of `make test` that run at a time, and threads of each: two cores are busy with these
+# parts of `make test` that run at a time, of one thread each
 AT_ONCE ?= 2
 # the longest come first, so that both cores are busy to the end; what is in none of the folders
 # that have a part of their own is in test-rest
