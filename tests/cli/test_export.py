@@ -66,3 +66,14 @@ def test_a_place_that_cannot_be_written_is_one_sentence(found_run: Path, tmp_pat
     result = call("export", found_run, "--out", tmp_path / "nowhere" / "out.star")
     assert result.exit_code == 2
     assert "could not be written" in result.stderr
+
+
+def test_nothing_is_written_where_the_run_will_write(found_run: Path) -> None:
+    (found_run / "fsc.csv").unlink()
+    for command in (
+        ("posterior", found_run, "--particle", 0, "--png", found_run / "fsc.csv"),
+        ("survey", found_run, "--csv", found_run / "fsc.csv"),
+    ):
+        result = call(*command)
+        assert result.exit_code == 2, command
+        assert "belongs to the run" in result.stderr

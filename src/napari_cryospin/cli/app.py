@@ -360,7 +360,10 @@ def presets() -> None:
 def _require_new(path: Path | None, option: str) -> None:
     """Refuse to replace a file, before anything is computed for it."""
     if path is not None:
+        from napari_cryospin.engine.run.protected import require_not_in_use
+
         require_absent([path], f"choose another name with {option}")
+        require_not_in_use(path)
 
 
 def has_display() -> bool:

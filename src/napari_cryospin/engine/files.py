@@ -6,13 +6,13 @@ import os
 import re
 import secrets
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from napari_cryospin.engine.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
     from typing import BinaryIO
 
 
@@ -97,6 +97,11 @@ def replacing(path: Path) -> Iterator[Path]:
         # the folder may be read-only by now, or gone
         with suppress(OSError):
             temporary.unlink()
+
+
+def real(path: Path) -> Path:
+    """Return an absolute path with its links followed; a loop of links is left as it is."""
+    return Path(os.path.realpath(path))
 
 
 def is_left_over(path: Path) -> bool:

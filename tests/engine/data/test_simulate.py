@@ -89,6 +89,26 @@ def test_impossible_simulations_are_refused(tmp_path: Path, n: int, snr: float) 
         simulate(procedural_molecule(32, 4.0), tmp_path, n_particles=n, pixel_size=4.0, snr=snr)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"n_particles": 10**20}, "at most 100,000,000 particles"),
+        ({"snr": 1e-300}, "nothing but noise"),
+        ({"snr": float("nan")}, "an SNR above 0"),
+        ({"shift_std": 1e30}, "Shifts must not be larger than the images, 128 Å"),
+        ({"shift_std": float("nan")}, "Shifts must not be larger"),
+        ({"shift_std": -1.0}, "Shifts must not be larger"),
+    ],
+)
+def test_numbers_that_no_simulation_can_have(
+    tmp_path: Path, changed: dict[str, float], message: str
+) -> None:
+    options = {"n_particles": 2, "pixel_size": 4.0, "snr": 1.0} | changed
+    with pytest.raises(InputError, match=message):
+        simulate(np.zeros((32, 32, 32), np.float32), tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
 def test_atoms_become_gaussians_about_their_centre(tmp_path: Path) -> None:
     path = pdb(tmp_path / "two.pdb", (-10.0, 0, 0), (10.0, 0, 0))
     volume = density_from_atoms(path, box=32, pixel_size=2.0)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_cryospin.engine.data.star_text import read_text
+from napari_cryospin.engine.data.star_text import Block, read_text, text_of
 from napari_cryospin.engine.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,3 +72,27 @@ def test_what_is_no_table_is_told_in_one_sentence(
     with pytest.raises(InputError, match=message) as caught:
         read_text(write(tmp_path, text))
     assert "t.star" in str(caught.value)
+
+
+ODD = (
+    *("two words", "", " lead", "tail ", "_under", "data_x", "loop_", "; q", "#1", "a#b", "a\tb"),
+    *("it's", "it's two", 'say "x"', 'say "x" twice', '"', "'", "' ", '"x" y', "'a", "a'", "0007"),
+    *("no-break\u00a0space", "line\u2028separator", "next\x85line", "\u672c", "nan", "<NA>"),
+)
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("loop", [True, False])
+def test_what_is_written_is_read_again(tmp_path: Path, columns: int, loop: bool) -> None:
+    for value in ODD:
+        rows = [[value] * columns] * (2 if loop else 1)
+        block = Block("particles", ["a", "b"][:columns], rows, loop)
+        found = read_text(
+            write(tmp_path, text_of(block) + "\n" + text_of(Block("x", ["c"], [["1"]])))
+        )
+        assert found["particles"] == block, value
+        assert found["x"].rows == [["1"]]
+
+
+def test_only_blanks_of_ascii_part_values(tmp_path: Path) -> None:
+    assert rows(tmp_path, LOOP + "a\u00a0b.mrc\tc\u2003d\n") == [["a\u00a0b.mrc", "c\u2003d"]]

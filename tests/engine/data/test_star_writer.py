@@ -15,6 +15,7 @@ from napari_cryospin.engine.data.columns import read_blocks
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.star import read_star, write_star
+from napari_cryospin.engine.data.star_text import read_text
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.rotations import matrices_from_euler, random_rotations
 
@@ -174,6 +175,36 @@ def test_blocks_columns_and_odd_texts_are_carried(tmp_path: Path, table: Particl
     assert particles["someOtherProgram"].tolist() == ["None", "two words"]
     assert particles["rlnImageName"].tolist() == ["1@a.mrcs", "2@a.mrcs"]
     assert " nan" in (tmp_path / "out.star").read_text().replace("\t", " ")
+
+
+def test_values_with_quotes_are_carried(tmp_path: Path, table: ParticleTable) -> None:
+    text = (tmp_path / "in.star").read_text().replace('"two words"', "'say \"x\" twice'")
+    (tmp_path / "in.star").write_text(text.replace("4.50", '"it\'s"'))
+    particles = frames(written(tmp_path, read_star(tmp_path / "in.star")))["particles"]
+    assert particles["someOtherProgram"].tolist() == ["None", 'say "x" twice']
+    assert particles["rlnCtfMaxResolution"].tolist() == ["nan", "it's"]
+
+
+def test_a_block_that_is_no_loop_stays_none(tmp_path: Path, table: ParticleTable) -> None:
+    assert not read_text(written(tmp_path, table))["general"].loop
+
+
+def test_particles_need_not_name_the_only_group(tmp_path: Path, table: ParticleTable) -> None:
+    text = (tmp_path / "in.star").read_text()
+    text = text.replace("3 unused 300.0 2.70 0.1 4.0 16 mtf.star\n", "")
+    text = text.replace("_rlnOpticsGroup #2\n", "").replace("a.mrcs 2 1", "a.mrcs 1")
+    (tmp_path / "in.star").write_text(text)
+    path = written(tmp_path, read_star(tmp_path / "in.star"))
+    assert frames(path)["particles"]["rlnOpticsGroup"].tolist() == ["2", "2"]
+    assert read_star(path).optics[0].name == "mine"
+
+
+def test_what_nobody_computes_with_may_hold_anything(tmp_path: Path, table: ParticleTable) -> None:
+    text = (tmp_path / "in.star").read_text().replace("_rlnCtfMaxResolution", "_rlnBeamTiltX")
+    text = text.replace("_rlnMtfFileName", "_rlnImageDimensionality").replace('"my mtf.star"', "2")
+    (tmp_path / "in.star").write_text(text.replace(" mtf.star", " None"))
+    found = read_star(tmp_path / "in.star")
+    assert "Not modelled and ignored: rlnBeamTiltX." in found.notes
 
 
 def test_groups_in_use_come_first_for_relion(tmp_path: Path, table: ParticleTable) -> None:

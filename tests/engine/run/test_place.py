@@ -70,8 +70,9 @@ def test_nothing_of_a_users_is_replaced(tmp_path: Path, name: str) -> None:
         require_free(tmp_path)
 
 
-def test_a_link_to_nowhere_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "map.mrc").symlink_to(tmp_path / "absent")
+@pytest.mark.parametrize("name", ["map.mrc", "map_fullsize.mrc", "half1_a.mrc", "poses"])
+def test_a_link_to_nowhere_is_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to(tmp_path / "absent")
     with pytest.raises(InputError, match="there already"):
         require_free(tmp_path)
 
@@ -159,3 +160,13 @@ def test_only_our_own_temporary_files_are_swept(tmp_path: Path) -> None:
     assert all((tmp_path / name).exists() for name in kept)
     assert not gone.exists()
     assert len(list((tmp_path / "volumes").iterdir())) == 1
+
+
+def test_results_do_not_replace_what_the_run_reads_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "particles.star").touch()
+    (tmp_path / "mine.star").symlink_to(tmp_path / "run" / "particles.star")
+    (tmp_path / "folder").symlink_to(tmp_path / "run")
+    for path in (tmp_path / "mine.star", tmp_path / "folder" / "particles.star"):
+        with pytest.raises(InputError, match="is read by the run"):
+            require_kept(tmp_path / "run", (path,))

@@ -36,3 +36,16 @@ def test_files_that_a_run_is_made_of_are_kept_by_any_name(
             with pytest.raises(InputError, match="what the run was made of"):
                 require_not_in_use(folder / name, inputs)
     require_not_in_use(small_stack / "other.star", inputs)
+
+
+@pytest.mark.parametrize("name", ["particles.star", "half1.mrc", "poses/epoch_0003.npy", "lock"])
+def test_what_a_run_has_yet_to_write_is_its_own(tmp_path: Path, name: str) -> None:
+    require_not_in_use(tmp_path / name)
+    (tmp_path / "settings.toml").touch()
+    with pytest.raises(InputError, match="belongs to the run"):
+        require_not_in_use(tmp_path / name)
+
+
+def test_a_loop_of_links_is_no_file_of_anybody(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    require_not_in_use(tmp_path / "loop", [tmp_path / "loop" / "particles.star"])

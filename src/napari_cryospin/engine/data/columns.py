@@ -35,11 +35,14 @@ class Columns:
         Name of the block, for messages.
     frame
         Its rows, as texts.
+    loop
+        Whether it is a loop in the file.
     """
 
-    def __init__(self, path: Path, block: str, frame: pd.DataFrame) -> None:
+    def __init__(self, path: Path, block: str, frame: pd.DataFrame, *, loop: bool = True) -> None:
         self.path = path
         self.block = block
+        self.loop = loop
         self._frame = frame
 
     def __len__(self) -> int:
@@ -84,6 +87,16 @@ class Columns:
             raise InputError(f"{self.path}: {name} in data_{self.block} must be whole numbers.")
         return values.astype(np.int64)
 
+    def known_numbers(self, name: str) -> NDArray[np.float64]:
+        """Return the entries of a column that are numbers; none where there is no column.
+
+        It is for what nobody computes with, which may hold anything.
+        """
+        if name not in self:
+            return np.empty(0)
+        values = pd.to_numeric(self._frame[name], errors="coerce").to_numpy(np.float64)
+        return values[np.isfinite(values)]
+
     def texts(self, name: str) -> list[str]:
         """Return a column of texts.
 
@@ -121,4 +134,4 @@ def read_blocks(path: Path) -> dict[str, Columns]:
 def _columns(path: Path, block: Block) -> Columns:
     # as texts: what nobody looks at goes out as it came in
     frame = pd.DataFrame(block.rows, columns=block.columns, dtype=object)
-    return Columns(path, block.name, frame)
+    return Columns(path, block.name, frame, loop=block.loop)

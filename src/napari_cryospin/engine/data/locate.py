@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import printable
+from napari_cryospin.engine.files import real
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,7 +49,7 @@ class StackFinder:
     _folders: dict[Path, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        beside, target = self.table.absolute().parent, self.table.resolve().parent
+        beside, target = self.table.absolute().parent, real(self.table).parent
         named = [] if self.datadir is None else [self.datadir.absolute()]
         self._near = list(dict.fromkeys((*named, beside, target)))
         self._as_named = (beside, target)

@@ -21,10 +21,13 @@ class StarOriginal:
         Blocks by name (without ``data_``), in the order of the file; every column holds texts.
     particles
         Name of the block of the particles; its rows are those of the particle table.
+    single
+        Names of the blocks that are no loops, but a single row of named values.
     """
 
     blocks: dict[str, pd.DataFrame]
     particles: str
+    single: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _VOLTAGE, _CS, _AMPLITUDE_CONTRAST = 300.0, 2.7, 0.1  # kV, mm
 _ASTIGMATISM = 200.0
 _NAMES = ("particles.mrcs", "particles.star", "truth.star", "truth.mrc")
+_MOST_PARTICLES, _LEAST_SNR = 100_000_000, 1e-9
 _CHUNK_FLOATS = 16_000_000
 _MAP_SUFFIXES = (".mrc", ".map", ".ccp4", ".mrc.gz", ".map.gz")
 
@@ -136,12 +137,11 @@ def simulate(
     Raises
     ------
     InputError
-        If the number of particles or the SNR is not positive, the folder cannot be made, or it
-        holds one of the files.
+        If the number of particles, the SNR or the shifts are not possible, the folder cannot be
+        made, or it holds one of the files.
     """
-    if n_particles < 1 or not snr > 0:
-        raise InputError("A simulation needs at least one particle and an SNR above 0.")
     volume = np.asarray(volume, dtype=np.float32)
+    _require_possible(n_particles, snr, shift_std, volume.shape[0] * pixel_size)
     require_new_stack(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -174,6 +174,22 @@ def simulate(
             mrc.voxel_size = pixel_size
         require_new_stack(out)
     return blind
+
+
+def _require_possible(n_particles: int, snr: float, shift_std: float, side: float) -> None:
+    if n_particles < 1 or not snr > 0:
+        raise InputError("A simulation needs at least one particle and an SNR above 0.")
+    if n_particles > _MOST_PARTICLES:
+        raise InputError(f"A simulation makes at most {_MOST_PARTICLES:,} particles.")
+    if snr < _LEAST_SNR:
+        raise InputError(
+            f"At an SNR of {snr:g}, images hold nothing but noise: choose a larger one."
+        )
+    if not 0 <= shift_std <= side:
+        raise InputError(
+            f"Shifts must not be larger than the images, {side:.4g} Å: choose a smaller standard "
+            "deviation."
+        )
 
 
 def _random_table(

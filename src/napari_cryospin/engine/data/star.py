@@ -90,7 +90,9 @@ def read_star(path: Path, given: Given | None = None) -> ParticleTable:
 
 
 def _original(blocks: dict[str, Columns], particles: str) -> StarOriginal:
-    return StarOriginal({name: block.frame for name, block in blocks.items()}, particles)
+    frames = {name: block.frame for name, block in blocks.items()}
+    single = frozenset(name for name, block in blocks.items() if not block.loop)
+    return StarOriginal(frames, particles, single)
 
 
 def _particles_and_optics(path: Path, blocks: dict[str, Columns]) -> tuple[Columns, Columns]:
@@ -108,10 +110,10 @@ def _particles_and_optics(path: Path, blocks: dict[str, Columns]) -> tuple[Colum
 def _refuse_tomograms(blocks: dict[str, Columns]) -> None:
     name = "rlnImageDimensionality"
     for block in blocks.values():
-        if name in block and (block.numbers(name) != 2).any():
+        if (block.known_numbers(name) != 2).any():
             raise InputError(f"{block.path}: {name} must be 2; subtomograms cannot be used.")
         stacks = "rlnTomoSubTomosAre2DStacks"
-        if stacks in block and block.numbers(stacks).any():
+        if block.known_numbers(stacks).any():
             raise InputError(
                 f"{block.path}: its particles are stacks of tilt images ({stacks}), which cannot "
                 "be used; choose a table of single particles."
@@ -122,7 +124,7 @@ def _ignored(particles: Columns, optics: Columns) -> list[str]:
     blocks = [optics] if optics is particles else [optics, particles]
     found = [name for name in _ABERRATIONS if any(name in block for block in blocks)]
     for name in _ABERRATIONS_UNLESS_ZERO:
-        if any(name in block and block.numbers(name).any() for block in blocks):
+        if any(block.known_numbers(name).any() for block in blocks):
             found.append(name)
     return [f"Not modelled and ignored: {', '.join(found)}."] if found else []
 

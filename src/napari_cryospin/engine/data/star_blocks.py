@@ -159,8 +159,9 @@ def _complete(
     blocks: dict[str, pd.DataFrame], table: ParticleTable, rows: NDArray[np.int64]
 ) -> str | None:
     """Add what RELION needs and the blocks lack; return a remark on what was made up."""
-    particles = blocks[PARTICLES]
-    optics = blocks[OPTICS] = _used_first(blocks[OPTICS], particles)
+    particles, optics = blocks[PARTICLES], blocks[OPTICS]
+    _name_the_only_group(optics, particles)
+    optics = blocks[OPTICS] = _used_first(optics, particles)
     numbers = np.asarray(pd.to_numeric(optics[_GROUP])).astype(np.int64)
     own = _numbers(particles)
     assert own is not None
@@ -179,6 +180,15 @@ def _complete(
         names = [stack.name for stack in table.stacks]
         particles["rlnMicrographName"] = [names[i] for i in table.stack_index[rows]]
     return _with_lens(optics)
+
+
+def _name_the_only_group(optics: pd.DataFrame, particles: pd.DataFrame) -> None:
+    """Give its number to the one optics group of a table, which may have left it out."""
+    given = optics if _GROUP in optics else particles
+    number = given[_GROUP].iloc[0] if _GROUP in given else 1
+    for block in (optics, particles):
+        if _GROUP not in block:
+            block[_GROUP] = [number] * len(block)
 
 
 def _used_first(optics: pd.DataFrame, particles: pd.DataFrame) -> pd.DataFrame:

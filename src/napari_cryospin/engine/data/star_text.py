@@ -1,4 +1,4 @@
-"""The text of a STAR file, taken apart into blocks of texts, every value as it stands there."""
+"""The text of a STAR file: taken apart into texts as they stand there, and put together."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 from napari_cryospin.engine.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _FIRST_BYTES = 65_536
 # a value in quotes ends at a quote that a space follows; bounded, so that no line takes long
-_TOKEN = re.compile(r"""(?:"(.{0,999}?)"|'(.{0,999}?)')(?=\s|$)|(\S+)""")
+_TOKEN = re.compile(r"""(?:"(.{0,999}?)"|'(.{0,999}?)')(?=\s|$)|(\S+)""", re.ASCII)
+# no other blank parts values: names may hold a no-break space
+_BLANK = " \t\n\r\f\v"
+# what is in need of quotes: it is empty, holds a blank, or would be taken for something else
+_NEEDS_QUOTES = re.compile(r"""$|["'#_;]|data_|loop_|save_|[^\s]*\s""", re.ASCII)
 
 
 @dataclass
@@ -73,7 +77,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 raise InputError(f"{path} is not a STAR file: it holds no text.")
             file.seek(0)
             for number, raw in enumerate(file, start=1):
-                line = _decoded(raw).strip()
+                line = _decoded(raw).strip(_BLANK)
                 if line and not line.startswith("#"):
                     yield number, line
     except OSError as error:
@@ -132,10 +136,30 @@ def _take_item(path: Path, block: Block, line: str, number: int) -> None:
 
 def _values(line: str) -> list[str]:
     if "#" not in line and '"' not in line and "'" not in line:
-        return line.split()
+        return line.split() if line.isascii() else re.split(f"[{_BLANK}]+", line)
     values = []
     for match in _TOKEN.finditer(line):
         if match[0].startswith("#"):
             break
         values.append(next(text for text in match.groups() if text is not None))
     return values
+
+
+def text_of(block: Block) -> str:
+    """Return a block as it stands in a STAR file; :func:`read_text` gives the same texts again."""
+    lines = [f"data_{block.name}", ""]
+    if block.loop:
+        lines += ["loop_", *(f"_{name} #{i}" for i, name in enumerate(block.columns, start=1))]
+        lines += ["\t".join(map(_quoted, row)) for row in block.rows]
+    else:
+        pairs: Sequence[tuple[str, str]] = list(zip(block.columns, *block.rows, strict=True))
+        lines += [f"_{name}\t{_quoted(value)}" for name, value in pairs]
+    return "\n".join([*lines, "", ""])
+
+
+def _quoted(value: str) -> str:
+    """Return a value in quotes where it needs them: in those that do not end within it."""
+    if not _NEEDS_QUOTES.match(value):
+        return value
+    quote = "'" if '"' in value and not re.search(r"'(?=\s)", value, re.ASCII) else '"'
+    return f"{quote}{value}{quote}"

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import starfile
 
+from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.star_blocks import PARTICLES, first_blocks
+from napari_cryospin.engine.data.star_text import Block, text_of
 from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.geometry.rotations import euler_from_matrices
 
@@ -94,7 +95,9 @@ def write_star(
     blocks.pop(CONTRAST_BLOCK, None)
     if not table.particles_are_white:
         blocks[CONTRAST_BLOCK] = pd.DataFrame({PARTICLES_ARE_WHITE: [0]})
-    _write(path, blocks, remark)
+    original = table.original
+    single = original.single if isinstance(original, StarOriginal) else frozenset[str]()
+    _write(path, blocks, remark, single - {PARTICLES})
 
 
 def _with_columns(particles: pd.DataFrame, columns: dict[str, Any]) -> pd.DataFrame:
@@ -125,11 +128,24 @@ def _write_half_sets(
         particles[name] = wanted
 
 
-def _write(path: Path, blocks: dict[str, pd.DataFrame], remark: str | None) -> None:
-    # an entry that is no number stays one that RELION reads
-    text = starfile.to_string(blocks, na_rep="nan")
+def _write(
+    path: Path, blocks: dict[str, pd.DataFrame], remark: str | None, single: frozenset[str]
+) -> None:
+    parts = [f"# {remark}\n"] if remark else []
+    for name, frame in blocks.items():
+        rows = [list(row) for row in zip(*map(_texts, frame.items()), strict=True)]
+        loop = name not in single or len(rows) != 1
+        parts.append(text_of(Block(name, [str(column) for column in frame], rows, loop)))
+    # names of files need not be UTF-8
+    data = "\n".join(parts).encode("utf-8", "surrogateescape")
     with replacing(path) as temporary:
-        temporary.write_text((f"# {remark}\n" if remark else "") + text, encoding="utf-8")
+        temporary.write_bytes(data)
+
+
+def _texts(column: tuple[object, pd.Series]) -> list[str]:
+    """Return the values of a column as texts; an entry that is no number is "nan", as RELION's."""
+    values = column[1].tolist()
+    return [f"{value:.6f}" if isinstance(value, float) else str(value) for value in values]
 
 
 def _image_names(

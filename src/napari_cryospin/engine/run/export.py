@@ -19,7 +19,7 @@ from napari_cryospin.engine.data.resize import working_sizes
 from napari_cryospin.engine.data.stack_writer import inverted_paths, only, write_inverted
 from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import replacing, require_absent
+from napari_cryospin.engine.files import real, replacing, require_absent
 from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
 from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
@@ -155,7 +155,7 @@ def _require_same_particles(
 
 
 def _images(table: ParticleTable) -> list[tuple[Path, int]]:
-    stacks = [stack.resolve() for stack in table.stacks]
+    stacks = [real(stack) for stack in table.stacks]
     pairs = zip(table.stack_index.tolist(), table.image_index.tolist(), strict=True)
     return [(stacks[stack], image) for stack, image in pairs]
 

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import is_left_over, require_absent
+from napari_cryospin.engine.files import is_left_over, real, require_absent
 from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.lock import LOCK_NAME, is_claim, is_lock
 from napari_cryospin.engine.settings import Settings
@@ -29,7 +29,8 @@ _BEGINNING = (
 _PARTS = {"volumes": "epoch_*.mrc", "poses": "epoch_*.npy", "checkpoints": "epoch_*.pt"}
 # ... and after the last
 _RESULTS = ("map.mrc", "half1.mrc", "half2.mrc", "particles.star", "fsc.csv", "verdict.json")
-_MORE_RESULTS = ("map_fullsize.mrc", "map_class*.mrc", "half[12]_*.mrc")
+_FULL_SIZE = "map_fullsize.mrc"
+_MORE_RESULTS = (_FULL_SIZE, "map_class*.mrc", "half[12]_*.mrc")
 _ELSEWHERE = "choose another folder"
 
 
@@ -82,12 +83,21 @@ def require_free(folder: Path) -> None:
 def require_kept(folder: Path, inputs: Iterable[Path | None]) -> None:
     """Raise InputError where the results of a run would replace one of its own inputs."""
     for path in inputs:
-        if path is not None and path.parent.resolve() == folder.resolve():
-            if _is_result(path):
-                raise InputError(
-                    f"{path} is read by the run and would be replaced by its results: move it out "
-                    f"of {folder}."
-                )
+        # a link to the folder, or a link elsewhere to a file in it
+        names = () if path is None else (real(path.parent) / path.name, real(path))
+        if any(name.parent == real(folder) and _is_result(name) for name in names):
+            raise InputError(
+                f"{path} is read by the run and would be replaced by its results: move it out "
+                f"of {folder}."
+            )
+
+
+def is_written_by_a_run(path: Path) -> bool:
+    """Return whether a file has a name that a run writes, in its folder or one of its parts."""
+    pattern = _PARTS.get(path.parent.name)
+    if pattern is not None and path.match(pattern):
+        return True
+    return path.name in (*_BEGINNING, *_PARTS, LOCK_NAME) or _is_result(path)
 
 
 def clear_beginning(folder: Path) -> None:
@@ -113,11 +123,13 @@ def sweep(folder: Path) -> None:
 
 def _written(folder: Path) -> list[Path]:
     """Return what there is under the names that a run writes."""
-    names = (*_BEGINNING, *_PARTS, *_RESULTS, LOCK_NAME)
+    # by its name, for which a link to nowhere counts, too; looking for a pattern would pass over it
+    names = (*_BEGINNING, *_PARTS, *_RESULTS, _FULL_SIZE, LOCK_NAME)
     found = [folder / name for name in names if os.path.lexists(folder / name)]
     # in an empty folder there is nothing to replace
     found = [path for path in found if path.name not in _PARTS or not _is_empty(path)]
-    return found + [path for pattern in _MORE_RESULTS for path in sorted(folder.glob(pattern))]
+    more = [path for pattern in _MORE_RESULTS for path in sorted(folder.glob(pattern))]
+    return list(dict.fromkeys((*found, *more)))
 
 
 def _is_result(path: Path) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.files import real
+from napari_cryospin.engine.run.place import is_written_by_a_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,10 +36,11 @@ def require_not_in_use(path: Path, inputs: Iterable[Path] = ()) -> None:
     inputs
         Files that a run is made of, as :func:`inputs_of` returns them.
     """
-    target = path.resolve()
-    if target in {other.resolve() for other in inputs}:
+    target = real(path)
+    if target in {real(other) for other in inputs}:
         raise InputError(f"{path} is what the run was made of: choose another name.")
-    # a file of a run lies in its folder, or one below
-    for folder in (target.parent, target.parent.parent):
-        if target.exists() and (folder / "settings.toml").is_file():
-            raise InputError(f"{path} belongs to the run in {folder}: choose another name.")
+    # a file of a run lies in its folder, or one below; what is not there yet may come
+    if target.exists() or is_written_by_a_run(target):
+        for folder in (target.parent, target.parent.parent):
+            if (folder / "settings.toml").is_file():
+                raise InputError(f"{path} belongs to the run in {folder}: choose another name.")
