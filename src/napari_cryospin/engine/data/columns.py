@@ -94,7 +94,8 @@ class Columns:
         """
         if name not in self:
             return np.empty(0)
-        values = pd.to_numeric(self._frame[name], errors="coerce").to_numpy(np.float64)
+        column = pd.to_numeric(self._frame[name], errors="coerce")
+        values = np.asarray(column, dtype=np.float64)
         return values[np.isfinite(values)]
 
     def texts(self, name: str) -> list[str]:
