@@ -5,7 +5,7 @@ damages one file of a copy at a time: bits, bytes and lines, and values within t
 poses and checkpoints. Everything that reads a run then looks at it, in a process of its own with
 bounded memory: settings, figures, verdict, checkpoints, poses, trajectories, the snapshot that the
 window shows, the survey, the evaluation, and a resume to its end. What ends in anything but a
-result or one sentence, takes over 2 s of processor time or over 500 MiB is kept in FOLDER/found,
+result or one sentence, takes 2 s more than undamaged or over 500 MiB is kept in FOLDER/found,
 under a name that says where it failed. Needs a system that can fork.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import resource
@@ -23,7 +24,6 @@ import time
 import tomllib
 import traceback
 from collections import Counter
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,7 @@ from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 NUMBER = 5000
 SECONDS, MEBIBYTES = 2.0, 500
@@ -210,57 +210,78 @@ def _damage_cells(path: Path, rng: random.Random) -> None:
     path.write_bytes(b"\n".join(b",".join(row) for row in rows))
 
 
-def look(run: Path, stack_folder: Path, whole: Snapshot, kind: str | None = None) -> None:
-    """Look at a run in every way; raises what is neither a result nor one sentence.
+class Watch:
+    """Looks at things, and raises what is neither a result nor one sentence, or takes too long.
 
-    ``kind`` is what was damaged: what takes long, and reads nothing of it, is left out.
+    Parameters
+    ----------
+    usual
+        Seconds of processor time that each look takes where nothing is damaged, by its name.
     """
-    folder = RunFolder(run)
 
-    def tried(work: Callable[[], object], *, timed: bool = True) -> None:
+    def __init__(self, usual: dict[str, float]) -> None:
+        self.usual = usual
+        self.seconds: dict[str, float] = {}
+
+    def look(self, name: str, work: Callable[[], object]) -> None:
+        """Look at one thing."""
         started = time.process_time()
         try:
             work()
         except InputError as error:
             if "\n" in str(error) or not str(error).strip():
                 raise AssertionError(f"not one sentence: {error}") from error
-        seconds = time.process_time() - started
-        if timed and seconds > SECONDS:
-            raise TimeoutError(f"{seconds:.1f} s")
+        seconds = self.seconds[name] = time.process_time() - started
+        if seconds > SECONDS + self.usual.get(name, math.inf):
+            raise TimeoutError(f"{name} took {seconds:.1f} s")
 
-    tried(folder.settings)
-    tried(folder.verdict)
-    tried(folder.metrics)
-    tried(lambda: folder.read_checkpoint(torch.device("cpu")))
-    tried(lambda: read_snapshot(folder, whole.stack))
-    tried(lambda: TrajectoryReader(folder).read(3, 1))
-    truth = whole.truth
-    for epoch in recorded_epochs(folder)[-1:]:
-        tried(lambda epoch=epoch: read_epoch(folder, epoch, whole.stack, truth))
-        if kind in (None, "volumes", "poses"):
-            tried(lambda epoch=epoch: survey_epoch(folder, epoch, whole.stack, truth, probes=2))
+
+def look(
+    run: Path, stack_folder: Path, whole: Snapshot, watch: Watch, kind: str | None = None
+) -> None:
+    """Look at a run in every way.
+
+    ``kind`` is what was damaged: what takes long, and reads nothing of it, is left out.
+    """
+    folder = RunFolder(run)
+    watch.look("settings", folder.settings)
+    watch.look("verdict", folder.verdict)
+    watch.look("metrics", folder.metrics)
+    watch.look("checkpoint", lambda: folder.read_checkpoint(torch.device("cpu")))
+    watch.look("snapshot", lambda: read_snapshot(folder, whole.stack))
+    watch.look("trajectory", lambda: TrajectoryReader(folder).read(3, 1))
+    last = recorded_epochs(folder)[-1:]
+    if last and kind in (None, "volumes", "poses"):
+        watch.look("epoch", lambda: read_epoch(folder, last[0], whole.stack, whole.truth))
+        watch.look(
+            "survey", lambda: survey_epoch(folder, last[0], whole.stack, whole.truth, probes=2)
+        )
     true = stack_folder / "truth.star", stack_folder / "truth.mrc"
     if kind in (None, "particles.star", "map.mrc"):
-        tried(lambda: evaluate(folder.star_path, folder.map_path, *true))
-    tried(lambda: _resume(run, to_the_end=kind in (None, "checkpoints")), timed=False)
+        watch.look("evaluation", lambda: evaluate(folder.star_path, folder.map_path, *true))
+    story: list[events.Event] = []
+    resumed: list[Generator[events.Event, None, None]] = []
+    watch.look("resume", lambda: _until_training(run, resumed, story))
+    if resumed and kind in (None, "checkpoints"):
+        # what was read must be fit to go on with
+        story += resumed[0]
+    for stream in resumed:
+        stream.close()
+    last_event = story[-1] if story else None
+    if isinstance(last_event, events.Failed) and not last_event.bad_input:
+        raise Unexpected(last_event.details)
 
 
-def _resume(run: Path, *, to_the_end: bool) -> None:
-    """Go on with a run; only the time until training begins counts."""
-    last: events.Event | None = None
-    story = Reconstruction.resume(run).run()
-    started = time.process_time()
-    for last in story:
-        if isinstance(last, events.RunStarted):
-            if time.process_time() - started > SECONDS:
-                raise TimeoutError("until training began")
-            if not to_the_end:
-                break
-    story.close()
-    if isinstance(last, events.Failed):
-        if not last.bad_input:
-            raise Unexpected(last.details)
-        raise InputError(last.message)
+def _until_training(
+    run: Path, resumed: list[Generator[events.Event, None, None]], story: list[events.Event]
+) -> None:
+    resumed.append(Reconstruction.resume(run).run())
+    for event in resumed[0]:
+        story.append(event)
+        if isinstance(event, events.RunStarted):
+            return
+    if isinstance(story[-1], events.Failed) and story[-1].bad_input:
+        raise InputError(story[-1].message)
 
 
 class Unexpected(Exception):
@@ -321,12 +342,7 @@ def campaign(folder: Path, number: int, seed: int) -> tuple[Counter[str], Counte
     tried: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     copy = folder / "copy"
-    # what is made once for all, such as grids of poses, is not made anew in every child
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(run, copy)
-    for _ in range(3):
-        with suppress(TimeoutError):
-            look(copy, folder / "stack", whole)
+    usual = _usual(run, copy, folder / "stack", whole)
     for trial in range(number):
         rng = random.Random(f"{seed} {trial}")
         kind = rng.choice(kinds)
@@ -336,7 +352,7 @@ def campaign(folder: Path, number: int, seed: int) -> tuple[Counter[str], Counte
         how = damage(copy / chosen, rng)
         tried[f"{kind}, {how}"] += 1
         data = (copy / chosen).read_bytes()
-        told = in_child(partial(look, copy, folder / "stack", whole, kind))
+        told = in_child(partial(look, copy, folder / "stack", whole, Watch(usual), kind))
         if told:
             name = where(told) if "\n" in told else told.split(":")[0].replace(" ", "-")
             wrong[f"{kind}: {name}"] += 1
@@ -347,6 +363,24 @@ def campaign(folder: Path, number: int, seed: int) -> tuple[Counter[str], Counte
         if (trial + 1) % 100 == 0:
             print(f"{trial + 1}: {sum(wrong.values())} ended badly", flush=True)
     return tried, wrong
+
+
+def _usual(run: Path, copy: Path, stack: Path, whole: Snapshot) -> dict[str, float]:
+    """Return what every look takes where nothing is damaged, in a child like those to come."""
+
+    def measure() -> None:
+        watch = Watch({})
+        look(copy, stack, whole, watch)
+        copy.with_suffix(".json").write_text(json.dumps(watch.seconds))
+
+    # what is made once for all, such as grids of poses, is not made anew in every child
+    for at_once in (True, False):
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(run, copy)
+        told = measure() if at_once else in_child(measure)
+        assert not told, told
+    usual: dict[str, float] = json.loads(copy.with_suffix(".json").read_text())
+    return usual
 
 
 def main() -> None:
