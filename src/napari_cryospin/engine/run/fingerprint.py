@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 
 from napari_cryospin.engine.errors import InputError
 
@@ -159,6 +158,9 @@ def _shown(value: object) -> str:
 
 
 def _signatures(stack: WorkingStack) -> NDArray[np.float32]:
+    # the dock asks where a run may be written before torch is at hand
+    import torch
+
     generator = torch.Generator().manual_seed(stack.box)
     directions = torch.randn(stack.box**2, _DIRECTIONS, generator=generator) / stack.box
     images = stack.images.cpu().flatten(1)
