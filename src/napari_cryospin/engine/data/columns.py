@@ -94,7 +94,7 @@ class Columns:
         """
         if name not in self:
             return np.empty(0)
-        values = pd.to_numeric(self._frame[name], errors="coerce").to_numpy(np.float64)
+        values = np.asarray(pd.to_numeric(self._frame[name], errors="coerce"), np.float64)
         return values[np.isfinite(values)]
 
     def texts(self, name: str) -> list[str]:
