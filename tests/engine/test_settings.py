@@ -105,3 +105,11 @@ def test_values_that_no_setting_can_have_are_told(tmp_path: Path, text: str) -> 
     path.write_text(text)
     with pytest.raises(InputError, match=r"settings\.toml"):
         Settings.from_toml(path)
+
+
+def test_a_name_that_the_file_cannot_tell_is_refused_at_once(tmp_path: Path) -> None:
+    settings = Settings()
+    for name in ("stack", "passthrough", "datadir", "truth_star", "truth_map"):
+        with pytest.raises(InputError, match=f"'{name}' is not usable.*no UTF-8; rename it"):
+            settings.set(f"data.{name}", tmp_path / "caf\udce9")
+    settings.to_toml().encode()

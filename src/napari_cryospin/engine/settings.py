@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path  # noqa: TC003 (pydantic reads the annotations)
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.presets import PRESETS
@@ -19,12 +19,26 @@ _STAGES: TypeAdapter[list[Any]] = TypeAdapter(list[StageSettings])
 _LONGEST_SHOWN = 100
 
 
+def _of_text(path: Path) -> Path:
+    """Return a path that a settings file, which holds UTF-8, can tell."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            "its name holds bytes that are no UTF-8; rename it, or name a link to it"
+        ) from None
+    return path
+
+
+_File = Annotated[Path, AfterValidator(_of_text)]
+
+
 class DataSettings(Section):
     """What to reconstruct from."""
 
-    stack: Path | None = Field(None, description="Particle table or stack: .star, .cs or .mrcs.")
-    passthrough: Path | None = Field(None, description="cryoSPARC passthrough .cs file.")
-    datadir: Path | None = Field(
+    stack: _File | None = Field(None, description="Particle table or stack: .star, .cs or .mrcs.")
+    passthrough: _File | None = Field(None, description="cryoSPARC passthrough .cs file.")
+    datadir: _File | None = Field(
         None, description="Folder to look for the image files of the table in, first."
     )
     voltage: Annotated[float, Field(gt=0, lt=10_000)] | None = Field(
@@ -39,8 +53,8 @@ class DataSettings(Section):
     pixel_size: Annotated[float, Field(ge=0.01, le=1000)] | None = Field(
         None, description="Å per pixel of the images on disk, instead of the table's."
     )
-    truth_star: Path | None = Field(None, description="STAR file with the true poses, if known.")
-    truth_map: Path | None = Field(None, description="MRC file of the true map, if known.")
+    truth_star: _File | None = Field(None, description="STAR file with the true poses, if known.")
+    truth_map: _File | None = Field(None, description="MRC file of the true map, if known.")
     box: Annotated[int, Field(ge=32, le=512, multiple_of=2)] = Field(
         64, description="Working box, pixels: images are Fourier-cropped to it."
     )

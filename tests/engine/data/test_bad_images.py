@@ -335,3 +335,26 @@ def test_what_is_set_aside_can_be_looked_up(tmp_path: Path) -> None:
     with (tmp_path / "set_aside.csv").open(newline="") as file:
         rows = [(r["particle"], r["image"], r["reason"]) for r in csv.DictReader(file)]
     assert rows == [("13", "12", "with a gold bead or the like"), ("20", "5", "blank")]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, 3e38, 500.0])
+@pytest.mark.parametrize("place", [(0, 0), (30, 31)])
+def test_a_wild_pixel_in_every_image_is_replaced(
+    tmp_path: Path, value: float, place: tuple[int, int]
+) -> None:
+    images = particles()
+    clean = prepare(table_of(tmp_path, images), SETTINGS)
+    images[:, *place] = value
+    stack = prepare(table_of(tmp_path, images), SETTINGS)
+    assert f"{N} images had wild pixels replaced ({N} pixels)." in stack.notes
+    # but for one pixel of noise they are what they were
+    difference = (stack.images - clean.images).flatten(1).norm(dim=1)
+    assert (difference < 0.2 * clean.images.flatten(1).norm(dim=1)).all()
+
+
+def test_numbers_that_overflow_are_no_images(tmp_path: Path) -> None:
+    images = particles()
+    images[3:] = np.sign(images[3:] - 20) * 3e38
+    stack = prepare(table_of(tmp_path, images), SETTINGS)
+    assert stack.rows.tolist() == [0, 1, 2]
+    assert torch.isfinite(stack.images).all()

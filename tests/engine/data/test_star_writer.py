@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 import starfile
 
 from napari_cryospin.engine.data.columns import read_blocks
+from napari_cryospin.engine.data.cs_writer import write_cs
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.star import read_star, write_star
@@ -183,6 +185,43 @@ def test_values_with_quotes_are_carried(tmp_path: Path, table: ParticleTable) ->
     particles = frames(written(tmp_path, read_star(tmp_path / "in.star")))["particles"]
     assert particles["someOtherProgram"].tolist() == ["None", 'say "x" twice']
     assert particles["rlnCtfMaxResolution"].tolist() == ["nan", "it's"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"a@b.mrcs", b"caf\xe9 1.mrcs", b"a\xa0b.mrcs", b"\xc3\xa9\xc2\x85.mrcs", b'it\'s "a".mrcs'],
+)
+def test_odd_names_of_stacks_are_found_again(tmp_path: Path, name: bytes) -> None:
+    with mrcfile.new(tmp_path / "a.mrcs") as file:
+        file.set_data(np.random.default_rng(0).normal(size=(2, 16, 16)).astype(np.float32))
+        file.voxel_size = 2.0
+    stack = (tmp_path / "a.mrcs").rename(tmp_path / os.fsdecode(name))
+    table = open_particles(stack)
+    for writer in (write_star, write_cs):
+        poses = {"rotations": np.tile(np.eye(3), (2, 1, 1)), "shifts": np.zeros((2, 2))}
+        path = tmp_path / f"{writer.__name__}.{writer.__name__[6:]}"
+        writer(path, table, np.arange(2), **poses)
+        table = open_particles(path)
+        assert table.stacks == (stack,)
+        assert table.image_index.tolist() == [0, 1]
+
+
+def test_texts_beside_a_name_that_is_no_utf_8_stay(tmp_path: Path, table: ParticleTable) -> None:
+    stack = (tmp_path / "a.mrcs").rename(tmp_path / os.fsdecode(b"caf\xe9.mrcs"))
+    text = (tmp_path / "in.star").read_text().replace("a.mrcs", "caf\xe9.mrcs")
+    (tmp_path / "in.star").write_text(text.replace("None", "\xe4"), encoding="latin-1")
+    again = read_star(written(tmp_path, read_star(tmp_path / "in.star")))
+    assert again.stacks == (stack,)
+    assert isinstance(again.original, StarOriginal)
+    assert again.original.blocks["particles"]["someOtherProgram"].tolist() == ["\xe4", "two words"]
+
+
+def test_a_name_that_no_table_can_hold_is_told_before_the_run(tmp_path: Path) -> None:
+    for name in ("a\nb.mrcs", "a' b\" c.mrcs"):
+        with mrcfile.new(tmp_path / name) as file:
+            file.set_data(np.zeros((2, 16, 16), np.float32))
+        with pytest.raises(InputError, match="no table of RELION can hold the name"):
+            open_particles(tmp_path / name)
 
 
 def test_a_block_that_is_no_loop_stays_none(tmp_path: Path, table: ParticleTable) -> None:

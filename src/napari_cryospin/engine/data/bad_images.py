@@ -13,7 +13,7 @@ import torch
 
 from napari_cryospin.engine.data.dust import replace_dust
 from napari_cryospin.engine.data.set_aside import Reason, SetAside
-from napari_cryospin.engine.data.usual import height, level
+from napari_cryospin.engine.data.usual import height, is_number, level
 from napari_cryospin.engine.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Inspection:
             Those that can be used.
         """
         lowest, highest = raw.flatten(1).aminmax(dim=1)
-        lacking = ~(torch.isfinite(lowest) & torch.isfinite(highest))
+        lacking = ~(is_number(lowest) & is_number(highest))
         missing = {i: self._take_missing(part[i], raw[i]) for i in _places(lacking)}
         centre, noise = level(raw, diameter)
         unit = self._unit[part] = usual.unit(noise)
@@ -102,8 +102,8 @@ class Inspection:
         return (part, raw) if usable.all() else (part[usable], raw[torch.from_numpy(usable)])
 
     def _take_missing(self, row: int, image: Tensor) -> Tensor:
-        """Fill values that are not finite, for now; return the image as it was."""
-        before, finite = image.clone(), torch.isfinite(image)
+        """Fill values that are no numbers, for now; return the image as it was."""
+        before, finite = image.clone(), is_number(image)
         if (~finite).sum() > _MOST_DUST * image.numel():
             self.reasons[row] = Reason.NOT_FINITE
         image[~finite] = image[finite].median() if finite.any() else 0

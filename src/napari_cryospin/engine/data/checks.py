@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.data.star_text import can_be_told
 from napari_cryospin.engine.data.table import CtfApplied
 from napari_cryospin.engine.errors import InputError
 
@@ -37,6 +38,12 @@ def check_table(table: ParticleTable) -> ParticleTable:
     """
     if not table.n_particles:
         raise InputError(f"{table.source} holds no particles.")
+    for stack in table.stacks:
+        if not can_be_told(str(stack)):
+            raise InputError(
+                f"{table.source}: no table of RELION can hold the name of {stack}: rename the file "
+                "or its folder, without line breaks and quotes."
+            )
     for group in table.optics:
         problem = _problem(group, with_ctf=table.defocus is not None)
         if problem:

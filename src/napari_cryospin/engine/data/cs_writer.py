@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,7 @@ def _sign(table: ParticleTable, n: int) -> NDArray[np.float32]:
 
 
 def _blob(table: ParticleTable, rows: NDArray[np.int64]) -> Fields:
-    names = np.array([str(stack.absolute()).encode() for stack in table.stacks])
+    names = np.array([os.fsencode(stack.absolute()) for stack in table.stacks])
     index, group = table.image_index[rows], table.optics_index[rows]
     boxes = np.array([optics.box for optics in table.optics], np.uint32)[group]
     pixel_sizes = np.array([optics.pixel_size for optics in table.optics], np.float32)
@@ -168,7 +169,7 @@ def _uids(names: list[str], index: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 
 def _hash(text: str, attempt: int) -> int:
-    digest = hashlib.blake2b(f"{text}#{attempt}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(os.fsencode(f"{text}#{attempt}"), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 

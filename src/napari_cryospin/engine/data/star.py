@@ -137,7 +137,10 @@ def _images(
     whole: dict[str, int] = {}
     image_index = np.zeros(len(particles), np.int64)
     for row, text in enumerate(texts):
-        number, at, name = text.rpartition("@")
+        # as RELION: the name of a file may hold another "@"
+        number, at, name = text.partition("@")
+        if not at:
+            name = text
         # RELION names the format of a file after a colon where the suffix does not tell
         names.append(name.removesuffix(":mrcs"))
         if at:

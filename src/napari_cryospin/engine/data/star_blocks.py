@@ -178,7 +178,8 @@ def _complete(
         _as_used(optics, particles, name, table, rows, of)
     if "rlnMicrographName" not in particles:
         names = [stack.name for stack in table.stacks]
-        particles["rlnMicrographName"] = [names[i] for i in table.stack_index[rows]]
+        chosen = [names[i] for i in table.stack_index[rows]]
+        particles["rlnMicrographName"] = pd.Series(chosen, dtype=object)
     return _with_lens(optics)
 
 

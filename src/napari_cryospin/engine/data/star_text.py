@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -157,9 +158,35 @@ def text_of(block: Block) -> str:
     return "\n".join([*lines, "", ""])
 
 
+def encoded(text: str) -> bytes:
+    """Return the bytes of the text of a STAR file: UTF-8, or Latin-1 in lines that it cannot hold.
+
+    These are lines with names of files whose bytes are no UTF-8; they go out as they are.
+    """
+    return b"\n".join(map(_encoded_line, text.split("\n")))
+
+
+def _encoded_line(line: str) -> bytes:
+    for encoding, errors in (("utf-8", "strict"), ("latin-1", "surrogateescape")):
+        with suppress(UnicodeEncodeError):
+            return line.encode(encoding, errors)
+    return line.encode("utf-8", "surrogateescape")
+
+
+def can_be_told(value: str) -> bool:
+    """Return whether a value can stand in a STAR file: there are no signs for all texts."""
+    return not re.search(r"[\n\r]", value) and _quote_for(value) is not None
+
+
+def _quote_for(value: str) -> str | None:
+    """Return quotes that do not end within a value; None where both kinds do."""
+    kinds = ("'", '"') if '"' in value else ('"', "'")
+    return next((q for q in kinds if not re.search(rf"{q}\s", value, re.ASCII)), None)
+
+
 def _quoted(value: str) -> str:
-    """Return a value in quotes where it needs them: in those that do not end within it."""
+    """Return a value, in quotes where it needs them."""
     if not _NEEDS_QUOTES.match(value):
         return value
-    quote = "'" if '"' in value and not re.search(r"'(?=\s)", value, re.ASCII) else '"'
+    quote = _quote_for(value) or '"'
     return f"{quote}{value}{quote}"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.star_blocks import PARTICLES, first_blocks
-from napari_cryospin.engine.data.star_text import Block, text_of
+from napari_cryospin.engine.data.star_text import Block, encoded, text_of
 from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.geometry.rotations import euler_from_matrices
 
@@ -83,7 +83,9 @@ def write_star(
     rows = np.asarray(rows, dtype=np.int64)
     blocks, remark = first_blocks(table, rows)
     particles = blocks[PARTICLES]
-    particles[_NAME] = image_names or _image_names(path, table, rows, list(particles[_NAME]))
+    names = image_names or _image_names(path, table, rows, list(particles[_NAME]))
+    # as objects: pandas' own texts hold no names that are not UTF-8
+    particles[_NAME] = pd.Series(names, dtype=object)
     columns: dict[str, Any] = dict.fromkeys((*_ANGLES, *_ORIGINS))
     if rotations is not None:
         columns |= dict(zip(_ANGLES, euler_from_matrices(rotations).T, strict=True))
@@ -136,10 +138,8 @@ def _write(
         rows = [list(row) for row in zip(*map(_texts, frame.items()), strict=True)]
         loop = name not in single or len(rows) != 1
         parts.append(text_of(Block(name, [str(column) for column in frame], rows, loop)))
-    # names of files need not be UTF-8
-    data = "\n".join(parts).encode("utf-8", "surrogateescape")
     with replacing(path) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(encoded("\n".join(parts)))
 
 
 def _texts(column: tuple[object, pd.Series]) -> list[str]:
@@ -157,7 +157,7 @@ def _image_names(
     for image, stack, text in zip(
         (table.image_index[rows] + 1).tolist(), table.stack_index[rows].tolist(), own, strict=True
     ):
-        number, _, name = str(text).rpartition("@")
+        number, _, name = str(text).partition("@")
         same = name == stacks[stack] and number.isdecimal() and int(number) == image
         names.append(str(text) if same else f"{image:06d}@{stacks[stack]}")
     return names

@@ -19,6 +19,12 @@ _LEAST_NOISE = 0.2
 # median absolute deviation of a Gaussian to its standard deviation
 _GAUSSIAN = 1.4826
 _ROUNDS, _FAR = 10, 4.0
+# images with a smaller share of numbers tell nothing; in others so many pixels may be wild
+_LEAST_KNOWN, _WILD = 0.5, 3
+# what is so many times farther than the others is
+_BEYOND = 2.0
+# no detector counts so far, and single precision overflows soon after
+_LARGEST = 1e36
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,8 @@ class Usual:
     deviation
         Standard deviation of an image, in the unit of the file.
     height
-        Distance of the farthest pixel of an image from the background, in :meth:`unit`.
+        Distance of the farthest pixels of an image, but for a few wild ones, from the background,
+        in :meth:`unit`.
     """
 
     deviation: float
@@ -39,19 +46,31 @@ class Usual:
     @classmethod
     def of(cls, raw: Tensor, diameter: float) -> Usual:
         """Return what is usual among raw images (n, N, N), of particles of a diameter in pixels."""
-        finite = raw[torch.isfinite(raw).flatten(1).all(1)]
-        if not len(finite):
+        flat, known = raw.flatten(1), is_number(raw).flatten(1)
+        whole = known.float().mean(1) > _LEAST_KNOWN
+        if not whole.any():
             return cls(0.0, 0.0)
-        centre, noise = level(finite, diameter)
-        flat = finite.flatten(1)
-        bare = cls(float(flat.double().std(1).median()), 0.0)
-        heights = height(*flat.aminmax(dim=1), centre) / bare.unit(noise)
-        return cls(bare.deviation, float(heights.median()))
+        filled = torch.where(known, flat, torch.nan)[whole]
+        filled = torch.where(known[whole], filled, filled.nanmedian(1, keepdim=True).values)
+        centre, noise = level(filled.reshape(-1, *raw.shape[1:]), diameter)
+        # the farthest few pixels may be wild in every image, as stamped corners are
+        few = min(max(_WILD, flat.shape[1] // 1000), flat.shape[1] // 100)
+        distance = filled - centre[:, None]
+        bound = _BEYOND * distance.abs().topk(few + 1, dim=1).values[:, -1]
+        tamed = distance.clamp(-bound[:, None], bound[:, None])
+        bare = cls(float(tamed.double().std(1).median()), 0.0)
+        return cls(bare.deviation, float((tamed.abs().amax(1) / bare.unit(noise)).median()))
 
     def unit(self, noise: Tensor) -> Tensor:
         """Return the unit of heights of images whose noise is given, (n,)."""
         least = max(_LEAST_NOISE * self.deviation, torch.finfo(torch.float32).tiny)
         return noise.clamp(min=least)
+
+
+def is_number(raw: Tensor) -> Tensor:
+    """Return which values, of any shape, are numbers to compute with: finite and not too large."""
+    # NaN is not below anything
+    return raw.abs() < _LARGEST
 
 
 def level(raw: Tensor, diameter: float) -> tuple[Tensor, Tensor]:
