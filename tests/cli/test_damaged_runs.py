@@ -32,12 +32,15 @@ COMMANDS = {
 }
 
 
-# a survey takes seconds
-_QUICK = [name for name in COMMANDS if name != "survey"]
-_SURVEYED = ("viewers-poses-binary", "viewers-volume-cut", "checkpoint-empty")
+# these take seconds, and read little
+_LONG = {
+    "survey": ("viewers-poses-binary", "viewers-volume-cut", "checkpoint-empty"),
+    "evaluate": ("viewers-map-cut", "viewers-map-folder", "viewers-star-binary", "foreign-nothing"),
+}
+_QUICK = [name for name in COMMANDS if name not in _LONG]
 # each kind with one of the commands here, with all of them in `make test-slow`
 _HERE = {(kind, _QUICK[place % len(_QUICK)]) for place, kind in enumerate(KINDS)}
-_HERE |= {(kind, "survey") for kind in _SURVEYED}
+_HERE |= {(kind, command) for command, kinds in _LONG.items() for kind in kinds}
 CASES = [
     pytest.param(
         kind,
