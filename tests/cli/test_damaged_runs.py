@@ -32,17 +32,22 @@ COMMANDS = {
 }
 
 
-_NAMES = list(COMMANDS)
-# a quarter of the kinds with one of the commands here, all with all of them in `make test-slow`
+# these take seconds, and read little
+_LONG = {
+    "survey": ("viewers-poses-binary", "viewers-volume-cut", "checkpoint-empty"),
+    "evaluate": ("viewers-map-cut", "viewers-map-folder", "viewers-star-binary", "foreign-nothing"),
+}
+_QUICK = [name for name in COMMANDS if name not in _LONG]
+# each kind with one of the commands here, with all of them in `make test-slow`
+_HERE = {(kind, _QUICK[place % len(_QUICK)]) for place, kind in enumerate(KINDS)}
+_HERE |= {(kind, command) for command, kinds in _LONG.items() for kind in kinds}
 CASES = [
     pytest.param(
         kind,
         command,
-        marks=()
-        if place % 4 == 0 and command == _NAMES[place % len(_NAMES)]
-        else pytest.mark.slow_campaign,
+        marks=() if (kind, command) in _HERE else pytest.mark.slow_campaign,
     )
-    for place, kind in enumerate(KINDS)
+    for kind in KINDS
     for command in COMMANDS
 ]
 
