@@ -93,7 +93,12 @@ def test_the_choice_of_particles_reaches_the_run(
     session.set_used(used)
     expected = "150 of 200 particles are used from the next epoch on."
     qtbot.waitUntil(lambda: expected in messages, timeout=LONG)
-    qtbot.waitUntil(lambda: np.array_equal(session.latest_poses.used, used), timeout=LONG)
+
+    def reached() -> bool:
+        poses = session.latest_poses  # none before the first ones are taken up
+        return poses is not None and np.array_equal(poses.used, used)
+
+    qtbot.waitUntil(reached, timeout=LONG)
     with pytest.raises(ValueError, match="At least 2 particles"):
         session.set_used(np.arange(200) == 0)
     session.stop(keep=False)
