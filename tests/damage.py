@@ -78,6 +78,17 @@ def flip(data: bytes) -> bytes:
     return bytes(changed)
 
 
+def filled(value: float) -> Callable[[bytes], bytes]:
+    """Return the change of a map that gives every other voxel of it a value."""
+
+    def change(data: bytes) -> bytes:
+        voxels = np.frombuffer(data, np.float32, offset=1024).copy()
+        voxels[::2] = value
+        return data[:1024] + voxels.tobytes()
+
+    return change
+
+
 def a_folder(name: str) -> Damage:
     def damage(folder: Path) -> None:
         path = folder / name
@@ -191,6 +202,9 @@ OF_VIEWERS: dict[str, Damage] = {
     "star-empty": text("particles.star", b""),
     "volume-binary": whole("volumes", ".mrc", lambda _: GARBAGE),
     "volume-cut": whole("volumes", ".mrc", lambda data: data[:5000]),
+    "volume-huge": whole("volumes", ".mrc", filled(5e33)),
+    "volume-large": whole("volumes", ".mrc", filled(9e14)),
+    "volume-zero": whole("volumes", ".mrc", lambda data: data[:1024] + bytes(len(data) - 1024)),
     "volume-folder": a_folder("volumes/epoch_0001.mrc"),
     "volumes-strange-names": named("volumes", ".mrc", *STRANGE),
     "volumes-missing": without("volumes"),

@@ -34,7 +34,7 @@ COMMANDS = {
 
 # these take seconds, and read little
 _LONG = {
-    "survey": ("viewers-poses-binary", "viewers-volume-cut", "checkpoint-empty"),
+    "survey": ("viewers-poses-binary", "viewers-volume-huge", "viewers-volume-large"),
     "evaluate": ("viewers-map-cut", "viewers-map-folder", "viewers-star-binary", "foreign-nothing"),
 }
 _QUICK = [name for name in COMMANDS if name not in _LONG]

@@ -193,13 +193,16 @@ def read_map(path: Path) -> tuple[NDArray[np.float32], float]:
     Raises
     ------
     InputError
-        If the file is missing or damaged, no cube, or states no pixel size.
+        If the file is missing or damaged, no cube, holds values beyond what can be computed with,
+        or states no pixel size.
     """
     volume, layout = read_volume(path)
     if len(set(volume.shape)) != 1 or volume.shape[0] < _SMALLEST_MAP:
         raise InputError(f"{path} is no cubic map: its shape is {volume.shape}.")
     if not np.isfinite(volume).all():
         raise InputError(f"{path} holds values that are not finite: repair the map.")
+    if float(np.abs(volume).max()) > _LARGEST_VALUE:
+        raise InputError(f"{path} holds values beyond {_LARGEST_VALUE:g}: repair the map.")
     if layout.pixel_size is None:
         raise InputError(f"{path} states no pixel size: set it in the header.")
     return volume, layout.pixel_size
@@ -211,11 +214,9 @@ def read_molecule(path: Path) -> tuple[NDArray[np.float32], float]:
     Raises
     ------
     InputError
-        As :func:`read_map`, or if all values are the same, or beyond what can be computed with.
+        As :func:`read_map`, or if all values are the same.
     """
     volume, pixel_size = read_map(path)
-    if float(np.abs(volume).max()) > _LARGEST_VALUE:
-        raise InputError(f"{path} holds values beyond {_LARGEST_VALUE:g}: repair the map.")
     if float(volume.std(dtype=np.float64)) < _LEAST_SPREAD:
         raise InputError(f"{path} holds the same value everywhere: there is no molecule in it.")
     return volume, pixel_size
