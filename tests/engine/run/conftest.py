@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
+from disturbed import shortest
 from napari_cryospin.engine.inference.switching import SwitchCriterion
+from napari_cryospin.engine.run.events import Finished
+from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.training import Training
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_cryospin.engine.settings import Settings
 
 
@@ -21,6 +28,28 @@ def unjudged(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     settings.held_out = 0.0
     monkeypatch.setattr(SwitchCriterion, "measure", lambda *_: None)
     return settings
+
+
+@pytest.fixture
+def two_starts(small_stack: Path) -> Settings:
+    """Settings of a run of a second: two starts, then auto-decoding after a search."""
+    return shortest(small_stack / "particles.star")
+
+
+@pytest.fixture(scope="session")
+def whole(small_stack: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Return the run of two starts that nobody disturbed; read only."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    *_, last = Reconstruction(shortest(small_stack / "particles.star"), folder).run()
+    assert isinstance(last, Finished)
+    return RunFolder(folder)
+
+
+@pytest.fixture
+def finished(whole: RunFolder, tmp_path: Path) -> RunFolder:
+    """Return a copy of that run."""
+    shutil.copytree(whole.path, tmp_path / "finished")
+    return RunFolder(tmp_path / "finished")
 
 
 @pytest.fixture

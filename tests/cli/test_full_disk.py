@@ -1,0 +1,40 @@
+"""Commands beside `reconstruct` on a full disk: the sentence, and no half of a file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from napari_cryospin.cli.app import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FILES = ("particles.mrcs", "truth.mrc", "truth.star", "particles.star")
+
+
+@pytest.mark.parametrize("whole", [-1, 0, 1, 2, 3])
+def test_simulate(
+    whole: int, small_stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no room for the images at all, or for what comes after some whole files."""
+    flushed = 0
+
+    def refuse(*_: object) -> None:
+        nonlocal flushed
+        if flushed >= whole:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flushed += 1
+
+    monkeypatch.setattr(os, "posix_fallocate" if whole < 0 else "fsync", refuse)
+    out = tmp_path / "stack"
+    words = ["simulate", str(small_stack / "truth.mrc"), "--out", str(out), "--box", "32"]
+    result = CliRunner().invoke(app, [*words, "--n-particles", "9"])
+    assert result.exit_code == 2, result.output
+    (error,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert "No space left" in error
+    assert sorted(path.name for path in out.iterdir()) == sorted(_FILES[: max(whole, 0)])
