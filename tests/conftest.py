@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from small_searches import made_small
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_cryospin.engine.run.events import Event
     from napari_cryospin.engine.settings import Settings
 
@@ -24,6 +28,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"test data are not available: there is no folder {folder.resolve()}")
     return folder.resolve()
+
+
+@pytest.fixture
+def small_searches() -> Iterator[None]:
+    """Searches and judgements of a run are small, as in the runs that tests share."""
+    with made_small():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +102,8 @@ def finished_story(
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
     folder = tmp_path_factory.mktemp("finished") / "run"
-    return folder, list(Reconstruction(short_settings.model_copy(deep=True), folder).run())
+    with made_small():
+        return folder, list(Reconstruction(short_settings.model_copy(deep=True), folder).run())
 
 
 @pytest.fixture(scope="session")
@@ -151,6 +163,7 @@ def tiny_run(tiny_stack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
     folder = tmp_path_factory.mktemp("tiny_run") / "run"
-    *_, last = Reconstruction(settings_of_tiny_run(tiny_stack), folder).run()
+    with made_small():
+        *_, last = Reconstruction(settings_of_tiny_run(tiny_stack), folder).run()
     assert isinstance(last, Finished), last
     return folder

@@ -28,6 +28,7 @@ from napari_cryospin.engine.run.snapshot import read_snapshot
 from napari_cryospin.engine.run.survey import survey_epoch
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage, encodes
+from small_searches import made_small
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,25 +43,18 @@ if TYPE_CHECKING:
     SecondDevice = Callable[[], AbstractContextManager[torch.device]]
 
 
-# what makes searches and judgements small; none of it has to do with devices
-_SMALL = {
+# a stack of sixty is judged, and its searches have shifts
+_FEW = {
     "run.training._FEWEST_PARTICLES": 40,
     "run.training._FEWEST_HELD": 10,
     "run.training._FEWEST_LEARNING": 10,
-    "inference.confidence._MOST_RADIUS": 6.0,
-    "inference.local._STEPS": 2,
-    "inference.marginal.judge._RADIUS": 4,
-    "inference.noise.PROBES": 8,
-    "inference.marginal.search._RADIUS": 4,
     "inference.marginal.quadrature.LARGEST_SHIFT": 0.1,
 }
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_searches() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in _SMALL.items():
-            patch.setattr(f"napari_cryospin.engine.{name}", value)
+def few_particles() -> Iterator[None]:
+    with made_small(_FEW):
         yield
 
 

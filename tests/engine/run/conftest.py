@@ -4,19 +4,23 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 from disturbed import shortest
 from napari_cryospin.engine.inference.switching import SwitchCriterion
 from napari_cryospin.engine.run.events import Finished
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.run.training import Training
+from small_searches import made_small
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_cryospin.engine.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def small(small_searches: None) -> None:
+    """Searches are small in all of these tests, unless a module says otherwise."""
 
 
 @pytest.fixture
@@ -40,7 +44,8 @@ def two_starts(small_stack: Path) -> Settings:
 def whole(small_stack: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Return the run of two starts that nobody disturbed; read only."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    *_, last = Reconstruction(shortest(small_stack / "particles.star"), folder).run()
+    with made_small():
+        *_, last = Reconstruction(shortest(small_stack / "particles.star"), folder).run()
     assert isinstance(last, Finished)
     return RunFolder(folder)
 
@@ -50,12 +55,3 @@ def finished(whole: RunFolder, tmp_path: Path) -> RunFolder:
     """Return a copy of that run."""
     shutil.copytree(whole.path, tmp_path / "finished")
     return RunFolder(tmp_path / "finished")
-
-
-@pytest.fixture
-def sure_poses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verdicts that take all poses for right: measuring that takes longer than a short run.
-
-    For tests of what a run computes on its way; it is measured in other tests.
-    """
-    monkeypatch.setattr(Training, "pose_confidence", lambda _: torch.ones(50))

@@ -260,7 +260,6 @@ def run_with_dropped_particles(
     return folder
 
 
-@pytest.mark.usefixtures("sure_poses")
 @pytest.mark.parametrize("stopped_at", [3, 6, 14])
 def test_a_resumed_run_keeps_its_trajectory_with_dropped_particles(
     settings: Settings, run_with_dropped_particles: Path, tmp_path: Path, stopped_at: int

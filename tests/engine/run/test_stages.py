@@ -10,15 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from napari_cryospin.engine.data.molecule import procedural_molecule
-from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.inference.marginal.judge import Judgement
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.records import read_poses
 from napari_cryospin.engine.run.training import Training
-from napari_cryospin.engine.run.verdict import Outcome, reach_verdict
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, Inference, MarginalStage
 
 if TYPE_CHECKING:
@@ -40,7 +37,6 @@ def final_map(folder: Path) -> np.ndarray:
         return np.array(file.data)
 
 
-@pytest.mark.usefixtures("sure_poses")
 def test_a_stage_ends_by_its_criterion(settings: Settings, tmp_path: Path) -> None:
     settings.stages = [MarginalStage(nside=2), DirectStage(epochs=1, **REFINED)]
     stream = list(Reconstruction(settings, tmp_path / "run").run())
@@ -56,7 +52,6 @@ def test_a_stage_ends_by_its_criterion(settings: Settings, tmp_path: Path) -> No
     assert last.inference is Inference.DIRECT
 
 
-@pytest.mark.usefixtures("sure_poses")
 def test_the_best_of_several_starts_goes_on(settings: Settings, tmp_path: Path) -> None:
     settings.stages = [MarginalStage(nside=2, epochs=4), DirectStage(epochs=1, **REFINED)]
     settings.starts = 3
@@ -102,7 +97,6 @@ def test_the_next_stage_begins_with_the_best_start(
     assert torch.equal(training.poses.rotations, ended[best][1])
 
 
-@pytest.mark.usefixtures("sure_poses")
 def test_particles_dropped_between_starts_do_not_stop_the_verdict(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -115,7 +109,6 @@ def test_particles_dropped_between_starts_do_not_stop_the_verdict(
     assert event.verdict.starts_agree is not None
 
 
-@pytest.mark.usefixtures("sure_poses")
 def test_starts_without_an_epoch_are_not_compared(settings: Settings, tmp_path: Path) -> None:
     settings.stages = [MarginalStage(nside=2, epochs=0), DirectStage(epochs=1)]
     settings.starts = 2
@@ -151,7 +144,6 @@ def test_a_switch_by_hand_is_remembered(settings: Settings, tmp_path: Path) -> N
     assert checkpoint["clock"]["stage"] == 1
 
 
-@pytest.mark.usefixtures("sure_poses")
 def test_a_map_is_not_made_of_part_of_an_epoch(settings: Settings, tmp_path: Path) -> None:
     settings.stages = [
         MarginalStage(nside=2, epochs=2, until="epochs"),
@@ -260,7 +252,6 @@ STAGES: dict[str, Callable[[], list]] = {
 }
 
 
-@pytest.mark.usefixtures("sure_poses")
 @pytest.mark.parametrize("name", STAGES)
 @pytest.mark.parametrize(("batch", "starts"), [(3, 1), (7, 2)])
 def test_every_stage_is_resumed_on_its_trajectory(
@@ -273,7 +264,7 @@ def test_every_stage_is_resumed_on_its_trajectory(
     for event in run.run():
         seen += isinstance(event, events.BatchDone)
         if seen == batch:
-            run.controls.stop()
+            run.controls.stop(results=False)
     list(Reconstruction.resume(tmp_path / "parts").run())
     assert np.allclose(final_map(tmp_path / "parts"), final_map(tmp_path / "whole"), atol=1e-5)
 
@@ -308,51 +299,3 @@ def _trained(training: Training) -> np.ndarray:
         training.clock.epoch += 1
         training.clock.stage_epoch += 1
     return training.map()
-
-
-def test_a_structure_is_told_from_noise(settings: Settings, tmp_path: Path) -> None:
-    """The same molecule, with particles that show it and with particles that do not."""
-    volume = procedural_molecule(box=32, pixel_size=4.0)
-    found = {}
-    for name, snr in (("structure", 1.0), ("noise", 1e-9)):
-        simulate(volume, tmp_path / name, n_particles=250, pixel_size=4.0, snr=snr, seed=1)
-        settings.data.stack = tmp_path / name / "particles.star"
-        settings.data.truth_star = settings.data.truth_map = None
-        settings.stages, settings.starts = [MarginalStage()], 2
-        list(Reconstruction(settings, tmp_path / f"{name}-run").run())
-        found[name] = RunFolder(tmp_path / f"{name}-run").verdict()
-    assert found["structure"].outcome is Outcome.CONVERGED
-    assert found["structure"].gain > 5
-    assert found["noise"].outcome is Outcome.NO_STRUCTURE
-    assert abs(found["noise"].gain) < 0.5
-    assert found["structure"].expected_right > 0.9
-    assert found["noise"].expected_right is None
-    for verdict in found.values():
-        assert all(reason.endswith(".") for reason in verdict.reasons)
-
-
-@pytest.mark.parametrize(
-    ("sure", "outcome"),
-    [(0.97, Outcome.CONVERGED), (0.7, Outcome.UNCERTAIN), (0.3, Outcome.STUCK)],
-)
-def test_the_verdict_tells_how_many_poses_are_right(
-    stack: WorkingStack,
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    sure: float,
-    outcome: Outcome,
-) -> None:
-    gain = torch.full((50,), 5.0)
-    judged = Judgement(torch.arange(50), gain, gain, torch.zeros(50, 4, 3, 3), torch.zeros(50, 4))
-    monkeypatch.setattr(Training, "judge", lambda _: judged)
-    monkeypatch.setattr(Training, "pose_confidence", lambda _: torch.full((50,), sure))
-    verdict = reach_verdict(Training(stack, settings))
-    assert verdict.outcome is outcome
-    assert verdict.expected_right == pytest.approx(sure)
-    assert any(f"{100 * sure:.0f} % of their poses" in reason for reason in verdict.reasons)
-
-
-def test_few_particles_are_not_judged(settings: Settings, tmp_path: Path) -> None:
-    settings.data.max_particles = 40
-    stream = list(Reconstruction(settings, tmp_path / "run").run())
-    assert stream[-1].verdict.outcome is Outcome.UNKNOWN

@@ -1,0 +1,32 @@
+"""Searches and judgements so small that a run of a test takes a second.
+
+They take most of the time of a short run. What they find is tested where they are at full size, in
+`tests/engine/inference` and by the verdicts of `tests/engine/run/test_verdict.py`.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SMALL = {
+    "inference.confidence._MOST_RADIUS": 6.0,
+    "inference.local._STEPS": 2,
+    "inference.marginal.judge._RADIUS": 4,
+    "inference.marginal.search._RADIUS": 4,
+    "inference.noise.PROBES": 8,
+}
+
+
+@contextmanager
+def made_small(more: dict[str, float] | None = None) -> Iterator[None]:
+    """Make searches and judgements small, and set more constants of the engine, by dotted name."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (_SMALL | (more or {})).items():
+            patch.setattr(f"napari_cryospin.engine.{name}", value)
+        yield
