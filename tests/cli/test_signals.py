@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send"),
+    pytest.mark.usefixtures("small_searches"),
+]
 
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 HURRIED = ("SIGTERM", "SIGHUP")
@@ -47,11 +50,13 @@ main()
 """
 
 
-def start(stack: Path, out: Path, program: list[str]) -> subprocess.Popen[str]:
-    arguments = ["reconstruct", stack / "particles.star", "--out", out, "--preset", "quick"]
-    options = ["--epochs-encode", "500", "--threads", "1"]
+def start(settings: Settings, folder: Path, program: list[str]) -> subprocess.Popen[str]:
+    """Begin a run that would take minutes in FOLDER/run."""
+    settings.stages = [MarginalStage(nside=2, epochs=1000, until="epochs")]
+    (folder / "long.toml").write_text(settings.to_toml())
+    arguments = ["reconstruct", "--settings", folder / "long.toml", "--out", folder / "run"]
     return subprocess.Popen(
-        [sys.executable, *program, *map(str, arguments), *options],
+        [sys.executable, *program, *map(str, arguments)],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -66,19 +71,19 @@ def interrupt_after_an_epoch(process: subprocess.Popen[str]) -> str:
     return process.communicate(timeout=60)[1]
 
 
-def test_once_stops_and_keeps(small_stack: Path, tmp_path: Path) -> None:
+def test_once_stops_and_keeps(tiny_settings: Settings, tmp_path: Path) -> None:
     program = ["-c", "from napari_cryospin.cli import main; main()"]
-    with start(small_stack, tmp_path / "run", program) as process:
+    with start(tiny_settings, tmp_path, program) as process:
         told = interrupt_after_an_epoch(process)
     assert process.returncode == 130, told
     assert "Stopping" in told
     run = RunFolder(tmp_path / "run")
     assert run.map_path.is_file()
-    assert len(run.metrics()) < 500
+    assert len(run.metrics()) < 1000
 
 
-def test_twice_aborts(small_stack: Path, tmp_path: Path) -> None:
-    with start(small_stack, tmp_path / "run", ["-c", ABORT]) as process:
+def test_twice_aborts(tiny_settings: Settings, tmp_path: Path) -> None:
+    with start(tiny_settings, tmp_path, ["-c", ABORT]) as process:
         told = interrupt_after_an_epoch(process)
     assert process.returncode == 130, told
     assert "Traceback" not in told

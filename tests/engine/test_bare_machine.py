@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.stages import MarginalStage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +55,8 @@ def test_default_runs_and_is_evaluated_without_napari_and_healpy(
     settings.data.max_particles = 40
     for stage in settings.stages:
         stage.epochs = 1
-    settings.stages[1].nside = 2
+        if isinstance(stage, MarginalStage):
+            stage.nside = 2
     (tmp_path / "settings.toml").write_text(settings.to_toml())
     run = command(
         "reconstruct", "--settings", tmp_path / "settings.toml", "--out", tmp_path / "run"

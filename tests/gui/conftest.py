@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from qtpy.QtCore import QCoreApplication
 
+from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage
 from napari_cryospin.gui.work.session import Session
 from napari_cryospin.gui.work.threads import WorkerThread
@@ -22,6 +23,21 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.gui.dock import CryoSpinDock
+
+
+@pytest.fixture(autouse=True, scope="session")
+def little_rest() -> Iterator[None]:
+    """What is shown follows at once, also where drawing is slow: tests wait for it."""
+    shown = ("work.session", "explorer.posterior_feed", "explorer.survey_panel")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in shown:
+            patch.setattr(f"napari_cryospin.gui.{name}._REST", 1)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def small(small_searches: None) -> None:
+    """Searches and judgements are small in all of these tests."""
 
 
 @pytest.fixture
@@ -97,11 +113,13 @@ def shared_dock(qapp: QApplication) -> Iterator[CryoSpinDock]:
 
 @pytest.fixture
 def dock(make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot) -> Iterator[CryoSpinDock]:
-    """The dock in a real, shown napari window."""
+    """The dock in a real, shown napari window; its pose grid is coarse."""
     from napari_cryospin.gui.launch import dock_of
 
     viewer = make_napari_viewer(show=True)
     dock = dock_of(viewer)
     dock.viewer = viewer
+    # an eighth of the poses that a user is shown
+    dock.posterior.explorer.options = PosteriorOptions(nside=4)
     yield dock
     discard(dock.session)

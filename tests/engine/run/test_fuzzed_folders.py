@@ -26,7 +26,7 @@ def fuzz(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize(
-    ("number", "seed"), [(8, 1), pytest.param(5000, 2, marks=pytest.mark.slow_campaign)]
+    ("number", "seed"), [(4, 1), pytest.param(5000, 2, marks=pytest.mark.slow_campaign)]
 )
 def test_every_damaged_file_is_read_or_refused(
     fuzz: ModuleType, number: int, seed: int, tmp_path: Path

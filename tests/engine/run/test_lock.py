@@ -158,7 +158,7 @@ def test_one_of_many_takes_a_lock(tmp_path: Path, kind: str, dead: bool) -> None
     context.set_forkserver_preload([lock.__name__])
     go, found = context.Event(), context.Queue()
     arguments = (tmp_path, kind == "no flock", go, found)
-    processes = [context.Process(target=_try, args=arguments) for _ in range(12)]
+    processes = [context.Process(target=_try, args=arguments) for _ in range(6)]
     for process in processes:
         process.start()
     go.set()
