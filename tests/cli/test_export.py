@@ -3,17 +3,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from napari_cryospin.cli.app import app
+from command_calls import call
 from napari_cryospin.engine.data.load import open_particles
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.mark.parametrize("kind", ["star", "cs"])

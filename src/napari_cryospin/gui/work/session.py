@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, QTimer, Signal, Slot
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.gui.work.background import Background
+from napari_cryospin.gui.work.reading import last_written, read_run, read_table
 from napari_cryospin.gui.work.resting_timer import RestingTimer
 from napari_cryospin.gui.work.threads import WorkerThread
 from napari_cryospin.gui.work.worker import ReconstructionWorker
@@ -55,15 +56,6 @@ class SessionState(StrEnum):
 ACTIVE = frozenset(
     {SessionState.LOADING, SessionState.RUNNING, SessionState.PAUSED, SessionState.STOPPING}
 )
-
-
-def last_written(folder: Path) -> float:
-    """Return when an epoch was last added to a run folder, as a time stamp; 0 where none was."""
-    try:
-        return (folder / "metrics.csv").stat().st_mtime
-    except OSError:
-        # none yet, or the folder has gone
-        return 0.0
 
 
 class Session(QObject):
@@ -142,16 +134,8 @@ class Session(QObject):
         self, path: Path, passthrough: Path | None = None, datadir: Path | None = None
     ) -> None:
         """Read a particle table in the background; :attr:`table_changed` tells when it is there."""
-
-        def task() -> tuple[str, Any]:
-            from napari_cryospin.engine.data.given import Given
-            from napari_cryospin.engine.data.load import open_particles
-
-            given = Given(datadir=datadir)
-            return "table", open_particles(path, passthrough=passthrough, given=given)
-
         self.message.emit(f"Reading {path.name} …")
-        self._background.submit(task)
+        self._background.submit(lambda: ("table", read_table(path, passthrough, datadir)))
 
     def open_run(self, folder: Path) -> None:
         """Show a run folder, and follow it while another process still writes it."""
@@ -162,15 +146,7 @@ class Session(QObject):
         self._read_run(self._background, folder, None)
 
     def _read_run(self, background: Background, folder: Path, stack: WorkingStack | None) -> None:
-        """Read a run folder in the background; its particles only where they are not known yet."""
-
-        def task() -> tuple[str, Any]:
-            from napari_cryospin.engine.run.folder import RunFolder
-            from napari_cryospin.engine.run.snapshot import read_snapshot
-
-            return "run", (folder, read_snapshot(RunFolder(folder), stack))
-
-        background.submit(task)
+        background.submit(lambda: ("run", (folder, read_run(folder, stack))))
 
     def start(self, settings: Settings, folder: Path) -> None:
         """Start a new run."""
