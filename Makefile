@@ -12,7 +12,9 @@
 VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
-# not compiled: what is used is compiled when it is first imported, in less time than all of it
+# not compiled: what is used is compiled when it is first imported, in less time than all of it,
+# and only then; where Python may not keep what it compiled, each process would do it again
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt
 
 # parts of `make test` that run at a time, of one thread each

@@ -230,7 +230,9 @@ def race(bench: Bench, trial: int) -> dict[str, object]:
     if 0 not in exits and ended(started(resume, place / "log9")):
         raise SystemExit(f"Race {trial} could not be resumed: see {place}.")
     for number, code in enumerate(exits):
-        told = (place / f"log{number}").read_text()
+        log = place / f"log{number}"
+        # one that was killed at once has told nothing
+        told = log.read_text() if log.exists() else ""
         refused = "is being written by" in told or "holds a run already" in told
         if code not in (0, -signal.SIGKILL) and not (code == 2 and refused):
             raise SystemExit(f"Race {trial}, process {number} ended with {code}: see {place}.")

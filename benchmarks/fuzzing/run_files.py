@@ -123,7 +123,8 @@ def _damage_poses(path: Path, rng: random.Random) -> None:
     shape = table[name][rows].shape
     raw = np.frombuffer(rng.randbytes(int(np.prod(shape, dtype=int)) * 2), np.int16)
     with np.errstate(all="ignore"):
-        table[name][rows] = rng.choice([0, -1, 100, raw.reshape(shape)])
+        value = np.asarray(rng.choice([0, -1, 100, raw.reshape(shape)]))
+        table[name][rows] = value.astype(table[name].dtype)
     np.save(path, table)
 
 

@@ -14,8 +14,6 @@ from napari_cryospin.cli.app import app
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("small_searches")
-
 KINDS = {
     **{f"viewers-{name}": damage for name, damage in OF_VIEWERS.items()},
     **{f"checkpoint-{name}": damage for name, damage in OF_THE_LAST_CHECKPOINT.items()},

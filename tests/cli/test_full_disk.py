@@ -36,5 +36,5 @@ def test_simulate(
     result = CliRunner().invoke(app, [*words, "--n-particles", "9"])
     assert result.exit_code == 2, result.output
     (error,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert "No space left" in error
+    assert "the disk is full" in error
     assert sorted(path.name for path in out.iterdir()) == sorted(_FILES[: max(whole, 0)])

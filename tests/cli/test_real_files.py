@@ -12,8 +12,6 @@ from napari_cryospin.cli.app import app
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("small_searches")
-
 # name under corner_cases or particles → what the sentence must mention, or None where it trains
 FILES = {
     "corner_cases/big_endian_f32.mrcs": None,

@@ -28,10 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send"),
-    pytest.mark.usefixtures("small_searches"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 HURRIED = ("SIGTERM", "SIGHUP")

@@ -23,12 +23,17 @@ def read_table(path: Path, passthrough: Path | None, datadir: Path | None) -> Pa
     return open_particles(path, passthrough=passthrough, given=Given(datadir=datadir))
 
 
-def read_run(folder: Path, stack: WorkingStack | None) -> Snapshot:
-    """Return what a run folder holds; its particles are read only where they are not known yet."""
+def read_run(folder: Path, stack: WorkingStack | None) -> tuple[Snapshot, float]:
+    """Return what a run folder holds, and its :func:`last_written` before it was read.
+
+    Its particles are read only where they are not known yet.
+    """
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.snapshot import read_snapshot
 
-    return read_snapshot(RunFolder(folder), stack)
+    # an epoch that is added in the meantime is seen when it is looked at again
+    written = last_written(folder)
+    return read_snapshot(RunFolder(folder), stack), written
 
 
 def last_written(folder: Path) -> float:

@@ -340,7 +340,7 @@ class Session(QObject):
         if self.active:
             # started while the folder was still being read: the run under way is the one to show
             return
-        folder, snapshot = result
+        folder, (snapshot, written) = result
         if self.sender() is self._following and folder != self.folder:
             # another run was opened in the meantime
             return
@@ -351,7 +351,7 @@ class Session(QObject):
             self.epoch_done.emit(done)
         self._show_poses(snapshot.poses)
         self._show_volume(snapshot.volume)
-        self._written = last_written(folder)
+        self._written = written
 
     def _show_opened(self, folder: Path, snapshot: Snapshot) -> None:
         self._reset()
@@ -369,6 +369,7 @@ class Session(QObject):
         if self.folder is None or self.active:
             self._follow.stop()
         elif last_written(self.folder) != self._written:
+            # asked for once: an answer that takes long must not be dropped for the next
             self._written = last_written(self.folder)
             self._read_run(self._following, self.folder, self.stack)
 
