@@ -40,7 +40,7 @@ def test_many_bad_images_are_a_warning_in_the_dock(
     with qtbot.waitSignal(dock.session.run_started, timeout=LONG):
         dock.session.start(settings, tmp_path / "run")
     (sentence,) = warned
-    assert sentence.startswith("6% of the images cannot be used")
+    assert sentence.startswith("6 % of the images cannot be used")
     assert dock.run.message.text() == sentence
     assert "11 of 200 images are set aside (11 blank)." in dock.data.notes.text()
     qtbot.mouseClick(dock.findChild(QPushButton, "run_discard"), Qt.MouseButton.LeftButton)

@@ -60,7 +60,7 @@ def test_what_is_set_aside_is_said_and_listed(stack: Path) -> None:
         "11 of 200 images are set aside (3 blank, 2 with NaN or infinite values, 6 with a gold "
         "bead or the like); 1 image had wild pixels replaced (1 pixel)."
     )
-    assert started["notes"][-1].startswith("6% of the images cannot be used")
+    assert started["notes"][-1].startswith("6 % of the images cannot be used")
     with (stack / "run" / "set_aside.csv").open(newline="") as file:
         listed = list(csv.DictReader(file))
     assert [int(row["particle"]) - 1 for row in listed] == BAD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,3 +72,21 @@ def test_a_run_is_told_the_folder_of_images(qtbot: QtBot, session: Session, tmp_
     assert chosen.datadir == tmp_path / "new"
     other = form.settings(tmp_path / "b.star", None).data
     assert (other.datadir, other.voltage) == (None, None)
+
+
+def test_nothing_lies_on_the_table_where_there_is_little_room(
+    qtbot: QtBot, session: Session, panel: DataPanel, small_stack: Path
+) -> None:
+    panel.setFixedSize(560, 420)
+    panel.show()
+    with qtbot.waitSignal(session.table_changed):
+        panel.open(small_stack / "particles.star")
+    panel.notes.setText("\n".join(["A note that says what is the matter with the images."] * 6))
+    panel.notes.setVisible(True)
+
+    def one_above_the_other() -> bool:
+        shown = [each.geometry() for each in (panel.notes, panel.table, panel.particle)]
+        return all(a.bottom() < b.top() for a, b in itertools.pairwise(shown))
+
+    qtbot.waitUntil(one_above_the_other)
+    assert panel.table.height() >= 10 * 22

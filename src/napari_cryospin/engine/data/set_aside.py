@@ -75,8 +75,8 @@ class SetAside:
         if len(self.rows) <= MANY * self.asked:
             return None
         return (
-            f"{len(self.rows) / self.asked:.0%} of the images cannot be used: look at them before "
-            "you trust the map. set_aside.csv in the run folder names them."
+            f"{100 * len(self.rows) / self.asked:.0f} % of the images cannot be used: look at them "
+            "before you trust the map. set_aside.csv in the run folder names them."
         )
 
     def sentence(self) -> str:

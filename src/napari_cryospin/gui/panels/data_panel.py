@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import Qt, Slot
+from qtpy.QtCore import QSize, Qt, Slot
 from qtpy.QtWidgets import (
     QFileDialog,
     QGridLayout,
@@ -19,11 +19,11 @@ from qtpy.QtWidgets import (
     QSpinBox,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_cryospin.gui.describe import describe_table
+from napari_cryospin.gui.views.scrolling import scrolling_layout, wheel_needs_focus
 from napari_cryospin.gui.work.background import Background
 
 if TYPE_CHECKING:
@@ -34,6 +34,17 @@ _FILTER = "Particles (*.star *.cs *.mrcs *.mrc *.st);;All files (*)"
 _WELCOME = (
     "Choose a RELION .star file, a cryoSPARC .cs file or a bare .mrcs stack, or drop one on napari."
 )
+
+
+# pixels, where there is little room
+_PREVIEW_HEIGHT = 140
+
+
+class _Canvas(pg.GraphicsLayoutWidget):
+    """As high as there is room for, not as high as the image would like to be."""
+
+    def sizeHint(self) -> QSize:
+        return QSize(_PREVIEW_HEIGHT, _PREVIEW_HEIGHT)
 
 
 class DataPanel(QWidget):
@@ -107,7 +118,7 @@ class DataPanel(QWidget):
         self.notes = QLabel(_WELCOME)
         self.notes.setObjectName("data_notes")
         self.notes.setWordWrap(True)
-        layout = QVBoxLayout(self)
+        layout = scrolling_layout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addLayout(files)
         layout.addWidget(self.notes)
@@ -130,6 +141,7 @@ class DataPanel(QWidget):
         self.particle.setKeyboardTracking(False)
         self.particle.setEnabled(False)
         self.particle.valueChanged.connect(self._show_particle)
+        wheel_needs_focus(self.particle)
         self.of = QLabel()
         row = QHBoxLayout()
         row.addWidget(QLabel("Preview of particle"))
@@ -139,9 +151,9 @@ class DataPanel(QWidget):
         return row
 
     def _preview(self) -> QWidget:
-        canvas = pg.GraphicsLayoutWidget()
+        canvas = _Canvas()
         canvas.setBackground(None)
-        canvas.setMinimumHeight(140)
+        canvas.setMinimumHeight(_PREVIEW_HEIGHT)
         view = canvas.addViewBox(
             lockAspect=True, enableMouse=False, enableMenu=False, invertY=True, defaultPadding=0
         )
