@@ -269,6 +269,27 @@ def test_every_stage_is_resumed_on_its_trajectory(
     assert np.allclose(final_map(tmp_path / "parts"), final_map(tmp_path / "whole"), atol=1e-5)
 
 
+@pytest.mark.parametrize(("heads", "hypotheses"), [(1, 3), (2, 3), (2, 1), (6, 3)])
+def test_a_stage_with_more_candidates_than_the_first_is_resumed(
+    settings: Settings, tmp_path: Path, heads: int, hypotheses: int
+) -> None:
+    settings.model.heads = heads
+    direct = DirectStage(epochs=2, searches=1, **REFINED | {"hypotheses": hypotheses})
+    settings.stages = [
+        AmortizedStage(epochs=1),
+        MarginalStage(nside=2, epochs=1, until="epochs"),
+        direct,
+    ]
+    list(Reconstruction(settings, tmp_path / "whole").run())
+    run = Reconstruction(settings, tmp_path / "parts")
+    for event in run.run():
+        if isinstance(event, events.EpochDone) and event.inference is Inference.DIRECT:
+            run.controls.stop(results=False)
+    *_, last = Reconstruction.resume(tmp_path / "parts").run()
+    assert isinstance(last, events.Finished), last
+    assert np.array_equal(final_map(tmp_path / "parts"), final_map(tmp_path / "whole"))
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_no_map_learns_from_held_out_particles(
     stack: WorkingStack, settings: Settings, name: str

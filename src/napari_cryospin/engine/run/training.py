@@ -274,10 +274,12 @@ class Training:
         require_fits(state, self.settings, self.stack.n, self.stack.box)
         self.clock = Clock(**state["clock"])
         self.held_out.copy_(state["held_out"])
+        # the state of a stage has rows for the candidates of the poses, which it takes as it begins
+        self.poses.load(state["poses"])
         self.inference = self._begin_stage(None)
         require_like(self.inference.state(), state["inference"])
-        self.volume.load_state_dict(state["volume"])
         self.poses.load(state["poses"])
+        self.volume.load_state_dict(state["volume"])
         self.used, self.in_epoch = state["used"], state["in_epoch"]
         # an earlier version counted an epoch as begun with its first batch
         self._begun = state.get("begun", self.clock.epoch if self.clock.batch else None)
