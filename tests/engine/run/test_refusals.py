@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +18,7 @@ from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.snapshot import read_snapshot
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.settings import Settings
@@ -125,3 +127,18 @@ def test_a_run_beside_the_particles_replaces_none(
     two_starts.data.stack = own / "particles.star"
     sentence = refused(Reconstruction(two_starts, own))
     assert "particles.star is there already and would be replaced" in sentence
+
+
+def test_checkpoints_that_may_not_be_read_are_not_taken_for_none(
+    finished: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path) -> Iterator[os.DirEntry[str]]:
+        if Path(path).name == "checkpoints":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", forbidden)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    sentence = refused(Reconstruction.resume(finished.path))
+    assert sentence.endswith("checkpoints cannot be read: there is no permission for it.")

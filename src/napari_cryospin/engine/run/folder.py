@@ -228,6 +228,14 @@ class RunFolder:
         """Return the checkpoints, oldest first."""
         return [path for _, path in numbered(self.path / "checkpoints", ".pt")]
 
+    @property
+    def no_checkpoint(self) -> str:
+        """The sentence for a run without a checkpoint that can be seen."""
+        place = self.path / "checkpoints"
+        if place.is_dir() and not os.access(place, os.R_OK | os.X_OK):
+            return f"{place} cannot be read: there is no permission for it."
+        return f"{self.path} holds no checkpoint to resume from: start a new run."
+
     def read_checkpoint(self, device: torch.device) -> dict[str, Any]:
         """Read the last checkpoint.
 
@@ -238,7 +246,7 @@ class RunFolder:
         """
         found = self.checkpoints()
         if not found:
-            raise InputError(f"{self.path} holds no checkpoint to resume from: start a new run.")
+            raise InputError(self.no_checkpoint)
         return read_checkpoint(found[-1], device)
 
 

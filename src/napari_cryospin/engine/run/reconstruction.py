@@ -251,7 +251,7 @@ class Reconstruction:
             require_kept(path, (data.stack, data.passthrough, data.truth_star, data.truth_map))
             return True
         if self._resume and held is Holds.FOREIGN:
-            raise InputError(self._no_checkpoint)
+            raise InputError(self.folder.no_checkpoint)
         require_free(path)
         return False
 
@@ -267,7 +267,7 @@ class Reconstruction:
         def take(path: Path) -> None:
             found.append(read_checkpoint(path, device))
 
-        path, _ = latest(self.folder.checkpoints(), take, none=self._no_checkpoint)
+        path, _ = latest(self.folder.checkpoints(), take, none=self.folder.no_checkpoint)
         return path, found[0]
 
     def _restore(
@@ -279,11 +279,7 @@ class Reconstruction:
             state = found[1] if path == found[0] else read_checkpoint(path, device)
             training.load_state(state)
 
-        return latest(self.folder.checkpoints(), take, none=self._no_checkpoint)[1]
-
-    @property
-    def _no_checkpoint(self) -> str:
-        return f"{self.folder.path} holds no checkpoint to resume from: start a new run."
+        return latest(self.folder.checkpoints(), take, none=self.folder.no_checkpoint)[1]
 
     def _truth(self, stack: WorkingStack, notes: list[str]) -> Truth | None:
         """Return the truth; a run that goes on does without, where its files have gone."""
