@@ -290,6 +290,31 @@ def test_a_stage_with_more_candidates_than_the_first_is_resumed(
     assert np.array_equal(final_map(tmp_path / "parts"), final_map(tmp_path / "whole"))
 
 
+def test_a_run_that_ended_in_its_first_start_goes_on(settings: Settings, tmp_path: Path) -> None:
+    settings.stages = [
+        MarginalStage(nside=2, epochs=1, until="hand"),
+        DirectStage(epochs=1, **REFINED),
+    ]
+    settings.starts = 3
+    folder = RunFolder(tmp_path / "run")
+    list(Reconstruction(settings, folder.path).run())
+    found = final_map(folder.path)
+    # its results are lost
+    folder.events_path.unlink()
+    *_, last = Reconstruction.resume(folder.path).run()
+    assert isinstance(last, events.Finished), last
+    assert np.array_equal(final_map(folder.path), found)
+    # more epochs, the last stage among them
+    settings.stages[0].epochs += 1
+    folder.write_settings(settings)
+    run = Reconstruction.resume(folder.path)
+    for event in run.run():
+        if isinstance(event, events.BatchDone):
+            run.controls.switch()
+    assert isinstance(event, events.Finished), event
+    assert folder.metrics()[-1]["inference"] == "direct"
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_no_map_learns_from_held_out_particles(
     stack: WorkingStack, settings: Settings, name: str

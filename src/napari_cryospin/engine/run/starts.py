@@ -50,6 +50,11 @@ class Starts:
         self.ended = [replace(start, volume={}, inference={}) for start in self.ended]
 
     @property
+    def chosen(self) -> bool:
+        """Whether the best one goes on already."""
+        return bool(self.ended) and not self.ended[0].volume
+
+    @property
     def best(self) -> Start:
         """The start whose map explains the held-out particles best; without them the first one."""
         return max(

@@ -136,7 +136,7 @@ class Training:
     def next_stage(self) -> None:
         """End the present stage: begin its next start, or the next stage from the best one."""
         clock, settings = self.clock, self.settings
-        if clock.stage == 0 and settings.starts > 1:
+        if clock.stage == 0 and settings.starts > 1 and not self.starts.chosen:
             self._end_start()
             if clock.start + 1 < settings.starts:
                 clock.start += 1
@@ -160,8 +160,7 @@ class Training:
     @property
     def _start_unjudged(self) -> bool:
         """Whether the end of the present start is still to come, and compares it with others."""
-        settings, ended = self.settings, self.starts.ended
-        return self.clock.stage == 0 and 1 < settings.starts != len(ended)
+        return self.clock.stage == 0 and self.settings.starts > 1 and not self.starts.chosen
 
     def judge_start(self) -> None:
         """Judge the present start before it ends, where there are several; no state is changed."""
