@@ -65,11 +65,14 @@ def kill(run: Reconstruction, when: Callable[[Event], bool]) -> list[Event]:
 
 
 def is_same(run: RunFolder, whole: RunFolder) -> bool:
-    """Return whether two runs have the same maps, poses and figures, bit by bit."""
+    """Return whether two runs have the same maps, poses and figures, bit by bit.
+
+    Which checkpoints are kept depends on when they were written.
+    """
     maps = [name for name in listed(whole) if name.endswith(".mrc")]
     poses = [name for name in listed(whole) if name.endswith(".npy")]
     return (
-        listed(run) == listed(whole)
+        results(run) == results(whole)
         and all(np.array_equal(read(run, name), read(whole, name)) for name in maps)
         and all((run.path / n).read_bytes() == (whole.path / n).read_bytes() for n in poses)
         and figures(run) == figures(whole)
@@ -83,6 +86,10 @@ def read(run: RunFolder, name: str) -> np.ndarray:
 
 def listed(run: RunFolder) -> list[str]:
     return sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*"))
+
+
+def results(run: RunFolder) -> list[str]:
+    return [name for name in listed(run) if not name.startswith("checkpoints")]
 
 
 def figures(run: RunFolder) -> list[dict[str, str]]:
