@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True, scope="session")
 def little_rest() -> Iterator[None]:
     """What is shown follows at once, also where drawing is slow: tests wait for it."""
-    shown = ("work.session", "explorer.posterior_feed", "explorer.survey_panel")
+    shown = ("work.session", "explorer.posterior_feed")
     with pytest.MonkeyPatch.context() as patch:
         for name in shown:
             patch.setattr(f"napari_cryospin.gui.{name}._REST", 1)
