@@ -312,7 +312,7 @@ def test_many_bad_images_are_a_warning(tmp_path: Path) -> None:
         "pixels replaced (1 pixel).",
         many.set_aside.warning,
     )
-    assert "8%" in many.notes[-1]
+    assert "8 %" in many.notes[-1]
 
 
 @pytest.mark.parametrize("left", [0, 1])
