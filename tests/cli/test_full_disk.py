@@ -7,9 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner
 
-from napari_cryospin.cli.app import app
+from command_calls import call, is_one_sentence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,10 +32,10 @@ def test_simulate(
 
     monkeypatch.setattr(os, "posix_fallocate" if whole < 0 else "fsync", refuse)
     out = tmp_path / "stack"
-    words = ["simulate", str(small_stack / "truth.mrc"), "--out", str(out), "--box", "32"]
-    result = CliRunner().invoke(app, [*words, "--n-particles", "9"])
+    options = ["--out", out, "--box", 32, "--n-particles", 9]
+    result = call("simulate", small_stack / "truth.mrc", *options)
     assert result.exit_code == 2, result.output
-    (error,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert "the disk is full" in error
+    assert is_one_sentence(result)
+    assert "the disk is full" in result.stderr
     # the tables are flushed twice
     assert sorted(path.name for path in out.iterdir()) == sorted(_FILES[: max(whole - 2, 0)])

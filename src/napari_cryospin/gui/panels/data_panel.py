@@ -34,8 +34,6 @@ _FILTER = "Particles (*.star *.cs *.mrcs *.mrc *.st);;All files (*)"
 _WELCOME = (
     "Choose a RELION .star file, a cryoSPARC .cs file or a bare .mrcs stack, or drop one on napari."
 )
-
-
 # pixels, where there is little room
 _PREVIEW_HEIGHT = 140
 
