@@ -27,7 +27,7 @@ def test_log_probabilities_equal_brute_force(stack: WorkingStack, true_map: Tens
     rows = torch.arange(5)
     observed = model.coefficients(stack.images[rows].double())
     ctf = stack.ctf(rows, model.frequencies).double()
-    model = ImageModel(model.box, model.frequencies.double(), model.opposite, model.index)
+    model = ImageModel(model.box, model.frequencies.double(), model.index)
     slices = model.project(grid, rotations, None)
     log_p = GridSlices(model, slices, slices.square()).log_probability(observed, ctf)
     residual = observed[:, None] - ctf[:, None] * slices

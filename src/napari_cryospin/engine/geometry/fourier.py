@@ -8,7 +8,7 @@ are the transforms of projections: ``FFT3(map) / D``.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -83,27 +83,15 @@ def disk_index(frequencies: Tensor, box: int) -> Tensor:
     return k[:, 1] * box + k[:, 0]
 
 
-def opposite_index(frequencies: Tensor, box: int) -> Tensor:
-    """Return, for every frequency (K, 2) of a disk, the position of its opposite, shape (K,)."""
-    lookup = torch.empty(box * box, dtype=torch.long, device=frequencies.device)
-    position = torch.arange(len(frequencies), device=frequencies.device)
-    lookup[disk_index(frequencies, box)] = position
-    return lookup[disk_index(-frequencies, box)]
-
-
-def shift_hartley(
-    hartley: Tensor, opposite: Tensor, frequencies: Tensor, shifts: Tensor, box: int
-) -> Tensor:
+def shift_hartley(hartley: Tensor, frequencies: Tensor, shifts: Tensor, box: int) -> Tensor:
     """Move images by ``shifts``, in Hartley space.
 
     Parameters
     ----------
     hartley
         Coefficients on the disk, shape (..., K).
-    opposite
-        Result of :func:`opposite_index`, shape (K,).
     frequencies
-        The disk, shape (K, 2).
+        The disk, shape (K, 2): every k is followed by −k.
     shifts
         Movement of the content to the right and up the index axis (x, y), pixels, (..., 2).
     box
@@ -114,6 +102,34 @@ def shift_hartley(
     Tensor
         Shape (..., K).
     """
-    phase = (2 * math.pi / box) * (shifts @ frequencies.T)
-    # F(k) → F(k) e^{−iφ}: with H = Re F − Im F and H(−k) = Re F + Im F
-    return torch.cos(phase) * hartley + torch.sin(phase) * hartley[..., opposite]
+    phase = (2 * math.pi / box) * (shifts @ frequencies[::2].T)
+    pairs = hartley.unflatten(-1, (-1, 2))
+    shape = torch.broadcast_shapes(pairs.shape[:-1], phase.shape)
+    turned: Tensor = _Turn.apply(pairs.expand(*shape, 2), phase.expand(shape))
+    return turned.flatten(-2)
+
+
+class _Turn(torch.autograd.Function):
+    """Turns pairs of k and −k, (..., 2), by phases (...): ``F(k) → F(k) e^{−iφ}``.
+
+    In Hartley space ``H = Re F − Im F`` and ``H(−k) = Re F + Im F``. What autograd would keep of
+    the sines and products takes most of the time of a pose step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pairs: Tensor, phase: Tensor) -> Tensor:
+        cosine, sine = torch.cos(phase), torch.sin(phase)
+        turned = _turned(pairs, cosine, sine)
+        ctx.save_for_backward(turned, cosine, sine)
+        return turned
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        turned, cosine, sine = ctx.saved_tensors
+        by_phase = gradient[..., 0] * turned[..., 1] - gradient[..., 1] * turned[..., 0]
+        return _turned(gradient, cosine, -sine), by_phase
+
+
+def _turned(pairs: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    plus, minus = pairs.unbind(-1)
+    return torch.stack((cosine * plus + sine * minus, cosine * minus - sine * plus), -1)

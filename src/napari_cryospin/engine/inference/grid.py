@@ -51,11 +51,18 @@ def normalised(log_p: Tensor) -> tuple[Tensor, Tensor]:
     tuple
         Probabilities, (b, …), and logarithms, (b,).
     """
-    points = log_p.flatten(1)
-    best = points.amax(1, keepdim=True)
-    weights = (points - best).clamp_(min=-_NEGLIGIBLE).exp_()
-    total = weights.sum(1, keepdim=True)
-    return weights.div_(total).view_as(log_p), (best + total.log())[:, 0]
+    (weights,), total = normalised_together([log_p])
+    return weights, total
+
+
+def normalised_together(log_p: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """Return what :func:`normalised` does, for points that lie in several tensors (b, …)."""
+    points = [part.flatten(1) for part in log_p]
+    best = torch.stack([part.amax(1) for part in points]).amax(0)[:, None]
+    weights = [(part - best).clamp_(min=-_NEGLIGIBLE).exp_() for part in points]
+    total = torch.stack([part.sum(1) for part in weights]).sum(0)[:, None]
+    found = [w.div_(total).view_as(part) for w, part in zip(weights, log_p, strict=True)]
+    return found, (best + total.log())[:, 0]
 
 
 def shift_grid(extent: float, step: float, device: torch.device | str = "cpu") -> Tensor:

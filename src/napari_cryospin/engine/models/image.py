@@ -10,7 +10,6 @@ from napari_cryospin.engine.geometry.fourier import (
     disk_index,
     hartley_2d,
     inverse_hartley_2d,
-    opposite_index,
     shift_hartley,
 )
 from napari_cryospin.engine.geometry.slices import central_slices
@@ -29,23 +28,20 @@ class ImageModel:
     box
         Side D of the images, pixels.
     frequencies
-        Integer frequencies in use, shape (K, 2).
-    opposite
-        Position of ``−k`` for every ``k``, shape (K,).
+        Integer frequencies in use, shape (K, 2), every k followed by −k.
     index
         Flat position of every frequency in a (D, D) array, shape (K,).
     """
 
     box: int
     frequencies: Tensor
-    opposite: Tensor
     index: Tensor
 
     @classmethod
     def within(cls, box: int, radius: float, device: torch.device | str = "cpu") -> Self:
         """Return the model of all frequencies up to ``radius`` (in units of 1/box)."""
         frequencies = disk(box, radius, device)
-        return cls(box, frequencies, opposite_index(frequencies, box), disk_index(frequencies, box))
+        return cls(box, frequencies, disk_index(frequencies, box))
 
     def coefficients(self, images: Tensor) -> Tensor:
         """Return the Hartley coefficients, shape (n, K), of images of shape (n, D, D)."""
@@ -70,7 +66,7 @@ class ImageModel:
 
         Moving an observed image by its origin shift centres it.
         """
-        return shift_hartley(coefficients, self.opposite, self.frequencies, shifts, self.box)
+        return shift_hartley(coefficients, self.frequencies, shifts, self.box)
 
 
 def image_error(

@@ -1,9 +1,8 @@
-"""Posteriors by importance sampling: only poses and shifts that matter are computed.
+"""Posteriors by importance sampling: only poses that matter are computed.
 
 After Brubaker, Punjani and Fleet, "Building Proteins in a Day" (CVPR 2015): a particle's previous
-posterior, spread over neighbouring points by a kernel (Fisher for poses, Gaussian for shifts) and
-mixed with a uniform share, proposes the points of the next sum. Poses and shifts are proposed
-independently; every proposed pose is computed at every proposed shift.
+posterior, spread over neighbouring poses by a Fisher kernel and mixed with a uniform share, proposes
+the poses of the next sum. Every proposed pose is computed at every shift around the present one.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from napari_cryospin.engine.inference.marginal.posteriors import (
 from napari_cryospin.engine.inference.marginal.proposals import (
     effective_samples,
     propose_poses,
-    propose_shifts,
 )
 from napari_cryospin.engine.models.map_update import Statistics
 
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 
 # samples at least
-_FEWEST_POSES, _FEWEST_SHIFTS = 32, 8
+_FEWEST = 32
 # times as many for every level that the previous posterior was coarser
 _FINER = 16
 # about so many samples of a particle go into the map: all heavy ones, and a few that stand for the
@@ -83,16 +81,16 @@ class SampledSum(PoseSum):
         self, images: Observed, *, collect: bool = False, look_beyond: bool = False
     ) -> Posteriors:
         """Return the posteriors of images, whose previous posteriors are remembered."""
-        n_poses, n_shifts = self._sample_sizes(images.rows)
         found: list[Posteriors] = []
         places: list[Tensor] = []
-        sizes = torch.stack((n_poses, n_shifts, self._memory.nside[images.rows]), 1)
+        n_poses, n_shifts = self._sample_sizes(images.rows), len(self.quadrature.shifts)
+        sizes = torch.stack((n_poses, self._memory.nside[images.rows]), 1)
         for size in sizes.unique(dim=0):
             alike = (sizes == size).all(1).nonzero().flatten()
-            per_image = int(size[0]) * len(self._precision) + int(size[0] * size[1])
+            poses = int(size[0])
+            per_image = poses * (len(self._precision) + n_shifts)
             for part in alike.split(max(1, _BLOCK // per_image)):
-                poses, shifts = int(size[0]), int(size[1])
-                found.append(self._block(images[part], (poses, shifts), collect, look_beyond))
+                found.append(self._block(images[part], poses, collect, look_beyond))
                 places.append(part)
         joined = Posteriors.join(found)
         return joined.rows(torch.cat(places).argsort())
@@ -103,46 +101,35 @@ class SampledSum(PoseSum):
 
     def share(self, rows: Tensor) -> float:
         """Return the share of all points that particles ``rows`` (b,) would have computed."""
-        n_poses, n_shifts = self._sample_sizes(rows)
-        return float((n_poses * n_shifts).float().mean()) / self.quadrature.n_points
+        return float(self._sample_sizes(rows).float().mean()) / len(self.quadrature.rotations)
 
-    def _sample_sizes(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the samples of poses and of shifts for each particle, powers of two."""
+    def _sample_sizes(self, rows: Tensor) -> Tensor:
+        """Return the number of poses that are sampled for each particle, powers of two."""
         memory, quadrature, options = self._memory, self.quadrature, self._options
         # a coarser posterior says less of where the finer one is than its own width does
         levels = (quadrature.nside / memory.nside[rows]).log2()
         finer = _FINER**levels
         temperature = options.temperature
         poses = options.factor * finer * effective_samples(memory.weights[rows], temperature)
-        shifts = options.factor * effective_samples(memory.shift_weights[rows], temperature)
-        return (
-            _power_of_two(poses, _FEWEST_POSES, len(quadrature.rotations)),
-            _power_of_two(shifts, _FEWEST_SHIFTS, len(quadrature.shifts)),
-        )
+        return _power_of_two(poses, _FEWEST, len(quadrature.rotations))
 
     def _block(
-        self,
-        images: Observed,
-        sizes: tuple[int, int],
-        collect: bool,
-        look_beyond: bool,
+        self, images: Observed, n_poses: int, collect: bool, look_beyond: bool
     ) -> Posteriors:
         quadrature, memory, draw = self.quadrature, self._memory, self._generator
         rows, used = images.rows, quadrature.n_used
-        poses = propose_poses(memory, rows, quadrature.nside, sizes[0], self._options, draw)
-        shifts = propose_shifts(memory, rows, quadrature, sizes[1], self._options, draw)
+        poses = propose_poses(memory, rows, quadrature.nside, n_poses, self._options, draw)
         slices = self._slices(poses.points)
-        tried = quadrature.shifts[shifts.points]
-        centred = quadrature.model.shift(images.coefficients[:, None], tried)
+        centred = quadrature.moved(images.coefficients)
         signal = images.ctf[:, None] * centred
         ctf2 = images.ctf.square()
         precision = self._precision[:used]
         known = slices[..., :used]
         cross = (signal[..., :used] * precision) @ known.transpose(1, 2)
         power = (known.square() @ (ctf2[:, :used] * precision)[..., None])[..., 0]
-        # each sample stands for 1/q points
-        log_p = cross - 0.5 * power[:, None]
-        weighted = log_p - shifts.log_q[..., None] - poses.log_q[:, None]
+        # each sample stands for 1/q poses
+        log_p = cross - 0.5 * power[:, None] + quadrature.log_prior(images.origins)[..., None]
+        weighted = log_p - poses.log_q[:, None]
         weights, total = normalised(weighted)
         by_pose = weights.sum(1)
         mean_cross = torch.einsum("bsj,bsj->b", weights, cross)
@@ -150,11 +137,9 @@ class SampledSum(PoseSum):
         noise = (images.coefficients[:, :used].square() * precision).sum(1)
         if collect:
             self._collect(weights, poses.points, slices, signal, ctf2, images.coefficients)
-        best_shift = tried.gather(1, log_p.argmax(1)[..., None].expand(-1, -1, 2))
+        best_shift = quadrature.shifts[log_p.max(1).indices]
         cells, found, at_cells = _heaviest(poses.points, by_pose, best_shift)
-        n_points = poses.points.shape[1] * shifts.points.shape[1]
-        shift_weights = torch.zeros(len(rows), len(quadrature.shifts), device=rows.device)
-        log_evidence = total - math.log(n_points) - math.log(quadrature.n_points)
+        log_evidence = total - math.log(n_poses) - math.log(len(quadrature.rotations))
         beyond = torch.zeros_like(total)
         if look_beyond:
             rest = self._precision[used:]
@@ -168,10 +153,9 @@ class SampledSum(PoseSum):
             cells=cells,
             weights=found,
             cell_shifts=at_cells,
-            shift_weights=shift_weights.scatter_add_(1, shifts.points, weights.sum(2)),
             scales=posterior_scale(mean_cross, mean_power, images.scales),
             errors=(noise - 2 * mean_cross + mean_power) / used,
-            points=torch.full((len(rows),), n_points, device=rows.device),
+            points=torch.full((len(rows),), n_poses * centred.shape[1], device=rows.device),
             beyond=beyond,
         )
 

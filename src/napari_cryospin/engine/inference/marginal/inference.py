@@ -7,6 +7,7 @@ Stochastic expectation maximisation, after Brubaker, Punjani and Fleet, "Buildin
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,11 @@ from napari_cryospin.engine.inference.interface import (
     PoseInference,
     numbered_generator,
     shuffled_batches,
+)
+from napari_cryospin.engine.inference.marginal.centring import (
+    evidence_of_average,
+    first_origins,
+    spread_of,
 )
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.importance import SampledSum
@@ -29,17 +35,19 @@ from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.inference.interface import Place, Problem
     from napari_cryospin.engine.inference.marginal.posteriors import PoseSum, Posteriors
     from napari_cryospin.engine.stages import MarginalStage
 
 # maps between two looks at the held-out particles
 _CHECK_EVERY = 4
-# more points of a sum than these are sampled rather than computed
-_MOST_POINTS = 20_000
-# share of the points up to which sampling is faster than computing all of them
+# more poses of a sum than these are sampled rather than computed
+_MOST_POSES = 20_000
+# share of the poses up to which sampling is faster than computing all of them
 _LARGEST_SHARE = 0.1
 # frequency radius of the first look at a particle
 _FIRST_LOOK = 4
@@ -114,6 +122,14 @@ class MarginalInference(PoseInference):
         """Whether the march has ended."""
         return self.march.over
 
+    def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Centre particles that nothing is known of."""
+        new = rows[self.memory.nside[rows] == 0]
+        if self.problem.model.shifts and len(new):
+            learning = rows[~self.problem.held_out[rows]]
+            self.poses.shifts[new] = first_origins(self.stack, new, learning)
+        yield from ()
+
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
         """Return the rows of all batches of an epoch: the held-out particles are in none."""
         held_out = self.problem.held_out[rows]
@@ -127,8 +143,9 @@ class MarginalInference(PoseInference):
         """Make the map anew from the posteriors of particles ``rows``; return their mean error."""
         quadrature = self._points()
         total = self._sum(quadrature, rows)
-        found = total.posteriors(self._observed(rows, quadrature), collect=True)
-        self._record(rows, found, quadrature)
+        images = self._observed(rows, quadrature)
+        found = total.posteriors(images, collect=True)
+        self._record(images, found, quadrature)
         statistics = total.statistics()
         power = statistics.residual / statistics.n
         estimated = NoiseSpectrum.of_residuals(power, quadrature.model, self.stack.mask_power)
@@ -145,8 +162,9 @@ class MarginalInference(PoseInference):
         held = self._held
         if len(held):
             quadrature = self._points()
-            found = self._sum(quadrature, held).posteriors(self._observed(held, quadrature))
-            self._record(held, found, quadrature)
+            images = self._observed(held, quadrature)
+            found = self._sum(quadrature, held).posteriors(images)
+            self._record(images, found, quadrature)
         learning = rows[~self.problem.held_out[rows]]
         if len(learning):
             self.poses.scales /= self.poses.scales[learning].mean()
@@ -160,21 +178,22 @@ class MarginalInference(PoseInference):
             nyquist = self.stack.box // 2 - 1
             beyond = max(self.march.next_radius(nyquist), self.march.radius)
             self._quadrature = self._quadrature_at(self.march.radius, beyond)
-        return self._quadrature
+        # the prior follows the shifts
+        return replace(self._quadrature, spread=spread_of(self.problem) or 1.0)
 
     def _quadrature_at(self, radius: float, beyond: float) -> Quadrature:
         return Quadrature.at(
             self.stack.box,
             radius,
             beyond,
-            shifts=self.problem.model.shifts,
+            spread=spread_of(self.problem),
             device=self.problem.device,
         )
 
     def _sum(self, quadrature: Quadrature, rows: Tensor) -> PoseSum:
         """Return the sum for particles ``rows``: over all points, or over samples of them."""
         wanted = self.stage.quadrature
-        few = quadrature.n_points <= _MOST_POINTS
+        few = len(quadrature.rotations) <= _MOST_POSES
         if wanted == "exact" or (wanted == "auto" and few):
             return self._exact(quadrature)
         known = self.memory.nside[rows]
@@ -198,10 +217,11 @@ class MarginalInference(PoseInference):
         return ExactSum(quadrature, self.volume().detach(), variance)
 
     def _observed(self, rows: Tensor, quadrature: Quadrature) -> Observed:
-        return Observed.of(self.stack, rows, quadrature.model, self.poses.scales)
+        return Observed.of(self.stack, rows, quadrature.model, self.poses)
 
-    def _record(self, rows: Tensor, found: Posteriors, quadrature: Quadrature) -> None:
-        Modes.of(found, quadrature, N_MODES).record(self.poses, rows)
+    def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
+        rows = images.rows
+        Modes.of(found, quadrature, N_MODES).moved(images.origins).record(self.poses, rows)
         self.memory.remember(rows, found, quadrature)
         if self.problem.model.scales:
             self.poses.scales[rows] = found.scales
@@ -223,8 +243,7 @@ class MarginalInference(PoseInference):
     def _null(self, images: Observed, quadrature: Quadrature) -> Tensor:
         """Return the log-evidence of the map's rotational average, (h,)."""
         variance = self._noise.variance[shells_of(quadrature.model)]
-        one = quadrature.with_rotations(quadrature.rotations[:1])
-        return ExactSum(one, self.volume.average(), variance).posteriors(images).log_evidence
+        return evidence_of_average(images, quadrature, self.volume.average(), variance)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs besides map and poses."""

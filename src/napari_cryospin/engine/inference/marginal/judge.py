@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.inference.interface import evenly_spread
+from napari_cryospin.engine.inference.marginal.centring import evidence_of_average, spread_of
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.modes import N_MODES, Modes
 from napari_cryospin.engine.inference.marginal.posteriors import Observed
@@ -83,28 +84,25 @@ def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
         return None
     stack, device = problem.stack, problem.device
     radius = min(_RADIUS, stack.box // 2 - 1)
-    points = Quadrature.at(stack.box, radius, radius, shifts=problem.model.shifts, device=device)
+    points = Quadrature.at(stack.box, radius, radius, spread=spread_of(problem), device=device)
     grid = problem.volume().detach()
     shells = shells_of(points.model)
     some = evenly_spread(learning, _NOISE_PARTICLES)
     noise = NoiseSpectrum.of_images(stack.images[some], stack.mask_power)
     for _ in range(_NOISE_ROUNDS):
         fitted = ExactSum(points, grid, noise.variance[shells])
-        images = Observed.of(stack, some, points.model, problem.poses.scales)
+        images = Observed.of(stack, some, points.model, problem.poses)
         fitted.posteriors(images, collect=True)
         found = fitted.statistics()
         noise = NoiseSpectrum.of_residuals(found.residual / found.n, points.model, stack.mask_power)
     variance = noise.variance[shells]
-    images = Observed.of(stack, held, points.model, problem.poses.scales)
+    images = Observed.of(stack, held, points.model, problem.poses)
     posteriors = ExactSum(points, grid, variance).posteriors(images)
-    average = ExactSum(
-        points.with_rotations(points.rotations[:1]), problem.volume.average(), variance
-    )
-    null = average.posteriors(images)
+    null = evidence_of_average(images, points, problem.volume.average(), variance)
     modes = Modes.of(posteriors, points, N_MODES)
     return Judgement(
         held,
-        posteriors.log_evidence - null.log_evidence,
+        posteriors.log_evidence - null,
         posteriors.information,
         modes.rotations,
         modes.weights,

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.inference.marginal.posteriors import Posteriors
     from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 
-# shifts of a particle that are remembered
-_KEPT_SHIFTS = 16
-
 
 class Memory:
     """The previous posteriors of n particles, from which the next points are proposed.
@@ -34,16 +31,12 @@ class Memory:
         Level of the cells, (n,); 0 where a particle has no posterior yet.
     cells, weights
         Heaviest cells and their probabilities, (n, T).
-    shifts, shift_weights
-        Most probable origin shifts, pixels, (n, U, 2), and their probabilities, (n, U).
     """
 
     def __init__(self, n: int, device: torch.device) -> None:
         self.nside = torch.zeros(n, dtype=torch.long, device=device)
         self.cells = torch.zeros(n, KEPT_CELLS, dtype=torch.int32, device=device)
         self.weights = torch.zeros(n, KEPT_CELLS, device=device)
-        self.shifts = torch.zeros(n, _KEPT_SHIFTS, 2, device=device)
-        self.shift_weights = torch.zeros(n, _KEPT_SHIFTS, device=device)
 
     def remember(self, rows: Tensor, found: Posteriors, quadrature: Quadrature) -> None:
         """Take posteriors in."""
@@ -52,12 +45,6 @@ class Memory:
         kept = found.cells.shape[1]
         self.cells[rows, :kept] = found.cells.int()
         self.weights[rows, :kept] = found.weights
-        self.shifts[rows], self.shift_weights[rows] = 0.0, 0.0
-        weights, places = found.shift_weights.topk(
-            min(_KEPT_SHIFTS, found.shift_weights.shape[1]), 1
-        )
-        self.shifts[rows, : weights.shape[1]] = quadrature.shifts[places]
-        self.shift_weights[rows, : weights.shape[1]] = weights
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors by name, for a checkpoint."""

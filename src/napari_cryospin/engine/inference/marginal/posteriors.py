@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
+    from napari_cryospin.engine.inference.poses import PoseTable
     from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.models.map_update import Statistics
 
@@ -31,26 +32,38 @@ class Observed:
     rows
         Rows of the images in the stack, (b,).
     coefficients
-        (b, K).
+        Their coefficients, moved by the particles' present origin shifts, (b, K).
     ctf
         CTFs times the particles' scales, (b, K).
     scales
         Those scales, (b,).
+    origins
+        Those origin shifts, pixels, (b, 2).
     """
 
     rows: Tensor
     coefficients: Tensor
     ctf: Tensor
     scales: Tensor
+    origins: Tensor
 
     @classmethod
-    def of(cls, stack: WorkingStack, rows: Tensor, model: ImageModel, scales: Tensor) -> Observed:
-        """Return particles ``rows`` (b,) of a stack with scales (n,)."""
-        ctf = stack.ctf(rows, model.frequencies) * scales[rows, None]
-        return cls(rows, model.coefficients(stack.images[rows]), ctf, scales[rows])
+    def of(cls, stack: WorkingStack, rows: Tensor, model: ImageModel, poses: PoseTable) -> Observed:
+        """Return particles ``rows`` (b,) of a stack, with their present scales and shifts."""
+        scales, origins = poses.scales[rows], poses.shifts[rows]
+        ctf = stack.ctf(rows, model.frequencies) * scales[:, None]
+        coefficients = model.coefficients(stack.images[rows])
+        if origins.any():
+            coefficients = model.shift(coefficients, origins)
+        return cls(rows, coefficients, ctf, scales, origins)
+
+    def at(self, model: ImageModel, origins: Tensor) -> Observed:
+        """Return the images moved by other origin shifts (b, 2)."""
+        coefficients = model.shift(self.coefficients, origins - self.origins)
+        return replace(self, coefficients=coefficients, origins=origins)
 
     def __getitem__(self, part: slice | Tensor) -> Observed:
-        return Observed(self.rows[part], self.coefficients[part], self.ctf[part], self.scales[part])
+        return Observed(*(getattr(self, field.name)[part] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -68,9 +81,7 @@ class Posteriors:
     weights
         Their probabilities, (b, T).
     cell_shifts
-        Best origin shift at each, pixels, (b, T, 2).
-    shift_weights
-        Probabilities of the shifts, (b, S).
+        Best shift at each from the origin of the image, pixels, (b, T, 2).
     scales
         Posterior mean of the factor that the map needs to fit each image, (b,).
     errors
@@ -87,7 +98,6 @@ class Posteriors:
     cells: Tensor
     weights: Tensor
     cell_shifts: Tensor
-    shift_weights: Tensor
     scales: Tensor
     errors: Tensor
     points: Tensor

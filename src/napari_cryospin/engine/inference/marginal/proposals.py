@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.inference.marginal.memory import Memory
-    from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Proposal:
     Parameters
     ----------
     points
-        Indices of cells or of shifts, (b, m).
+        Indices of cells, (b, m).
     log_q
         Log of their probability in the mixture that they were drawn from, (b, m).
     """
@@ -84,30 +83,6 @@ def propose_poses(
         before *= 2
     total = len(cell_rotations(nside))
     return _mixture(spread_cells, spread_weights, total, n, options.uniform, generator)
-
-
-def propose_shifts(
-    memory: Memory,
-    rows: Tensor,
-    quadrature: Quadrature,
-    n: int,
-    options: SamplingOptions,
-    generator: torch.Generator,
-) -> Proposal:
-    """Draw ``n`` shifts of the quadrature for each particle of ``rows`` (b,)."""
-    shifts = quadrature.shifts
-    b = len(rows)
-    if len(shifts) == 1:
-        zeros = torch.zeros(b, 1, device=shifts.device)
-        return Proposal(zeros.long(), zeros)
-    step = float((shifts[1:] - shifts[:-1]).norm(dim=1).min())
-    distance = torch.cdist(shifts.expand(b, -1, -1), memory.shifts[rows])
-    kernel = torch.exp(-0.5 * (distance / step).square())
-    kernel = kernel / kernel.sum(1, keepdim=True).clamp(min=1e-30)
-    weights = tempered(memory.shift_weights[rows], options.temperature)
-    q = (kernel @ weights[..., None])[..., 0]
-    points = torch.arange(len(shifts), device=shifts.device).expand(b, -1)
-    return _mixture(points, q, len(shifts), n, options.uniform, generator)
 
 
 def effective_samples(weights: Tensor, temperature: float) -> Tensor:

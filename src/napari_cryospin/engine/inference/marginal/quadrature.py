@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,14 @@ import torch
 from napari_cryospin.engine.geometry.cells import n_cells, rotations_of_cells
 from napari_cryospin.engine.geometry.slices import central_slices
 from napari_cryospin.engine.inference.grid import shift_grid
+from napari_cryospin.engine.inference.marginal.centring import shift_log_prior
 from napari_cryospin.engine.models.image import ImageModel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# particles may be off-centre by this share of the box: three standard deviations of 5 %
-LARGEST_SHIFT = 0.15
+# finest step of shifts, pixels
+_FINEST_SHIFT = 0.5
 # frequency radii of the march, in units of 1/box; the lowest decide which structure is found
 _RADII = (3, 4, 5, 6, 7, 8, 10, 13, 16)
 _STEP = 4
@@ -65,11 +66,14 @@ class Quadrature:
     rotations
         Euler matrices of their centres, (J, 3, 3).
     shifts
-        Origin shifts (x, y), pixels of the working box, (S, 2); (0, 0) alone where they are known.
+        Shifts (x, y) from a particle's present origin, pixels of the working box, (S, 2), no shift
+        first; it alone where shifts are known.
     model
         Image model of the frequencies that the map is estimated at, K of them.
     n_used
         The first so many of them are those that poses are judged by.
+    spread
+        Standard deviation per axis of the particles' shifts, pixels: their prior is a Gaussian.
     """
 
     nside: int
@@ -77,6 +81,7 @@ class Quadrature:
     shifts: Tensor
     model: ImageModel
     n_used: int
+    spread: float = 1.0
 
     @classmethod
     def at(
@@ -85,7 +90,7 @@ class Quadrature:
         radius: float,
         beyond: float,
         *,
-        shifts: bool,
+        spread: float | None = None,
         device: torch.device | str = "cpu",
     ) -> Quadrature:
         """Return the points that a frequency radius needs.
@@ -98,26 +103,39 @@ class Quadrature:
             Poses are judged by frequencies up to here, in units of 1/box.
         beyond
             The map is estimated up to here, to see what is gained by more.
-        shifts
-            Sum over shifts as well, up to ``LARGEST_SHIFT`` of the box.
+        spread
+            Standard deviation per axis of the shifts, pixels, to sum over shifts by one step in
+            each direction; None where shifts are known.
         device
             Where the tensors live.
         """
         nside = nside_for(radius)
         model = ImageModel.within(box, beyond, device)
         # a quarter of the finest period in use
-        step = max(0.5, box / (4 * radius))
-        tried = shift_grid(LARGEST_SHIFT * box, step, device) if shifts else torch.zeros(1, 2)
+        step = max(_FINEST_SHIFT, box / (4 * radius))
+        tried = torch.zeros(1, 2) if spread is None else shift_grid(1.5 * step, step)
+        tried = tried[tried.norm(dim=1).argsort(stable=True)]
         used = int((model.frequencies.norm(dim=1) <= radius + 1e-4).sum())
-        return cls(nside, cell_rotations(nside).to(device), tried.to(device), model, used)
+        rotations = cell_rotations(nside).to(device)
+        return cls(nside, rotations, tried.to(device), model, used, spread or 1.0)
 
-    def with_rotations(self, rotations: Tensor) -> Quadrature:
-        """Return the same sum over other poses (J, 3, 3)."""
-        return replace(self, rotations=rotations)
+    @property
+    def estimates_shifts(self) -> bool:
+        """Whether shifts are summed over."""
+        return len(self.shifts) > 1
 
-    def with_shifts(self, shifts: Tensor) -> Quadrature:
-        """Return the same sum over other shifts (S, 2)."""
-        return replace(self, shifts=shifts)
+    def log_prior(self, origins: Tensor) -> Tensor:
+        """Return the log-probabilities of the shifts from origins (b, 2), (b, S)."""
+        if not self.estimates_shifts:
+            return origins.new_zeros(len(origins), 1)
+        step = float(self.shifts[1].norm())
+        return shift_log_prior(origins[:, None] + self.shifts, self.spread, step)
+
+    def moved(self, coefficients: Tensor) -> Tensor:
+        """Return images (b, K) moved by every shift, (b, S, K)."""
+        if not self.estimates_shifts:
+            return coefficients[:, None]
+        return self.model.shift(coefficients[:, None], self.shifts)
 
     @property
     def keeps_slices(self) -> bool:
@@ -129,9 +147,9 @@ class Quadrature:
         """Number of points of the sum, poses times shifts."""
         return len(self.rotations) * len(self.shifts)
 
-    def images_per_block(self) -> int:
-        """Return the number of images whose log-probabilities are held at once."""
-        return max(1, _BLOCK // self.n_points)
+    def images_per_block(self, n_points: int) -> int:
+        """Return the number of images of which so many points each are computed at once."""
+        return max(1, _BLOCK // n_points)
 
     def slices(self, grid: Tensor) -> Tensor:
         """Return the slices of a Hartley grid (D+1)³ at all cells, (J, K)."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
+from napari_cryospin.engine.inference.marginal.centring import spread_of
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.modes import Modes
 from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
+from napari_cryospin.engine.inference.marginal.wide_look import origins_by_wide_look
 from napari_cryospin.engine.models.noise import shells_of
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 # level and frequency radius of the search
 _RADIUS = 12
 _PART = 500
-# shifts around the present one that are searched as well, pixels
-_AROUND = ((0.0, 0.0), (-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))
 
 
 class PoseSearch:
@@ -43,21 +42,23 @@ class PoseSearch:
         self._problem = problem
         box, device = problem.stack.box, problem.device
         radius = min(_RADIUS, box // 2 - 1)
-        around = Quadrature.at(box, radius, radius, shifts=False, device=device)
-        if problem.model.shifts:
-            around = around.with_shifts(torch.tensor(_AROUND, device=device))
-        self._around = around
+        around = self._around = Quadrature.at(
+            box, radius, radius, spread=spread_of(problem), device=device
+        )
         variance = noise.variance[shells_of(around.model)]
         self._sum = ExactSum(around, problem.volume().detach(), variance)
 
     @torch.no_grad()
-    def modes(self, rows: Tensor, n: int) -> Modes:
-        """Return the ``n`` best modes of particles ``rows``, (m,)."""
-        poses, around = self._problem.poses, self._around
-        images = Observed.of(self._problem.stack, rows, around.model, poses.scales)
-        centred = around.model.shift(images.coefficients, poses.shifts[rows])
-        found = self._sum.posteriors(replace(images, coefficients=centred))
-        return Modes.of(found, around, n).moved(poses.shifts[rows])
+    def modes(self, rows: Tensor, n: int, origins: Tensor | None = None) -> Modes:
+        """Return the ``n`` best modes of particles ``rows``, (m,).
+
+        ``origins`` are shifts to search around, (m, 2), instead of the present ones.
+        """
+        images = Observed.of(self._problem.stack, rows, self._around.model, self._problem.poses)
+        if origins is not None:
+            images = images.at(self._around.model, origins)
+        found = self._sum.posteriors(images)
+        return Modes.of(found, self._around, n).moved(images.origins)
 
 
 @torch.no_grad()
@@ -65,6 +66,8 @@ def search_modes(
     problem: Problem, rows: Tensor, n: int, noise: NoiseSpectrum
 ) -> Iterator[tuple[int, int]]:
     """Replace poses and candidates of particles by the ``n`` best modes of their posteriors.
+
+    Where shifts are estimated, particles whose shift may be a wholly other one are found first.
 
     Yields what is done, and its total.
 
@@ -81,10 +84,14 @@ def search_modes(
     """
     search = PoseSearch(problem, noise)
     yield 0, len(rows)
+    origins = problem.poses.shifts[rows]
+    if problem.model.shifts:
+        origins = origins_by_wide_look(problem, rows, noise)
+        yield 0, len(rows)
     found: list[Modes] = []
     done = 0
-    for part in rows.split(_PART):
-        found.append(search.modes(part, n))
+    for part, around in zip(rows.split(_PART), origins.split(_PART), strict=True):
+        found.append(search.modes(part, n, around if problem.model.shifts else None))
         done += len(part)
         yield done, len(rows)
     # all at once: a search that is stopped leaves the poses as they were

@@ -1,0 +1,154 @@
+"""Centring particles by the rotational average of a map, anywhere in the box."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.geometry.slices import central_slices
+from napari_cryospin.engine.inference.interface import evenly_spread
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.inference.marginal.posteriors import Observed
+    from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
+
+# frequency radius of the first look: beyond it the average tells of one view more than of another
+_RADIUS = 4
+# particles that the average is made of, and particles at a time
+_AVERAGED, _PART = 2000, 1000
+# rounds in which the spread of the shifts is estimated, from this share of the box
+_ROUNDS, _SPREAD = 3, 0.1
+# least spread of shifts, pixels
+_LEAST_SPREAD = 0.5
+
+
+def shift_spread(shifts: Tensor) -> float:
+    """Return the standard deviation per axis of shifts (n, 2) but for outliers, pixels."""
+    # half of a Gaussian's points lie within √(2 ln 2) of its standard deviations
+    spread = float(shifts.norm(dim=1).median()) / math.sqrt(2 * math.log(2))
+    return max(spread, _LEAST_SPREAD)
+
+
+def spread_of(problem: Problem) -> float | None:
+    """Return the spread of the particles' present shifts, pixels; None where shifts are known."""
+    return shift_spread(problem.poses.shifts) if problem.model.shifts else None
+
+
+def shift_log_prior(shifts: Tensor, spread: float, step: float) -> Tensor:
+    """Return the log-probability of shifts (..., 2) on a grid of a step, as a Gaussian has it."""
+    density = -shifts.square().sum(-1) / (2 * spread**2)
+    return density + math.log(step**2 / (2 * math.pi * spread**2))
+
+
+def cross_products(model: ImageModel, product: Tensor) -> Tensor:
+    """Return the products of images with a round reference at all shifts by whole pixels.
+
+    Parameters
+    ----------
+    model
+        Image model.
+    product
+        Coefficients of the images times those of the reference, over the noise's variance, (b, K).
+
+    Returns
+    -------
+    Tensor
+        Shape (b, D²), in the order of :func:`pixel_shifts`.
+    """
+    # the sum over k of a coefficient, moved by t, is the value of its image at pixel −t
+    return model.box * model.images(product).flatten(1)
+
+
+def pixel_shifts(box: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return all origin shifts (x, y) by whole pixels, (D², 2)."""
+    line = box // 2 - torch.arange(box, dtype=torch.float32, device=device)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack((x.flatten(), y.flatten()), 1)
+
+
+@torch.no_grad()
+def first_origins(stack: WorkingStack, rows: Tensor, learning: Tensor) -> Tensor:
+    """Return origin shifts of particles that nothing is known of, pixels, (m, 2).
+
+    Each image is moved over the average of all, taken around their middles: a blob, as broad as the
+    particles are off-centre, which has one best place. The prior of the shifts is a Gaussian,
+    whose width is estimated.
+
+    Parameters
+    ----------
+    stack
+        Particles.
+    rows
+        Those to be centred, (m,).
+    learning
+        Those that the average is made of, (l,).
+    """
+    model = ImageModel.within(stack.box, min(_RADIUS, stack.box // 2 - 1), stack.images.device)
+    some = evenly_spread(learning, _AVERAGED)
+    variance = NoiseSpectrum.of_images(stack.images[some], stack.mask_power).variance
+    average = _average(stack, some, model)
+    parts = []
+    for part in rows.split(_PART):
+        predicted = stack.ctf(part, model.frequencies) * average
+        observed = model.coefficients(stack.images[part])
+        parts.append(cross_products(model, predicted * observed / variance[shells_of(model)]))
+    log_p = torch.cat(parts)
+    shifts = pixel_shifts(stack.box, log_p.device)
+    squares = shifts.square().sum(1)
+    spread = _SPREAD * stack.box
+    for _ in range(_ROUNDS):
+        weights = (log_p + shift_log_prior(shifts, spread, 1.0)).softmax(1)
+        # the mean square of the two axes, but for particles that lie far out
+        spread = max(float((weights @ squares).median() / (2 * math.log(2))) ** 0.5, _LEAST_SPREAD)
+    return weights @ shifts
+
+
+def _average(stack: WorkingStack, rows: Tensor, model: ImageModel) -> Tensor:
+    """Return the rotational average of images, corrected for their CTFs, at all frequencies, (K,)."""
+    ctf = stack.ctf(rows, model.frequencies)
+    shells = shells_of(model)
+    signal = torch.bincount(shells, (ctf * model.coefficients(stack.images[rows])).sum(0))
+    weight = torch.bincount(shells, ctf.square().sum(0))
+    floor = 1e-3 * weight.max()
+    return (signal / (weight + floor))[shells]
+
+
+def evidence_of_average(
+    images: Observed, quadrature: Quadrature, grid: Tensor, variance: Tensor
+) -> Tensor:
+    """Return the log-evidence of a map's rotational average, (b,): that of no structure.
+
+    It is summed over shifts anywhere in the box, where a map's own is summed around those that it
+    has found: so a map without structure gains nothing by having been asked first.
+
+    Parameters
+    ----------
+    images
+        The images.
+    quadrature
+        Frequencies, and the prior of the shifts.
+    grid
+        Hartley grid of the average, (D+1)³.
+    variance
+        Variance of the noise at every frequency, (K,).
+    """
+    used, model = quadrature.n_used, quadrature.model
+    average = central_slices(grid, quadrature.rotations[:1], model.frequencies)
+    predicted = images.ctf * average
+    precision = torch.zeros_like(variance)
+    precision[:used] = 1 / variance[:used]
+    power = (predicted.square() * precision).sum(1)
+    product = predicted * images.coefficients * precision
+    if not quadrature.estimates_shifts:
+        return product.sum(1) - 0.5 * power
+    shifts = images.origins[:, None] + pixel_shifts(model.box, variance.device)
+    log_p = cross_products(model, product) + shift_log_prior(shifts, quadrature.spread, 1.0)
+    return torch.logsumexp(log_p, 1) - 0.5 * power
