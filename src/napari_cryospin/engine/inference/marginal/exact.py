@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _NEGLIGIBLE = 1e-4
 # points of a sum up to which every shift is computed at every pose; else at so many poses of each
 # image, and those of them that have less than this probability go into no map
-_FEW_POINTS, _SHIFTED, _LEAST = 6_000, 64, 1e-4
+_FEW_POINTS, _SHIFTED, _LEAST = 6_000, 32, 1e-4
 
 
 @dataclass
