@@ -12,6 +12,7 @@ from napari_cryospin.engine.inference.interface import shuffled_batches
 from napari_cryospin.engine.inference.switching import SwitchCriterion
 from napari_cryospin.engine.models.encoder import PoseEncoder, default_width
 from napari_cryospin.engine.models.image import image_error
+from napari_cryospin.engine.random_streams import torch_draws_from
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
@@ -34,28 +35,35 @@ class AmortizedInference(GradientInference):
         Particles, map and poses.
     stage
         Settings of the stage.
+    start
+        Number of the start: each one has an encoder of its own.
     """
 
     kind = Inference.AMORTIZED
 
-    def __init__(self, problem: Problem, stage: AmortizedStage) -> None:
+    def __init__(self, problem: Problem, stage: AmortizedStage, start: int = 0) -> None:
         super().__init__(problem, stage)
         self.stage = stage
         box, device = self.stack.box, problem.device
         width = problem.model.encoder_width or default_width(box, device)
-        self.encoder = PoseEncoder(box, problem.model.heads, width, shifts=problem.model.shifts).to(
-            device
-        )
+        model = problem.model
+        with torch_draws_from(problem.seed, "encoder weights", start):
+            encoder = PoseEncoder(box, model.heads, width, shifts=model.shifts)
+        self.encoder = encoder.to(device)
         learning = int((~problem.held_out).sum())
         self.criterion = SwitchCriterion(math.ceil(learning / stage.batch_size))
-        if self.poses.candidate_losses.shape[1] != problem.model.heads:
-            self.poses.with_candidates(problem.model.heads)
         self.optimizer = torch.optim.Adam(
             [
                 {"params": self.encoder.parameters(), "lr": stage.learning_rate_encoder},
                 {"params": self.volume.parameters(), "lr": stage.learning_rate_volume},
             ]
         )
+
+    def begin(self) -> None:
+        """Make room for the poses that the heads propose."""
+        heads = self.problem.model.heads
+        if self.poses.candidate_losses.shape[1] != heads:
+            self.poses.with_candidates(heads)
 
     @property
     def over(self) -> bool:

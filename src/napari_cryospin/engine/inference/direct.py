@@ -80,6 +80,10 @@ class DirectInference(GradientInference):
         self._before = self.poses.rotations
         self._take_candidates()
 
+    def begin(self) -> None:
+        """Make room for the hypotheses among the candidates of the poses."""
+        self._make_room()
+
     @property
     def over(self) -> bool:
         """Whether the modes have settled, and the rates have fallen since."""
@@ -111,6 +115,7 @@ class DirectInference(GradientInference):
         if epoch in due and epoch != self._searched_at:
             yield from search_modes(self.problem, rows, stage.hypotheses, self._noise)
             self._take_candidates()
+            self._make_room()
             self._searched_at = epoch
         self._before = self.poses.rotations.clone()
 
@@ -166,17 +171,23 @@ class DirectInference(GradientInference):
             unseen = ~losses.isfinite().any(1)
             self.rotations[unseen, 0] = poses.rotations[unseen]
             self.origins[unseen, 0] = poses.shifts[unseen]
-            poses.with_candidates(wanted)
         else:
             self.active = torch.ones(n, 1, dtype=torch.bool, device=self.problem.device)
             self.rotations = poses.rotations[:, None].clone()
             self.origins = poses.shifts[:, None].clone()
-            # a single hypothesis is the pose itself
-            for name in ("candidates", "candidate_shifts", "candidate_losses"):
-                setattr(poses, name, getattr(poses, name)[:, :0].clone())
         self.pose_optimizer = PerImageAdam(
             self.active.numel(), 5, self.stage.learning_rate_pose, self.problem.device
         )
+
+    def _make_room(self) -> None:
+        """Make the hypotheses, once taken, the candidates of the poses."""
+        poses, hypotheses = self.poses, self.active.shape[1]
+        if hypotheses > 1:
+            poses.with_candidates(hypotheses)
+            return
+        # a single hypothesis is the pose itself
+        for name in ("candidates", "candidate_shifts", "candidate_losses"):
+            setattr(poses, name, getattr(poses, name)[:, :0].clone())
 
     def _take_steps(self, aligned: Alignment, chosen: tuple[Tensor, Tensor]) -> None:
         """Take the pose steps of a visit from the chosen hypotheses of the batch's particles."""

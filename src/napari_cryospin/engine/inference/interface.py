@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.stages import Inference
 
 
-# generators of one run are numbered below this
-_GENERATORS = 100_003
-
-
 @dataclass(frozen=True)
 class Problem:
     """What every inference works on, in place.
@@ -68,8 +64,9 @@ class Place:
 class PoseInference(ABC):
     """One of the three ways to get poses; it trains map and poses of a problem.
 
-    An epoch is :meth:`begin_epoch`, :meth:`train_batch` for every one of :meth:`batches`, and
-    :meth:`end_epoch`.
+    Making one changes nothing of the problem: it then either begins its stage, by :meth:`begin`, or
+    goes on where another stood, by :meth:`load_state`. An epoch is :meth:`begin_epoch`,
+    :meth:`train_batch` for every one of :meth:`batches`, and :meth:`end_epoch`.
     """
 
     kind: ClassVar[Inference]
@@ -77,6 +74,9 @@ class PoseInference(ABC):
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.stack, self.volume, self.poses = problem.stack, problem.volume, problem.poses
+
+    def begin(self) -> None:  # noqa: B027 (not every inference has something to make ready)
+        """Make poses and map ready for the stage that begins; called once, before its epochs."""
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Do what comes before the batches; yield what is done of it, and its total.
@@ -116,13 +116,6 @@ class PoseInference(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
-
-
-def numbered_generator(
-    seed: int, number: int, device: torch.device | str = "cpu"
-) -> torch.Generator:
-    """Return one of the random generators of a run, told apart by their numbers."""
-    return torch.Generator(device).manual_seed(_GENERATORS * seed + number)
 
 
 def shuffled_batches(rows: Tensor, size: int, order: torch.Generator) -> list[Tensor]:

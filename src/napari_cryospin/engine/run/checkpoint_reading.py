@@ -104,7 +104,8 @@ def require_fits(state: dict[str, Any], settings: Settings, n: int, box: int) ->
     )
     _require(all(_finite(value) for value in volume.values()), "its map is not finite")
     require_used(state, n)
-    for name in ("in_epoch", "held_out"):
+    # an earlier version did not tell who is kept apart for good from who is held out now
+    for name in ("in_epoch", "held_out", *({"kept_apart"} & set(state))):
         _require_rows(state[name], n, name)
     _require(isinstance(state["inference"], dict), "its inference is something else")
     _require(isinstance(state["starts"], list), "its starts are something else")

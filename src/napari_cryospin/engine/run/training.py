@@ -12,12 +12,13 @@ from napari_cryospin.engine.geometry.fourier import hartley_2d
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.confidence import pose_confidence
 from napari_cryospin.engine.inference.direct import DirectInference
-from napari_cryospin.engine.inference.interface import Place, Problem, numbered_generator
+from napari_cryospin.engine.inference.interface import Place, Problem
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.inference.marginal.judge import judge
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
+from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.run.checkpoint_reading import (
     CHECKPOINT_VERSION,
     require_fits,
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.inference.marginal.judge import Judgement
     from napari_cryospin.engine.settings import Settings
 
-# the seeds of the encoders of two starts are so far apart
-_APART = 100_003
 # particles held out, and the fewest of a stack that has any
 _FEWEST_LEARNING = 50
 # frequency radius that a low-pass filter must leave, in units of 1/box; smallest encoded images
@@ -95,7 +94,7 @@ class Training:
         self.losses: list[float] = []
         self._begun: int | None = None
         self._judged: list[Judgement | None] = []
-        self.inference = self._begin_stage(None)
+        self.inference = self._stage_begun(None)
 
     @property
     def kind(self) -> Inference:
@@ -103,19 +102,23 @@ class Training:
         return self.inference.kind
 
     def _random_volume(self, start: int) -> HartleyVolume:
-        generator = numbered_generator(self.settings.seed, start)
+        generator = stream(self.settings.seed, "map", start)
         volume = HartleyVolume(self.stack.box, self._amplitude, generator)
         return volume.to(self.stack.images.device)
 
-    def _begin_stage(self, before: PoseInference | None) -> PoseInference:
-        stage = self.settings.stages[self.clock.stage]
-        # the encoder's weights come from torch's own generator
-        torch.manual_seed(self.settings.seed + _APART * self.clock.start)
+    def _stage_begun(self, before: PoseInference | None) -> PoseInference:
+        """Begin the stage that the clock shows, after an inference of the stage before."""
+        inference = self._inference_of_stage(before)
+        inference.begin()
+        return inference
+
+    def _inference_of_stage(self, before: PoseInference | None) -> PoseInference:
+        stage, start = self.settings.stages[self.clock.stage], self.clock.start
         earlier = before if isinstance(before, MarginalInference) else None
         if isinstance(stage, AmortizedStage):
-            return AmortizedInference(self.problem, stage)
+            return AmortizedInference(self.problem, stage, start)
         if isinstance(stage, MarginalStage):
-            return MarginalInference(self.problem, stage, earlier)
+            return MarginalInference(self.problem, stage, earlier, start)
         return DirectInference(self.problem, stage, earlier.noise if earlier else None)
 
     @property
@@ -143,11 +146,11 @@ class Training:
                 clock.stage_epoch = clock.batch = 0
                 self.volume.load_state_dict(self._random_volume(clock.start).state_dict())
                 self.poses.reset()
-                self.inference = self._begin_stage(None)
+                self.inference = self._stage_begun(None)
                 return
             self._take_best_start()
         clock.stage, clock.stage_epoch, clock.batch = clock.stage + 1, 0, 0
-        self.inference = self._begin_stage(self.inference)
+        self.inference = self._stage_begun(self.inference)
 
     def finish(self) -> bool:
         """End the last stage; return whether another start than the last one was taken."""
@@ -237,7 +240,7 @@ class Training:
         They are shuffled by seed and epoch alone. Particles that are dropped or taken back in the
         course of an epoch are so from the next one on: a resumed epoch finds the same batches.
         """
-        order = numbered_generator(self.settings.seed, self.clock.epoch)
+        order = stream(self.settings.seed, "order", self.clock.epoch)
         return self.inference.batches(self.rows_in_epoch, order)
 
     def map(self) -> NDArray[np.float32]:
@@ -258,6 +261,7 @@ class Training:
             "begun": self._begun,
             "losses": self.losses,
             "held_out": self.held_out,
+            "kept_apart": self._kept_apart,
             "inference": self.inference.state(),
             "starts": self.starts.state(),
         }
@@ -273,12 +277,12 @@ class Training:
         require_fits(state, self.settings, self.stack.n, self.stack.box)
         self.clock = Clock(**state["clock"])
         self.held_out.copy_(state["held_out"])
-        # the state of a stage has rows for the candidates of the poses, which it takes as it begins
-        self.poses.load(state["poses"])
-        self.inference = self._begin_stage(None)
-        require_like(self.inference.state(), state["inference"])
+        # an earlier version chose others from the same seed: a run keeps to those it began with
+        self._kept_apart = state.get("kept_apart", state["held_out"]).clone()
         self.poses.load(state["poses"])
         self.volume.load_state_dict(state["volume"])
+        self.inference = self._inference_of_stage(None)
+        require_like(self.inference.state(), state["inference"])
         self.used, self.in_epoch = state["used"], state["in_epoch"]
         # an earlier version counted an epoch as begun with its first batch
         self._begun = state.get("begun", self.clock.epoch if self.clock.batch else None)
@@ -293,8 +297,8 @@ def _held_out(n: int, settings: Settings) -> Tensor:
     if settings.held_out == 0 or n < _FEWEST_PARTICLES:
         return held
     number = min(max(round(settings.held_out * n), _FEWEST_HELD), _MOST_HELD)
-    generator = torch.Generator().manual_seed(settings.seed)
-    held[torch.randperm(n, generator=generator)[:number]] = True
+    chosen = torch.randperm(n, generator=stream(settings.seed, "held out"))[:number]
+    held[chosen] = True
     return held
 
 

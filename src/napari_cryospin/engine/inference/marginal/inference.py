@@ -14,7 +14,6 @@ import torch
 
 from napari_cryospin.engine.inference.interface import (
     PoseInference,
-    numbered_generator,
     shuffled_batches,
 )
 from napari_cryospin.engine.inference.marginal.centring import (
@@ -32,6 +31,7 @@ from napari_cryospin.engine.inference.marginal.proposals import SamplingOptions
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature, march_radii
 from napari_cryospin.engine.models.map_update import MapUpdate
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
+from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class MarginalInference(PoseInference):
     before
         The marginal inference of the stage before, to go on from where it ended; None begins at
         the lowest frequencies.
+    start
+        Number of the start: each one draws samples of its own.
 
     Attributes
     ----------
@@ -76,10 +78,14 @@ class MarginalInference(PoseInference):
     kind = Inference.MARGINAL
 
     def __init__(
-        self, problem: Problem, stage: MarginalStage, before: MarginalInference | None = None
+        self,
+        problem: Problem,
+        stage: MarginalStage,
+        before: MarginalInference | None = None,
+        start: int = 0,
     ) -> None:
         super().__init__(problem)
-        self.stage = stage
+        self.stage, self._start = stage, start
         stack, device = self.stack, problem.device
         limit = math.inf if stage.low_pass_end is None else self._radius_of(stage.low_pass_end)
         radii = march_radii(stack.box, stage.nside, limit)
@@ -106,10 +112,14 @@ class MarginalInference(PoseInference):
         self._sampling = SamplingOptions(
             stage.sample_factor, stage.uniform_share, stage.temperature
         )
-        self._draws = self._maps = 0
+        self._draws: int = 0 if before is None else before._draws
+        self._maps = 0
         self._held = problem.held_out.nonzero().flatten()
         self.evidence: Evidence | None = None
         self._quadrature: Quadrature | None = None
+
+    def begin(self) -> None:
+        """Make room for the modes of the posteriors."""
         self.poses.with_candidates(N_MODES)
 
     @property
@@ -203,7 +213,8 @@ class MarginalInference(PoseInference):
             coarse = self._quadrature_at(min(_FIRST_LOOK, self.march.radius), _FIRST_LOOK)
             found = self._exact(coarse).posteriors(self._observed(unknown, coarse))
             self.memory.remember(unknown, found, coarse)
-        draw = numbered_generator(self.problem.seed, self._draws, self.problem.device)
+        problem = self.problem
+        draw = stream(problem.seed, "samples", self._start, self._draws, device=problem.device)
         self._draws += 1
         grid, variance = self.volume().detach(), self._noise.variance[shells_of(quadrature.model)]
         sampled = SampledSum(quadrature, grid, variance, self.memory, self._sampling, draw)
