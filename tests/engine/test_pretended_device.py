@@ -43,12 +43,11 @@ if TYPE_CHECKING:
     SecondDevice = Callable[[], AbstractContextManager[torch.device]]
 
 
-# a stack of sixty is judged, and its searches have shifts
+# a stack of sixty is judged
 _FEW = {
     "run.training._FEWEST_PARTICLES": 40,
     "run.training._FEWEST_HELD": 10,
     "run.training._FEWEST_LEARNING": 10,
-    "inference.marginal.quadrature.LARGEST_SHIFT": 0.1,
 }
 
 

@@ -46,7 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper-synthetic": {
         "starts": 1,
         "data": {"box": 128},
-        "model": {"heads": 7, "encoder_width": 64, "loss": "absolute"},
+        "model": {"heads": 7, "encoder_width": 64, "shifts": False, "loss": "absolute"},
         "stages": [
             {"inference": "amortized", "epochs": 7},
             {"inference": "direct", "epochs": 13},

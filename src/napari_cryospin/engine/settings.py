@@ -78,7 +78,7 @@ class ModelSettings(Section):
     encoder_width: Annotated[int, Field(ge=4, le=256)] | None = Field(
         None, description="Channels of the first encoder block; by default by box and device."
     )
-    shifts: bool = Field(False, description="Estimate in-plane shifts as well as rotations.")
+    shifts: bool = Field(True, description="Estimate in-plane shifts as well as rotations.")
     scales: bool = Field(True, description="Estimate a scale of each particle (marginalisation).")
     loss: Literal["squared", "absolute"] = Field(
         "squared", description="Error of the Fourier coefficients."

@@ -112,7 +112,7 @@ def first_origins(stack: WorkingStack, rows: Tensor, learning: Tensor) -> Tensor
 
 
 def _average(stack: WorkingStack, rows: Tensor, model: ImageModel) -> Tensor:
-    """Return the rotational average of images, corrected for their CTFs, at all frequencies, (K,)."""
+    """Return the rotational average of images, corrected for their CTFs, (K,)."""
     ctf = stack.ctf(rows, model.frequencies)
     shells = shells_of(model)
     signal = torch.bincount(shells, (ctf * model.coefficients(stack.images[rows])).sum(0))

@@ -180,17 +180,13 @@ class ExactSum(PoseSum):
         """Return the place of the best shift at poses (b, m), (b, m)."""
         if moved is None:
             return torch.zeros_like(cells)
+        n_shifts, n_poses = log_p[1].shape[1], log_p[0].shape[1]
         if moved.cells is None:
-            here, other = (
-                cells,
-                log_p[1].gather(2, cells[:, None].expand(-1, log_p[1].shape[1], -1)),
-            )
+            here, other = cells, log_p[1].gather(2, cells[:, None].expand(-1, n_shifts, -1))
         else:
             here, other = moved.cells, log_p[1]
         best = torch.cat((log_p[0].gather(1, here)[:, None], other), 1).max(1).indices
-        return (
-            best if moved.cells is None else moved.at_all(best, log_p[0].shape[1]).gather(1, cells)
-        )
+        return best if moved.cells is None else moved.at_all(best, n_poses).gather(1, cells)
 
     def _collect(
         self,

@@ -1,8 +1,8 @@
 """Posteriors by importance sampling: only poses that matter are computed.
 
 After Brubaker, Punjani and Fleet, "Building Proteins in a Day" (CVPR 2015): a particle's previous
-posterior, spread over neighbouring poses by a Fisher kernel and mixed with a uniform share, proposes
-the poses of the next sum. Every proposed pose is computed at every shift around the present one.
+posterior, spread over neighbouring poses by a Fisher kernel and mixed with a uniform share,
+proposes the poses of the next sum. Every one is computed at every shift around the present one.
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ _RADIUS, _WEIGHED, _BLOCK = 4, 8, 16_000_000
 # how far it goes, in standard deviations of the shifts, and in steps at least
 _SPREADS, _LEAST_STEPS = 4.0, 2.0
 # another shift is weighed where low frequencies do not speak against it by more than this, nats
-_NOT_AGAINST = 15.0
+_NOT_AGAINST = 10.0
+# so many others are weighed, none of them nearer than this, in steps
+_OTHERS, _NEAR = 3, 0.5
 _PART = 500
 
 
@@ -51,25 +53,41 @@ def origins_by_wide_look(problem: Problem, rows: Tensor, noise: NoiseSpectrum) -
         Noise of the images.
     """
     stack, device = problem.stack, problem.device
-    others, promising = _other_shifts(problem, rows, noise)
+    stack, device = problem.stack, problem.device
     radius = min(_WEIGHED, stack.box // 2 - 1)
     points = Quadrature.at(stack.box, radius, radius, spread=spread_of(problem), device=device)
     variance = noise.variance[shells_of(points.model)]
     total = ExactSum(points, problem.volume().detach(), variance)
+    others, against = _other_shifts(problem, rows, noise)
     origins = problem.poses.shifts[rows]
-    for part in promising.nonzero().flatten().split(_PART):
-        here = Observed.of(stack, rows[part], points.model, problem.poses)
-        there = here.at(points.model, others[part])
-        gain = total.posteriors(there).log_evidence - total.posteriors(here).log_evidence
-        better = part[gain > 0]
-        origins[better] = others[better]
+    for part in torch.arange(len(rows), device=device).split(_PART):
+        images = Observed.of(stack, rows[part], points.model, problem.poses)
+        best, origins[part] = _weighed(total, images)
+        for place in range(_OTHERS):
+            some = part[against[part, place] < _NOT_AGAINST]
+            if not len(some):
+                continue
+            there = images[some - part[0]].at(points.model, others[some, place])
+            evidence, moved = _weighed(total, there)
+            better = evidence > best[some - part[0]]
+            origins[some[better]] = moved[better]
+            best[some[better] - part[0]] = evidence[better]
     return origins
 
 
-def _other_shifts(problem: Problem, rows: Tensor, noise: NoiseSpectrum) -> tuple[Tensor, Tensor]:
-    """Return each particle's best shift away from the present one, (m, 2), and whether it may be.
+def _weighed(total: ExactSum, images: Observed) -> tuple[Tensor, Tensor]:
+    """Return the log-evidence of images around their origins, and the best shift there."""
+    found = total.posteriors(images)
+    return found.log_evidence, images.origins + found.cell_shifts[:, 0]
 
-    The probabilities are those of all poses together, at low frequency.
+
+def _other_shifts(problem: Problem, rows: Tensor, noise: NoiseSpectrum) -> tuple[Tensor, Tensor]:
+    """Return each particle's best shifts besides the present one, at low frequency.
+
+    Returns
+    -------
+    tuple
+        Shifts, pixels, (m, C, 2), and what all poses together say against them, nats, (m, C).
     """
     stack, poses = problem.stack, problem.poses
     radius = min(_RADIUS, stack.box // 2 - 1)
@@ -89,9 +107,7 @@ def _other_shifts(problem: Problem, rows: Tensor, noise: NoiseSpectrum) -> tuple
         log_p = cross.view(len(part), len(shifts), -1) - 0.5 * power[:, None]
         evidence = torch.logsumexp(log_p, 2) + prior
         distance = torch.cdist(poses.shifts[part], shifts)
-        near = distance < step
-        own = evidence.masked_fill(~near, -torch.inf).amax(1)
-        best, place = evidence.masked_fill(near, -torch.inf).max(1)
+        best, place = evidence.masked_fill(distance < _NEAR * step, -torch.inf).topk(_OTHERS, 1)
         found.append(shifts[place])
-        against.append(own - best)
-    return torch.cat(found), torch.cat(against) < _NOT_AGAINST
+        against.append(evidence.amax(1, keepdim=True) - best)
+    return torch.cat(found), torch.cat(against)
