@@ -204,6 +204,9 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     truth_star: Annotated[Path, typer.Option(help="STAR file with the true poses.")],
     truth_map: Annotated[Path, typer.Option(help="MRC file of the true map.")],
+    symmetry: Annotated[
+        str, typer.Option(help="Point group of the true map: poses are compared modulo it.")
+    ] = "C1",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare a run with the truth: pose error (degrees), resolution (Å), hand."""
@@ -214,7 +217,7 @@ def evaluate(
 
         folder = RunFolder(run)
         folder.settings()
-        found = compare(folder.star_path, folder.map_path, truth_star, truth_map)
+        found = compare(folder.star_path, folder.map_path, truth_star, truth_map, symmetry)
         print_evaluation(found, as_json=as_json)
 
 

@@ -1,6 +1,7 @@
 """Symmetric assemblies made of copies of one molecule.
 
-The molecule keeps its own orientation. Its centre of mass lies in the direction whose symmetric
+The molecule is turned by one fixed rotation, so that an axis of its own does not fall on one of the
+assembly's. Its centre of mass lies in the direction whose symmetric
 copies are farthest from each other, at the distance at which nearest neighbours touch if each is
 taken for a solid sphere of the molecule's radius of gyration: for long molecules they overlap a
 little. Axes are RELION's (:func:`napari_cryospin.engine.geometry.symmetry.point_group`).
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.geometry.rotations import matrices_from_euler
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 _DIRECTIONS = 2000
 # radius of a solid sphere over its radius of gyration
 _SOLID = np.sqrt(5 / 3)
+
+# how a molecule is turned: along no axis of any group
+TURN = matrices_from_euler((31.0, 47.0, 71.0))
 
 
 def placement(group: NDArray[np.float64], radius_of_gyration: float) -> NDArray[np.float64]:
@@ -46,6 +52,8 @@ def assembled(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return points (x, y, z) about the centre, (g n, 3), and weights of an assembly of n points.
 
+    A group of one rotation, the identity, leaves the points as they are.
+
     Parameters
     ----------
     points
@@ -56,7 +64,7 @@ def assembled(
         Rotations, (g, 3, 3).
     """
     gyration = np.sqrt(np.average((points**2).sum(1), weights=weights))
-    moved = points + placement(group, float(gyration))
+    moved = points @ TURN.T + placement(group, float(gyration))
     return np.concatenate([moved @ turn.T for turn in group]), np.tile(weights, len(group))
 
 

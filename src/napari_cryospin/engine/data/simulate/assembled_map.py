@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.ndimage
 
-from napari_cryospin.engine.data.assembly import placement
+from napari_cryospin.engine.data.assembly import TURN, placement
 from napari_cryospin.engine.data.density import SPAN, fit_map
 from napari_cryospin.engine.errors import InputError
 
@@ -66,9 +66,10 @@ def assembled_map(
     middle, scale = np.full(3, box // 2), own / target
     result = np.zeros((box,) * 3, dtype=np.float32)
     for turn in group:
-        # the point r of the assembly is Sᵀ r − place + centre of the unit, here in (z, y, x)
-        matrix = turn.T[::-1, ::-1]
-        offset = middle - matrix @ middle + scale * (centre - place[::-1])
+        # the point r of the assembly is Tᵀ (Sᵀ r − place) + centre of the unit, in (z, y, x)
+        matrix = (turn @ TURN).T[::-1, ::-1]
+        back = scale * (centre - TURN.T[::-1, ::-1] @ place[::-1])
+        offset = middle - matrix @ middle + back
         result += scipy.ndimage.affine_transform(
             spline, matrix, offset, order=3, prefilter=False, mode="constant"
         )

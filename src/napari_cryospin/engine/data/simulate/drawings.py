@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Å; beads wider than a share of the box are made smaller
 _BEAD_DIAMETERS = (50.0, 100.0)
 _WIDEST_BEAD = 0.25
+# what a drawing with nothing in the image is divided by
+_TINY = 1e-9
 
 
 class Drawings:
@@ -62,7 +64,7 @@ class Drawings:
         # gold is opaque: what the CTF makes of it are the fringes about its rim
         fringes = self._seen(row, disc)
         return height * (
-            self._cropped(disc) + 0.3 * fringes / max(float(np.abs(fringes).max()), 1e-9)
+            self._cropped(disc) + 0.3 * fringes / max(float(np.abs(fringes).max()), _TINY)
         )
 
     def _edge(self, row: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -71,28 +73,41 @@ class Drawings:
         bend = rng.normal(0, 0.15) / self._box
         along = self._x * np.cos(angle) + self._y * np.sin(angle)
         across = self._y * np.cos(angle) - self._x * np.sin(angle) + bend * along**2 + offset
-        ragged = scipy.ndimage.gaussian_filter(rng.standard_normal(across.shape), 3) * 6
-        film = 1 / (1 + np.exp(np.clip(-(across + ragged) / 1.5, -50, 50)))
+        ragged = self._lumps(rng, 12.0) * rng.uniform(3.0, 9.0) / self._pixel_size
+        inside = across + ragged
+        # the film is thinner towards its edge, and never of one thickness
+        thickness = 0.6 + 0.4 * np.clip(inside / (0.3 * self._box), 0, 1)
+        thickness += 0.15 * self._lumps(rng, 60.0)
+        film = thickness / (1 + np.exp(np.clip(-inside / 1.5, -50, 50)))
         grain = self._seen(row, film * rng.standard_normal(film.shape))
         fringes = self._seen(row, film)
+        absorbed = self._cropped(film)
         return self._noise * (
-            rng.uniform(0.6, 1.5) * (self._cropped(film) - film.mean())
-            + rng.uniform(0.4, 0.8) * grain / max(float(grain.std()), 1e-9)
-            + rng.uniform(0.5, 1.0) * fringes / max(float(np.abs(fringes).max()), 1e-9)
+            rng.uniform(0.3, 1.0) * (absorbed - absorbed.mean())
+            + rng.uniform(0.4, 0.9) * grain / max(float(grain.std()), _TINY)
+            + rng.uniform(0.5, 1.2) * fringes / max(float(np.abs(fringes).max()), _TINY)
         )
 
     def _blob(self, row: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Draw a lump without structure: ice that fell on the film, or denatured protein."""
-        density = np.zeros(self._x.shape)
         middle = rng.normal(0, 0.08 * self._box, 2)
-        for _ in range(int(rng.integers(2, 6))):
-            place = middle + rng.normal(0, 0.09 * self._box, 2)
-            width = rng.uniform(0.05, 0.13) * self._box
-            squared = (self._x - place[0]) ** 2 + (self._y - place[1]) ** 2
-            density += rng.uniform(0.5, 1.0) * np.sqrt(np.maximum(width**2 - squared, 0))
+        squared = sum(
+            ((axis - place) / (rng.uniform(0.06, 0.16) * self._box)) ** 2
+            for axis, place in zip((self._x, self._y), middle, strict=True)
+        )
+        # lumpy thickness, within an oval: its outline is no curve that one could name
+        lumps = 0.7 * self._lumps(rng, 0.06 * self._box * self._pixel_size)
+        fine = 0.25 * self._lumps(rng, 10.0)
+        density = np.maximum(1 + lumps - squared, 0) ** 0.7 * np.maximum(1 + fine, 0)
         lump = scipy.ndimage.gaussian_filter(density, 1.0)
         seen = self._seen(row, lump) + 0.1 * self._cropped(lump)
-        return rng.uniform(1.0, 3.0) * self._signal * seen / max(float(seen.std()), 1e-9)
+        return rng.uniform(0.8, 2.5) * self._signal * seen / max(float(seen.std()), _TINY)
+
+    def _lumps(self, rng: np.random.Generator, length: float) -> NDArray[np.float64]:
+        """Return a random field of unit variance, smooth over a length in Å, on the canvas."""
+        white = rng.standard_normal(self._x.shape)
+        smooth = scipy.ndimage.gaussian_filter(white, length / self._pixel_size, mode="wrap")
+        return np.asarray(smooth / smooth.std())
 
     def _seen(self, row: int, density: NDArray[np.floating]) -> NDArray[np.float32]:
         canvas = torch.from_numpy(np.asarray(density, dtype=np.float32))[None]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.nuisances import Nuisances
 
 # pieces into which the molecule falls, in a stack
-N_FRAGMENTS = 4
+N_FRAGMENTS = 3
 FIRST_FRAGMENT = 2
 _MOST_IN_AGGREGATE = 6
 
@@ -157,7 +157,8 @@ class _Placing:
         """Place what junk of a kind is made of."""
         rng = stream(self._seed, Stream.COPIES, row)
         if kind == Junk.CUT:
-            self._add(row, rng, _around(rng, *self._rim()))
+            rim = self._box / 2
+            self._add(row, rng, _around(rng, rim - 0.2 * self._radius, rim + 0.35 * self._radius))
         elif kind == Junk.FRAGMENT:
             source = FIRST_FRAGMENT + int(rng.integers(N_FRAGMENTS))
             self._add(row, rng, rng.normal(0, 0.08 * self._box, 2), source)
@@ -167,9 +168,9 @@ class _Placing:
     def neighbours(self, row: int) -> None:
         """Place one or two other particles such that they reach into the image."""
         rng = stream(self._seed, Stream.COPIES, row)
-        nearest, farthest = self._rim()
+        farthest = self._box / 2 + 0.6 * self._radius
         # no closer than molecules that touch
-        nearest = max(nearest, min(1.7 * self._radius, farthest))
+        nearest = min(1.7 * self._radius, farthest)
         for _ in range(1 + int(rng.random() < 0.3)):
             self._add(row, rng, _around(rng, nearest, farthest))
 
@@ -183,10 +184,6 @@ class _Placing:
             np.array(self._rotations).reshape(-1, 3, 3)[order],
             np.array(self._places).reshape(-1, 2)[order],
         )
-
-    def _rim(self) -> tuple[float, float]:
-        """Return the distances at which a particle is mostly outside, and still there."""
-        return self._box / 2 + 0.1 * self._radius, self._box / 2 + 0.6 * self._radius
 
     def _aggregate(self, row: int, rng: np.random.Generator) -> None:
         # each copy beside one that is there already, as clumps grow

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import mrcfile
 import numpy as np
 
+from napari_cryospin.engine.data.belonging import CLASS_NUMBER, MEMBERSHIP
 from napari_cryospin.engine.data.nuisances import Nuisances, Views
 from napari_cryospin.engine.data.simulate.fragments import radius_of
 from napari_cryospin.engine.data.simulate.images import Transfer
@@ -214,8 +215,8 @@ def _true_table(table: ParticleTable, nuisances: Nuisances, seed: int) -> Partic
 
 def _truth_columns(scene: Scene) -> dict[str, ArrayLike]:
     return {
-        "rlnClassNumber": scene.class_number,
-        "cryospinMembership": scene.belongs.astype(np.int64),
+        CLASS_NUMBER: scene.class_number,
+        MEMBERSHIP: scene.belongs.astype(np.int64),
         "cryospinJunk": ["none" if kind is None else kind.value for kind in scene.junk],
         "cryospinBead": scene.with_bead.astype(np.int64),
     }
