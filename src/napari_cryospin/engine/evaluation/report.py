@@ -86,6 +86,7 @@ def evaluate(
     InputError
         If a file cannot be read, or the particles cannot be matched, or none of them belongs.
     """
+    group = point_group(symmetry)
     for path in (star, map_path, truth_star, truth_map):
         if not path.is_file():
             raise InputError(f"{path} does not exist: has the run ended?")
@@ -97,7 +98,6 @@ def evaluate(
     if not len(compared):
         raise InputError(f"{truth_star}: none of the particles belongs to the first structure.")
     rows = rows[compared]
-    group = point_group(symmetry)
     alignment = align_rotations(table.rotations[compared], truth.rotations[rows], group)
     volume, pixel_size = read_molecule(map_path)
     true_volume = fit_map(*read_molecule(truth_map), volume.shape[0], pixel_size)

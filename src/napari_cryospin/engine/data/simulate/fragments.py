@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 _PIECES = 3
 # share of the mass within the radius of a molecule
 _WITHIN = 0.95
+# density relative to the strongest
+_WEAK = 0.1
 
 
 def fragment(volume: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -19,7 +21,7 @@ def fragment(volume: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
 
     The molecule falls apart along the planes between three of its points.
     """
-    mass = np.maximum(volume, 0).ravel()
+    mass = _mass(volume).ravel()
     chosen = rng.choice(len(mass), _PIECES, replace=False, p=mass / mass.sum())
     seeds = np.stack(np.unravel_index(chosen, volume.shape), -1)
     axes = np.indices(volume.shape, dtype=np.float32)
@@ -40,19 +42,22 @@ def radius_of(volume: NDArray[np.float32]) -> float:
     centre = volume.shape[0] // 2
     line = np.arange(volume.shape[0]) - centre
     squared = line[:, None, None] ** 2 + line[:, None] ** 2 + line**2
-    # weak density around a molecule is no part of it
-    mass = np.where(volume > 0.1 * volume.max(), volume, 0).ravel()
-    sums = np.cumsum(np.bincount(squared.ravel(), mass))
+    sums = np.cumsum(np.bincount(squared.ravel(), _mass(volume).ravel()))
     if not sums[-1] > 0:
         return centre * 2 / 3
     return float(np.sqrt(np.searchsorted(sums, _WITHIN * sums[-1])))
 
 
 def centred_on_mass(volume: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a map moved by whole voxels such that its positive density is about the middle."""
-    mass = np.maximum(volume, 0)
-    total = float(mass.sum(dtype=np.float64)) or 1.0
+    """Return a map moved by whole voxels such that its centre of mass is in the middle."""
+    mass = _mass(volume)
     line = np.arange(volume.shape[0]) - volume.shape[0] // 2
     sums = (mass.sum(tuple(a for a in range(3) if a != axis)) for axis in range(3))
+    total = float(mass.sum()) or 1.0
     offset = [-round(float(line @ each) / total) for each in sums]
     return np.roll(volume, offset, (0, 1, 2))
+
+
+def _mass(volume: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the density without what is weak: that is around a molecule, not of it."""
+    return np.where(volume > _WEAK * volume.max(), volume, 0).astype(np.float64)

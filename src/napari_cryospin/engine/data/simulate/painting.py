@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _CHUNK_FLOATS = 16_000_000
 # canvases and their transforms are larger than images
 _COPIES_FLOATS = 1_000_000
+# particles that tell the signal of a stack that has none
+_SAMPLE = 100
 
 
 class Painting:
@@ -70,10 +72,11 @@ class Painting:
         Returns
         -------
         float
-            Variance of the images of particles, with nothing else in them.
+            Variance of the images of particles, with nothing else in them; where all images are
+            junk, of what particles would be.
         """
         total = squares = 0.0
-        done = 0
+        done = pixels = 0
         junk = np.flatnonzero(~self._scene.belongs)
         for rows in self._chunks(junk):
             images[rows] = 0
@@ -86,12 +89,15 @@ class Painting:
                 images[rows] = painted
                 total += float(painted.sum(dtype=np.float64))
                 squares += float(np.square(painted, dtype=np.float64).sum())
+                pixels += painted.size
                 done += len(rows)
                 report(done)
+            if not self._scene.belongs.any():
+                painted = clean.images(np.arange(min(self.n, _SAMPLE)))
+                total, squares, pixels = 0.0, float(np.square(painted).sum()), painted.size
             self._copies(images, number - 1, clean)
         self._fragments(images)
         report(self.n)
-        pixels = max(int(self._scene.belongs.sum()), 1) * self.box**2
         mean = total / pixels
         return squares / pixels - mean**2
 

@@ -108,8 +108,9 @@ def two_source_maps(
         return source_map(path, box=box, pixel_size=size, resolution=resolution, symmetry=symmetry)
 
     size = pixel_size or max(of(path, None)[1] for path in (first, second))
-    a, b = (centred_on_mass(of(path, size)[0]) for path in (first, second))
+    a, b = (of(path, size)[0] for path in (first, second))
     if _is_map(first) or _is_map(second):
+        a, b = centred_on_mass(a), centred_on_mass(b)
         b *= a.std() / b.std()
     return a, b, size
 
