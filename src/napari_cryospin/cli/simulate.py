@@ -216,13 +216,19 @@ def simulate(
         from napari_cryospin.engine.data import simulate as simulator
 
         simulator.require_new_stack(out)
-        size = {"box": box, "pixel_size": pixel_size, "resolution": resolution}
         other = None
         if second is None:
-            volume, used = simulator.source_map(source, symmetry=symmetry, **size)
+            volume, used = simulator.source_map(
+                source, box=box, pixel_size=pixel_size, resolution=resolution, symmetry=symmetry
+            )
         else:
             volume, other, used = simulator.two_source_maps(
-                source, second, symmetry=symmetry, **size
+                source,
+                second,
+                box=box,
+                pixel_size=pixel_size,
+                resolution=resolution,
+                symmetry=symmetry,
             )
         with task_bar("Simulating") as report:
             simulator.simulate(

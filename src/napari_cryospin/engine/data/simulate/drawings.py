@@ -51,7 +51,8 @@ class Drawings:
         """Return what junk of a kind shows beside molecules."""
         rng = stream(self._seed, Stream.DRAWINGS, row)
         draw = {Junk.EDGE: self._edge, Junk.BLOB: self._blob}.get(kind)
-        return np.zeros((self._box,) * 2, np.float32) if draw is None else draw(row, rng)
+        drawn = np.zeros((self._box,) * 2) if draw is None else draw(row, rng)
+        return np.asarray(drawn, dtype=np.float32)
 
     def bead(self, row: int) -> NDArray[np.float32]:
         """Return a gold bead somewhere in the image."""
@@ -63,13 +64,14 @@ class Drawings:
         height = self._noise * self._bead_height * rng.uniform(0.8, 1.2)
         # gold is opaque: what the CTF makes of it are the fringes about its rim
         fringes = self._seen(row, disc)
-        return height * (
-            self._cropped(disc) + 0.3 * fringes / max(float(np.abs(fringes).max()), _TINY)
-        )
+        fringes *= 0.3 / max(float(np.abs(fringes).max()), _TINY)
+        return np.asarray(height * (self._cropped(disc) + fringes), dtype=np.float32)
 
-    def _edge(self, row: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw the edge of the carbon film: darker, grainy, with fringes along it."""
-        angle, offset = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.2 * self._box)
+    def _edge(self, row: int, rng: np.random.Generator) -> NDArray[np.floating]:
+        """Draw the edge of the carbon film: denser, grainy, with fringes along it."""
+        angle = rng.uniform(0, 2 * np.pi)
+        # the edge itself is always in the image
+        offset = float(np.clip(rng.normal(0, 0.2), -0.4, 0.4)) * self._box
         bend = rng.normal(0, 0.15) / self._box
         along = self._x * np.cos(angle) + self._y * np.sin(angle)
         across = self._y * np.cos(angle) - self._x * np.sin(angle) + bend * along**2 + offset
@@ -82,13 +84,13 @@ class Drawings:
         grain = self._seen(row, film * rng.standard_normal(film.shape))
         fringes = self._seen(row, film)
         absorbed = self._cropped(film)
-        return self._noise * (
+        return np.asarray(self._noise) * (
             rng.uniform(0.3, 1.0) * (absorbed - absorbed.mean())
             + rng.uniform(0.4, 0.9) * grain / max(float(grain.std()), _TINY)
             + rng.uniform(0.5, 1.2) * fringes / max(float(np.abs(fringes).max()), _TINY)
         )
 
-    def _blob(self, row: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    def _blob(self, row: int, rng: np.random.Generator) -> NDArray[np.floating]:
         """Draw a lump without structure: ice that fell on the film, or denatured protein."""
         middle = rng.normal(0, 0.08 * self._box, 2)
         squared = sum(
@@ -101,7 +103,8 @@ class Drawings:
         density = np.maximum(1 + lumps - squared, 0) ** 0.7 * np.maximum(1 + fine, 0)
         lump = scipy.ndimage.gaussian_filter(density, 1.0)
         seen = self._seen(row, lump) + 0.1 * self._cropped(lump)
-        return rng.uniform(0.8, 2.5) * self._signal * seen / max(float(seen.std()), _TINY)
+        height = rng.uniform(0.8, 2.5) * self._signal
+        return np.asarray(height * seen / max(float(seen.std()), _TINY))
 
     def _lumps(self, rng: np.random.Generator, length: float) -> NDArray[np.float64]:
         """Return a random field of unit variance, smooth over a length in Å, on the canvas."""

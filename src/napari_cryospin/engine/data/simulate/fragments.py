@@ -44,7 +44,7 @@ def radius_of(volume: NDArray[np.float32]) -> float:
     squared = line[:, None, None] ** 2 + line[:, None] ** 2 + line**2
     sums = np.cumsum(np.bincount(squared.ravel(), _mass(volume).ravel()))
     if not sums[-1] > 0:
-        return centre * 2 / 3
+        return float(centre * 2 / 3)
     return float(np.sqrt(np.searchsorted(sums, _WITHIN * sums[-1])))
 
 

@@ -128,15 +128,18 @@ class CleanImages:
 
     @property
     def _border(self) -> Tensor:
-        return self._radii >= self.box / 2 - 1
+        border: Tensor = self._radii >= self.box / 2 - 1
+        return border
 
     @property
     def _window(self) -> Tensor:
         """Return what falls to 0 towards the rim, (D, D)."""
         soft = max(2.0, self.box / 16)
-        return ((self.box / 2 - self._radii) / soft).clamp(0, 1)
+        window: Tensor = ((self.box / 2 - self._radii) / soft).clamp(0, 1)
+        return window
 
     @property
     def _radii(self) -> Tensor:
         line = torch.arange(self.box) - self.box // 2
-        return torch.hypot(line[:, None].float(), line.float())
+        radii: Tensor = torch.hypot(line[:, None].float(), line.float())
+        return radii
