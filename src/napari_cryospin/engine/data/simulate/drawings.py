@@ -84,11 +84,12 @@ class Drawings:
         grain = self._seen(row, film * rng.standard_normal(film.shape))
         fringes = self._seen(row, film)
         absorbed = self._cropped(film)
-        return np.asarray(self._noise) * (
+        drawn = (
             rng.uniform(0.3, 1.0) * (absorbed - absorbed.mean())
             + rng.uniform(0.4, 0.9) * grain / max(float(grain.std()), _TINY)
             + rng.uniform(0.5, 1.2) * fringes / max(float(np.abs(fringes).max()), _TINY)
         )
+        return np.asarray(self._noise * drawn)
 
     def _blob(self, row: int, rng: np.random.Generator) -> NDArray[np.floating]:
         """Draw a lump without structure: ice that fell on the film, or denatured protein."""
