@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from napari_cryospin.engine.evaluation.fsc import crossing_shell, fsc
@@ -24,7 +25,6 @@ from napari_cryospin.engine.settings import ModelSettings
 from napari_cryospin.engine.stages import DirectStage
 
 if TYPE_CHECKING:
-    import numpy as np
     from known import Known
 
 _HYPOTHESES, _STEPS, _BATCH = 4, 40, 500
@@ -73,12 +73,16 @@ def oracle_poses(known: Known, *, shifts: bool) -> np.ndarray:
 
 
 def oracle_fsc(known: Known) -> float:
-    """Return where the map that the true poses make falls below FSC 0.5, as a share of Nyquist."""
+    """Return where the map that the true poses make falls below FSC 0.5, as a share of Nyquist.
+
+    It is made of the particles that belong to it.
+    """
     stack = known.stack
     poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
     poses.rotations = torch.from_numpy(known.rotations).float()
     poses.shifts = torch.from_numpy(known.shifts).float()
     model = ImageModel.within(stack.box, stack.box / 2)
-    found = divide(back_project(stack, poses, torch.arange(stack.n), model))
+    rows = np.flatnonzero(known.belongs)
+    found = divide(back_project(stack, poses, torch.from_numpy(rows), model))
     curve = fsc(map_of_grid(found).numpy(), known.volume)
     return crossing_shell(curve, 0.5) / (len(curve) - 1)

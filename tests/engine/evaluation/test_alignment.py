@@ -16,6 +16,7 @@ from napari_cryospin.engine.evaluation.alignment import (
 )
 from napari_cryospin.engine.geometry.projection import Projector
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
+from napari_cryospin.engine.geometry.symmetry import point_group
 from napari_cryospin.engine.models.image import ImageModel
 
 if TYPE_CHECKING:
@@ -55,6 +56,23 @@ def test_alignment_finds_rotation_and_hand(mirrored: bool, outliers: float) -> N
     assert found.mirrored == mirrored
     assert angular_distance(found.rotation, unknown) < 0.5
     assert np.allclose(found.undo(found.apply(estimated)), estimated)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("name", ["C4", "D2", "T"])
+def test_mates_of_a_symmetric_map_are_as_good_as_the_truth(name: str, mirrored: bool) -> None:
+    rng = np.random.default_rng(3)
+    group = point_group(name)
+    truth, unknown = random_rotations(500, rng), random_rotations(1, rng)[0]
+    jitter = Rotation.from_rotvec(rng.normal(0, 2, (500, 3)), degrees=True).as_matrix()
+    estimated = jitter @ truth @ group[rng.integers(len(group), size=500)] @ unknown.T
+    if mirrored:
+        estimated = MIRROR @ estimated @ MIRROR
+    found = align_rotations(estimated, truth, group)
+    assert found.mirrored == mirrored
+    assert found.mean == pytest.approx(2 * np.sqrt(8 / np.pi), rel=0.1)
+    assert angular_distance(unknown, found.rotation @ group).min() < 0.5
+    assert align_rotations(estimated, truth).mean > 40
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
