@@ -113,7 +113,7 @@ def plan(n: int, box: int, radius: float, nuisances: Nuisances, seed: int, *, tw
         contrast = np.exp(np.sqrt(variance) * normal - variance / 2)
     with_bead = np.zeros(n, dtype=bool)
     with_bead[_some(n, nuisances.beads, stream(seed, Stream.BEADS))] = True
-    copies = _Placing(box, radius, class_number, nuisances.second_share if two else 0.0, seed)
+    copies = _Placing(box, radius, nuisances.second_share if two else 0.0, seed)
     for row, kind in enumerate(junk):
         if kind is not None:
             copies.junk(row, kind)
@@ -138,16 +138,9 @@ def _junk(n: int, nuisances: Nuisances, seed: int) -> list[Junk | None]:
 class _Placing:
     """Collects the copies of a scene."""
 
-    def __init__(
-        self,
-        box: int,
-        radius: float,
-        class_number: NDArray[np.int64],
-        second_share: float,
-        seed: int,
-    ) -> None:
+    def __init__(self, box: int, radius: float, second_share: float, seed: int) -> None:
         self._box, self._radius = box, radius
-        self._class_number, self._second_share, self._seed = class_number, second_share, seed
+        self._second_share, self._seed = second_share, seed
         self._rows: list[int] = []
         self._sources: list[int] = []
         self._rotations: list[NDArray[np.float64]] = []
