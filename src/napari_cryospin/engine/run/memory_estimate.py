@@ -28,7 +28,7 @@ _COPIES_READING, _COPIES = 2.3, 1.0
 # raw images in memory at a time, and their intermediates
 _READING = 0.35 * GIB
 # floats of a particle's pose, of one of its candidates, and of what marginalisation remembers
-_POSE, _CANDIDATE, _REMEMBERED = 16, 12, 180
+_POSE, _CANDIDATE, _REMEMBERED = 16, 12, 132
 # copies of the poses: their table, the events, the record
 _POSE_COPIES = 4
 # grids of (D+1)³: coefficients, gradient, optimiser, statistics, results; FFTs in double precision
