@@ -50,6 +50,22 @@ _COLUMNS = (
     ),
     _Column("modes", "modes", "modes", 0, "Modes with at least 5 % of the probability"),
     _Column("loss", "loss", "loss", 4, "Error per Fourier coefficient at the present pose"),
+    _Column("scale", "scale", "scale", 2, "What the map is multiplied with to fit the particle"),
+    _Column(
+        "log_likelihood",
+        "log-likelihood",
+        "log_likelihood_nats",
+        0,
+        "Of the particle at its pose, nats more than without a map, at the end of the last epoch",
+    ),
+    _Column(
+        "explained",
+        "explained",
+        "explained",
+        2,
+        "Share of the particle's power beyond the noise that the map explained at the end of the "
+        "last epoch; a low one tells junk",
+    ),
     _Column(
         "disagreement",
         "candidates (°)",
@@ -221,8 +237,9 @@ class ParticleTable(QWidget):
         Parameters
         ----------
         columns
-            ``particle`` and any of entropy (nats), modes, loss, disagreement and error (degrees),
-            used; shape (n,) each. One without any number is hidden.
+            ``particle`` and any of entropy (nats), modes, loss, scale, log_likelihood (nats),
+            explained, disagreement and error (degrees), used; shape (n,) each. One without any
+            number is hidden.
         """
         bar = self.view.verticalScrollBar()
         place = bar.value()
