@@ -6,10 +6,12 @@ import json
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import healpy
 import numpy as np
 import pytest
+from healpy.projector import MollweideProj
 
 from command_calls import call
 from napari_cryospin.cli.report import write_heatmap
@@ -66,11 +68,31 @@ def test_posterior(command_run: Path, tmp_path: Path) -> None:
     assert summary["entropy_nats"] >= 0
     assert sum(mode["weight"] for mode in summary["modes"]) == pytest.approx(1)
     assert summary["modes"][0]["distance_to_first_deg"] == 0
+    _assert_is_the_picture(summary)
     words = call("posterior", command_run, "--particle", 3, "--epoch", 1, "--low-pass", 40)
     assert "mode A: weight" in words.stdout
     with Image.open(png) as image:
         assert image.width == 1200
         assert len(image.convert("RGB").getcolors(1 << 20)) > 2
+
+
+def _assert_is_the_picture(summary: dict[str, Any]) -> None:
+    """A script draws the window's heatmap from what is printed, with healpy alone."""
+    shares = np.array(summary["view_directions"])
+    assert (summary["nside"], summary["ordering"]) == (4, "RING")
+    assert shares.shape == (12 * 4**2,) and (shares >= 0).all()
+    assert abs(shares.sum() - 1) < 1e-6
+    # where the picture is brightest, a mode is near
+    tilt, rot = np.degrees(healpy.pix2ang(4, int(shares.argmax())))
+    brightest = healpy.ang2vec(np.radians(tilt), np.radians(rot))
+    modes = [mode["rot_tilt_psi_deg"] for mode in summary["modes"]]
+    views = [healpy.ang2vec(np.radians(tilt), np.radians(rot)) for rot, tilt, _ in modes]
+    nearest = np.degrees(np.arccos(np.clip(np.array(views) @ brightest, -1, 1))).min()
+    assert nearest < 1.5 * np.degrees(healpy.nside2resol(4))
+    image = MollweideProj(xsize=200, flipconv="geo").projmap(
+        shares, lambda x, y, z: healpy.vec2pix(4, x, y, z)
+    )
+    assert image[np.isfinite(image)].max() == shares.max()
 
 
 def test_survey(command_run: Path, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def posterior_of(
     )
     explorer = PosteriorExplorer(stack, options)
     shifts = poses.shifts / stack.pixel_size
-    explorer.set_volume(volume.volume, shifts)
+    explorer.set_volume(volume.volume, shifts, scales=poses.scales)
     return explorer.particle(particle, shifts[particle])
 
 
@@ -134,6 +134,8 @@ def print_posterior(found: ParticlePosterior, *, as_json: bool) -> None:
             "best_rot_tilt_psi_deg": best,
             "number_of_modes": found.n_modes,
             "modes": modes,
+            "ordering": "RING",
+            "view_directions": _shares(found),
         }
         typer.echo(json.dumps(summary, indent=2))
         return
@@ -148,6 +150,12 @@ def print_posterior(found: ParticlePosterior, *, as_json: bool) -> None:
             f"{mode['distance_to_first_deg']:5.1f}° from A, "
             "rot {:.1f}°, tilt {:.1f}°, psi {:.1f}°".format(*own)
         )
+
+
+def _shares(found: ParticlePosterior) -> list[float]:
+    """Return the probabilities of the view directions, 12 nside² in RING order; their sum is 1."""
+    probability = found.direction_probability
+    return [float(share) for share in probability / probability.sum()]
 
 
 def survey_of(run: Path, probes: int) -> list[EpochSurvey]:

@@ -264,6 +264,23 @@ def test_own_columns_and_what_relion_needs_are_added(tmp_path: Path, table: Part
     assert found["optics"]["rlnImageDimensionality"].tolist() == ["2", "2"]
 
 
+def test_what_an_earlier_run_said_of_its_poses_goes_with_them(
+    tmp_path: Path, table: ParticleTable
+) -> None:
+    path, n = tmp_path / "out.star", table.n_particles
+    own = {"scales": np.full(n, 1.5), "log_likelihood": np.arange(n), "explained": np.ones(n)}
+    poses = {"rotations": np.tile(np.eye(3), (n, 1, 1)), "shifts": np.zeros((n, 2))}
+    write_star(path, table, np.arange(n), **poses, **own)
+    names = ["cryospinScale", "cryospinLogLikelihood", "cryospinExplained"]
+    found = frames(path)["particles"][names].to_numpy().astype(float)
+    assert np.array_equal(found, np.column_stack(list(own.values())))
+    again, rows = read_star(path), np.arange(n)
+    write_star(tmp_path / "kept.star", again, rows, rotations=None, shifts=None)
+    assert set(names) <= set(frames(tmp_path / "kept.star")["particles"])
+    write_star(tmp_path / "other.star", again, rows, **poses)
+    assert not set(names) & set(frames(tmp_path / "other.star")["particles"])
+
+
 def test_a_table_of_relion_30_gets_the_blocks_of_31(shared_data: Path, tmp_path: Path) -> None:
     table = read_star(shared_data / "corner_cases/relion30.star")
     found = frames(written(tmp_path, table))

@@ -12,6 +12,7 @@ import torch
 from cryosparc.dataset import Dataset
 from scipy.spatial.transform import Rotation
 
+from napari_cryospin.engine.data.columns import read_blocks
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import prepare
@@ -21,6 +22,8 @@ from napari_cryospin.engine.evaluation.fsc import fsc
 from napari_cryospin.engine.geometry.hand import mirrored_map
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
 from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.models.volume import grid_of_map
+from napari_cryospin.engine.run.checkpoint_reading import fit_in
 from napari_cryospin.engine.run.export import export_poses
 from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.folder import RunFolder
@@ -59,6 +62,10 @@ def finished(path: Path, settings: Settings, truth: Path) -> RunFolder:
     rotations = read_star(truth).rotations
     assert rotations is not None
     training.poses.rotations = torch.from_numpy(rotations).float()
+    training.poses.losses[:] = 1
+    training.poses.scales = torch.linspace(0.8, 1.2, working.n)
+    training.volume.assign(grid_of_map(torch.from_numpy(read_map(truth.with_suffix(".mrc"))[0])))
+    training.measure_fit()
     training.used[3] = False
     folder = RunFolder(path)
     fingerprint = Fingerprint.of(working, settings)
@@ -89,6 +96,26 @@ def test_a_finished_run_gives_its_final_poses(
     final = read_star(run.star_path)
     np.testing.assert_array_equal(found.half_set, final.half_set)
     np.testing.assert_array_equal(found.image_index, final.image_index)
+
+
+def test_scales_and_fits_go_with_the_poses(run: RunFolder, tmp_path: Path) -> None:
+    export_poses(run, tmp_path / "out.star")
+    export_poses(run, tmp_path / "out.cs")
+    scales = np.delete(np.linspace(0.8, 1.2, 200), 3)
+    for path in (run.star_path, tmp_path / "out.star"):
+        assert np.allclose(numbers(path, "cryospinScale"), scales, atol=1e-5)
+        # images and map are in other units here, so that how good the fit is does not matter
+        for name in ("cryospinLogLikelihood", "cryospinExplained"):
+            values = numbers(path, name)
+            assert np.isfinite(values).mean() > 0.9 and np.nanstd(values) > 0
+            assert np.array_equal(values, numbers(run.star_path, name), equal_nan=True)
+    alpha = np.load(tmp_path / "out.cs", allow_pickle=False)["alignments3D/alpha"]
+    assert np.allclose(alpha, scales)
+
+
+def numbers(path: Path, name: str) -> np.ndarray:
+    column = read_blocks(path)["particles"].frame[name]
+    return column.to_numpy(dtype=object).astype(float)
 
 
 def test_an_interrupted_run_gives_its_last_ones(
@@ -246,10 +273,13 @@ def test_recorded_poses_do_where_there_is_no_checkpoint(
 ) -> None:
     state = run.read_checkpoint(torch.device("cpu"))
     poses, used = PoseTable(**state["poses"]), state["used"].numpy()
-    write_poses(run, poses_event(poses, used, 0, Inference.DIRECT, 4.0, None))
+    poses.scales[:] = 1.25
+    fit = fit_in(state, len(used))
+    write_poses(run, poses_event(poses, fit, used, 0, Inference.DIRECT, 4.0, None))
     for path in run.checkpoints():
         path.unlink()
     export_poses(run, tmp_path / "out.star")
+    assert set(numbers(tmp_path / "out.star", "cryospinScale")) == {1.25}
     assert angular_distance(read_star(tmp_path / "out.star").rotations, truth).max() < 0.01
 
 

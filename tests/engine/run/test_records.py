@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 N, HEADS = 500, 5
+FITS = ("log_likelihood", "explained")
 
 
 @pytest.fixture
@@ -55,6 +56,9 @@ def some_poses(
         candidates=candidates[:, :heads],
         candidate_shifts=rng.uniform(-30, 30, (N, HEADS, 2)).astype(np.float32)[:, :heads],
         candidate_losses=losses[:, :heads],
+        scales=rng.uniform(0.5, 2, N).astype(np.float32),
+        log_likelihood=rng.normal(100, 30, N).astype(np.float32),
+        explained=rng.uniform(-0.1, 1.2, N).astype(np.float32),
     )
 
 
@@ -70,11 +74,37 @@ def test_poses_come_back_but_for_rounding(folder: RunFolder) -> None:
     for name in ("losses", "candidate_losses"):
         assert np.allclose(getattr(found, name), getattr(written, name), 1e-3, equal_nan=True)
     assert np.isnan(found.losses[0])
-    for name in ("winning_head", "used"):
+    for name in ("winning_head", "used", "scales", "log_likelihood", "explained"):
         assert np.array_equal(getattr(found, name), getattr(written, name))
     for name, value in vars(found).items():
         if isinstance(value, np.ndarray):
             assert value.dtype == getattr(written, name).dtype
+
+
+def test_records_of_an_earlier_version_have_scales_of_one(folder: RunFolder) -> None:
+    written = some_poses()
+    path = write_poses(folder, written)
+    table = np.load(path, allow_pickle=False)
+    kept = [name for name in table.dtype.names if name not in ("scale", *FITS)]
+    assert len(kept) == 9
+    earlier = np.empty(N, [(name, table.dtype[name]) for name in kept])
+    for name in kept:
+        earlier[name] = table[name]
+    np.save(path, earlier, allow_pickle=False)
+    found = read_poses(folder, 7)
+    assert np.array_equal(found.winning_head, written.winning_head)
+    assert set(found.scales) == {1.0} and found.scales.dtype == np.float32
+    for name in FITS:
+        assert np.isnan(getattr(found, name)).all() and len(getattr(found, name)) == N
+    assert len(trajectory(folder, 3).epochs) == 1
+
+
+def test_a_scale_that_is_no_number_is_damage(folder: RunFolder) -> None:
+    written = some_poses()
+    written.scales[4] = np.nan
+    path = write_poses(folder, written)
+    with pytest.raises(InputError, match=path.name):
+        read_poses(folder, 7)
 
 
 def test_auto_decoding_with_one_hypothesis_records_no_candidates(folder: RunFolder) -> None:
@@ -87,7 +117,7 @@ def test_auto_decoding_with_one_hypothesis_records_no_candidates(folder: RunFold
 
 
 @pytest.mark.parametrize(
-    ("inference", "heads", "size"), [(Inference.AMORTIZED, 5, 87), (Inference.DIRECT, 0, 17)]
+    ("inference", "heads", "size"), [(Inference.AMORTIZED, 5, 99), (Inference.DIRECT, 0, 29)]
 )
 def test_a_record_is_as_large_as_stated(
     folder: RunFolder, inference: Inference, heads: int, size: int

@@ -12,10 +12,13 @@ import pytest
 import torch
 
 from disturbed import content, count, is_same, kill, searching
+from napari_cryospin.engine.data.columns import read_blocks
 from napari_cryospin.engine.run import events, reconstruction
 from napari_cryospin.engine.run.controls import Interrupted
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.run.records import read_poses
+from napari_cryospin.engine.run.snapshot import read_snapshot
 from napari_cryospin.engine.run.training import Training
 
 if TYPE_CHECKING:
@@ -135,6 +138,34 @@ def test_a_finished_run_has_nothing_left_to_do(finished: RunFolder) -> None:
     assert last.verdict == finished.verdict()
     assert any(isinstance(event, events.PosesUpdated) for event in stream)
     assert content(finished) == before
+
+
+def test_a_finished_run_tells_how_the_map_fits_its_particles(finished: RunFolder) -> None:
+    """In its folder, in its records and in its star file it is the same."""
+    poses, recorded = read_snapshot(finished).poses, read_poses(finished, 3)
+    particles = read_blocks(finished.star_path)["particles"].frame
+    for name, column in (
+        ("scales", "cryospinScale"),
+        ("log_likelihood", "cryospinLogLikelihood"),
+        ("explained", "cryospinExplained"),
+    ):
+        values = getattr(poses, name)
+        assert np.isfinite(values).mean() > 0.9 and np.isfinite(values).any(), name
+        assert np.array_equal(values, getattr(recorded, name), equal_nan=True), name
+        written = particles[column].to_numpy(dtype=object).astype(float)
+        assert np.allclose(written, values[poses.used], atol=1e-3, equal_nan=True), name
+    assert np.median(poses.log_likelihood) > 0
+
+
+def test_a_checkpoint_of_an_earlier_version_does_not_tell_the_fit(finished: RunFolder) -> None:
+    state = finished.read_checkpoint(torch.device("cpu"))
+    del state["fit"]
+    finished.write_checkpoint(state, 4)
+    poses = read_snapshot(finished).poses
+    assert np.isnan(poses.log_likelihood).all() and np.isnan(poses.explained).all()
+    state["fit"] = {"log_likelihood": torch.zeros(3), "explained": torch.zeros(160)}
+    finished.write_checkpoint(state, 4)
+    assert any("fit" in note for note in read_snapshot(finished).notes)
 
 
 def test_a_finished_run_goes_on_with_more_epochs(finished: RunFolder) -> None:

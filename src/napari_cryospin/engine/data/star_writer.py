@@ -28,6 +28,7 @@ PARTICLES_ARE_WHITE = "cryospinParticlesAreWhite"
 _NAME = "rlnImageName"
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")
+_OWN = ("cryospinScale", "cryospinLogLikelihood", "cryospinExplained")
 # what says of the same poses something that is no longer so
 _OF_OTHER_POSES = (
     *("rlnOriginX", "rlnOriginY"),
@@ -45,13 +46,15 @@ def write_star(
     shifts: ArrayLike | None,
     half_set: ArrayLike | None = None,
     scales: ArrayLike | None = None,
+    log_likelihood: ArrayLike | None = None,
+    explained: ArrayLike | None = None,
     image_names: Sequence[str] | None = None,
     more: Mapping[str, ArrayLike] | None = None,
 ) -> None:
     """Write rows of a particle table with their poses, for RELION 3.1 or later.
 
     The file is the user's own table, text for text, with all its blocks and columns. Replaced or
-    added are only: poses, ``rlnRandomSubset``, ``cryospinScale``; image names where a path must
+    added are only: poses, ``rlnRandomSubset``, our own columns; image names where a path must
     change; what RELION does not start without (:mod:`.star_blocks`). A RELION 3.0 table gets the
     optics block of RELION 3.1. Two kinds of columns are left out where poses are written: origins
     in pixels (``rlnOriginX/Y``), which RELION itself converts to Å, and the priors of angles and
@@ -77,6 +80,10 @@ def write_star(
         ``rlnRandomSubset`` (1 or 2), shape (n,); by default that of the table, if it has one.
     scales
         ``cryospinScale``: what the map is multiplied with to fit each image, shape (n,).
+    log_likelihood, explained
+        ``cryospinLogLikelihood`` (nats) and ``cryospinExplained``: how well the map fits each image
+        at its pose, shape (n,) each. What the table holds of them, or of scales, from other poses
+        is left out where poses are written without them.
     image_names
         Names such as ``000001@particles.mrcs`` instead of the table's own, n of them.
     more
@@ -94,7 +101,12 @@ def write_star(
         columns |= dict(zip(_ANGLES, euler_from_matrices(rotations).T, strict=True))
     if shifts is not None:
         columns |= dict(zip(_ORIGINS, np.asarray(shifts, dtype=np.float64).T, strict=True))
-    columns |= {} if scales is None else {"cryospinScale": np.asarray(scales, np.float64)}
+    own = dict(zip(_OWN, (scales, log_likelihood, explained), strict=True))
+    columns |= {
+        name: None if values is None else np.asarray(values, np.float64)
+        for name, values in own.items()
+        if values is not None or rotations is not None
+    }
     columns |= more or {}
     blocks[PARTICLES] = _with_columns(particles, columns)
     _write_half_sets(blocks[PARTICLES], table, rows, half_set)

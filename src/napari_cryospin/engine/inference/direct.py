@@ -89,6 +89,11 @@ class DirectInference(GradientInference):
         """Whether the modes have settled, and the rates have fallen since."""
         return self._settled_at is not None and self._epochs - self._settled_at >= _COOLING
 
+    @property
+    def noise(self) -> NoiseSpectrum:
+        """Noise of the images, as known last."""
+        return self._noise
+
     def set_place(self, place: Place) -> None:
         """Follow the schedules of learning rates and low-pass filter."""
         stage = self.stage

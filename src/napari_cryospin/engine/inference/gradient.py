@@ -30,6 +30,11 @@ class GradientInference(PoseInference):
         self._radius = self._radius_at(0)
         self.model = ImageModel.within(self.stack.box, self._radius, problem.device)
 
+    @property
+    def radius(self) -> float:
+        """Frequency radius of the low-pass filter, in units of 1/box."""
+        return self._radius
+
     def set_place(self, place: Place) -> None:
         """Follow the low-pass schedule."""
         radius = self._radius_at(place.done)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from napari_cryospin.engine.models.noise import NoiseSpectrum
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -92,6 +94,16 @@ class PoseInference(ABC):
 
     def set_place(self, place: Place) -> None:  # noqa: B027 (not every inference has a schedule)
         """Follow the stage's schedules; called before every batch."""
+
+    @property
+    @abstractmethod
+    def radius(self) -> float:
+        """Frequency radius that poses are judged by, in units of 1/box."""
+
+    @property
+    def noise(self) -> NoiseSpectrum:
+        """Noise of the images as known so far; white of unit variance where it is not estimated."""
+        return NoiseSpectrum.white(self.stack.box, self.problem.device)
 
     @abstractmethod
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:

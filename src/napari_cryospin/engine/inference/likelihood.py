@@ -1,4 +1,7 @@
-"""The likelihood of poses given a map: images and CTFs in units of the noise, slices of the map."""
+"""The likelihood of poses given a map: images and CTFs in units of the noise, slices of the map.
+
+It is the one that training works with: the same slices, and CTFs times the particles' scales.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_cryospin.engine.geometry.projection import Projector
+from napari_cryospin.engine.geometry.slices import central_slices
 from napari_cryospin.engine.inference.grid import GridSlices
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
+from napari_cryospin.engine.models.volume import grid_of_map
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -33,15 +37,25 @@ class PoseLikelihood:
         Map (D, D, D), (z, y, x), in the unit of the normalised images.
     noise
         Noise of the images; white of unit variance by default.
+    scales
+        What the map is multiplied with to fit each particle, (n,); 1 by default.
     """
 
     def __init__(
-        self, stack: WorkingStack, volume: ArrayLike, noise: NoiseSpectrum | None = None
+        self,
+        stack: WorkingStack,
+        volume: ArrayLike,
+        noise: NoiseSpectrum | None = None,
+        scales: ArrayLike | None = None,
     ) -> None:
         self.stack = stack
         device = stack.images.device
         tensor = torch.as_tensor(np.array(volume, dtype=np.float32)).to(device)
-        self.projector = Projector(tensor)
+        # the very grid that training holds, of which the map is the picture: a finer interpolation
+        # would see what lies in the corners of the box otherwise than training does
+        self._grid = grid_of_map(tensor)
+        factors = np.ones(stack.n) if scales is None else np.array(scales)
+        self._scales = torch.from_numpy(factors.astype(np.float32)).to(device)
         self.noise = noise or NoiseSpectrum.white(stack.box, device)
         self._models: dict[float, ImageModel] = {}
 
@@ -58,23 +72,27 @@ class PoseLikelihood:
             self._models[radius] = ImageModel.within(self.stack.box, radius, device)
         return self._models[radius]
 
+    def ctf(self, rows: Tensor, model: ImageModel) -> Tensor:
+        """Return the CTFs of particles times their scales, (b, K)."""
+        return self.stack.ctf(rows, model.frequencies) * self._scales[rows, None]
+
     def whitened(self, rows: Tensor, model: ImageModel) -> tuple[Tensor, Tensor]:
         """Return coefficients and CTFs of particles, (b, K) each, in units of the noise."""
         deviation = self.noise.deviation(model)
         observed = model.coefficients(self.stack.images[rows])
-        return observed / deviation, self.stack.ctf(rows, model.frequencies) / deviation
+        return observed / deviation, self.ctf(rows, model) / deviation
 
     def slices(self, rotations: ArrayLike, model: ImageModel) -> GridSlices:
         """Return the slices of the map at poses (J, 3, 3)."""
         poses = torch.as_tensor(np.asarray(rotations, dtype=np.float32))
         poses = poses.to(self.stack.images.device)
         rows = max(1, _SAMPLES // len(model.frequencies))
-        parts = [self.projector.slices(part, model.frequencies) for part in poses.split(rows)]
+        parts = [central_slices(self._grid, part, model.frequencies) for part in poses.split(rows)]
         values = torch.cat(parts)
         return GridSlices(model, values, values.square())
 
     def projections(self, row: int, rotations: ArrayLike, shifts: ArrayLike) -> Tensor:
-        """Return CTF-multiplied projections (J, D, D) as particle ``row`` would show them.
+        """Return projections (J, D, D) times CTF and scale, as particle ``row`` would show them.
 
         ``shifts`` are origin shifts (x, y), pixels of the working box, shape (J, 2).
         """
@@ -82,5 +100,4 @@ class PoseLikelihood:
         slices = self.slices(rotations, model).values
         origin = torch.as_tensor(np.asarray(shifts, dtype=np.float32)).to(slices.device)
         rows = torch.tensor([row], device=slices.device)
-        ctf = self.stack.ctf(rows, model.frequencies)
-        return model.images(ctf * model.shift(slices, -origin))
+        return model.images(self.ctf(rows, model) * model.shift(slices, -origin))

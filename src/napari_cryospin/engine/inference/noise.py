@@ -72,7 +72,7 @@ def _set_noise_on_grid(grid: CoarseGrid, rows: Tensor, shifts: Tensor, weights: 
     likelihood, model = grid.likelihood, grid.model
     stack = likelihood.stack
     observed = model.shift(model.coefficients(stack.images[rows]), shifts)
-    ctf = stack.ctf(rows, model.frequencies)
+    ctf = likelihood.ctf(rows, model)
     mean, square = grid.expected_slices(weights)
     power = (observed.square() - 2 * ctf * observed * mean + ctf.square() * square).mean(0)
     found = NoiseSpectrum.of_residuals(power, model, stack.mask_power)
@@ -97,7 +97,7 @@ def _residual(
     model, stack = likelihood.model(likelihood.nyquist), likelihood.stack
     slices = likelihood.slices(poses.reshape(-1, 3, 3), model).values
     observed = model.shift(model.coefficients(stack.images[rows]), shifts)
-    ctf = stack.ctf(rows, model.frequencies)
+    ctf = likelihood.ctf(rows, model)
     residual = observed[:, None] - ctf[:, None] * slices.unflatten(0, (len(rows), -1))
     result: Tensor = residual.square().mean((0, 1))
     return result

@@ -53,10 +53,10 @@ class ParticlePosterior:
     mode_weights
         Share of the probability of each, from the fine level, shape (m,).
     image, projection, difference
-        The particle, the CTF-multiplied projection of the map at the best pose, and the particle
-        less the projection, each (D, D), in one unit (noise of variance 1).
+        The particle, the projection of the map at the best pose times CTF and scale, and the
+        particle less the projection, each (D, D), in one unit (noise of variance 1).
     candidate_projections
-        CTF-multiplied projections at the poses that were asked for, (M, D, D).
+        Such projections at the poses that were asked for, (M, D, D).
     """
 
     particle: int
@@ -215,6 +215,7 @@ class PosteriorExplorer:
         volume: ArrayLike,
         shifts: ArrayLike | None = None,
         noise: NoiseSpectrum | None = None,
+        scales: ArrayLike | None = None,
     ) -> None:
         """Use a map.
 
@@ -226,8 +227,10 @@ class PosteriorExplorer:
             Present origin shifts (x, y) of all particles, pixels, (n, 2); 0 by default.
         noise
             Noise of the images; by default estimated from what the map leaves of them.
+        scales
+            What the map is multiplied with to fit each particle, shape (n,); 1 by default.
         """
-        likelihood = PoseLikelihood(self.stack, volume, noise)
+        likelihood = PoseLikelihood(self.stack, volume, noise, scales)
         self._grid = CoarseGrid(likelihood, self.options.nside, self.radius)
         if noise is None:
             origins = np.zeros((self.stack.n, 2)) if shifts is None else np.asarray(shifts)

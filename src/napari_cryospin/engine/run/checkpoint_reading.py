@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.inference.particle_fit import ParticleFit
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.run.clock import Clock
 from napari_cryospin.engine.run.reading import Unreadable, reason, require_file
@@ -135,6 +136,21 @@ def require_used(state: dict[str, Any], n: int) -> Tensor:
     _require_rows(used, n, "used")
     _require(bool(used.any()), "it uses no particles")
     return used
+
+
+def fit_in(state: dict[str, Any], n: int) -> ParticleFit:
+    """Return how the map fits the particles of a checkpoint; Unreadable where that is damaged.
+
+    An earlier version did not measure it: it is not known then.
+    """
+    if "fit" not in state:
+        return ParticleFit.unknown(n, state["used"].device)
+    fit, names = state["fit"], {field.name for field in fields(ParticleFit)}
+    _require(isinstance(fit, dict) and set(fit) == names, "its fit is something else")
+    for value in fit.values():
+        good = isinstance(value, Tensor) and value.dtype is torch.float32 and value.shape == (n,)
+        _require(good, "its fit is something else")
+    return ParticleFit(**fit)
 
 
 def require_poses(state: dict[str, Any], n: int) -> PoseTable:

@@ -120,6 +120,12 @@ class PosesUpdated(Event):
         Their origin shifts (x, y), Å, (n, M, 2).
     candidate_losses
         Loss of each candidate, (n, M); NaN where not seen yet.
+    scales
+        What the map is multiplied with to fit each particle, (n,).
+    log_likelihood, explained
+        How well the map fits each particle at the end of the last epoch
+        (:class:`~napari_cryospin.engine.inference.particle_fit.ParticleFit`), (n,) each; NaN where
+        it is not known.
     truth
         True poses in the frame of the present map, (n, 3, 3), where the truth is known.
     """
@@ -134,6 +140,9 @@ class PosesUpdated(Event):
     candidates: NDArray[np.float32]
     candidate_shifts: NDArray[np.float32]
     candidate_losses: NDArray[np.float32]
+    scales: NDArray[np.float32]
+    log_likelihood: NDArray[np.float32]
+    explained: NDArray[np.float32]
     truth: NDArray[np.float32] | None = None
 
 

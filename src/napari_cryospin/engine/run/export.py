@@ -21,6 +21,7 @@ from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import real, replacing, require_absent
 from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
+from napari_cryospin.engine.run.checkpoint_reading import fit_in
 from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
 from napari_cryospin.engine.run.records import read_poses, recorded_epochs
@@ -53,14 +54,18 @@ class LastPoses:
     half_set
         Halves (1 or 2), (n,).
     scales
-        What the map is multiplied with to fit each image, (n,), or None where it is not recorded.
+        What the map is multiplied with to fit each image, (n,).
+    log_likelihood, explained
+        How well the map fits each image, (n,) each; NaN where it is not known.
     """
 
     table: ParticleTable
     rotations: NDArray[np.float64]
     shifts: NDArray[np.float64]
     half_set: NDArray[np.int64]
-    scales: NDArray[np.float64] | None
+    scales: NDArray[np.float64]
+    log_likelihood: NDArray[np.float64]
+    explained: NDArray[np.float64]
 
 
 def last_poses(folder: RunFolder) -> LastPoses:
@@ -88,7 +93,9 @@ def last_poses(folder: RunFolder) -> LastPoses:
         found.rotations[found.used].astype(np.float64),
         found.shifts[found.used].astype(np.float64) * pixel_size,
         half_sets(table.half_set, used),
-        None if found.scales is None else found.scales[found.used].astype(np.float64),
+        found.scales[found.used].astype(np.float64),
+        found.log_likelihood[found.used].astype(np.float64),
+        found.explained[found.used].astype(np.float64),
     )
 
 
@@ -97,7 +104,9 @@ class _Recorded:
     rotations: NDArray[np.float32]
     shifts: NDArray[np.float32]
     in_pixels: bool
-    scales: NDArray[np.float32] | None
+    scales: NDArray[np.float32]
+    log_likelihood: NDArray[np.float32]
+    explained: NDArray[np.float32]
     used: NDArray[np.bool_]
     fingerprint: dict[str, Any] | None
 
@@ -113,12 +122,29 @@ def _recorded(folder: RunFolder) -> _Recorded:
             ) from None
         poses = read_poses(folder, epochs[-1])
         return _Recorded(
-            poses.rotations, poses.shifts, False, None, poses.used, _fingerprint(folder)
+            poses.rotations,
+            poses.shifts,
+            False,
+            poses.scales,
+            poses.log_likelihood,
+            poses.explained,
+            poses.used,
+            _fingerprint(folder),
         )
     last = {name: tensor.numpy() for name, tensor in state["poses"].items()}
     used = state["used"].numpy()
     figures = state.get("fingerprint")
-    return _Recorded(last["rotations"], last["shifts"], True, last["scales"], used, figures)
+    fit = fit_in(state, len(used))
+    return _Recorded(
+        last["rotations"],
+        last["shifts"],
+        True,
+        last["scales"],
+        fit.log_likelihood.numpy(),
+        fit.explained.numpy(),
+        used,
+        figures,
+    )
 
 
 def _fingerprint(folder: RunFolder) -> dict[str, Any] | None:
@@ -274,6 +300,8 @@ def _write_table(out: Path, kind: str, poses: LastPoses, *, absolute: bool) -> N
         shifts=poses.shifts,
         half_set=poses.half_set,
         scales=poses.scales,
+        log_likelihood=poses.log_likelihood,
+        explained=poses.explained,
         image_names=names if absolute else None,
     )
 

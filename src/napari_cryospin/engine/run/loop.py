@@ -146,6 +146,7 @@ class Loop:
 
     def _end_epoch(self, seconds: float) -> Iterator[Event]:
         training, clock = self.training, self.training.clock
+        training.measure_fit()
         volume, poses = training.map(), self.poses_event()
         comparison = None
         if self.truth is not None:
@@ -215,7 +216,13 @@ class Loop:
         training = self.training
         used = training.used.cpu().numpy()
         return poses_event(
-            training.poses, used, training.clock.epoch, training.kind, self.pixel_size, self.truth
+            training.poses,
+            training.fit,
+            used,
+            training.clock.epoch,
+            training.kind,
+            self.pixel_size,
+            self.truth,
         )
 
     @property

@@ -10,10 +10,15 @@ of auto-decoding the hypotheses where there are several.
 * ``inference``, uint8: 0 amortized, 1 direct, 2 marginal
 * ``winning_head``, int8: −1 where the particle has not been seen yet
 * ``used``, bool: False where the particle was dropped from training
+* ``scale``, float32: what the map is multiplied with to fit the particle
+* ``log_likelihood``, float32: of the particle at its pose, nats more than without a map
+* ``explained``, float32: share of its power beyond the noise that the map explains; like the
+  log-likelihood NaN where it is not known
 * ``candidate_quaternions``, (M, 4) int16; ``candidate_shifts``, (M, 2) float16;
   ``candidate_losses``, M float16: the same of each candidate
 
-This makes 17 bytes per particle and epoch, and 14 more for each candidate.
+This makes 29 bytes per particle and epoch, and 14 more for each candidate. Records of an earlier
+version have no scale, log-likelihood and share explained: they are read as 1 and not known.
 """
 
 from __future__ import annotations
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 # of a component of a unit quaternion; rounding it turns a pose by less than 0.004°
 _SCALE = 32767
 _CODES = (Inference.AMORTIZED, Inference.DIRECT, Inference.MARGINAL)
+_FITS = ("scale", "log_likelihood", "explained")
 _MOST_HEADS = 10_000
 _LARGEST = float(np.finfo(np.float16).max)
 
@@ -156,7 +162,8 @@ def trajectory(folder: RunFolder, particle: int) -> Trajectory:
     )
 
 
-def _row_type(heads: int) -> np.dtype[np.void]:
+def _row_type(heads: int, *, fits: bool = True) -> np.dtype[np.void]:
+    """Return the type of a row; an earlier version had no ``fits``."""
     return np.dtype(
         [
             ("quaternion", "<i2", 4),
@@ -165,6 +172,7 @@ def _row_type(heads: int) -> np.dtype[np.void]:
             ("inference", "u1"),
             ("winning_head", "i1"),
             ("used", "?"),
+            *([(name, "<f4") for name in _FITS] if fits else []),
             ("candidate_quaternions", "<i2", (heads, 4)),
             ("candidate_shifts", "<f2", (heads, 2)),
             ("candidate_losses", "<f2", (heads,)),
@@ -180,6 +188,8 @@ def _table(poses: PosesUpdated) -> NDArray[np.void]:
     table["loss"] = _half(poses.losses)
     table["inference"] = _CODES.index(poses.inference)
     table["winning_head"], table["used"] = poses.winning_head, poses.used
+    table["scale"] = poses.scales
+    table["log_likelihood"], table["explained"] = poses.log_likelihood, poses.explained
     table["candidate_quaternions"] = _quaternions(poses.candidates[:, :heads])
     table["candidate_shifts"] = _half(poses.candidate_shifts[:, :heads])
     table["candidate_losses"] = _half(poses.candidate_losses[:, :heads])
@@ -203,7 +213,8 @@ def _rows(path: Path, rows: slice) -> NDArray[np.void]:
             raise ValueError("it has another format")
         shape, _, kind = np.lib.format.read_array_header_1_0(file)
         heads = _heads(kind)
-        if heads is None or kind != _row_type(heads) or len(shape) != 1:
+        types = () if heads is None else (_row_type(heads), _row_type(heads, fits=False))
+        if kind not in types or len(shape) != 1:
             raise ValueError("it holds other fields")
         start = file.tell()
         if path.stat().st_size != start + shape[0] * kind.itemsize:
@@ -225,6 +236,7 @@ def _heads(kind: np.dtype[np.void]) -> int | None:
 
 
 def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
+    scale, log_likelihood, explained = _fits(table)
     poses = PosesUpdated(
         epoch=epoch,
         inference=_CODES[int(table["inference"][0])] if len(table) else Inference.AMORTIZED,
@@ -237,7 +249,12 @@ def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
         candidates=_matrices(table["candidate_quaternions"]),
         candidate_shifts=table["candidate_shifts"].astype(np.float32),
         candidate_losses=table["candidate_losses"].astype(np.float32),
+        scales=scale,
+        log_likelihood=log_likelihood,
+        explained=explained,
     )
+    if not np.isfinite(scale).all():
+        raise ValueError("its scales are not finite")
     if not (np.isfinite(poses.shifts).all() and np.isfinite(poses.candidate_shifts).all()):
         raise ValueError("its shifts are not finite")
     # without candidates the winner is one of those before, which were not recorded
@@ -245,6 +262,14 @@ def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
     if (winner < -1).any() or (most and (winner >= most).any()):
         raise ValueError("it names winners that are no candidates")
     return poses
+
+
+def _fits(table: NDArray[np.void]) -> list[NDArray[np.float32]]:
+    """Return scale, log-likelihood and share explained, (n,) each."""
+    if _FITS[0] in (table.dtype.names or ()):
+        return [table[name].astype(np.float32) for name in _FITS]
+    unknown = np.full(len(table), np.nan, np.float32)
+    return [np.ones(len(table), np.float32), unknown, unknown.copy()]
 
 
 def _quaternions(rotations: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -52,6 +52,8 @@ def write_results(
         Resolution where the FSC between the half-maps falls below 0.143, Å.
     """
     stack, poses = training.stack, training.poses
+    # a run that was stopped has turned particles since its last epoch
+    training.measure_fit()
     model = ImageModel.within(stack.box, stack.box / 2, stack.images.device)
     used = training.used.cpu().numpy()
     halves = half_sets(stack.table.half_set, stack.rows[used])
@@ -84,6 +86,8 @@ def write_results(
         shifts=shifts[used].astype(np.float64),
         half_set=halves,
         scales=poses.scales.cpu().numpy()[used],
+        log_likelihood=training.fit.log_likelihood.cpu().numpy()[used],
+        explained=training.fit.explained.cpu().numpy()[used],
     )
     yield Progress(_TASK, 3, 3)
     return resolution(curve, stack.pixel_size, 0.143)
@@ -129,6 +133,9 @@ def write_selection(
         stack.rows[rows],
         rotations=poses.rotations[rows].astype(np.float64),
         shifts=poses.shifts[rows].astype(np.float64),
+        scales=poses.scales[rows],
+        log_likelihood=poses.log_likelihood[rows],
+        explained=poses.explained[rows],
     )
 
 

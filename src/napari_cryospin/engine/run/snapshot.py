@@ -13,6 +13,7 @@ from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.checkpoint_reading import (
+    fit_in,
     latest,
     read_checkpoint,
     require_clock,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_cryospin.engine.inference.particle_fit import ParticleFit
     from napari_cryospin.engine.inference.poses import PoseTable
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.settings import Settings
@@ -142,13 +144,17 @@ def read_epoch(
 
 def poses_event(
     poses: PoseTable,
+    fit: ParticleFit,
     used: NDArray[np.bool_],
     epoch: int,
     inference: Inference,
     pixel_size: float,
     truth: Truth | None,
 ) -> PosesUpdated:
-    """Return a copy of the poses, and which particles (n,) are in use, as an event."""
+    """Return a copy of the poses, and which particles (n,) are in use, as an event.
+
+    ``fit`` is how well the map fitted the particles last.
+    """
     rotations = poses.rotations.cpu().numpy().copy()
     return PosesUpdated(
         epoch=epoch,
@@ -161,6 +167,9 @@ def poses_event(
         candidates=poses.candidates.cpu().numpy().copy(),
         candidate_shifts=(poses.candidate_shifts * pixel_size).cpu().numpy(),
         candidate_losses=poses.candidate_losses.cpu().numpy().copy(),
+        scales=poses.scales.cpu().numpy().copy(),
+        log_likelihood=fit.log_likelihood.cpu().numpy().copy(),
+        explained=fit.explained.cpu().numpy().copy(),
         truth=truth.in_frame_of(rotations, used) if truth else None,
     )
 
@@ -218,7 +227,8 @@ def _last_poses(
         clock, poses = require_clock(state, settings), require_poses(state, stack.n)
         used = require_used(state, stack.n).numpy()
         kind = clock.inference(settings)
-        found.append(poses_event(poses, used, clock.epoch, kind, stack.pixel_size, truth))
+        fit = fit_in(state, stack.n)
+        found.append(poses_event(poses, fit, used, clock.epoch, kind, stack.pixel_size, truth))
 
     problem = ""
     try:

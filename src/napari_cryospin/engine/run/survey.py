@@ -110,7 +110,7 @@ def survey_epoch(
     volume, poses = read_epoch(folder, epoch, stack, truth)
     explorer = PosteriorExplorer(stack, options)
     shifts = poses.shifts / stack.pixel_size
-    explorer.set_volume(volume.volume, shifts)
+    explorer.set_volume(volume.volume, shifts, scales=poses.scales)
     summary = summarise(explorer, probe_rows(poses.used, probes), shifts, progress)
     return figures_of(summary, poses, None if truth is None else truth.belongs)
 

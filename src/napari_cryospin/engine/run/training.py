@@ -15,12 +15,14 @@ from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import Place, Problem
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.inference.marginal.judge import judge
+from napari_cryospin.engine.inference.particle_fit import ParticleFit
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.run.checkpoint_reading import (
     CHECKPOINT_VERSION,
+    fit_in,
     require_fits,
     require_like,
 )
@@ -68,6 +70,8 @@ class Training:
         Mean errors of the batches of the present epoch.
     starts
         What the starts of the first stage have come to.
+    fit
+        How well the map fitted the particles when that was last measured.
 
     Raises
     ------
@@ -90,6 +94,7 @@ class Training:
         self.problem = Problem(
             stack, self.volume, self.poses, self.held_out, settings.model, settings.seed
         )
+        self.fit = ParticleFit.unknown(stack.n, device)
         self.starts = Starts()
         self.losses: list[float] = []
         self._begun: int | None = None
@@ -146,6 +151,7 @@ class Training:
                 clock.stage_epoch = clock.batch = 0
                 self.volume.load_state_dict(self._random_volume(clock.start).state_dict())
                 self.poses.reset()
+                self.fit = ParticleFit.unknown(self.stack.n, self.stack.images.device)
                 self.inference = self._stage_begun(None)
                 return
             self._take_best_start()
@@ -158,6 +164,7 @@ class Training:
             return False
         self._end_start()
         self._take_best_start()
+        self.measure_fit()
         return True
 
     @property
@@ -181,6 +188,11 @@ class Training:
         self.poses.load(best.poses)
         self.inference.load_state(best.inference)
         self.starts.choose()
+
+    def measure_fit(self) -> None:
+        """Measure how well the present map fits every particle at its present pose."""
+        inference = self.inference
+        self.fit = ParticleFit.measured(self.problem, inference.radius, inference.noise)
 
     def judge(self) -> Judgement | None:
         """Judge the present map by the held-out particles in use."""
@@ -264,6 +276,7 @@ class Training:
             "kept_apart": self._kept_apart,
             "inference": self.inference.state(),
             "starts": self.starts.state(),
+            "fit": vars(self.fit),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -289,6 +302,7 @@ class Training:
         self.losses = list(state.get("losses", ()))
         self.inference.load_state(state["inference"])
         self.starts.load_state(state["starts"])
+        self.fit = fit_in(state, self.stack.n)
 
 
 def _held_out(n: int, settings: Settings) -> Tensor:

@@ -241,6 +241,9 @@ def columns_of(poses: PosesUpdated) -> dict[str, NDArray[Any]]:
     columns: dict[str, NDArray[Any]] = {
         "particle": np.arange(len(poses.losses)),
         "loss": poses.losses,
+        "scale": poses.scales,
+        "log_likelihood": poses.log_likelihood,
+        "explained": poses.explained,
         "used": poses.used,
     }
     if poses.candidates.shape[1] > 1:
@@ -264,5 +267,5 @@ def summary_of(
 
     explorer = PosteriorExplorer(stack, options)
     shifts = poses.shifts / stack.pixel_size
-    explorer.set_volume(volume.volume, shifts)
+    explorer.set_volume(volume.volume, shifts, scales=poses.scales)
     return summarise(explorer, np.arange(stack.n), shifts, report)

@@ -85,6 +85,7 @@ class PosteriorFeed(QObject):
             explorer.volume,
             particle,
             explorer.shifts,
+            explorer.scales,
             explorer.options,
             candidates_of(explorer.poses, particle),
         )

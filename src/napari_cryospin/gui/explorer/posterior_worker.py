@@ -38,6 +38,8 @@ class PosteriorRequest:
         Whose posterior, given which map.
     shifts
         Present origin shifts (x, y) of all particles, pixels of the working box, (n, 2).
+    scales
+        What the map is multiplied with to fit each particle, (n,).
     options
         How it is computed.
     candidates
@@ -49,6 +51,7 @@ class PosteriorRequest:
     stack: WorkingStack
     volume: VolumeUpdated
     shifts: NDArray[np.floating]
+    scales: NDArray[np.floating]
     options: PosteriorOptions
     candidates: NDArray[np.floating]
 
@@ -56,6 +59,10 @@ class PosteriorRequest:
     def key(self) -> tuple[object, ...]:
         """What an explorer is made for: temperature and particle may change with it at hand."""
         return id(self.stack), self.options.radius
+
+    def shares_map_with(self, other: PosteriorRequest) -> bool:
+        """Whether the map, and what it is multiplied with to fit the particles, are the same."""
+        return self.volume is other.volume and np.array_equal(self.scales, other.scales)
 
 
 @dataclass(frozen=True)
@@ -118,8 +125,8 @@ class _Worker(QObject):
         last = self._last
         if self._explorer is None or last is None or last.key != request.key:
             self._explorer, last = self._factory(request.stack, request.options), None
-        if last is None or last.volume is not request.volume:
-            self._explorer.set_volume(request.volume.volume, request.shifts)
+        if last is None or not request.shares_map_with(last):
+            self._explorer.set_volume(request.volume.volume, request.shifts, scales=request.scales)
         self._last = request
         self._explorer.options = request.options
         posterior = self._explorer.particle(
@@ -171,6 +178,7 @@ class PosteriorService(QObject):
         volume: VolumeUpdated,
         particle: int,
         shifts: NDArray[np.floating] | None = None,
+        scales: NDArray[np.floating] | None = None,
         options: PosteriorOptions | None = None,
         candidates: NDArray[np.floating] | None = None,
     ) -> None:
@@ -186,6 +194,7 @@ class PosteriorService(QObject):
             stack,
             volume,
             origins,
+            np.ones(stack.n) if scales is None else scales,
             options or PosteriorOptions(),
             poses,
         )

@@ -87,6 +87,11 @@ class Explorer(QObject):
             return None
         return self.poses.shifts / self.stack.pixel_size
 
+    @property
+    def scales(self) -> NDArray[np.floating] | None:
+        """What the shown map is multiplied with to fit each particle, (n,)."""
+        return None if self.poses is None else self.poses.scales
+
     @Slot(int)
     def choose(self, particle: int) -> None:
         """Choose a particle; a number outside the stack is brought into it."""

@@ -219,7 +219,7 @@ def levels_of(
 
     explorer = PosteriorExplorer(stack, PosteriorOptions(depth=_DEPTH, enough=_ENOUGH))
     shifts = poses.shifts / stack.pixel_size
-    explorer.set_volume(volume.volume, shifts)
+    explorer.set_volume(volume.volume, shifts, scales=poses.scales)
     rows = probe_rows(poses.used)
     return credible_levels(explorer, rows, shifts, poses.truth, progress=report)
 

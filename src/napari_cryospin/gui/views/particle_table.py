@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, Qt, Signal, Slot
+from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QPushButton,
     QTableView,
@@ -50,17 +50,35 @@ _COLUMNS = (
     ),
     _Column("modes", "modes", "modes", 0, "Modes with at least 5 % of the probability"),
     _Column("loss", "loss", "loss", 4, "Error per Fourier coefficient at the present pose"),
+    _Column("scale", "scale", "scale", 2, "What the map is multiplied with to fit the particle"),
+    _Column(
+        "log_likelihood",
+        "log-\nlikelihood",
+        "log_likelihood_nats",
+        0,
+        "Of the particle at its pose, nats more than without a map, at the end of the last epoch",
+    ),
+    _Column(
+        "explained",
+        "explained",
+        "explained",
+        2,
+        "Share of the particle's power beyond the noise that the map explained at the end of the "
+        "last epoch; a low one tells junk",
+    ),
     _Column(
         "disagreement",
-        "candidates (°)",
+        "candidates\n(°)",
         "candidate_disagreement_deg",
         1,
         "Mean angle between the candidates: the heads' poses, the modes found, or the hypotheses",
     ),
-    _Column("error", "error (°)", "pose_error_deg", 1, "Angle to the true pose, after alignment"),
+    _Column("error", "error\n(°)", "pose_error_deg", 1, "Angle to the true pose, after alignment"),
     _Column("used", "used", "used", 0, "Whether the particle takes part in training"),
 )
 _USED = len(_COLUMNS) - 1
+# least width of a column, and what is left beside its name, pixels
+_NARROWEST, _MARGIN = 48, 12
 
 
 class ParticleTableModel(QAbstractTableModel):
@@ -185,12 +203,24 @@ class ParticleTable(QWidget):
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.view.verticalHeader().setVisible(False)
         self.view.verticalHeader().setDefaultSectionSize(20)
-        self.view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.view.horizontalHeader().setMinimumSectionSize(44)
+        self._make_names_readable()
         self.view.selectionModel().selectionChanged.connect(self._on_selection)
         self.view.selectionModel().currentRowChanged.connect(self._on_current)
         self._choosing = False
         self._build()
+
+    def _make_names_readable(self) -> None:
+        """Make columns as wide as names and numbers; the table scrolls where not all have room."""
+        header = self.view.horizontalHeader()
+        header.setMinimumSectionSize(_NARROWEST)
+        header.setStretchLastSection(True)
+        font = header.font()
+        # as the header of a column that is in use is drawn
+        font.setBold(True)
+        metrics = QFontMetrics(font)
+        for place, column in enumerate(_COLUMNS):
+            texts = (*column.name.split("\n"), f"{0:.{column.decimals}f}")
+            header.resizeSection(place, max(map(metrics.horizontalAdvance, texts)) + _MARGIN)
 
     def _build(self) -> None:
         self.count = QLabel("", self)
@@ -221,8 +251,9 @@ class ParticleTable(QWidget):
         Parameters
         ----------
         columns
-            ``particle`` and any of entropy (nats), modes, loss, disagreement and error (degrees),
-            used; shape (n,) each. One without any number is hidden.
+            ``particle`` and any of entropy (nats), modes, loss, scale, log_likelihood (nats),
+            explained, disagreement and error (degrees), used; shape (n,) each. One without any
+            number is hidden.
         """
         bar = self.view.verticalScrollBar()
         place = bar.value()

@@ -128,6 +128,11 @@ class MarginalInference(PoseInference):
         return self._noise
 
     @property
+    def radius(self) -> float:
+        """Frequency radius of the march, in units of 1/box."""
+        return self.march.radius
+
+    @property
     def over(self) -> bool:
         """Whether the march has ended."""
         return self.march.over
