@@ -49,7 +49,7 @@ class Case:
     @property
     def name(self) -> str:
         """Name of the stack's folder."""
-        moved = "_shift" if self.shift else ""
+        moved = f"_shift{self.shift:g}" if self.shift else ""
         words = "_".join(Path(word).name.lstrip("-") for word in self.unkind)
         more = f"_{words}" if words else ""
         return f"{self.molecule}_{self.n}_{self.snr:g}_seed{self.seed}{moved}{more}"
