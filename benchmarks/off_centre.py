@@ -120,11 +120,11 @@ def table() -> None:
     """Write ``results/off_centre.md``."""
     rows = RECORDED.rows()
     lines = [
-        "3,000 particles each, SNR 0.1, preset `default` with no option but the box; *centred*: the "
-        "same particles without shifts, with `--no-shifts`, at the same time. σ: standard deviation "
-        "per axis, as a share of the box. Errors in degrees; processor times of whole programs. "
-        "*Right*: mean error ≤ 5° and FSC 0.5 at ≥ 90 % of Nyquist, or within 5 % of the oracle's. "
-        "*Oracle*: the same particles against the true map, from their true shifts.",
+        "3,000 particles each, SNR 0.1, preset `default` with no option but the box; *centred*: "
+        "the same particles without shifts, with `--no-shifts`, at the same time. σ: standard "
+        "deviation per axis, as a share of the box. Errors in degrees; processor times of whole "
+        "programs. *Right*: mean error ≤ 5° and FSC 0.5 at ≥ 90 % of Nyquist, or within 5 % of the "
+        "oracle's. *Oracle*: the same particles against the true map, from their true shifts.",
     ]
     for box in dict.fromkeys(row["box"] for row in rows):
         mine = [row for row in rows if row["box"] == box]
