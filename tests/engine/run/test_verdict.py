@@ -9,7 +9,7 @@ import torch
 
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.simulate import simulate
-from napari_cryospin.engine.inference.marginal.judge import Judgement
+from napari_cryospin.engine.judging.evidence import Judgement
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.training import Training

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from napari_cryospin.engine.inference.gradient import GradientInference
 from napari_cryospin.engine.inference.interface import shuffled_batches
-from napari_cryospin.engine.inference.switching import SwitchCriterion
 from napari_cryospin.engine.models.encoder import PoseEncoder, default_width
 from napari_cryospin.engine.models.image import image_error
 from napari_cryospin.engine.stages import Inference
@@ -18,11 +16,31 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.stages import AmortizedStage
 
 
 # particles that stand for all where none are held out
 _PROBES = 200
+
+
+class Criterion(Protocol):
+    """What says when auto-encoding is over: it measures the state after every epoch."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it is time to switch."""
+
+    def measure(
+        self, problem: Problem, model: ImageModel, learning: Tensor, probes: Tensor
+    ) -> object:
+        """Measure the present state by particles that the map has, and has not, learned from."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state`."""
 
 
 class AmortizedInference(GradientInference):
@@ -34,11 +52,13 @@ class AmortizedInference(GradientInference):
         Particles, map and poses.
     stage
         Settings of the stage.
+    criterion
+        What says when it is over.
     """
 
     kind = Inference.AMORTIZED
 
-    def __init__(self, problem: Problem, stage: AmortizedStage) -> None:
+    def __init__(self, problem: Problem, stage: AmortizedStage, criterion: Criterion) -> None:
         super().__init__(problem, stage)
         self.stage = stage
         box, device = self.stack.box, problem.device
@@ -46,8 +66,7 @@ class AmortizedInference(GradientInference):
         self.encoder = PoseEncoder(box, problem.model.heads, width, shifts=problem.model.shifts).to(
             device
         )
-        learning = int((~problem.held_out).sum())
-        self.criterion = SwitchCriterion(math.ceil(learning / stage.batch_size))
+        self.criterion = criterion
         if self.poses.candidate_losses.shape[1] != problem.model.heads:
             self.poses.with_candidates(problem.model.heads)
         self.optimizer = torch.optim.Adam(

@@ -10,12 +10,13 @@ import torch
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.fourier import hartley_2d
 from napari_cryospin.engine.inference.amortized import AmortizedInference
-from napari_cryospin.engine.inference.confidence import pose_confidence
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import Place, Problem, numbered_generator
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
-from napari_cryospin.engine.inference.marginal.judge import judge
 from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.judging.confidence import pose_confidence
+from napari_cryospin.engine.judging.evidence import judge
+from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
 from napari_cryospin.engine.run.checkpoint_reading import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.inference.interface import PoseInference
-    from napari_cryospin.engine.inference.marginal.judge import Judgement
+    from napari_cryospin.engine.judging.evidence import Judgement
     from napari_cryospin.engine.settings import Settings
 
 # the seeds of the encoders of two starts are so far apart
@@ -113,7 +114,7 @@ class Training:
         torch.manual_seed(self.settings.seed + _APART * self.clock.start)
         earlier = before if isinstance(before, MarginalInference) else None
         if isinstance(stage, AmortizedStage):
-            return AmortizedInference(self.problem, stage)
+            return AmortizedInference(self.problem, stage, SwitchCriterion.of(self.problem, stage))
         if isinstance(stage, MarginalStage):
             return MarginalInference(self.problem, stage, earlier)
         return DirectInference(self.problem, stage, earlier.noise if earlier else None)
