@@ -7,8 +7,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import mrcfile
-
 DATA = (Path(__file__).parents[1] / ".." / "shared" / "data").resolve()
 MOLECULES = {
     "spike": "atoms/spike_1up_7k8x_chainsABC.pdb.gz",
@@ -37,6 +35,8 @@ class Case:
         Variance of the clean images over variance of the noise, at box 128.
     shift
         Standard deviation of the shifts along each axis, as a share of the box.
+    unkind
+        Further options of the simulator, such as ``("--junk", "0.3")``.
     """
 
     molecule: str
@@ -44,12 +44,15 @@ class Case:
     seed: int = 0
     snr: float = 0.1
     shift: float = 0.0
+    unkind: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Name of the stack's folder."""
         moved = "_shift" if self.shift else ""
-        return f"{self.molecule}_{self.n}_{self.snr:g}_seed{self.seed}{moved}"
+        words = "_".join(Path(word).name.lstrip("-") for word in self.unkind)
+        more = f"_{words}" if words else ""
+        return f"{self.molecule}_{self.n}_{self.snr:g}_seed{self.seed}{moved}{more}"
 
     def stack(self, folder: Path) -> Path:
         """Simulate the stack, unless the folder holds it already, and return its folder."""
@@ -63,14 +66,8 @@ class Case:
         snr = 1e-9 if self.molecule == "noise" else self.snr
         options = ["--box", BOX, "--n-particles", self.n, "--snr", snr, "--seed", self.seed]
         if self.shift:
-            options += ["--shift-std", self.shift * BOX * self._pixel_size(folder)]
-        words = [*COMMAND, "simulate", source, *options, "--out", target]
+            options += ["--off-centre", self.shift]
+        words = [*COMMAND, "simulate", source, *options, *self.unkind, "--out", target]
         subprocess.run([str(word) for word in words], check=True, capture_output=True)
         (target / "done").touch()
         return target
-
-    def _pixel_size(self, folder: Path) -> float:
-        """Return Å per pixel, which is the molecule's: from a stack of a single particle."""
-        one = Case(self.molecule, 1).stack(folder)
-        with mrcfile.open(one / "truth.mrc", header_only=True) as map_file:
-            return float(map_file.voxel_size.x)

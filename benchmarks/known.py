@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from napari_cryospin.engine.data.load import open_particles
@@ -16,8 +17,6 @@ from napari_cryospin.engine.settings import DataSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,15 @@ class Known:
         True shifts, working pixels, (n, 2).
     volume
         The true map in the images' unit, (D, D, D).
+    belongs
+        Which particles belong to it, (n,): the others are junk, or of a second structure.
     """
 
     stack: WorkingStack
     rotations: np.ndarray
     shifts: np.ndarray
     volume: np.ndarray
+    belongs: np.ndarray
 
 
 def read_known(folder: Path, box: int) -> Known:
@@ -57,11 +59,11 @@ def read_known(folder: Path, box: int) -> Known:
     assert truth is not None and truth.volume is not None and table.shifts is not None
     shifts = table.shifts[stack.rows] / stack.pixel_size
     model = ImageModel.within(stack.box, stack.box / 2)
-    rows = torch.arange(min(stack.n, 500))
+    rows = torch.from_numpy(np.flatnonzero(truth.belongs)[:500])
     poses = torch.from_numpy(truth.rotations[rows.numpy()]).float()
     slices = Projector(torch.from_numpy(truth.volume)).slices(poses, model.frequencies)
     moved = model.shift(slices, -torch.from_numpy(shifts[rows.numpy()]).float())
     predicted = stack.ctf(rows, model.frequencies) * moved
     observed = model.coefficients(stack.images[rows])
     scale = float((predicted * observed).sum() / predicted.square().sum())
-    return Known(stack, truth.rotations, shifts, scale * truth.volume)
+    return Known(stack, truth.rotations, shifts, scale * truth.volume, truth.belongs)

@@ -114,7 +114,8 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
         found |= {name: "" if x is None else f"{x:.4f}" for name, x in figures.items()}
         known = read_known(stack, trial.box)
         bound = oracle_poses(known, shifts=case.shift > 0)
-        errors, nearer = pose_errors(bound, known.rotations, pseudo)
+        here = known.belongs
+        errors, nearer = pose_errors(bound[here], known.rotations[here], pseudo)
         found["oracle_fsc"] = f"{oracle_fsc(known):.4f}"
         found["oracle_median"] = f"{np.median(errors):.4f}"
         found["oracle_mean"] = f"{errors.mean():.4f}"

@@ -10,12 +10,14 @@ import scipy.optimize
 import torch
 from scipy.spatial.transform import Rotation
 
+from napari_cryospin.engine.data.belonging import belonging
 from napari_cryospin.engine.data.density import fit_map, read_map
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.evaluation.alignment import align_rotations
 from napari_cryospin.engine.evaluation.report import evaluate
 from napari_cryospin.engine.geometry.projection import Projector
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
+from napari_cryospin.engine.geometry.symmetry import point_group
 from napari_cryospin.engine.models.image import ImageModel
 
 if TYPE_CHECKING:
@@ -47,13 +49,25 @@ class Score:
         return asdict(self)
 
 
-def score(star: Path, map_path: Path, stack: Path, pseudo: np.ndarray | None = None) -> Score:
-    """Score a result by the truth in a simulated stack's folder."""
-    found = evaluate(star, map_path, stack / "truth.star", stack / "truth.mrc")
+def score(
+    star: Path,
+    map_path: Path,
+    stack: Path,
+    pseudo: np.ndarray | None = None,
+    symmetry: str = "C1",
+) -> Score:
+    """Score a result by the truth in a simulated stack's folder.
+
+    Poses are those of the particles that belong to the first structure, modulo the symmetry.
+    """
+    found = evaluate(star, map_path, stack / "truth.star", stack / "truth.mrc", symmetry)
     table, truth = read_star(star), read_star(stack / "truth.star")
     assert table.rotations is not None and truth.rotations is not None
     rows = np.array([int(index) for index in table.image_index])
-    errors, nearer = pose_errors(table.rotations, truth.rotations[rows], pseudo)
+    here = belonging(truth)[rows]
+    errors, nearer = pose_errors(
+        table.rotations[here], truth.rotations[rows[here]], pseudo, point_group(symmetry)
+    )
     shift = found.median_shift_error_angstrom
     _, pixel_size = read_map(map_path)
     return Score(
@@ -67,14 +81,20 @@ def score(star: Path, map_path: Path, stack: Path, pseudo: np.ndarray | None = N
 
 
 def pose_errors(
-    rotations: np.ndarray, truth: np.ndarray, pseudo: np.ndarray | None
+    rotations: np.ndarray,
+    truth: np.ndarray,
+    pseudo: np.ndarray | None,
+    group: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the errors of poses, (n,), and those to the nearer of two pseudo-symmetric mates."""
-    alignment = align_rotations(rotations, truth)
+    """Return the errors of poses, (n,), and those to the nearer of two pseudo-symmetric mates.
+
+    Errors are modulo the point group (g, 3, 3), if one is given.
+    """
+    alignment = align_rotations(rotations, truth, group)
+    if pseudo is None:
+        return alignment.errors, alignment.errors
     mapped = alignment.apply(rotations)
     errors = angular_distance(mapped, truth)
-    if pseudo is None:
-        return errors, errors
     nearer = np.minimum(errors, angular_distance(mapped, truth @ pseudo))
     # which of two mates most particles are at is the frame's: take the better
     if (errors < RIGHT).mean() < (angular_distance(mapped, truth @ pseudo) < RIGHT).mean():

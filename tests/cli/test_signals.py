@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from napari_cryospin.cli.app import app
 from napari_cryospin.cli.progress import Follower
 from napari_cryospin.cli.run import follow
-from napari_cryospin.engine.data import simulate
+from napari_cryospin.engine.data.simulate import writing
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.lock import LOCK_NAME
@@ -197,7 +197,7 @@ def test_a_simulation_that_is_ended_leaves_nothing(
         os.kill(os.getpid(), getattr(signal, name))
         time.sleep(60)
 
-    monkeypatch.setattr(simulate, "_write_images", long)
+    monkeypatch.setattr(writing, "_write_images", long)
     line = ["simulate", small_stack / "truth.mrc", "--out", tmp_path / "s", "--box", 32]
     result = CliRunner().invoke(app, list(map(str, line)))
     assert result.exit_code == CODES[name]

@@ -6,12 +6,14 @@ import os
 import sys
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_cryospin.cli.export import export
+from napari_cryospin.cli.folders import NO_FOLDER, named_folder, require_named
+from napari_cryospin.cli.simulate import simulate
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import is_left_over, require_absent
 
@@ -26,17 +28,6 @@ app = typer.Typer(
 )
 
 BAD_INPUT = 2
-# what an empty word gives, which a path would take for the present folder
-_NO_FOLDER = Path()
-
-
-def _folder(word: str) -> Path:
-    return Path(word) if word else _NO_FOLDER
-
-
-def _require_named(out: Path | None) -> None:
-    if out is _NO_FOLDER:
-        raise InputError("No folder was named: give one with --out.")
 
 
 class Contrast(StrEnum):
@@ -84,7 +75,9 @@ def demo(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to make; by default demo-run-DATE here.", parser=_folder, metavar="PATH"
+            help="Folder to make; by default demo-run-DATE here.",
+            parser=named_folder,
+            metavar="PATH",
         ),
     ] = None,
 ) -> None:
@@ -93,7 +86,7 @@ def demo(
 
     folder = out or new_demo_folder()
     with told_plainly():
-        _require_named(out)
+        require_named(out)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file: choose a folder with --out.")
         if folder.exists() and not all(map(is_left_over, folder.iterdir())):
@@ -110,55 +103,7 @@ def demo(
         raise typer.Exit(run_demo(folder, seed))
 
 
-@app.command()
-def simulate(
-    source: Annotated[Path, typer.Argument(help="PDB, mmCIF (.gz too) or MRC map.")],
-    out: Annotated[
-        Path,
-        typer.Option(help="Folder for the stack and its truth.", parser=_folder, metavar="PATH"),
-    ],
-    n_particles: Annotated[int, typer.Option(help="Number of particles.", min=1)] = 3000,
-    box: Annotated[int, typer.Option(help="Side of the images, pixels (even).", min=16)] = 128,
-    pixel_size: Annotated[
-        float | None,
-        typer.Option(help="Å per pixel; by default what makes the molecule span two thirds."),
-    ] = None,
-    resolution: Annotated[
-        float | None, typer.Option(help="Resolution of a map made from atoms, Å [2 pixels].")
-    ] = None,
-    snr: Annotated[
-        float, typer.Option(help="Variance of clean images over variance of noise (a ratio).")
-    ] = 0.1,
-    shift_std: Annotated[
-        float, typer.Option(help="Standard deviation of the shifts along x and y, Å.", min=0)
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
-) -> None:
-    """Simulate a particle stack with known truth from a structure or a map."""
-    from napari_cryospin.cli.progress import task_bar
-    from napari_cryospin.cli.signals import cleaned_up
-
-    with told_plainly(), cleaned_up():
-        _require_named(out)
-        if box % 2:
-            raise InputError(f"--box must be even, and {box} is not.")
-        from napari_cryospin.engine.data.simulate import require_new_stack, source_map
-        from napari_cryospin.engine.data.simulate import simulate as make
-
-        require_new_stack(out)
-        volume, used = source_map(source, box=box, pixel_size=pixel_size, resolution=resolution)
-        with task_bar("Simulating") as report:
-            make(
-                volume,
-                out,
-                n_particles=n_particles,
-                pixel_size=used,
-                snr=snr,
-                shift_std=shift_std,
-                seed=seed,
-                progress=report,
-            )
-    typer.echo(f"{n_particles} particles of {box} px, {used:.4g} Å/px, in {out}")
+app.command()(simulate)
 
 
 @app.command()
@@ -168,7 +113,7 @@ def reconstruct(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Run folder to make, or to resume.", parser=_folder, metavar="PATH"),
+        typer.Option(help="Run folder to make, or to resume.", parser=named_folder, metavar="PATH"),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Settings to start from; see 'presets' [default: default].")
@@ -246,7 +191,7 @@ def reconstruct(
     }
     given = {where: value for where, value in overrides.items() if value is not None}
     with told_plainly():
-        if out is None or out is _NO_FOLDER:
+        if out is None or out is NO_FOLDER:
             raise InputError("No run folder was named: give one with --out.")
         if switch_at:
             given |= switch_settings(switch_at, epochs_encode)
@@ -259,6 +204,9 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     truth_star: Annotated[Path, typer.Option(help="STAR file with the true poses.")],
     truth_map: Annotated[Path, typer.Option(help="MRC file of the true map.")],
+    symmetry: Annotated[
+        str, typer.Option(help="Point group of the true map: poses are compared modulo it.")
+    ] = "C1",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare a run with the truth: pose error (degrees), resolution (Å), hand."""
@@ -269,7 +217,7 @@ def evaluate(
 
         folder = RunFolder(run)
         folder.settings()
-        found = compare(folder.star_path, folder.map_path, truth_star, truth_map)
+        found = compare(folder.star_path, folder.map_path, truth_star, truth_map, symmetry)
         print_evaluation(found, as_json=as_json)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 
+from napari_cryospin.engine.data.assembly import assembled
 from napari_cryospin.engine.data.mrc import read_volume
 from napari_cryospin.engine.data.stack import one_line
 from napari_cryospin.engine.errors import InputError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _SIGMA_PER_RESOLUTION = 1 / (math.pi * math.sqrt(2))
 _OVERSAMPLING = 2
 # share of the box that a molecule spans by default
-_SPAN = 2 / 3
+SPAN = 2 / 3
 # how many times larger or smaller than a map the box of another may be
 MOST_SCALE = 8
 _SMALLEST_MAP = 4
@@ -40,6 +41,7 @@ def density_from_atoms(
     pixel_size: float,
     resolution: float | None = None,
     chains: str | None = None,
+    group: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     """Return the density of a PDB or mmCIF file (gzipped or not), centre of mass at the box centre.
 
@@ -57,13 +59,15 @@ def density_from_atoms(
         Resolution of the map, Å; by default two pixels.
     chains
         Names of the chains to use, for example ``"A,B"``; by default all of the first model.
+    group
+        Rotations (g, 3, 3) of a symmetric assembly to make of copies.
 
     Raises
     ------
     InputError
         If the file cannot be read, holds no atoms, or does not fit the box.
     """
-    points, weights = _atoms(path, chains)
+    points, weights = _atoms(path, chains, group)
     reach = float(np.abs(points).max())
     needed = 2 * math.ceil(reach / pixel_size + 2)
     if needed > box:
@@ -75,7 +79,7 @@ def density_from_atoms(
     return density_from_points(points, weights, box=box, pixel_size=pixel_size, sigma=sigma)
 
 
-def fitting_pixel_size(path: Path, box: int) -> float:
+def fitting_pixel_size(path: Path, box: int, group: NDArray[np.float64] | None = None) -> float:
     """Return the Å per pixel with which the molecule of a file spans two thirds of a box.
 
     Parameters
@@ -84,13 +88,15 @@ def fitting_pixel_size(path: Path, box: int) -> float:
         PDB or mmCIF file (gzipped or not).
     box
         Side of the box, pixels.
+    group
+        Rotations (g, 3, 3) of a symmetric assembly to make of copies.
 
     Raises
     ------
     InputError
         If the file cannot be read, or holds no atoms, or all at one place.
     """
-    points, _ = _atoms(path, None)
+    points, _ = _atoms(path, None, group)
     # the farthest atom counts, so that the molecule fits whichever way it is turned
     span = 2 * float(np.linalg.norm(points, axis=1).max())
     if span < _LEAST_SPAN:
@@ -98,10 +104,12 @@ def fitting_pixel_size(path: Path, box: int) -> float:
             f"{path}: all atoms are at one place, so that no pixel size fits; give one with "
             "--pixel-size."
         )
-    return span / (_SPAN * box)
+    return span / (SPAN * box)
 
 
-def _atoms(path: Path, chains: str | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _atoms(
+    path: Path, chains: str | None, group: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return positions about their centre of mass, (n, 3), Å, and weights, (n,)."""
     table = _read_atoms(path, None if chains is None else set(chains.split(",")))
     where = "" if chains is None else f" in chains {chains}"
@@ -119,7 +127,8 @@ def _atoms(path: Path, chains: str | None) -> tuple[NDArray[np.float64], NDArray
             f"{path}: its atoms{where} lie {extent:.3g} Å apart, more than any molecule spans; "
             "the coordinates are damaged."
         )
-    return points - np.average(points, axis=0, weights=weights), weights
+    points -= np.average(points, axis=0, weights=weights)
+    return (points, weights) if group is None else assembled(points, weights, group)
 
 
 def _read_atoms(path: Path, chains: set[str] | None) -> NDArray[np.float64]:

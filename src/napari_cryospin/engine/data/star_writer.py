@@ -16,7 +16,7 @@ from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.geometry.rotations import euler_from_matrices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -46,6 +46,7 @@ def write_star(
     half_set: ArrayLike | None = None,
     scales: ArrayLike | None = None,
     image_names: Sequence[str] | None = None,
+    more: Mapping[str, ArrayLike] | None = None,
 ) -> None:
     """Write rows of a particle table with their poses, for RELION 3.1 or later.
 
@@ -78,6 +79,8 @@ def write_star(
         ``cryospinScale``: what the map is multiplied with to fit each image, shape (n,).
     image_names
         Names such as ``000001@particles.mrcs`` instead of the table's own, n of them.
+    more
+        Further columns by name, n values each, which take the place of the table's own.
     """
     path = Path(path)
     rows = np.asarray(rows, dtype=np.int64)
@@ -92,6 +95,7 @@ def write_star(
     if shifts is not None:
         columns |= dict(zip(_ORIGINS, np.asarray(shifts, dtype=np.float64).T, strict=True))
     columns |= {} if scales is None else {"cryospinScale": np.asarray(scales, np.float64)}
+    columns |= more or {}
     blocks[PARTICLES] = _with_columns(particles, columns)
     _write_half_sets(blocks[PARTICLES], table, rows, half_set)
     blocks.pop(CONTRAST_BLOCK, None)

@@ -65,7 +65,9 @@ class PoseAlignment:
         return _mirror(rotations @ self.rotation.T, self.mirrored)
 
 
-def align_rotations(estimated: ArrayLike, truth: ArrayLike) -> PoseAlignment:
+def align_rotations(
+    estimated: ArrayLike, truth: ArrayLike, group: NDArray[np.float64] | None = None
+) -> PoseAlignment:
     """Align estimated poses with the true ones over all rotations and both hands.
 
     The global rotation is a consensus: of those that single particles suggest, the one with which
@@ -75,15 +77,22 @@ def align_rotations(estimated: ArrayLike, truth: ArrayLike) -> PoseAlignment:
     ----------
     estimated, truth
         Euler matrices of the same particles, shape (n, 3, 3).
+    group
+        Point group of the true map, (g, 3, 3): a pose is as good as any of its mates, and errors
+        are those to the nearest. By default the map has no symmetry.
     """
+    group = np.eye(3)[None] if group is None else group
     estimated = np.asarray(estimated, dtype=np.float64)
     truth = np.asarray(truth, dtype=np.float64)
-    both = [_align_hand(estimated, truth, mirrored) for mirrored in (False, True)]
+    both = [_align_hand(estimated, truth, mirrored, group) for mirrored in (False, True)]
     return max(both, key=lambda found: _agreement(found.errors))
 
 
 def _align_hand(
-    estimated: NDArray[np.float64], truth: NDArray[np.float64], mirrored: bool
+    estimated: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    mirrored: bool,
+    group: NDArray[np.float64],
 ) -> PoseAlignment:
     estimated = _mirror(estimated, mirrored)
     suggested = np.swapaxes(estimated, 1, 2) @ truth
@@ -91,18 +100,32 @@ def _align_hand(
     judges = rng.permutation(len(suggested))[:_JUDGES]
     trials = suggested[judges[:_TRIALS]]
     # angle between suggestions: tr(Gᵢᵀ Gⱼ) for all pairs is one matrix product
-    trace = trials.reshape(-1, 9) @ suggested[judges].reshape(-1, 9).T
+    judged = suggested[judges].reshape(-1, 9).T
+    trace = np.max([(trials @ mate).reshape(-1, 9) @ judged for mate in group], axis=0)
     angle = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
     rotation: NDArray[np.float64] = trials[
         np.argmax(np.exp(-0.5 * (angle / _CONSENSUS) ** 2).sum(1))
     ]
     for _ in range(_REFINEMENTS):
-        errors = angular_distance(suggested, rotation)
+        mates, errors = _nearest_mates(suggested, rotation, group)
         # a width that follows the bulk of the errors, yet never beyond the consensus
         width = np.clip(2 * np.median(errors), 1.0, _CONSENSUS)
         weights = np.exp(-0.5 * (errors / width) ** 2) + 1e-12
-        rotation = _nearest_rotation(np.einsum("n,nij->ij", weights, suggested))
-    return PoseAlignment(rotation, mirrored, angular_distance(suggested, rotation))
+        rotation = _nearest_rotation(np.einsum("n,nij->ij", weights, mates))
+    return PoseAlignment(rotation, mirrored, _nearest_mates(suggested, rotation, group)[1])
+
+
+def _nearest_mates(
+    suggested: NDArray[np.float64], rotation: NDArray[np.float64], group: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what particles suggest, each turned to the nearest mate, and its angle, degrees."""
+    nearest, errors = suggested, angular_distance(suggested, rotation)
+    for mate in group:
+        turned = suggested @ mate
+        angles = angular_distance(turned, rotation)
+        nearest = np.where((angles < errors)[:, None, None], turned, nearest)
+        errors = np.minimum(angles, errors)
+    return nearest, errors
 
 
 def _agreement(errors: NDArray[np.float64]) -> float:

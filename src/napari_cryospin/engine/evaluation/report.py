@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.data.belonging import belonging
 from napari_cryospin.engine.data.density import fit_map, read_molecule
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.errors import InputError
@@ -17,6 +18,7 @@ from napari_cryospin.engine.evaluation.alignment import (
     refine_map_alignment,
 )
 from napari_cryospin.engine.evaluation.fsc import crossing_shell, fsc, resolution
+from napari_cryospin.engine.geometry.symmetry import point_group
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +35,9 @@ class Evaluation:
     Parameters
     ----------
     n_particles
-        Particles compared.
+        Particles compared: those that belong to the true map.
     median_pose_error_deg, mean_pose_error_deg
-        After global alignment over both hands, degrees.
+        After global alignment over both hands, modulo the symmetry, degrees.
     median_shift_error_angstrom
         Å; None where the run has no shifts or the truth none.
     resolution_angstrom
@@ -61,10 +63,14 @@ class Evaluation:
         return names
 
 
-def evaluate(star: Path, map_path: Path, truth_star: Path, truth_map: Path) -> Evaluation:
+def evaluate(
+    star: Path, map_path: Path, truth_star: Path, truth_map: Path, symmetry: str = "C1"
+) -> Evaluation:
     """Compare poses and map of a run with the truth.
 
     Particles are matched by stack and image number; where the names do not decide, by their order.
+    Compared are those that belong to the first structure of the truth
+    (:func:`~napari_cryospin.engine.data.belonging.belonging`), where it tells junk or classes.
 
     Parameters
     ----------
@@ -72,11 +78,13 @@ def evaluate(star: Path, map_path: Path, truth_star: Path, truth_map: Path) -> E
         ``particles.star`` and ``map.mrc`` of the run.
     truth_star, truth_map
         True poses, and the true map; it is brought to the box and pixel size of the run's.
+    symmetry
+        Point group of the true map, modulo which poses are compared.
 
     Raises
     ------
     InputError
-        If a file cannot be read, or the particles cannot be matched.
+        If a file cannot be read, or the particles cannot be matched, or none of them belongs.
     """
     for path in (star, map_path, truth_star, truth_map):
         if not path.is_file():
@@ -85,16 +93,21 @@ def evaluate(star: Path, map_path: Path, truth_star: Path, truth_map: Path) -> E
     if table.rotations is None or truth.rotations is None:
         raise InputError(f"{star if table.rotations is None else truth_star} holds no poses.")
     rows = _match(table, truth)
-    alignment = align_rotations(table.rotations, truth.rotations[rows])
+    compared = np.flatnonzero(belonging(truth)[rows])
+    if not len(compared):
+        raise InputError(f"{truth_star}: none of the particles belongs to the first structure.")
+    rows = rows[compared]
+    group = point_group(symmetry)
+    alignment = align_rotations(table.rotations[compared], truth.rotations[rows], group)
     volume, pixel_size = read_molecule(map_path)
     true_volume = fit_map(*read_molecule(truth_map), volume.shape[0], pixel_size)
     refined, shift = refine_map_alignment(volume, true_volume, alignment)
     curve = fsc(apply_alignment(volume, refined, shift), true_volume)
     return Evaluation(
-        n_particles=table.n_particles,
+        n_particles=len(compared),
         median_pose_error_deg=alignment.median,
         mean_pose_error_deg=alignment.mean,
-        median_shift_error_angstrom=_shift_error(table, truth, rows),
+        median_shift_error_angstrom=_shift_error(table, truth, compared, rows),
         resolution_angstrom=resolution(curve, pixel_size, 0.5),
         fsc_fraction_of_nyquist=crossing_shell(curve, 0.5) / (len(curve) - 1),
         hand="mirrored" if alignment.mirrored else "same",
@@ -123,13 +136,16 @@ def _keys(table: ParticleTable) -> list[tuple[str, int]]:
 
 
 def _shift_error(
-    table: ParticleTable, truth: ParticleTable, rows: NDArray[np.int64]
+    table: ParticleTable,
+    truth: ParticleTable,
+    compared: NDArray[np.int64],
+    rows: NDArray[np.int64],
 ) -> float | None:
     """Return the median distance of shifts, less a movement of the whole map, which is free."""
     if table.shifts is None or truth.shifts is None or not np.any(table.shifts):
         return None
     assert table.rotations is not None
-    difference = table.shifts - truth.shifts[rows]
-    displaced = map_displacement(table.rotations, difference)
-    rest = difference - table.rotations[:, :2] @ displaced
+    difference = table.shifts[compared] - truth.shifts[rows]
+    rotations = table.rotations[compared]
+    rest = difference - rotations[:, :2] @ map_displacement(rotations, difference)
     return float(np.median(np.linalg.norm(rest, axis=1)))

@@ -112,11 +112,16 @@ def survey_epoch(
     shifts = poses.shifts / stack.pixel_size
     explorer.set_volume(volume.volume, shifts)
     summary = summarise(explorer, probe_rows(poses.used, probes), shifts, progress)
-    return figures_of(summary, poses)
+    return figures_of(summary, poses, None if truth is None else truth.belongs)
 
 
-def figures_of(summary: PosteriorSummary, poses: PosesUpdated) -> EpochSurvey:
-    """Return the figures of posteriors, with what the run knows of the same particles."""
+def figures_of(
+    summary: PosteriorSummary, poses: PosesUpdated, belongs: NDArray[np.bool_] | None = None
+) -> EpochSurvey:
+    """Return the figures of posteriors, with what the run knows of the same particles.
+
+    Only particles that belong, (n,), have a true pose; by default all do.
+    """
     rows, modes = summary.rows, summary.modes
     rotations, tolerance = modes.rotations, separation(modes.nside)
     several = modes.counts > 1
@@ -127,11 +132,12 @@ def figures_of(summary: PosteriorSummary, poses: PosesUpdated) -> EpochSurvey:
     if spoken:
         winning = candidates[np.arange(len(rows)), poses.winning_head[rows]]
         winner = float((angular_distance(winning, rotations[:, 0]) <= tolerance).mean())
-    if poses.truth is not None:
-        true = poses.truth[rows]
-        by_mode = coverage(rotations, true, tolerance)
+    here = np.ones(len(rows), dtype=bool) if belongs is None else belongs[rows]
+    if poses.truth is not None and here.any():
+        true = poses.truth[rows[here]]
+        by_mode = coverage(rotations[here], true, tolerance)
         best, among = float(by_mode[0]), float(by_mode[-1])
-        held = float(coverage(candidates, true, tolerance)[-1]) if spoken else None
+        held = float(coverage(candidates[here], true, tolerance)[-1]) if spoken else None
     return EpochSurvey(
         epoch=poses.epoch,
         inference=str(poses.inference),

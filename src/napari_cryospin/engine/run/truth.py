@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.data.belonging import belonging
 from napari_cryospin.engine.data.density import fit_map, read_molecule
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.errors import InputError
@@ -48,12 +49,15 @@ class Truth:
         True map at the working box, if known.
     pixel_size
         Å per pixel of the working box.
+    belongs
+        Which particles belong to the true map, (n,): the others have no true pose.
     """
 
     rotations: NDArray[np.float64]
     shifts: NDArray[np.float64]
     volume: NDArray[np.float32] | None
     pixel_size: float
+    belongs: NDArray[np.bool_]
 
     @classmethod
     def of(cls, data: DataSettings, stack: WorkingStack) -> Truth | None:
@@ -77,15 +81,17 @@ class Truth:
             volume = fit_map(*read_molecule(data.truth_map), stack.box, stack.pixel_size)
         shifts = np.zeros((table.n_particles, 2)) if table.shifts is None else table.shifts
         rows = stack.rows
-        return cls(table.rotations[rows], shifts[rows], volume, stack.pixel_size)
+        belongs = belonging(table)[rows]
+        return cls(table.rotations[rows], shifts[rows], volume, stack.pixel_size, belongs)
 
     def in_frame_of(
         self, rotations: NDArray[np.float32], used: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
         """Return the true poses (n, 3, 3) in the frame of a run's poses, and in its hand.
 
-        The particles in use, (n,), decide on the frame.
+        The particles in use, (n,), as far as they belong, decide on the frame.
         """
+        used = self._compared(used)
         alignment = align_rotations(rotations[used], self.rotations[used])
         return alignment.undo(self.rotations).astype("float32")
 
@@ -96,7 +102,7 @@ class Truth:
         used: NDArray[np.bool_],
         volume: NDArray[np.float32],
     ) -> Comparison:
-        """Compare poses and a map with the truth, after global alignment.
+        """Compare poses of the particles that belong, and a map, after global alignment.
 
         Parameters
         ----------
@@ -107,6 +113,7 @@ class Truth:
         volume
             Map, (D, D, D).
         """
+        used = self._compared(used)
         alignment = align_rotations(rotations[used], self.rotations[used])
         curve = reached = None
         if self.volume is not None:
@@ -116,3 +123,8 @@ class Truth:
             curve = fsc(aligned, self.volume)
             reached = resolution(curve, self.pixel_size, 0.5)
         return Comparison(alignment.median, alignment.mean, curve, reached)
+
+    def _compared(self, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which of the particles in use belong; all of them where none does."""
+        both = used & self.belongs
+        return both if both.any() else used

@@ -1,0 +1,46 @@
+"""Which particles of a table belong to a map, where the table says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from napari_cryospin.engine.data.original import StarOriginal
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.data.table import ParticleTable
+
+MEMBERSHIP = "cryospinMembership"
+CLASS_NUMBER = "rlnClassNumber"
+_MEMBER = 0.5
+
+
+def belonging(table: ParticleTable, class_number: int = 1) -> NDArray[np.bool_]:
+    """Return which particles belong to a class, shape (n,).
+
+    Those do whose ``cryospinMembership`` is at least 0.5 and whose ``rlnClassNumber`` is that of
+    the class. A table that has no ``cryospinMembership`` says nothing: all of them do then, for
+    classes of other programs are not those of a true map.
+
+    Parameters
+    ----------
+    table
+        As :func:`~napari_cryospin.engine.data.star.read_star` returns it.
+    class_number
+        Number of the class, from 1.
+    """
+    everyone = np.ones(table.n_particles, dtype=bool)
+    if not isinstance(table.original, StarOriginal):
+        return everyone
+    frame = table.original.blocks[table.original.particles]
+    if MEMBERSHIP not in frame:
+        return everyone
+    member = pd.to_numeric(frame[MEMBERSHIP], errors="coerce").to_numpy() >= _MEMBER
+    if CLASS_NUMBER in frame:
+        numbers = pd.to_numeric(frame[CLASS_NUMBER], errors="coerce").to_numpy()
+        member &= numbers == class_number
+    return np.asarray(member)
