@@ -190,13 +190,13 @@ class Reconstruction:
             return
         try:
             with controls.may_interrupt():
-                resolution = yield from write_results(folder, loop.training, self.truth)
-                verdict = reach_verdict(loop.training)
+                results = yield from write_results(folder, loop.training, self.truth)
+                verdict = reach_verdict(loop.training, results.halves)
                 folder.write_verdict(verdict)
         except Interrupted:
             yield events.Finished(folder.path, True, True, None, results=False)
             return
-        yield events.Finished(folder.path, controls.stopped, True, resolution, verdict)
+        yield events.Finished(folder.path, controls.stopped, True, results.shared_fsc, verdict)
 
     def _as_it_was(self, loop: Loop) -> Iterator[Event]:
         """Show the end of a run that had finished before it was resumed."""

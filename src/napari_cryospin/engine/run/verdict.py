@@ -14,6 +14,7 @@ from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.modes import SAME_MODE
 
 if TYPE_CHECKING:
+    from napari_cryospin.engine.inference.halves import HalfMaps
     from napari_cryospin.engine.run.starts import Start
     from napari_cryospin.engine.run.training import Training
 
@@ -100,7 +101,7 @@ class Verdict:
         return cls(Outcome(str(figures.get("outcome"))), tuple(reasons), **numbers)
 
 
-def reach_verdict(training: Training) -> Verdict:
+def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict:
     """Return the verdict on the present map and poses of a run."""
     judged = training.judge()
     if judged is None:
