@@ -16,6 +16,7 @@ from napari_cryospin.engine.run.devices import describe_device, find_device, use
 from napari_cryospin.engine.run.failures import tell, why
 from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.judgement import reach_verdict
 from napari_cryospin.engine.run.lock import RunLock
 from napari_cryospin.engine.run.loop import Loop
 from napari_cryospin.engine.run.memory_estimate import require_memory
@@ -34,7 +35,6 @@ from napari_cryospin.engine.run.results import write_results, write_set_aside
 from napari_cryospin.engine.run.snapshot import truth_or_note
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
-from napari_cryospin.engine.run.verdict import reach_verdict
 from napari_cryospin.engine.stages import encodes
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.checkpoint_reading import latest, read_checkpoint
+from napari_cryospin.engine.run.judgement import reach_verdict
 from napari_cryospin.engine.run.training import Training
-from napari_cryospin.engine.run.verdict import reach_verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
