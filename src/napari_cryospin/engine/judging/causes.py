@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.judging.evidence import Judgement
     from napari_cryospin.engine.judging.misfit import Misfit
 
-# what a map may leave unexplained of the signal, over what it explains
-UNEXPLAINED = 0.05
+# what a map leaves unexplained of the signal, over what it explains: more than the first is looked
+# into, more than the second is too much whatever the cause
+DOUBTFUL, UNEXPLAINED = 0.02, 0.05
 # particles are off-centre where shifts gain so many nats, and are so large, pixels
 _SHIFT_GAIN, _SHIFT_RMS = 5.0, 0.25
 # there are several structures where a component gains so many nats, and its humps are so far apart
@@ -65,9 +66,20 @@ class Findings:
     variability: Variability | None
 
     @property
+    def doubtful(self) -> bool:
+        """Whether the map leaves so much unexplained that causes are worth looking for."""
+        return self.misfit is not None and self.misfit.value > DOUBTFUL
+
+    @property
     def unexplained(self) -> bool:
         """Whether the map leaves too much of the signal unexplained."""
         return self.misfit is not None and self.misfit.value > UNEXPLAINED
+
+    @property
+    def several(self) -> bool:
+        """Whether the particles show two structures."""
+        found = self.variability
+        return found is not None and found.gain > _VARIABILITY_GAIN and found.humps.apart > _APART
 
     @property
     def some_do_not_fit(self) -> bool:
@@ -82,18 +94,14 @@ class Findings:
     @property
     def cause(self) -> Cause | None:
         """The cause that the findings speak for, if any; too little signal is none of them."""
-        moved, varied = self.centring, self.variability
+        moved = self.centring
         if moved is not None and moved.gain > _SHIFT_GAIN and moved.rms > _SHIFT_RMS:
             return Cause.OFF_CENTRE
         if self.some_do_not_fit:
             return Cause.OUTLIERS
-        if not self.unexplained:
-            return None
-        if len(self.mates.turns) > 1:
+        if self.unexplained and len(self.mates.turns) > 1:
             return Cause.MATES
-        if varied and varied.gain > _VARIABILITY_GAIN and varied.humps.apart > _APART:
-            return Cause.SEVERAL_STRUCTURES
-        return None
+        return Cause.SEVERAL_STRUCTURES if self.several else None
 
 
 def look_for_causes(
@@ -114,10 +122,10 @@ def look_for_causes(
     """
     one, two = (map_of_grid(grid).cpu().numpy() for grid in halves.grids)
     mates = find_mates(judged.modes.cpu().numpy(), judged.mode_weights.cpu().numpy(), (one, two))
-    unexplained = misfit is not None and misfit.value > UNEXPLAINED
+    doubtful = misfit is not None and misfit.value > DOUBTFUL
     return Findings(
         misfit,
         None if problem.model.shifts else centring(problem, halves),
         mates,
-        variability(problem, halves, problem.seed) if unexplained else None,
+        variability(problem, halves, problem.seed) if doubtful else None,
     )

@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
 # a mode counts with so much of the probability
 _LEAST_WEIGHT = 0.02
-# turns within this angle are one, degrees; they are frequent in this share of the particles
-_SAME_TURN, _FREQUENT, _FEWEST = 15.0, 0.05, 5
+# turns within this angle are one, degrees; they are frequent in this share of the particles, and
+# where there are so many times more than of turns at random, of which that share is so near
+_SAME_TURN, _FREQUENT, _FEWEST, _CHANCE, _AT_RANDOM = 15.0, 0.05, 4, 5, 0.00095
 # turns that are looked at, and elements of a group at most
 _MOST_TURNS, _MOST_MATES = 6, 60
 # correlation of the half-maps, one of them turned, from which on they look the same; the shells
 _ALIKE, _SHELLS = 0.87, (1, 8)
+# a turn is worth refining where the lowest shells correlate so far
+_PROMISING, _LOWEST = 0.5, (1, 4)
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def frequent_turns(
         return []
     left = np.concatenate(pairs).astype(np.float64)
     left = left[angular_distance(left, np.eye(3)) > SAME_MODE]
-    fewest = max(_FEWEST, _FREQUENT * len(modes))
+    fewest = max(_FEWEST + _CHANCE * _AT_RANDOM * len(left), _FREQUENT * len(modes))
     found: list[NDArray[np.float64]] = []
     while len(left) and len(found) < _MOST_TURNS:
         flat = left.reshape(-1, 9)
@@ -137,10 +140,16 @@ def _refined(
     """Return a turn refined by the half-maps, and how alike they are after it."""
     first, second = halves
     start = PoseAlignment(turn, False, np.zeros(1))
+    curve = fsc(apply_alignment(first, start), second)
+    if _mean(curve, _LOWEST) < _PROMISING:
+        return turn, _mean(curve, _SHELLS)
     refined, shift = refine_map_alignment(first, second, start)
-    curve = fsc(apply_alignment(first, refined, shift), second)
-    start_shell, end_shell = _SHELLS
-    return refined.rotation, float(curve[start_shell : end_shell + 1].mean())
+    return refined.rotation, _mean(fsc(apply_alignment(first, refined, shift), second), _SHELLS)
+
+
+def _mean(curve: NDArray[np.float64], shells: tuple[int, int]) -> float:
+    """Return the mean of a curve from one shell to another, inclusive."""
+    return float(curve[shells[0] : shells[1] + 1].mean())
 
 
 def closed(turns: list[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -63,7 +63,7 @@ class Measured:
         """What it comes to."""
         if self.findings.unexplained and not self.findings.some_do_not_fit:
             return Outcome.UNEXPLAINED
-        if self.findings.cause is Cause.OFF_CENTRE:
+        if self.findings.cause in (Cause.OFF_CENTRE, Cause.SEVERAL_STRUCTURES):
             return Outcome.UNEXPLAINED
         if self.agree is not None and self.agree < _AGREE and self.rival:
             return Outcome.COMPETING
@@ -137,7 +137,7 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
     agree, rival = agreement(training.starts.ended)
     findings = Findings(misfit, None, Mates.none(), None)
     doubtful = expected_right < _CERTAIN or (agree is not None and agree < _CERTAIN)
-    if findings.unexplained or doubtful:
+    if findings.doubtful or doubtful:
         findings = look_for_causes(training.problem, halves, misfit, judged)
     measured = Measured(judged, findings, expected_right, agree, rival)
     if not measured.symmetric:

@@ -207,7 +207,7 @@ class Reconstruction:
             self.folder.path,
             False,
             True,
-            last.get("resolution"),
+            last.get("shared_fsc"),
             self.folder.verdict(),
             before=True,
         )

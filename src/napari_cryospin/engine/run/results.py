@@ -76,7 +76,7 @@ def write_results(
     optics = first_group(stack.table, stack.rows[used])
     own = full_size(volume, stack.pixel_size, optics)
     folder.write_map("map_fullsize.mrc", own, optics.pixel_size)
-    columns = {"fsc_halves": curve}
+    columns = {"fsc_halves_shared_poses": curve}
     rotations = poses.rotations.cpu().numpy()
     shifts = poses.shifts.cpu().numpy() * stack.pixel_size
     comparison = truth.compare(rotations, shifts, used, volume) if truth else None
