@@ -12,6 +12,7 @@ import torch
 
 from napari_cryospin.engine.evaluation.fsc import crossing_shell, fsc
 from napari_cryospin.engine.inference.direct import DirectInference
+from napari_cryospin.engine.inference.halves import back_project
 from napari_cryospin.engine.inference.interface import Place, Problem
 from napari_cryospin.engine.inference.marginal.search import search_modes
 from napari_cryospin.engine.inference.poses import PoseTable
@@ -19,7 +20,6 @@ from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map, map_of_grid
-from napari_cryospin.engine.run.results import back_project
 from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.settings import ModelSettings
 from napari_cryospin.engine.stages import DirectStage

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SMALL = {
-    "inference.confidence._MOST_RADIUS": 6.0,
+    "judging.confidence._MOST_RADIUS": 6.0,
     "inference.local._STEPS": 2,
-    "inference.marginal.judge._RADIUS": 4,
+    "judging.evidence._RADIUS": 4,
     "inference.marginal.search._RADIUS": 4,
     "inference.noise.PROBES": 8,
 }

@@ -111,13 +111,12 @@ class Follower:
             return
         if event.before:
             self.line("The run had finished already: nothing was left to do.")
-        reached = (
-            "" if event.resolution is None else f", {event.resolution:.2f} Å between half-maps"
-        )
-        self.line(f"Map and poses are in {event.folder}{reached}")
+        self.line(f"Map and poses are in {event.folder}")
+        if event.shared_fsc is not None:
+            self.line(event.halves_sentence())
         if event.verdict is not None:
             self.line(f"Verdict: {event.verdict.outcome}")
-            for reason in event.verdict.reasons:
+            for reason in event.verdict.sentences:
                 self.line(f"  {reason}")
 
 

@@ -12,6 +12,7 @@ from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import Place, Problem
 from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
 from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.models.encoder import PoseEncoder
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
 from napari_cryospin.engine.run.training import signal_amplitude
@@ -40,8 +41,9 @@ def test_winner_takes_all(stack: WorkingStack, settings: Settings, shifts: bool)
     torch.manual_seed(0)
     settings.model.shifts = shifts
     poses = PoseTable.empty(stack.n, 3, torch.device("cpu"))
+    problem = problem_of(stack, volume_like(stack), poses, settings)
     inference = AmortizedInference(
-        problem_of(stack, volume_like(stack), poses, settings), settings.stages[0]
+        problem, settings.stages[0], SwitchCriterion.of(problem, settings.stages[0])
     )
     rows = torch.arange(40)
     inference.train_batch(rows)
@@ -60,8 +62,9 @@ def test_winner_takes_all(stack: WorkingStack, settings: Settings, shifts: bool)
 def test_auto_encoding_lowers_the_loss(stack: WorkingStack, settings: Settings) -> None:
     torch.manual_seed(0)
     poses = PoseTable.empty(stack.n, 3, torch.device("cpu"))
+    problem = problem_of(stack, volume_like(stack), poses, settings)
     inference = AmortizedInference(
-        problem_of(stack, volume_like(stack), poses, settings), settings.stages[0]
+        problem, settings.stages[0], SwitchCriterion.of(problem, settings.stages[0])
     )
     batches = torch.arange(stack.n).split(50)
     losses = [inference.train_batch(rows) for _ in range(10) for rows in batches]

@@ -87,7 +87,9 @@ def test_a_run_leaves_a_folder_of_open_formats(settings: Settings, finished_stor
     assert folder.settings() == settings
     lines = folder.events_path.read_text().splitlines()
     assert '"event": "Finished"' in lines[-1]
-    assert folder.fsc_path.read_text().startswith("frequency_per_angstrom,fsc_halves,fsc_truth")
+    assert folder.fsc_path.read_text().startswith(
+        "frequency_per_angstrom,fsc_halves_shared_poses,fsc_truth"
+    )
     assert not list(folder.path.rglob("*.writing*"))
 
 

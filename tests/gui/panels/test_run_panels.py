@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_cryospin.engine.inference.switching import SwitchFigures
+from napari_cryospin.engine.judging.switching import SwitchFigures
 from napari_cryospin.engine.run.events import EpochDone, EpochStarted, Finished
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.verdict import Outcome, Verdict

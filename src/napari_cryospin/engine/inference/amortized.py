@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from napari_cryospin.engine.inference.gradient import GradientInference
 from napari_cryospin.engine.inference.interface import shuffled_batches
-from napari_cryospin.engine.inference.switching import SwitchCriterion
 from napari_cryospin.engine.models.encoder import PoseEncoder, default_width
 from napari_cryospin.engine.models.image import image_error
 from napari_cryospin.engine.random_streams import torch_draws_from
@@ -19,11 +17,31 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.stages import AmortizedStage
 
 
 # particles that stand for all where none are held out
 _PROBES = 200
+
+
+class Criterion(Protocol):
+    """What says when auto-encoding is over: it measures the state after every epoch."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it is time to switch."""
+
+    def measure(
+        self, problem: Problem, model: ImageModel, learning: Tensor, probes: Tensor
+    ) -> object:
+        """Measure the present state by particles that the map has, and has not, learned from."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state`."""
 
 
 class AmortizedInference(GradientInference):
@@ -35,13 +53,17 @@ class AmortizedInference(GradientInference):
         Particles, map and poses.
     stage
         Settings of the stage.
+    criterion
+        What says when it is over.
     start
         Number of the start: each one has an encoder of its own.
     """
 
     kind = Inference.AMORTIZED
 
-    def __init__(self, problem: Problem, stage: AmortizedStage, start: int = 0) -> None:
+    def __init__(
+        self, problem: Problem, stage: AmortizedStage, criterion: Criterion, start: int = 0
+    ) -> None:
         super().__init__(problem, stage)
         self.stage = stage
         box, device = self.stack.box, problem.device
@@ -50,8 +72,7 @@ class AmortizedInference(GradientInference):
         with torch_draws_from(problem.seed, "encoder weights", start):
             encoder = PoseEncoder(box, model.heads, width, shifts=model.shifts)
         self.encoder = encoder.to(device)
-        learning = int((~problem.held_out).sum())
-        self.criterion = SwitchCriterion(math.ceil(learning / stage.batch_size))
+        self.criterion = criterion
         self.optimizer = torch.optim.Adam(
             [
                 {"params": self.encoder.parameters(), "lr": stage.learning_rate_encoder},

@@ -31,6 +31,8 @@ class Refined:
     ----------
     rotations
         Euler matrices, (m, 3, 3).
+    shifts
+        Their shifts, (m, 2); None where they were left out.
     errors
         Their errors per Fourier coefficient, the least on the way, (m,).
     first_errors
@@ -38,6 +40,7 @@ class Refined:
     """
 
     rotations: Tensor
+    shifts: Tensor | None
     errors: Tensor
     first_errors: Tensor
 
@@ -102,14 +105,22 @@ class Alignment:
         """Take a number of steps from poses (m, 3, 3) and shifts (m, 2), while the map stays."""
         numbers = torch.arange(len(rotations), device=rotations.device)
         adam = PerImageAdam(len(numbers), 5, _RATE, rotations.device)
-        poses, found = [], []
+        poses, places, found = [], [], []
         for number in range(_STEPS + 1):
             adam.learning_rate = _RATE + (_LAST_RATE - _RATE) * number / _STEPS
             poses.append(rotations)
+            places.append(shifts)
             rotations, shifts, errors = self.step(rotations, shifts, adam, numbers)
             found.append(errors)
         least, place = torch.stack(found).min(0)
-        return Refined(torch.stack(poses)[place, numbers], least, found[0])
+        known = [each for each in places if each is not None]
+        moved = torch.stack(known)[place, numbers] if known else None
+        return Refined(
+            torch.stack(poses)[place, numbers],
+            moved,
+            least,
+            found[0],
+        )
 
     def _moved(
         self, rotations: Tensor, shifts: Tensor | None, step: Tensor

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.inference.switching import SwitchFigures
+    from napari_cryospin.engine.judging.switching import SwitchFigures
     from napari_cryospin.engine.run.verdict import Verdict
     from napari_cryospin.engine.stages import Inference
 
@@ -225,18 +225,25 @@ class Finished(Event):
     """The run ended in order (``stopped`` when the user ended it).
 
     Where it is ``kept`` it can be resumed, and with ``results`` its maps and poses are on disk.
-    ``resolution`` (Å) is where the FSC between the half-maps falls below 0.143. ``verdict`` says
-    what became of the run; None without results. ``before`` says that it had finished before it was
-    resumed: nothing was done.
+    ``shared_fsc`` (Å) is where the FSC of the half-maps falls below 0.143: they share the poses of
+    one reconstruction, right or wrong, so that it is an upper bound, and no resolution. ``verdict``
+    says what became of the run; None without results. ``before`` says that it had finished before
+    it was resumed: nothing was done.
     """
 
     folder: Path
     stopped: bool
     kept: bool
-    resolution: float | None
+    shared_fsc: float | None
     verdict: Verdict | None = None
     results: bool = True
     before: bool = False
+
+    def halves_sentence(self) -> str:
+        """Return in words how far the half-maps agree; nothing where that is not known."""
+        if self.shared_fsc is None:
+            return ""
+        return f"FSC of half-maps with shared poses: {self.shared_fsc:.1f} Å, an upper bound."
 
     def sentence(self) -> str:
         """Return in words what is left of a run without results."""

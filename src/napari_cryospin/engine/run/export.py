@@ -21,11 +21,11 @@ from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import real, replacing, require_absent
 from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
+from napari_cryospin.engine.inference.halves import half_sets
 from napari_cryospin.engine.run.checkpoint_reading import fit_in
 from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
 from napari_cryospin.engine.run.records import read_poses, recorded_epochs
-from napari_cryospin.engine.run.results import half_sets
 from napari_cryospin.engine.run.snapshot import maps_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import torch
 from napari_cryospin.engine.data.mrc_writer import write_mrc
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing, writing
-from napari_cryospin.engine.inference.switching import SwitchFigures
+from napari_cryospin.engine.judging.switching import SwitchFigures
 from napari_cryospin.engine.run.checkpoint_reading import read_checkpoint
 from napari_cryospin.engine.run.failures import why
 from napari_cryospin.engine.run.metrics import read_metrics, row_of, write_metrics

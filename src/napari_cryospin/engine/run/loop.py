@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
+from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.records import write_poses
 from napari_cryospin.engine.run.snapshot import poses_event
@@ -15,7 +16,7 @@ from napari_cryospin.engine.run.snapshot import poses_event
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_cryospin.engine.inference.switching import SwitchFigures
+    from napari_cryospin.engine.judging.switching import SwitchFigures
     from napari_cryospin.engine.run.controls import Controls
     from napari_cryospin.engine.run.events import Event, PosesUpdated
     from napari_cryospin.engine.run.fingerprint import Fingerprint
@@ -262,7 +263,8 @@ def _held_out_gain(training: Training) -> float | None:
 
 def _switch_figures(training: Training) -> SwitchFigures | None:
     inference = training.inference
-    return inference.criterion.figures if isinstance(inference, AmortizedInference) else None
+    criterion = inference.criterion if isinstance(inference, AmortizedInference) else None
+    return criterion.figures if isinstance(criterion, SwitchCriterion) else None
 
 
 class _Rate:

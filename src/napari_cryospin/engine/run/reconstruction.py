@@ -16,6 +16,7 @@ from napari_cryospin.engine.run.devices import describe_device, find_device, use
 from napari_cryospin.engine.run.failures import tell, why
 from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.judgement import reach_verdict
 from napari_cryospin.engine.run.lock import RunLock
 from napari_cryospin.engine.run.loop import Loop
 from napari_cryospin.engine.run.memory_estimate import require_memory
@@ -34,7 +35,6 @@ from napari_cryospin.engine.run.results import write_results, write_set_aside
 from napari_cryospin.engine.run.snapshot import truth_or_note
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
-from napari_cryospin.engine.run.verdict import reach_verdict
 from napari_cryospin.engine.stages import encodes
 
 if TYPE_CHECKING:
@@ -190,13 +190,13 @@ class Reconstruction:
             return
         try:
             with controls.may_interrupt():
-                resolution = yield from write_results(folder, loop.training, self.truth)
-                verdict = reach_verdict(loop.training)
+                results = yield from write_results(folder, loop.training, self.truth)
+                verdict = reach_verdict(loop.training, results.halves)
                 folder.write_verdict(verdict)
         except Interrupted:
             yield events.Finished(folder.path, True, True, None, results=False)
             return
-        yield events.Finished(folder.path, controls.stopped, True, resolution, verdict)
+        yield events.Finished(folder.path, controls.stopped, True, results.shared_fsc, verdict)
 
     def _as_it_was(self, loop: Loop) -> Iterator[Event]:
         """Show the end of a run that had finished before it was resumed."""
@@ -207,7 +207,7 @@ class Reconstruction:
             self.folder.path,
             False,
             True,
-            last.get("resolution"),
+            last.get("shared_fsc"),
             self.folder.verdict(),
             before=True,
         )

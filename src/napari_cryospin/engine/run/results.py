@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,9 +10,8 @@ import torch
 
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.evaluation.fsc import fsc, resolution
-from napari_cryospin.engine.geometry.slices import insert_slices
+from napari_cryospin.engine.inference.halves import HalfMaps, half_sets
 from napari_cryospin.engine.models.backprojection import divide
-from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.events import Progress
 from napari_cryospin.engine.run.fullsize import first_group, full_size
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
-    from napari_cryospin.engine.inference.poses import PoseTable
     from napari_cryospin.engine.run.events import PosesUpdated
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.training import Training
@@ -33,45 +32,53 @@ if TYPE_CHECKING:
 _TASK = "Writing maps"
 
 
+@dataclass(frozen=True)
+class Results:
+    """What a run has written.
+
+    Parameters
+    ----------
+    shared_fsc
+        Where the FSC between the half-maps falls below 0.143, Å. The halves share the poses of one
+        reconstruction, right or wrong: it bounds the resolution from above, and measures none.
+    halves
+        The half-maps.
+    """
+
+    shared_fsc: float
+    halves: HalfMaps
+
+
 @torch.no_grad()
 def write_results(
     folder: RunFolder, training: Training, truth: Truth | None
-) -> Generator[Progress, None, float | None]:
+) -> Generator[Progress, None, Results]:
     """Write the maps, ``fsc.csv`` and ``particles.star``.
 
     The maps are ``half1.mrc``, ``half2.mrc``, ``map.mrc``, and ``map_fullsize.mrc`` in the box of
     the particles on disk.
 
     The maps are closed-form back-projections of the images at their final poses, the map weighted
-    by the FSC of the halves. Both halves share one pose search, so their FSC is an upper bound.
-    Particles that were dropped from training are in none of the files.
-
-    Returns
-    -------
-    float or None
-        Resolution where the FSC between the half-maps falls below 0.143, Å.
+    by the FSC of the halves. Particles that were dropped from training are in none of the files.
     """
     stack, poses = training.stack, training.poses
     # a run that was stopped has turned particles since its last epoch
     training.measure_fit()
-    model = ImageModel.within(stack.box, stack.box / 2, stack.images.device)
     used = training.used.cpu().numpy()
-    halves = half_sets(stack.table.half_set, stack.rows[used])
-    sums = []
-    for number in (1, 2):
-        yield Progress(_TASK, number - 1, 3)
-        rows = torch.from_numpy(np.flatnonzero(used)[halves == number]).to(stack.images.device)
-        sums.append(back_project(stack, poses, rows, model))
-        folder.write_map(f"half{number}.mrc", _map(divide(sums[-1])), stack.pixel_size)
-    curve = fsc(_map(divide(sums[0])), _map(divide(sums[1])))
+    yield Progress(_TASK, 0, 3)
+    halves = HalfMaps.of(stack, poses, training.used)
+    maps = [_map(grid) for grid in halves.grids]
+    for number, half in enumerate(maps, 1):
+        folder.write_map(f"half{number}.mrc", half, stack.pixel_size)
+    curve = fsc(*maps)
     yield Progress(_TASK, 2, 3)
     prior = torch.from_numpy((1 - curve) / np.clip(curve, 0.01, 1)).clamp(min=1e-3)
-    volume = _map(divide(sums[0] + sums[1], prior))
+    volume = _map(divide(halves.sums[0] + halves.sums[1], prior))
     folder.write_map("map.mrc", volume, stack.pixel_size)
     optics = first_group(stack.table, stack.rows[used])
     own = full_size(volume, stack.pixel_size, optics)
     folder.write_map("map_fullsize.mrc", own, optics.pixel_size)
-    columns = {"fsc_halves": curve}
+    columns = {"fsc_halves_shared_poses": curve}
     rotations = poses.rotations.cpu().numpy()
     shifts = poses.shifts.cpu().numpy() * stack.pixel_size
     comparison = truth.compare(rotations, shifts, used, volume) if truth else None
@@ -84,31 +91,13 @@ def write_results(
         stack.rows[used],
         rotations=rotations[used].astype(np.float64),
         shifts=shifts[used].astype(np.float64),
-        half_set=halves,
+        half_set=half_sets(stack.table.half_set, stack.rows[used]),
         scales=poses.scales.cpu().numpy()[used],
         log_likelihood=training.fit.log_likelihood.cpu().numpy()[used],
         explained=training.fit.explained.cpu().numpy()[used],
     )
     yield Progress(_TASK, 3, 3)
-    return resolution(curve, stack.pixel_size, 0.143)
-
-
-def back_project(
-    stack: WorkingStack, poses: PoseTable, rows: Tensor, model: ImageModel, *, batch: int = 512
-) -> Tensor:
-    """Return the sums of CTF·image and CTF² of particles at their poses, (2, D+1, D+1, D+1).
-
-    A particle's scale multiplies its CTF, as in training.
-    """
-    side = stack.box + 1
-    total = torch.zeros(2, side, side, side, device=stack.images.device)
-    for part in rows.split(batch):
-        observed = model.coefficients(stack.images[part])
-        observed = model.shift(observed, poses.shifts[part])
-        ctf = stack.ctf(part, model.frequencies) * poses.scales[part, None]
-        values = torch.stack((ctf * observed, ctf.square()))
-        total += insert_slices(values, poses.rotations[part], model.frequencies, stack.box)
-    return total
+    return Results(resolution(curve, stack.pixel_size, 0.143), halves)
 
 
 def write_selection(
@@ -143,13 +132,6 @@ def write_set_aside(folder: RunFolder, stack: WorkingStack) -> None:
     """Write ``set_aside.csv``, which particles are not used because of their images, if any."""
     if len(stack.set_aside.rows):
         stack.set_aside.write(folder.path / "set_aside.csv", stack.table)
-
-
-def half_sets(given: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the half-set (1 or 2) of each row: the table's own, or alternating."""
-    if given is not None and set(np.unique(given[rows])) == {1, 2}:
-        return given[rows]
-    return np.arange(len(rows)) % 2 + 1
 
 
 def _map(grid: Tensor) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from napari_cryospin.engine.inference.marginal.judge import Judgement
+from napari_cryospin.engine.judging.evidence import Judgement
 
 if TYPE_CHECKING:
     from torch import Tensor

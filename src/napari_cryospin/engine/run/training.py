@@ -10,13 +10,15 @@ import torch
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.fourier import hartley_2d
 from napari_cryospin.engine.inference.amortized import AmortizedInference
-from napari_cryospin.engine.inference.confidence import pose_confidence
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import Place, Problem
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
-from napari_cryospin.engine.inference.marginal.judge import judge
 from napari_cryospin.engine.inference.particle_fit import ParticleFit
 from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.judging.confidence import pose_confidence
+from napari_cryospin.engine.judging.evidence import judge
+from napari_cryospin.engine.judging.misfit import local_misfit
+from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
 from napari_cryospin.engine.random_streams import stream
@@ -35,8 +37,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.inference.halves import HalfMaps
     from napari_cryospin.engine.inference.interface import PoseInference
-    from napari_cryospin.engine.inference.marginal.judge import Judgement
+    from napari_cryospin.engine.judging.evidence import Judgement
+    from napari_cryospin.engine.judging.misfit import Misfit
     from napari_cryospin.engine.settings import Settings
 
 # particles held out, and the fewest of a stack that has any
@@ -121,7 +125,8 @@ class Training:
         stage, start = self.settings.stages[self.clock.stage], self.clock.start
         earlier = before if isinstance(before, MarginalInference) else None
         if isinstance(stage, AmortizedStage):
-            return AmortizedInference(self.problem, stage, start)
+            criterion = SwitchCriterion.of(self.problem, stage)
+            return AmortizedInference(self.problem, stage, criterion, start)
         if isinstance(stage, MarginalStage):
             return MarginalInference(self.problem, stage, earlier, start)
         return DirectInference(self.problem, stage, earlier.noise if earlier else None)
@@ -198,9 +203,20 @@ class Training:
         """Judge the present map by the held-out particles in use."""
         return judge(self.problem, *self._learning_and_held())
 
-    def pose_confidence(self) -> Tensor:
-        """Return how sure the map is of the poses of the held-out particles in use, (h,)."""
-        return pose_confidence(self.problem, *self._learning_and_held())
+    def pose_confidence(self, turns: Tensor | None = None) -> Tensor:
+        """Return how sure the map is of the poses of the held-out particles in use, (h,).
+
+        ``turns`` (g, 3, 3) leave the map as it is: the mates of a pose are as right as itself.
+        """
+        return pose_confidence(self.problem, *self._learning_and_held(), turns)
+
+    def misfit(self, halves: HalfMaps) -> Misfit | None:
+        """Return what the half-maps leave unexplained of the particles."""
+        across = self.settings.data.mask_diameter
+        box = self.stack.box
+        return local_misfit(
+            self.problem, halves, box if across is None else across / self.stack.pixel_size
+        )
 
     def _learning_and_held(self) -> tuple[Tensor, Tensor]:
         """Return the rows of the particles in use that the map learns from, and of the others."""

@@ -5,40 +5,55 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-import numpy as np
+from napari_cryospin.engine.judging.causes import Cause
 
-from napari_cryospin.engine.evaluation.alignment import align_rotations
-from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.modes import SAME_MODE
-
-if TYPE_CHECKING:
-    from napari_cryospin.engine.run.starts import Start
-    from napari_cryospin.engine.run.training import Training
-
-# a gain counts where it is so many standard errors above 0
-_SIGNIFICANT = 3.0
-# what a particle must tell of its pose, nats: less than this is one pose in three
-_LEAST_INFORMATION = 1.0
-# share of the particles to which two starts must give the same pose
-_AGREE = 0.5
-# share of the poses that must be expected to be right: below the first the poses are uncertain,
-# below the second they have not converged
-_CERTAIN, _MOSTLY = 0.9, 0.5
 # figures of a verdict that are numbers or None
-_NUMBERS = ("gain", "gain_error", "information", "expected_right", "starts_agree")
+_NUMBERS = (
+    "gain",
+    "gain_error",
+    "information",
+    "expected_right",
+    "starts_agree",
+    "misfit",
+    "misfit_without_worst",
+    "explained",
+    "outliers",
+    "shift_gain",
+    "shift_rms",
+    "variability_gain",
+    "mates",
+    "mates_alike",
+)
+_WRONG_KIND = "its {} is something else"
 
 
 class Outcome(StrEnum):
     """What became of a run."""
 
     CONVERGED = "converged"
+    UNEXPLAINED = "the map does not explain the particles"
     COMPETING = "several structures compete"
     UNCERTAIN = "poses are uncertain"
     STUCK = "poses have not converged"
     NO_STRUCTURE = "no structure in the data"
     UNKNOWN = "not judged"
+
+
+class WarningKind(StrEnum):
+    """What a verdict warns of beside what became of the run."""
+
+    CONTRAST = "contrast"
+    PIXEL_SIZE = "pixel size"
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A warning: its kind, and one sentence."""
+
+    kind: WarningKind
+    text: str
 
 
 @dataclass(frozen=True)
@@ -50,18 +65,39 @@ class Verdict:
     outcome
         The verdict.
     reasons
-        Its evidence, one sentence each.
+        Its evidence, one sentence each, and at the end what can be done.
     gain, gain_error
         Mean log-likelihood of the held-out particles with the map, less that with its rotational
         average, and its standard error, nats per particle; None where none were held out.
     information
         What a held-out particle tells of its pose, mean, nats.
     expected_right
-        Share of the held-out particles whose poses are expected to be right, as far as the map is;
-        None where the map shows no structure.
+        Share of the held-out particles whose poses are expected to be right, as far as the map is,
+        modulo its mates; None where the map shows no structure.
     starts_agree
         Share of the particles to which the best start and the next best one gave the same pose;
         None with a single start.
+    cause
+        What is at fault; None where nothing is, or it was not found.
+    misfit, misfit_without_worst
+        Signal that the map leaves unexplained over what it explains, of all images that were looked
+        at, and of all but the worst three in ten; None where that cannot be told.
+    explained
+        Share of the signal that the map explains, 1 / (1 + misfit).
+    outliers
+        Share of the images that hold less than half of what the map says of them.
+    shift_gain, shift_rms
+        What poses gain from shifts that were not estimated, median, nats, and their size along each
+        axis, pixels. None where nothing was in doubt, as for the following.
+    variability_gain
+        What one component of variability gains on particles that it was not found from, nats.
+    shares
+        Shares of the particles of two structures, where there are several.
+    mates, mates_alike, symmetry
+        Turns after which the map looks the same, the identity included; the least correlation of
+        the half-maps then; the point group that they are.
+    warnings
+        What else is likely to be wrong.
     """
 
     outcome: Outcome
@@ -71,16 +107,34 @@ class Verdict:
     information: float | None = None
     expected_right: float | None = None
     starts_agree: float | None = None
+    cause: Cause | None = None
+    misfit: float | None = None
+    misfit_without_worst: float | None = None
+    explained: float | None = None
+    outliers: float | None = None
+    shift_gain: float | None = None
+    shift_rms: float | None = None
+    variability_gain: float | None = None
+    shares: tuple[float, ...] | None = None
+    mates: int | None = None
+    mates_alike: float | None = None
+    symmetry: str | None = None
+    warnings: tuple[Warned, ...] = ()
 
     def figures(self) -> dict[str, Any]:
         """Return the verdict by names, for a file."""
         return asdict(self)
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Its reasons and warnings."""
+        return (*self.reasons, *(f"Warning: {each.text}" for each in self.warnings))
+
     @classmethod
     def of_figures(cls, figures: Any) -> Self:
         """Return the verdict that :meth:`figures` gave.
 
-        Names that another version wrote are left out.
+        Names that another version wrote are left out, and those that it did not write are None.
 
         Raises
         ------
@@ -94,89 +148,31 @@ class Verdict:
             raise ValueError("it holds no reasons")
         numbers = {name: figures.get(name) for name in _NUMBERS}
         for name, value in numbers.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and math.isfinite(value)):
+            if value is not None and not _is_number(value):
                 raise ValueError(f"its {name} is no number")
-        return cls(Outcome(str(figures.get("outcome"))), tuple(reasons), **numbers)
-
-
-def reach_verdict(training: Training) -> Verdict:
-    """Return the verdict on the present map and poses of a run."""
-    judged = training.judge()
-    if judged is None:
-        return Verdict(Outcome.UNKNOWN, ("Too few particles were held out to judge the map.",))
-    information = float(judged.information.mean())
-    agree, rival = _agreement(training.starts.ended)
-    reasons = [
-        f"The map raises the log-likelihood of {len(judged.gain)} held-out particles by "
-        f"{judged.mean_gain:.2f} ± {judged.gain_error:.2f} nats each over its rotational average.",
-        f"A particle tells {information:.1f} nats of its pose.",
-    ]
-    expected_right = None
-    outcome = Outcome.CONVERGED
-    if judged.mean_gain < _SIGNIFICANT * judged.gain_error or information < _LEAST_INFORMATION:
-        outcome = Outcome.NO_STRUCTURE
-    else:
-        expected_right = float(training.pose_confidence().mean())
-        reasons.append(
-            f"{100 * expected_right:.0f} % of their poses are expected to be right, if the map is."
+        cause, symmetry, shares = (figures.get(name) for name in ("cause", "symmetry", "shares"))
+        if symmetry is not None and not isinstance(symmetry, str):
+            raise ValueError(_WRONG_KIND.format("symmetry"))
+        if shares is not None and not (isinstance(shares, list) and all(map(_is_number, shares))):
+            raise ValueError(_WRONG_KIND.format("shares"))
+        return cls(
+            Outcome(str(figures.get("outcome"))),
+            tuple(reasons),
+            **numbers,
+            cause=None if cause is None else Cause(str(cause)),
+            symmetry=symmetry,
+            shares=None if shares is None else tuple(shares),
+            warnings=_warnings(figures.get("warnings", [])),
         )
-        if expected_right < _CERTAIN:
-            outcome = Outcome.STUCK if expected_right < _MOSTLY else Outcome.UNCERTAIN
-        if agree is not None:
-            reasons.append(
-                f"The two best starts agree on the poses of {100 * agree:.0f} % of the particles."
-            )
-            if agree < _AGREE and rival:
-                outcome = Outcome.COMPETING
-                reasons.append("The held-out particles do not prefer one of them.")
-    return Verdict(
-        outcome,
-        tuple(reasons),
-        judged.mean_gain,
-        judged.gain_error,
-        information,
-        expected_right,
-        agree,
-    )
 
 
-def _agreement(starts: list[Start]) -> tuple[float | None, bool]:
-    """Return how far the two best starts agree, and whether the second is as good as the best."""
-    judged = [start for start in starts if start.judgement is not None]
-    if len(judged) < 2:
-        return None, False
-    order = sorted(judged, key=lambda start: -np.mean(list(_gains(start).values())))
-    first, second = map(_gains, order[:2])
-    # particles that were dropped in between were judged once
-    both = sorted(first.keys() & second.keys())
-    agree = _same_poses(*order[:2])
-    if len(both) < 2 or agree is None:
-        return None, False
-    difference = np.array([first[row] - second[row] for row in both])
-    error = float(difference.std()) / len(difference) ** 0.5
-    return agree, float(difference.mean()) < _SIGNIFICANT * error
+def _is_number(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
 
 
-def _gains(start: Start) -> dict[int, float]:
-    """Return the gain of every held-out particle by its row."""
-    judged = start.judgement
-    assert judged is not None
-    return dict(zip(judged.rows.tolist(), judged.gain.tolist(), strict=True))
-
-
-def _same_poses(first: Start, second: Start) -> float | None:
-    """Return the share of particles whose pose in one start lies in a mode of the other.
-
-    None where the starts gave no candidates.
-    """
-    seen = (first.poses["winning_head"] >= 0) & (second.poses["winning_head"] >= 0)
-    rows = seen.nonzero().flatten().cpu()
-    if not len(rows) or not first.poses["candidates"].shape[1]:
-        return None
-    own = second.poses["rotations"].cpu()[rows].numpy()
-    alignment = align_rotations(own, first.poses["rotations"].cpu()[rows].numpy())
-    modes = first.poses["candidates"].cpu()[rows].numpy()
-    known = first.poses["candidate_losses"].isfinite().cpu()[rows].numpy()
-    distances = angular_distance(modes, alignment.apply(own)[:, None])
-    return float((np.where(known, distances, np.inf).min(1) <= SAME_MODE).mean())
+def _warnings(found: Any) -> tuple[Warned, ...]:
+    """Return the warnings that a file holds."""
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise ValueError(_WRONG_KIND.format("list of warnings"))
+    return tuple(Warned(WarningKind(str(x.get("kind"))), str(x.get("text"))) for x in found)

@@ -38,7 +38,8 @@ _SAVE = (
         "Save FSC…",
         "fsc.csv",
         "Tables (*.csv)",
-        "FSC between half-maps, and against the truth where known, by frequency (1/Å)",
+        "FSC of half-maps with shared poses (an upper bound), and against the truth where known, "
+        "by frequency (1/Å)",
     ),
 )
 
@@ -56,7 +57,7 @@ def _verdict(folder: Path) -> tuple[str, ...]:
         return (str(error),)
     if verdict is None:
         return ()
-    return (f"<b>Verdict: {verdict.outcome}</b>", *verdict.reasons)
+    return (f"<b>Verdict: {verdict.outcome}</b>", *verdict.sentences)
 
 
 class ResultsPanel(QWidget):

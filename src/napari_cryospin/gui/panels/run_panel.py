@@ -233,13 +233,11 @@ class RunPanel(QWidget):
         if not event.stopped:
             self.epochs.setValue(self.epochs.maximum())
             self.epochs.setFormat("all epochs done")
-        reached = (
-            "" if event.resolution is None else f", {event.resolution:.1f} Å between half-maps"
-        )
         verdict = "" if event.verdict is None else f"<b>{event.verdict.outcome.capitalize()}.</b> "
-        self.message.setText(f"{verdict}Map and poses are in {event.folder}{reached}.")
-        why = () if event.verdict is None else event.verdict.reasons
-        self.message.setToolTip("\n".join((*why, str(event.folder))))
+        self.message.setText(f"{verdict}Map and poses are in {event.folder}.")
+        why = () if event.verdict is None else event.verdict.sentences
+        told = (*why, event.halves_sentence(), str(event.folder))
+        self.message.setToolTip("\n".join(filter(None, told)))
 
     @Slot(str)
     def _on_message(self, sentence: str) -> None:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.confidence import pose_confidence
 from napari_cryospin.engine.inference.interface import Problem
 from napari_cryospin.engine.inference.marginal.search import search_modes
 from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.judging.confidence import pose_confidence
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
 from napari_cryospin.engine.run.training import signal_amplitude

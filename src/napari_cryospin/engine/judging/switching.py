@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from napari_cryospin.engine.geometry.rotations import rotation_angle
 from napari_cryospin.engine.inference.local import Alignment
-from napari_cryospin.engine.inference.marginal.judge import judge
 from napari_cryospin.engine.inference.modes import SAME_MODE
+from napari_cryospin.engine.judging.evidence import judge
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.inference.interface import Problem
     from napari_cryospin.engine.models.image import ImageModel
+    from napari_cryospin.engine.stages import AmortizedStage
 
 # the gain has to rise by this share of itself, and by so many nats ...
 _RISE, _LEAST_RISE = 0.01, 0.1
@@ -69,6 +70,12 @@ class SwitchCriterion:
         self.patience = max(math.ceil(_PATIENCE_BATCHES / batches), _PATIENCE_EPOCHS)
         self.gains: list[float] = []
         self.figures: SwitchFigures | None = None
+
+    @classmethod
+    def of(cls, problem: Problem, stage: AmortizedStage) -> Self:
+        """Return the criterion of a stage of auto-encoding."""
+        learning = int((~problem.held_out).sum())
+        return cls(math.ceil(learning / stage.batch_size))
 
     @property
     def over(self) -> bool:

@@ -27,7 +27,9 @@ _MOST_RADIUS = 32.0
 _NOISE_PARTICLES, _PART = 500, 64
 
 
-def pose_confidence(problem: Problem, learning: Tensor, held: Tensor) -> Tensor:
+def pose_confidence(
+    problem: Problem, learning: Tensor, held: Tensor, turns: Tensor | None = None
+) -> Tensor:
     """Return the probability of the mode in which the pose of each particle lies, (h,).
 
     The pose and the best modes of the posterior on a grid are refined, each for itself, and weighed
@@ -43,6 +45,9 @@ def pose_confidence(problem: Problem, learning: Tensor, held: Tensor) -> Tensor:
         Rows of particles that the map has learned from; the noise is estimated from some of them.
     held
         Rows of particles that it has not learned from.
+    turns
+        Turns of the map that leave it as it is, the identity among them, (g, 3, 3): the mates of a
+        pose are as right as itself. By default there are none.
     """
     stack, poses = problem.stack, problem.poses
     radius = min(stack.box / 2, _MOST_RADIUS)
@@ -64,13 +69,20 @@ def pose_confidence(problem: Problem, learning: Tensor, held: Tensor) -> Tensor:
         )
         refined = aligned.refine(rotations.flatten(0, 1), shifts if problem.model.shifts else None)
         nats = (-0.5 * len(deviation) * refined.errors).reshape(rotations.shape[:2])
-        own = rotation_angle(refined.rotations.reshape(rotations.shape), rotations[:, :1])
+        own = _distance(refined.rotations.reshape(rotations.shape), rotations[:, :1], turns)
         own = own <= SAME_MODE
         # what was found twice counts once: of the pose's own mode the best, and every other mode
         best = nats.masked_fill(~own, -torch.inf).amax(1, keepdim=True)
         others = nats.masked_fill(own, -torch.inf)
         found.append(torch.cat((best, others), 1).softmax(1)[:, 0])
     return torch.cat(found)
+
+
+def _distance(a: Tensor, b: Tensor, turns: Tensor | None) -> Tensor:
+    """Return the angle between poses, degrees, or between the nearest of their mates."""
+    if turns is None:
+        return rotation_angle(a, b)
+    return torch.stack([rotation_angle(a, b @ turn) for turn in turns]).amin(0)
 
 
 @torch.no_grad()

@@ -1,0 +1,1 @@
+"""What is said of a result: held-out evidence, confidence, misfit and its causes, the switch."""

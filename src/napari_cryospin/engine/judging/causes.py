@@ -1,0 +1,131 @@
+"""Why a map does not explain the particles: what is looked at, and which cause it speaks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.judging.centring import Centring, centring
+from napari_cryospin.engine.judging.mates import Mates, find_mates
+from napari_cryospin.engine.judging.variability import Variability, variability
+from napari_cryospin.engine.models.volume import map_of_grid
+
+if TYPE_CHECKING:
+    from napari_cryospin.engine.inference.halves import HalfMaps
+    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.judging.evidence import Judgement
+    from napari_cryospin.engine.judging.misfit import Misfit
+
+# what a map leaves unexplained of the signal, over what it explains: more than the first is looked
+# into, more than the second is too much whatever the cause
+DOUBTFUL, UNEXPLAINED = 0.02, 0.05
+# particles are off-centre where shifts gain so many nats, and are so large, pixels
+_SHIFT_GAIN, _SHIFT_RMS = 5.0, 0.25
+# there are several structures where a component gains so many nats, and its humps are so far apart
+_VARIABILITY_GAIN, _APART = 3.0, 2.0
+# images that do not fit are a cause where they are at least so many
+_OUTLIERS = 0.01
+
+
+class Cause(StrEnum):
+    """What is at fault where a run has not come out right.
+
+    OFF_CENTRE: particles lie off-centre, and shifts are not estimated. SEVERAL_STRUCTURES: the
+    stack shows more than one. OUTLIERS: images that are no particles, or not of this one.
+    MATES: the map is nearly symmetric, and particles went to the wrong mate as often as to the
+    right one. TOO_LITTLE_SIGNAL: particles tell too little of their poses.
+    """
+
+    OFF_CENTRE = "off-centre"
+    SEVERAL_STRUCTURES = "several structures"
+    OUTLIERS = "outliers"
+    MATES = "mates undetermined"
+    TOO_LITTLE_SIGNAL = "too little signal"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was looked at.
+
+    Parameters
+    ----------
+    misfit
+        What the map leaves unexplained; None where that cannot be told.
+    centring
+        What shifts gain; None where they are estimated.
+    mates
+        Turns after which the map looks the same.
+    variability
+        How particles differ from the map; None where the map explains them.
+    """
+
+    misfit: Misfit | None
+    centring: Centring | None
+    mates: Mates
+    variability: Variability | None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the map leaves so much unexplained that causes are worth looking for."""
+        return self.misfit is not None and self.misfit.value > DOUBTFUL
+
+    @property
+    def unexplained(self) -> bool:
+        """Whether the map leaves too much of the signal unexplained."""
+        return self.misfit is not None and self.misfit.value > UNEXPLAINED
+
+    @property
+    def several(self) -> bool:
+        """Whether the particles show two structures."""
+        found = self.variability
+        return found is not None and found.gain > _VARIABILITY_GAIN and found.humps.apart > _APART
+
+    @property
+    def some_do_not_fit(self) -> bool:
+        """Whether the map leaves much unexplained because of some of the images alone."""
+        found = self.misfit
+        return (
+            found is not None
+            and found.value > UNEXPLAINED >= found.without_worst
+            and found.outliers >= _OUTLIERS
+        )
+
+    @property
+    def cause(self) -> Cause | None:
+        """The cause that the findings speak for, if any; too little signal is none of them."""
+        moved = self.centring
+        if moved is not None and moved.gain > _SHIFT_GAIN and moved.rms > _SHIFT_RMS:
+            return Cause.OFF_CENTRE
+        if self.some_do_not_fit:
+            return Cause.OUTLIERS
+        if self.unexplained and len(self.mates.turns) > 1:
+            return Cause.MATES
+        return Cause.SEVERAL_STRUCTURES if self.several else None
+
+
+def look_for_causes(
+    problem: Problem, halves: HalfMaps, misfit: Misfit | None, judged: Judgement
+) -> Findings:
+    """Look for what is at fault, in half a minute at most.
+
+    Parameters
+    ----------
+    problem
+        Particles, map and poses.
+    halves
+        The half-maps.
+    misfit
+        What the map leaves unexplained.
+    judged
+        What the held-out particles say of the map.
+    """
+    one, two = (map_of_grid(grid).cpu().numpy() for grid in halves.grids)
+    mates = find_mates(judged.modes.cpu().numpy(), judged.mode_weights.cpu().numpy(), (one, two))
+    doubtful = misfit is not None and misfit.value > DOUBTFUL
+    return Findings(
+        misfit,
+        None if problem.model.shifts else centring(problem, halves),
+        mates,
+        variability(problem, halves, problem.seed) if doubtful else None,
+    )

@@ -1,0 +1,62 @@
+"""Whether particles lie off-centre: what poses gain from shifts that a run does not estimate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.inference.interface import evenly_spread
+from napari_cryospin.engine.inference.local import Alignment
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.noise import NoiseSpectrum
+
+if TYPE_CHECKING:
+    from napari_cryospin.engine.inference.halves import HalfMaps
+    from napari_cryospin.engine.inference.interface import Problem
+
+# particles of each half; frequencies beyond this radius are not needed
+_PARTICLES, _RADIUS = 100, 12.0
+
+
+@dataclass(frozen=True)
+class Centring:
+    """What particles gain from shifts.
+
+    Parameters
+    ----------
+    gain
+        Log-likelihood of poses refined with shifts, less that of poses refined without, median,
+        nats.
+    rms
+        Root mean square of the shifts along each axis, pixels.
+    """
+
+    gain: float
+    rms: float
+
+
+def centring(problem: Problem, halves: HalfMaps) -> Centring:
+    """Refine some poses with shifts and without, against the half-map without the particle."""
+    stack, poses = problem.stack, problem.poses
+    model = ImageModel.within(stack.box, min(_RADIUS, stack.box // 2 - 1), problem.device)
+    gains, shifts = [], []
+    one, two = halves.grids
+    for all_rows, grid in zip(halves.rows, (two, one), strict=True):
+        rows = evenly_spread(all_rows, _PARTICLES)
+        rotations, present = poses.rotations[rows], poses.shifts[rows]
+        ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
+        observed = model.coefficients(stack.images[rows])
+        residual = observed - ctf * model.project(grid, rotations, present)
+        noise = NoiseSpectrum.of_residuals(residual.square().mean(0), model, stack.mask_power)
+        deviation = noise.deviation(model)
+        aligned = Alignment(model, grid, observed / deviation, ctf / deviation, "squared")
+        centred = model.shift(observed, present)
+        held = Alignment(model, grid, centred / deviation, ctf / deviation, "squared")
+        without = held.refine(rotations, None)
+        moved = aligned.refine(rotations, present)
+        gains.append(0.5 * len(deviation) * (without.errors - moved.errors))
+        shifts.append(moved.shifts - present)
+    gain, found = torch.cat(gains), torch.cat(shifts)
+    return Centring(float(gain.median()), float(found.square().mean().sqrt()))

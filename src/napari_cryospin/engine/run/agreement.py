@@ -1,0 +1,79 @@
+"""How far two starts of a run agree on the poses of the particles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cryospin.engine.evaluation.alignment import align_rotations
+from napari_cryospin.engine.geometry.rotations import angular_distance
+from napari_cryospin.engine.inference.modes import SAME_MODE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.run.starts import Start
+
+# a gain counts where it is so many standard errors above 0
+SIGNIFICANT = 3.0
+
+
+def agreement(
+    starts: list[Start], turns: NDArray[np.float64] | None = None
+) -> tuple[float | None, bool]:
+    """Return how far the two best starts agree, and whether the second is as good as the best.
+
+    Parameters
+    ----------
+    starts
+        The starts that have ended.
+    turns
+        Turns that leave the map as it is, the identity among them, (g, 3, 3): mates agree.
+
+    Returns
+    -------
+    agree
+        Share of the particles to which both gave the same pose; None where that is not known.
+    rival
+        Whether the held-out particles prefer neither.
+    """
+    judged = [start for start in starts if start.judgement is not None]
+    if len(judged) < 2:
+        return None, False
+    order = sorted(judged, key=lambda start: -np.mean(list(_gains(start).values())))
+    first, second = map(_gains, order[:2])
+    # particles that were dropped in between were judged once
+    both = sorted(first.keys() & second.keys())
+    agree = _same_poses(*order[:2], turns)
+    if len(both) < 2 or agree is None:
+        return None, False
+    difference = np.array([first[row] - second[row] for row in both])
+    error = float(difference.std()) / len(difference) ** 0.5
+    return agree, float(difference.mean()) < SIGNIFICANT * error
+
+
+def _gains(start: Start) -> dict[int, float]:
+    """Return the gain of every held-out particle by its row."""
+    judged = start.judgement
+    assert judged is not None
+    return dict(zip(judged.rows.tolist(), judged.gain.tolist(), strict=True))
+
+
+def _same_poses(first: Start, second: Start, turns: NDArray[np.float64] | None) -> float | None:
+    """Return the share of particles whose pose in one start lies in a mode of the other.
+
+    None where the starts gave no candidates.
+    """
+    seen = (first.poses["winning_head"] >= 0) & (second.poses["winning_head"] >= 0)
+    rows = seen.nonzero().flatten().cpu()
+    if not len(rows) or not first.poses["candidates"].shape[1]:
+        return None
+    own = second.poses["rotations"].cpu()[rows].numpy()
+    alignment = align_rotations(own, first.poses["rotations"].cpu()[rows].numpy(), turns)
+    modes = first.poses["candidates"].cpu()[rows].numpy()
+    known = first.poses["candidate_losses"].isfinite().cpu()[rows].numpy()
+    mapped = alignment.apply(own)[:, None]
+    mates = np.eye(3)[None] if turns is None else turns
+    distances = np.min([angular_distance(modes, mapped @ turn) for turn in mates], axis=0)
+    return float((np.where(known, distances, np.inf).min(1) <= SAME_MODE).mean())

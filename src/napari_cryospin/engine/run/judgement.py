@@ -1,0 +1,160 @@
+"""Reaching the verdict: what is measured of a run, and what it comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.inference.halves import HalfMaps
+from napari_cryospin.engine.judging.causes import Cause, Findings, look_for_causes
+from napari_cryospin.engine.judging.contrast import skewness
+from napari_cryospin.engine.judging.mates import Mates
+from napari_cryospin.engine.judging.pixel_size import fitting_pixel_size
+from napari_cryospin.engine.models.volume import map_of_grid
+from napari_cryospin.engine.run.agreement import SIGNIFICANT, agreement
+from napari_cryospin.engine.run.verdict import Outcome, Verdict, Warned, WarningKind
+from napari_cryospin.engine.run.verdict_words import (
+    advice,
+    contrast_warning,
+    evidence,
+    pixel_size_warning,
+)
+
+if TYPE_CHECKING:
+    from napari_cryospin.engine.judging.evidence import Judgement
+    from napari_cryospin.engine.run.training import Training
+
+# what a particle must tell of its pose, nats: less than this is one pose in three
+_LEAST_INFORMATION = 1.0
+# share of the particles to which two starts must give the same pose
+_AGREE = 0.5
+# share of the poses that must be expected to be right: below the first the poses are uncertain,
+# below the second they have not converged
+_CERTAIN, _MOSTLY = 0.9, 0.5
+# a map is of inverted contrast where its skewness is below this
+_INVERTED = -1.0
+# the pixel size is off where another one gains so many nats per particle, and is so far from it
+_CTF_GAIN, _PIXEL_SIZE_OFF = 0.3, 0.05
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a run that shows a structure.
+
+    ``agree`` and ``rival`` are of :func:`~.agreement.agreement`; ``expected_right`` and they are
+    modulo the mates of the findings where the map explains the particles.
+    """
+
+    judged: Judgement
+    findings: Findings
+    expected_right: float
+    agree: float | None
+    rival: bool
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the mates are those of a symmetric molecule: the map explains the particles."""
+        return len(self.findings.mates.turns) > 1 and not self.findings.unexplained
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it comes to."""
+        if self.findings.unexplained and not self.findings.some_do_not_fit:
+            return Outcome.UNEXPLAINED
+        if self.findings.cause in (Cause.OFF_CENTRE, Cause.SEVERAL_STRUCTURES):
+            return Outcome.UNEXPLAINED
+        if self.agree is not None and self.agree < _AGREE and self.rival:
+            return Outcome.COMPETING
+        if self.expected_right < _CERTAIN:
+            return Outcome.STUCK if self.expected_right < _MOSTLY else Outcome.UNCERTAIN
+        return Outcome.CONVERGED
+
+    @property
+    def cause(self) -> Cause | None:
+        """What is at fault; poses that are uncertain with nothing else wrong lack signal."""
+        found = self.findings.cause
+        if found is None and self.outcome in (Outcome.UNCERTAIN, Outcome.STUCK):
+            return Cause.TOO_LITTLE_SIGNAL
+        return found
+
+
+def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict:
+    """Return the verdict on the present map and poses of a run.
+
+    Parameters
+    ----------
+    training
+        The run.
+    halves
+        Its half-maps, where they have been made already.
+    """
+    judged = training.judge()
+    if judged is None:
+        return Verdict(Outcome.UNKNOWN, ("Too few particles were held out to judge the map.",))
+    figures = {
+        "gain": judged.mean_gain,
+        "gain_error": judged.gain_error,
+        "information": float(judged.information.mean()),
+        "starts_agree": agreement(training.starts.ended)[0],
+    }
+    weak = judged.mean_gain < SIGNIFICANT * judged.gain_error
+    if weak or figures["information"] < _LEAST_INFORMATION:
+        cause, outcome = Cause.TOO_LITTLE_SIGNAL, Outcome.NO_STRUCTURE
+        said = (*evidence(judged, None), *advice(outcome, cause, None))
+        return Verdict(outcome, said, **figures, cause=cause)
+    halves = halves or HalfMaps.of(training.stack, training.poses, training.used)
+    measured = _measured(training, halves, judged)
+    findings, outcome, cause = measured.findings, measured.outcome, measured.cause
+    misfit, moved, varied = findings.misfit, findings.centring, findings.variability
+    several = varied is not None and cause is Cause.SEVERAL_STRUCTURES
+    return Verdict(
+        outcome,
+        (*evidence(judged, measured), *advice(outcome, cause, measured)),
+        **(figures | {"starts_agree": measured.agree}),
+        expected_right=measured.expected_right,
+        cause=cause,
+        misfit=None if misfit is None else misfit.value,
+        misfit_without_worst=None if misfit is None else misfit.without_worst,
+        explained=None if misfit is None else misfit.explained,
+        outliers=None if misfit is None else misfit.outliers,
+        shift_gain=None if moved is None else moved.gain,
+        shift_rms=None if moved is None else moved.rms,
+        variability_gain=None if varied is None else varied.gain,
+        shares=varied.humps.shares if varied is not None and several else None,
+        mates=len(findings.mates.turns),
+        mates_alike=findings.mates.tried,
+        symmetry=findings.mates.symmetry,
+        warnings=_warnings(training, halves),
+    )
+
+
+def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measured:
+    """Measure what the map explains, and look for causes where something is in doubt."""
+    misfit = training.misfit(halves)
+    expected_right = float(training.pose_confidence().mean())
+    agree, rival = agreement(training.starts.ended)
+    findings = Findings(misfit, None, Mates.none(), None)
+    doubtful = expected_right < _CERTAIN or (agree is not None and agree < _CERTAIN)
+    if findings.doubtful or doubtful:
+        findings = look_for_causes(training.problem, halves, misfit, judged)
+    measured = Measured(judged, findings, expected_right, agree, rival)
+    if not measured.symmetric:
+        return measured
+    turns = findings.mates.turns
+    on_device = torch.from_numpy(turns).float().to(training.problem.device)
+    modulo = float(training.pose_confidence(on_device).mean())
+    return Measured(judged, findings, modulo, *agreement(training.starts.ended, turns))
+
+
+def _warnings(training: Training, halves: HalfMaps) -> tuple[Warned, ...]:
+    """Return what is likely to be wrong with what is told of the images."""
+    found = []
+    if skewness(map_of_grid(torch.stack(halves.grids).mean(0))) < _INVERTED:
+        found.append(Warned(WarningKind.CONTRAST, contrast_warning()))
+    fit = fitting_pixel_size(training.problem, halves)
+    if fit is not None and fit.gain > _CTF_GAIN and abs(fit.factor - 1) > _PIXEL_SIZE_OFF:
+        size = training.stack.pixel_size
+        found.append(Warned(WarningKind.PIXEL_SIZE, pixel_size_warning(fit.factor, size)))
+    return tuple(found)

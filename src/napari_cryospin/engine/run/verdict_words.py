@@ -1,0 +1,121 @@
+"""What a verdict says, sentence by sentence: its evidence, and what can be done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.judging.causes import Cause
+from napari_cryospin.engine.run.verdict import Outcome
+
+if TYPE_CHECKING:
+    from napari_cryospin.engine.judging.evidence import Judgement
+    from napari_cryospin.engine.run.judgement import Measured
+
+_CAUSES = {
+    Cause.OFF_CENTRE: "Estimate shifts: the particles are off-centre.",
+    Cause.SEVERAL_STRUCTURES: "Select the particles of one of them and run again.",
+    Cause.OUTLIERS: "Remove the images that show no such particle, and run again.",
+    Cause.MATES: (
+        "Particles went to the wrong mate as often as to the right one, and the map is an average "
+        "of both: more particles, or a larger working box, may tell the mates apart."
+    ),
+    Cause.TOO_LITTLE_SIGNAL: (
+        "A particle tells too little: more particles, or less noisy ones, are needed."
+    ),
+}
+_UNEXPLAINED = (
+    "No cause was found among those that are looked for. Real particles that flex or are damaged "
+    "leave something unexplained too: look at the map before you trust it."
+)
+_COMPETING = "Look at the maps of both starts, and run more of them (--starts)."
+
+
+def evidence(judged: Judgement, measured: Measured | None) -> tuple[str, ...]:
+    """Return what was measured, in words; ``measured`` is None where there is no structure."""
+    said = [
+        f"The map raises the log-likelihood of {len(judged.gain)} held-out particles by "
+        f"{judged.mean_gain:.2f} ± {judged.gain_error:.2f} nats each over its rotational average.",
+        f"A particle tells {float(judged.information.mean()):.1f} nats of its pose.",
+    ]
+    if measured is None:
+        return tuple(said)
+    misfit = measured.findings.misfit
+    if misfit is not None:
+        said.append(
+            f"The map explains {100 * misfit.explained:.0f} % of the signal that particles carry; "
+            "97 % or more is usual."
+        )
+    mates, modulo = measured.findings.mates, ""
+    if measured.symmetric:
+        said.append(_symmetric(len(mates.turns), mates.symmetry))
+        modulo = ", whichever of the mates they are at"
+    said.append(
+        f"{100 * measured.expected_right:.0f} % of their poses are expected to be right, if the "
+        f"map is{modulo}."
+    )
+    if measured.agree is not None:
+        said.append(
+            "The two best starts agree on the poses of "
+            f"{100 * measured.agree:.0f} % of the particles{modulo}."
+        )
+    return (*said, *_findings(measured))
+
+
+def advice(outcome: Outcome, cause: Cause | None, measured: Measured | None) -> tuple[str, ...]:
+    """Return what can be done, in words."""
+    said = [] if cause is None else [_CAUSES[cause]]
+    if outcome is Outcome.UNEXPLAINED and cause is None:
+        said.append(_UNEXPLAINED)
+    if outcome is Outcome.COMPETING:
+        said.append(_COMPETING)
+    return tuple(said)
+
+
+def contrast_warning() -> str:
+    """Return what is said of a map whose density is negative."""
+    return (
+        "the map's density is negative: the contrast of the particles is likely to be the other "
+        "one; give --contrast (black or white), or turn it on the Data tab."
+    )
+
+
+def pixel_size_warning(factor: float, pixel_size: float) -> str:
+    """Return what is said of CTFs that fit another pixel size (Å) than the one given."""
+    return (
+        f"the CTFs would fit better with pixels {abs(factor - 1):.0%} "
+        f"{'larger' if factor > 1 else 'smaller'} (working pixels of {factor * pixel_size:.2f} Å "
+        f"instead of {pixel_size:.2f}): check the pixel size, the voltage and the defocus."
+    )
+
+
+def _symmetric(n: int, symmetry: str | None) -> str:
+    named = "" if symmetry is None else f"{symmetry}, "
+    turned = "after certain turns"
+    if symmetry is not None and symmetry.startswith("C"):
+        turned = f"after a turn of {360 / n:.3g}° around its axis"
+    return f"The map looks the same {turned}: {named}{n} mates."
+
+
+def _findings(measured: Measured) -> list[str]:
+    """Return what was found where something was in doubt."""
+    found, said = measured.findings, []
+    cause = measured.cause
+    if cause is Cause.OFF_CENTRE and found.centring is not None:
+        said.append(
+            f"Poses gain {found.centring.gain:.0f} nats each (median; less than 1 is usual) from "
+            f"shifts of {found.centring.rms:.1f} working pixels."
+        )
+    if cause is Cause.SEVERAL_STRUCTURES and found.variability is not None:
+        one, two = (round(100 * share) for share in found.variability.humps.shares)
+        said.append(f"The particles show two structures, about {one} % and {two} %.")
+    if cause is Cause.OUTLIERS and found.misfit is not None:
+        said.append(
+            f"{100 * found.misfit.outliers:.0f} % of the images hold less than half of what the "
+            f"map says of them; without the three in ten that fit worst it explains "
+            f"{100 / (1 + max(found.misfit.without_worst, 0)):.0f} %."
+        )
+    if cause is Cause.MATES:
+        said.append(f"The map looks much the same after turns to {len(found.mates.turns)} mates.")
+    if measured.outcome is Outcome.COMPETING:
+        said.append("The held-out particles do not prefer one of them.")
+    return said
