@@ -105,7 +105,9 @@ def shift_hartley(hartley: Tensor, frequencies: Tensor, shifts: Tensor, box: int
     phase = (2 * math.pi / box) * (shifts @ frequencies[::2].T)
     pairs = hartley.unflatten(-1, (-1, 2))
     shape = torch.broadcast_shapes(pairs.shape[:-1], phase.shape)
-    turned: Tensor = _Turn.apply(pairs.expand(*shape, 2), phase.expand(shape))
+    turned: Tensor = _Turn.apply(  # type: ignore[no-untyped-call]
+        pairs.expand(*shape, 2), phase.expand(shape)
+    )
     return turned.flatten(-2)
 
 
@@ -124,7 +126,7 @@ class _Turn(torch.autograd.Function):
         return turned
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         turned, cosine, sine = ctx.saved_tensors
         by_phase = gradient[..., 0] * turned[..., 1] - gradient[..., 1] * turned[..., 0]
         return _turned(gradient, cosine, -sine), by_phase
