@@ -48,7 +48,7 @@ _CHECK_EVERY = 4
 # more poses of a sum than these are sampled rather than computed
 _MOST_POSES = 20_000
 # share of the poses up to which sampling is faster than computing all of them
-_LARGEST_SHARE = 0.1
+_LARGEST_SHARE = 0.02
 # frequency radius of the first look at a particle
 _FIRST_LOOK = 4
 _NOISE_IMAGES = 2000
