@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 N_PARTICLES = 3000
-BOX, PIXEL_SIZE, SNR = 32, 4.0, 1.0
+BOX, PIXEL_SIZE, SNR, JUNK = 32, 4.0, 1.0, 0.1
 
 
 def simulate_demo(
     folder: Path, seed: int = 0, progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Simulate the demo's particle stack with its truth into a folder."""
+    """Simulate the demo's particle stack with its truth into a folder.
+
+    It is a realistic one: off-centre, with coloured noise, neighbours and a tenth of junk.
+    """
     from napari_cryospin.engine.data.molecule import procedural_molecule
+    from napari_cryospin.engine.data.nuisances import REALISTIC
     from napari_cryospin.engine.data.simulate import simulate
 
     simulate(
@@ -29,6 +34,7 @@ def simulate_demo(
         pixel_size=PIXEL_SIZE,
         snr=SNR,
         seed=seed,
+        nuisances=replace(REALISTIC, junk=JUNK),
         progress=progress,
     )
 
