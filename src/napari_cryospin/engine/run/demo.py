@@ -12,8 +12,8 @@ from napari_cryospin.engine.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-N_PARTICLES = 3000
-BOX, PIXEL_SIZE, SNR, JUNK = 32, 4.0, 1.0, 0.1
+N_PARTICLES = 2500
+BOX, PIXEL_SIZE, SNR, JUNK = 32, 4.0, 2.0, 0.1
 
 
 def simulate_demo(
