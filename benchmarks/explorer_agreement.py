@@ -24,6 +24,7 @@ from napari_cryospin.engine.inference.likelihood import PoseLikelihood
 from napari_cryospin.engine.inference.marginal import exact
 from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
+from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.models.volume import grid_of_map, map_of_grid
 
@@ -37,7 +38,6 @@ BOX, PARTICLES = 32, 48
 # standard deviation of the noise of a learned map, over that of its grid
 NOISE_OF_MAP = 0.3
 # shifts are summed over within so many pixels
-NEAR = 2.5
 
 
 class PaddedLikelihood(PoseLikelihood):
@@ -78,7 +78,7 @@ def main() -> None:
             for name, grid in (("true", true), ("learned", learned)):
                 found = measure(known.stack, grid, radius, shifts=shift > 0)
                 cells = " | ".join(f"{one.max():.2g}, {one.mean():.2g}" for one in found)
-                moved = f"{NEAR:g} px" if shift else "known"
+                moved = "a step around" if shift else "known"
                 lines.append(f"| {molecule} | {name} | {radius} | {moved} | {cells} |")
                 print(lines[-1], flush=True)
     lines = [
@@ -103,13 +103,16 @@ def measure(stack: WorkingStack, grid: Tensor, radius: int, *, shifts: bool) -> 
     rng = np.random.default_rng(0)
     scales = rng.uniform(0.5, 2, stack.n).astype(np.float32)
     noise = NoiseSpectrum(torch.from_numpy(rng.uniform(0.8, 1.4, BOX // 2)).float())
-    quadrature = Quadrature.at(BOX, radius, radius, shifts=shifts)
-    quadrature = quadrature.with_shifts(quadrature.shifts[quadrature.shifts.norm(dim=1) <= NEAR])
+    # shifts near the present one are equally probable to the explorer
+    quadrature = Quadrature.at(BOX, radius, radius, spread=1000.0 if shifts else None)
     rows = torch.arange(PARTICLES)
     total = exact.ExactSum(quadrature, grid, noise.variance[shells_of(quadrature.model)])
-    images = Observed.of(stack, rows, quadrature.model, torch.from_numpy(scales))
-    # the sum remembers the heaviest cells alone; all of them are compared here
-    with patch.object(exact, "KEPT_CELLS", len(quadrature.rotations)):
+    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    poses.scales = torch.from_numpy(scales)
+    images = Observed.of(stack, rows, quadrature.model, poses)
+    # the sum remembers the heaviest cells alone; all of them, at all shifts, are compared here
+    everything = {"KEPT_CELLS": len(quadrature.rotations), "_FEW_POINTS": quadrature.n_points}
+    with patch.multiple(exact, **everything):
         found = total.posteriors(images)
     trained = torch.zeros(PARTICLES, len(quadrature.rotations))
     trained.scatter_(1, found.cells, found.weights)

@@ -79,7 +79,7 @@ def compared(inference: MarginalInference, rows: torch.Tensor) -> dict[str, floa
     quadrature = inference._points()
     grid, noise = inference.volume().detach(), inference.noise
     variance = noise.variance[shells_of(quadrature.model)]
-    images = Observed.of(inference.stack, rows, quadrature.model, inference.poses.scales)
+    images = Observed.of(inference.stack, rows, quadrature.model, inference.poses)
     draw = torch.Generator().manual_seed(0)
     sampled = SampledSum(quadrature, grid, variance, inference.memory, inference._sampling, draw)
     started = time.perf_counter()

@@ -14,6 +14,7 @@ from napari_cryospin.engine.inference.likelihood import PoseLikelihood
 from napari_cryospin.engine.inference.marginal import exact
 from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
+from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.inference.posterior import PosteriorExplorer
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.models.volume import grid_of_map, map_of_grid
@@ -50,7 +51,9 @@ def trained_with(
 ) -> Tensor:
     """Return the posteriors of training's own sum over poses, (N, J)."""
     total = exact.ExactSum(quadrature, grid, noise.variance[shells_of(quadrature.model)])
-    images = Observed.of(stack, torch.arange(N), quadrature.model, scales)
+    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    poses.scales = scales
+    images = Observed.of(stack, torch.arange(N), quadrature.model, poses)
     found = total.posteriors(images)
     return torch.zeros(N, len(quadrature.rotations)).scatter_(1, found.cells, found.weights)
 
@@ -72,11 +75,11 @@ def test_explorer_and_training_agree(
 ) -> None:
     # the sum remembers the heaviest cells alone; all of them are compared here
     monkeypatch.setattr(exact, "KEPT_CELLS", 1_000_000)
-    quadrature = Quadrature.at(stack.box, radius, radius, shifts=shifts)
-    if shifts:
-        near = quadrature.shifts.norm(dim=1) < 2.5
-        quadrature = quadrature.with_shifts(quadrature.shifts[near])
-        assert len(quadrature.shifts) > 4
+    monkeypatch.setattr(exact, "_FEW_POINTS", 1_000_000)
+    # shifts near the present one are equally probable to the explorer
+    spread = 1000.0 if shifts else None
+    quadrature = Quadrature.at(stack.box, radius, radius, spread=spread)
+    assert len(quadrature.shifts) == (9 if shifts else 1)
     trained = trained_with(stack, learned, quadrature, scales, noise)
 
     def shown(factors: NDArray[np.float32] | None) -> Tensor:

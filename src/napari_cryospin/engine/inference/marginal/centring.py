@@ -147,7 +147,7 @@ def evidence_of_average(
     precision[:used] = 1 / variance[:used]
     power = (predicted.square() * precision).sum(1)
     product = predicted * images.coefficients * precision
-    if not quadrature.estimates_shifts:
+    if quadrature.spread is None:
         return product.sum(1) - 0.5 * power
     shifts = images.origins[:, None] + pixel_shifts(model.box, variance.device)
     log_p = cross_products(model, product) + shift_log_prior(shifts, quadrature.spread, 1.0)

@@ -90,9 +90,7 @@ class ExactSum(PoseSum):
         self, images: Observed, *, collect: bool = False, look_beyond: bool = False
     ) -> Posteriors:
         """Return the posteriors of images."""
-        quadrature = self.quadrature
-        points = quadrature.n_points if self._everywhere else len(quadrature.rotations)
-        size = quadrature.images_per_block(points)
+        size = self.quadrature.images_per_block(self._n_points)
         parts = [
             self._block(images[part], collect, look_beyond)
             for part in (slice(i, i + size) for i in range(0, len(images.rows), size))
@@ -103,6 +101,14 @@ class ExactSum(PoseSum):
     def _everywhere(self) -> bool:
         """Whether every shift is computed at every pose."""
         return self.quadrature.n_points <= _FEW_POINTS
+
+    @property
+    def _n_points(self) -> int:
+        """Number of points that are computed for an image."""
+        quadrature = self.quadrature
+        if self._everywhere:
+            return quadrature.n_points
+        return len(quadrature.rotations) + (len(quadrature.shifts) - 1) * _SHIFTED
 
     def _block(self, images: Observed, collect: bool, look_beyond: bool) -> Posteriors:
         quadrature, used = self.quadrature, self.quadrature.n_used
@@ -140,7 +146,7 @@ class ExactSum(PoseSum):
             cell_shifts=quadrature.shifts[self._best_shifts(cells, parts, moved)],
             scales=posterior_scale(mean_cross, mean_power, images.scales),
             errors=(noise - 2 * mean_cross + mean_power) / used,
-            points=torch.full((len(found),), quadrature.n_points, device=cells.device),
+            points=torch.full((len(found),), self._n_points, device=cells.device),
             beyond=beyond,
         )
 

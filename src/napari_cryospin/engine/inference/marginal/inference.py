@@ -194,7 +194,7 @@ class MarginalInference(PoseInference):
             beyond = max(self.march.next_radius(nyquist), self.march.radius)
             self._quadrature = self._quadrature_at(self.march.radius, beyond)
         # the prior follows the shifts
-        return replace(self._quadrature, spread=spread_of(self.problem) or 1.0)
+        return replace(self._quadrature, spread=spread_of(self.problem))
 
     def _quadrature_at(self, radius: float, beyond: float) -> Quadrature:
         return Quadrature.at(

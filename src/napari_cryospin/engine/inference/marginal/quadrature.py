@@ -74,6 +74,7 @@ class Quadrature:
         The first so many of them are those that poses are judged by.
     spread
         Standard deviation per axis of the particles' shifts, pixels: their prior is a Gaussian.
+        None where shifts are known.
     """
 
     nside: int
@@ -81,7 +82,7 @@ class Quadrature:
     shifts: Tensor
     model: ImageModel
     n_used: int
-    spread: float = 1.0
+    spread: float | None = None
 
     @classmethod
     def at(
@@ -117,16 +118,16 @@ class Quadrature:
         tried = tried[tried.norm(dim=1).argsort(stable=True)]
         used = int((model.frequencies.norm(dim=1) <= radius + 1e-4).sum())
         rotations = cell_rotations(nside).to(device)
-        return cls(nside, rotations, tried.to(device), model, used, spread or 1.0)
+        return cls(nside, rotations, tried.to(device), model, used, spread)
 
     @property
     def estimates_shifts(self) -> bool:
         """Whether shifts are summed over."""
-        return len(self.shifts) > 1
+        return self.spread is not None
 
     def log_prior(self, origins: Tensor) -> Tensor:
         """Return the log-probabilities of the shifts from origins (b, 2), (b, S)."""
-        if not self.estimates_shifts:
+        if self.spread is None:
             return origins.new_zeros(len(origins), 1)
         step = float(self.shifts[1].norm())
         return shift_log_prior(origins[:, None] + self.shifts, self.spread, step)
