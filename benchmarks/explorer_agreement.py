@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 BOX, PARTICLES = 32, 48
 # standard deviation of the noise of a learned map, over that of its grid
 NOISE_OF_MAP = 0.3
-# shifts are summed over within so many pixels
 
 
 class PaddedLikelihood(PoseLikelihood):
