@@ -61,15 +61,15 @@ class Measured:
     @property
     def outcome(self) -> Outcome:
         """What it comes to."""
+        if self.expected_right < _MOSTLY:
+            return Outcome.STUCK
         if self.findings.unexplained and not self.findings.some_do_not_fit:
             return Outcome.UNEXPLAINED
         if self.findings.cause in (Cause.OFF_CENTRE, Cause.SEVERAL_STRUCTURES):
             return Outcome.UNEXPLAINED
         if self.agree is not None and self.agree < _AGREE and self.rival:
             return Outcome.COMPETING
-        if self.expected_right < _CERTAIN:
-            return Outcome.STUCK if self.expected_right < _MOSTLY else Outcome.UNCERTAIN
-        return Outcome.CONVERGED
+        return Outcome.CONVERGED if self.expected_right >= _CERTAIN else Outcome.UNCERTAIN
 
     @property
     def cause(self) -> Cause | None:
