@@ -93,28 +93,38 @@ def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict
     judged = training.judge()
     if judged is None:
         return Verdict(Outcome.UNKNOWN, ("Too few particles were held out to judge the map.",))
-    figures = {
-        "gain": judged.mean_gain,
-        "gain_error": judged.gain_error,
-        "information": float(judged.information.mean()),
-        "starts_agree": agreement(training.starts.ended)[0],
-    }
     weak = judged.mean_gain < SIGNIFICANT * judged.gain_error
-    if weak or figures["information"] < _LEAST_INFORMATION:
+    information = float(judged.information.mean())
+    if weak or information < _LEAST_INFORMATION:
         cause, outcome = Cause.TOO_LITTLE_SIGNAL, Outcome.NO_STRUCTURE
-        said = (*evidence(judged, None), *advice(outcome, cause, None))
-        return Verdict(outcome, said, **figures, cause=cause)
+        return Verdict(
+            outcome,
+            (*evidence(judged, None), *advice(outcome, cause)),
+            judged.mean_gain,
+            judged.gain_error,
+            information,
+            starts_agree=agreement(training.starts.ended)[0],
+            cause=cause,
+        )
     halves = halves or HalfMaps.of(training.stack, training.poses, training.used)
-    measured = _measured(training, halves, judged)
-    findings, outcome, cause = measured.findings, measured.outcome, measured.cause
+    return _told(_measured(training, halves, judged), _warnings(training, halves))
+
+
+def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
+    """Return the verdict that measurements come to."""
+    judged, findings = measured.judged, measured.findings
+    outcome, cause = measured.outcome, measured.cause
     misfit, moved, varied = findings.misfit, findings.centring, findings.variability
     several = varied is not None and cause is Cause.SEVERAL_STRUCTURES
     return Verdict(
         outcome,
-        (*evidence(judged, measured), *advice(outcome, cause, measured)),
-        **(figures | {"starts_agree": measured.agree}),
-        expected_right=measured.expected_right,
-        cause=cause,
+        (*evidence(judged, measured), *advice(outcome, cause)),
+        judged.mean_gain,
+        judged.gain_error,
+        float(judged.information.mean()),
+        measured.expected_right,
+        measured.agree,
+        cause,
         misfit=None if misfit is None else misfit.value,
         misfit_without_worst=None if misfit is None else misfit.without_worst,
         explained=None if misfit is None else misfit.explained,
@@ -126,7 +136,7 @@ def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict
         mates=len(findings.mates.turns),
         mates_alike=findings.mates.tried,
         symmetry=findings.mates.symmetry,
-        warnings=_warnings(training, halves),
+        warnings=warnings,
     )
 
 

@@ -61,7 +61,7 @@ def evidence(judged: Judgement, measured: Measured | None) -> tuple[str, ...]:
     return (*said, *_findings(measured))
 
 
-def advice(outcome: Outcome, cause: Cause | None, measured: Measured | None) -> tuple[str, ...]:
+def advice(outcome: Outcome, cause: Cause | None) -> tuple[str, ...]:
     """Return what can be done, in words."""
     said = [] if cause is None else [_CAUSES[cause]]
     if outcome is Outcome.UNEXPLAINED and cause is None:
