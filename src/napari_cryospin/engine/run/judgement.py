@@ -23,7 +23,10 @@ from napari_cryospin.engine.run.verdict_words import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from napari_cryospin.engine.judging.evidence import Judgement
+    from napari_cryospin.engine.judging.misfit import Misfit
     from napari_cryospin.engine.run.training import Training
 
 # what a particle must tell of its pose, nats: less than this is one pose in three
@@ -63,9 +66,10 @@ class Measured:
         """What it comes to."""
         if self.expected_right < _MOSTLY:
             return Outcome.STUCK
-        if self.findings.unexplained and not self.findings.some_do_not_fit:
+        cause = self.findings.cause
+        if self.findings.unexplained and cause is not Cause.OUTLIERS:
             return Outcome.UNEXPLAINED
-        if self.findings.cause in (Cause.OFF_CENTRE, Cause.SEVERAL_STRUCTURES):
+        if cause in (Cause.OFF_CENTRE, Cause.SEVERAL_STRUCTURES):
             return Outcome.UNEXPLAINED
         if self.agree is not None and self.agree < _AGREE and self.rival:
             return Outcome.COMPETING
@@ -143,7 +147,8 @@ def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
 def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measured:
     """Measure what the map explains, and look for causes where something is in doubt."""
     misfit = training.misfit(halves)
-    expected_right = float(training.pose_confidence().mean())
+    fitting = _fitting(judged.rows, misfit)
+    expected_right = float(training.pose_confidence()[fitting].mean())
     agree, rival = agreement(training.starts.ended)
     findings = Findings(misfit, None, Mates.none(), None)
     doubtful = expected_right < _CERTAIN or (agree is not None and agree < _CERTAIN)
@@ -154,8 +159,16 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
         return measured
     turns = findings.mates.turns
     on_device = torch.from_numpy(turns).float().to(training.problem.device)
-    modulo = float(training.pose_confidence(on_device).mean())
+    modulo = float(training.pose_confidence(on_device)[fitting].mean())
     return Measured(judged, findings, modulo, *agreement(training.starts.ended, turns))
+
+
+def _fitting(rows: Tensor, misfit: Misfit | None) -> Tensor:
+    """Return which particles (h,) are not outliers: these have no pose that could be right."""
+    fitting = torch.ones_like(rows, dtype=torch.bool)
+    if misfit is not None:
+        fitting = ~torch.isin(rows, misfit.rows[misfit.outlying])
+    return fitting if bool(fitting.any()) else ~fitting
 
 
 def _warnings(training: Training, halves: HalfMaps) -> tuple[Warned, ...]:

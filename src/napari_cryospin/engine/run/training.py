@@ -203,7 +203,7 @@ class Training:
             # a grid or an encoder leaves poses a few degrees off: they are no fault of the map
             problem = with_refined_poses(problem, halves)
             halves = HalfMaps.of(stack, problem.poses, self.used)
-        return local_misfit(problem, halves, across)
+        return local_misfit(problem, halves, across, self._learning_and_held()[1])
 
     def _learning_and_held(self) -> tuple[Tensor, Tensor]:
         """Return the rows of the particles in use that the map learns from, and of the others."""
