@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 DOUBTFUL, UNEXPLAINED = 0.02, 0.05
 # particles are off-centre where shifts gain so many nats, and are so large, pixels
 _SHIFT_GAIN, _SHIFT_RMS = 5.0, 0.25
-# there are several structures where a component gains so many nats, and its humps are so far apart
-_VARIABILITY_GAIN, _APART = 3.0, 2.0
+# there are several structures where a component gains so many nats, its humps are so far apart, and
+# the smaller one holds so much
+_VARIABILITY_GAIN, _APART, _LEAST_SHARE = 1.5, 2.0, 0.05
 # images that do not fit are a cause where they are at least so many
-_OUTLIERS = 0.01
+_OUTLIERS = 0.02
 
 
 class Cause(StrEnum):
@@ -79,7 +80,18 @@ class Findings:
     def several(self) -> bool:
         """Whether the particles show two structures."""
         found = self.variability
-        return found is not None and found.gain > _VARIABILITY_GAIN and found.humps.apart > _APART
+        if found is None or found.gain < _VARIABILITY_GAIN:
+            return False
+        humps = found.humps
+        return humps.apart > _APART and min(humps.shares) > _LEAST_SHARE
+
+    @property
+    def off_centre(self) -> bool:
+        """Whether shifts gain much, and more than a second structure does."""
+        found, other = self.centring, self.variability
+        if found is None or found.gain < _SHIFT_GAIN or found.rms < _SHIFT_RMS:
+            return False
+        return other is None or not self.several or found.gain > other.gain
 
     @property
     def some_do_not_fit(self) -> bool:
@@ -94,14 +106,13 @@ class Findings:
     @property
     def cause(self) -> Cause | None:
         """The cause that the findings speak for, if any; too little signal is none of them."""
-        moved = self.centring
-        if moved is not None and moved.gain > _SHIFT_GAIN and moved.rms > _SHIFT_RMS:
+        if self.off_centre:
             return Cause.OFF_CENTRE
-        if self.some_do_not_fit:
-            return Cause.OUTLIERS
         if self.unexplained and len(self.mates.turns) > 1:
             return Cause.MATES
-        return Cause.SEVERAL_STRUCTURES if self.several else None
+        if self.several:
+            return Cause.SEVERAL_STRUCTURES
+        return Cause.OUTLIERS if self.some_do_not_fit else None
 
 
 def look_for_causes(

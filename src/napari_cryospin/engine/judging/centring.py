@@ -57,6 +57,7 @@ def centring(problem: Problem, halves: HalfMaps) -> Centring:
         without = held.refine(rotations, None)
         moved = aligned.refine(rotations, present)
         gains.append(0.5 * len(deviation) * (without.errors - moved.errors))
+        assert moved.shifts is not None
         shifts.append(moved.shifts - present)
     gain, found = torch.cat(gains), torch.cat(shifts)
     return Centring(float(gain.median()), float(found.square().mean().sqrt()))

@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 _PARTICLES, _PART = 1500, 250
 # shells count where the half-maps agree, and the signal is no less than this share of the noise
 _LEAST_FSC, _LEAST_SIGNAL = 0.5, 0.03
-# share of the images that is left out as the worst, and what fits no better is an outlier
-_WORST, _OUTLIER = 0.3, 0.5
+# share of the images that is left out as the worst
+_WORST = 0.3
+# an image is an outlier where its fit is so many deviations below the median; the deviation is the
+# median one times what makes it a normal distribution's, and the limit lies between these two
+_DEVIATIONS, _NORMAL, _LIMITS = 3.0, 1.48, (0.5, 0.8)
 # scales of images, at least and at most
 _SCALES = (0.2, 3.0)
 _TINY = 1e-9
@@ -70,13 +73,22 @@ class Misfit:
         return 1 / (1 + max(self.value, 0.0))
 
     @property
+    def outlying(self) -> Tensor:
+        """Which of the images hold far less of the map than the others do, (m,)."""
+        median = self.fits.median()
+        deviation = _NORMAL * (self.fits - median).abs().median()
+        return self.fits < (median - _DEVIATIONS * deviation).clamp(*_LIMITS)
+
+    @property
     def outliers(self) -> float:
-        """Share of the images that hold less than half of what the map says."""
-        return float((self.fits < _OUTLIER).float().mean())
+        """Share of those images."""
+        return float(self.outlying.float().mean())
 
 
 @torch.no_grad()
-def local_misfit(problem: Problem, halves: HalfMaps, across: float) -> Misfit | None:
+def local_misfit(
+    problem: Problem, halves: HalfMaps, across: float, also: Tensor | None = None
+) -> Misfit | None:
     """Return what is left unexplained of the particles at their present poses.
 
     Every particle is predicted from the half-map that it is not in, with one factor for each
@@ -90,6 +102,8 @@ def local_misfit(problem: Problem, halves: HalfMaps, across: float) -> Misfit | 
         The half-maps.
     across
         Diameter of the circle that holds the particle, pixels: what lies outside it is masked.
+    also
+        Rows of particles that are to be looked at whatever the number of others.
 
     Returns
     -------
@@ -98,7 +112,7 @@ def local_misfit(problem: Problem, halves: HalfMaps, across: float) -> Misfit | 
     """
     stack = problem.stack
     model = ImageModel.within(stack.box, stack.box / 2, problem.device)
-    predictions = Predictions(problem, halves, model)
+    predictions = Predictions(problem, halves, model, also)
     factors = _shell_factors(predictions, halves)
     if factors is None:
         return None
@@ -139,15 +153,19 @@ class Predictions:
         The half-maps.
     model
         Image model of the frequencies in use, K of them.
-    most
-        Particles of each half, evenly spread.
+    also
+        Rows that are to be among the particles, which are evenly spread otherwise.
     """
 
     def __init__(
-        self, problem: Problem, halves: HalfMaps, model: ImageModel, most: int = _PARTICLES
+        self, problem: Problem, halves: HalfMaps, model: ImageModel, also: Tensor | None
     ) -> None:
         self.problem, self.model, self.grids = problem, model, halves.grids
-        self._rows = tuple(evenly_spread(rows, most) for rows in halves.rows)
+        self._rows = []
+        for rows in halves.rows:
+            chosen = evenly_spread(rows, _PARTICLES)
+            more = rows[:0] if also is None else rows[torch.isin(rows, also)]
+            self._rows.append(torch.cat((chosen, more)).unique())
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         stack, poses, model = self.problem.stack, self.problem.poses, self.model

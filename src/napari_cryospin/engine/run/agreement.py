@@ -45,7 +45,7 @@ def agreement(
     first, second = map(_gains, order[:2])
     # particles that were dropped in between were judged once
     both = sorted(first.keys() & second.keys())
-    agree = _same_poses(*order[:2], turns)
+    agree = _same_poses(order[0], order[1], turns)
     if len(both) < 2 or agree is None:
         return None, False
     difference = np.array([first[row] - second[row] for row in both])

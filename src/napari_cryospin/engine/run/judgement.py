@@ -23,7 +23,10 @@ from napari_cryospin.engine.run.verdict_words import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from napari_cryospin.engine.judging.evidence import Judgement
+    from napari_cryospin.engine.judging.misfit import Misfit
     from napari_cryospin.engine.run.training import Training
 
 # what a particle must tell of its pose, nats: less than this is one pose in three
@@ -61,15 +64,16 @@ class Measured:
     @property
     def outcome(self) -> Outcome:
         """What it comes to."""
-        if self.findings.unexplained and not self.findings.some_do_not_fit:
+        if self.expected_right < _MOSTLY:
+            return Outcome.STUCK
+        cause = self.findings.cause
+        if self.findings.unexplained and cause is not Cause.OUTLIERS:
             return Outcome.UNEXPLAINED
-        if self.findings.cause in (Cause.OFF_CENTRE, Cause.SEVERAL_STRUCTURES):
+        if cause in (Cause.OFF_CENTRE, Cause.SEVERAL_STRUCTURES):
             return Outcome.UNEXPLAINED
         if self.agree is not None and self.agree < _AGREE and self.rival:
             return Outcome.COMPETING
-        if self.expected_right < _CERTAIN:
-            return Outcome.STUCK if self.expected_right < _MOSTLY else Outcome.UNCERTAIN
-        return Outcome.CONVERGED
+        return Outcome.CONVERGED if self.expected_right >= _CERTAIN else Outcome.UNCERTAIN
 
     @property
     def cause(self) -> Cause | None:
@@ -93,28 +97,38 @@ def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict
     judged = training.judge()
     if judged is None:
         return Verdict(Outcome.UNKNOWN, ("Too few particles were held out to judge the map.",))
-    figures = {
-        "gain": judged.mean_gain,
-        "gain_error": judged.gain_error,
-        "information": float(judged.information.mean()),
-        "starts_agree": agreement(training.starts.ended)[0],
-    }
     weak = judged.mean_gain < SIGNIFICANT * judged.gain_error
-    if weak or figures["information"] < _LEAST_INFORMATION:
+    information = float(judged.information.mean())
+    if weak or information < _LEAST_INFORMATION:
         cause, outcome = Cause.TOO_LITTLE_SIGNAL, Outcome.NO_STRUCTURE
-        said = (*evidence(judged, None), *advice(outcome, cause, None))
-        return Verdict(outcome, said, **figures, cause=cause)
+        return Verdict(
+            outcome,
+            (*evidence(judged, None), *advice(outcome, cause)),
+            judged.mean_gain,
+            judged.gain_error,
+            information,
+            starts_agree=agreement(training.starts.ended)[0],
+            cause=cause,
+        )
     halves = halves or HalfMaps.of(training.stack, training.poses, training.used)
-    measured = _measured(training, halves, judged)
-    findings, outcome, cause = measured.findings, measured.outcome, measured.cause
+    return _told(_measured(training, halves, judged), _warnings(training, halves))
+
+
+def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
+    """Return the verdict that measurements come to."""
+    judged, findings = measured.judged, measured.findings
+    outcome, cause = measured.outcome, measured.cause
     misfit, moved, varied = findings.misfit, findings.centring, findings.variability
     several = varied is not None and cause is Cause.SEVERAL_STRUCTURES
     return Verdict(
         outcome,
-        (*evidence(judged, measured), *advice(outcome, cause, measured)),
-        **(figures | {"starts_agree": measured.agree}),
-        expected_right=measured.expected_right,
-        cause=cause,
+        (*evidence(judged, measured), *advice(outcome, cause)),
+        judged.mean_gain,
+        judged.gain_error,
+        float(judged.information.mean()),
+        measured.expected_right,
+        measured.agree,
+        cause,
         misfit=None if misfit is None else misfit.value,
         misfit_without_worst=None if misfit is None else misfit.without_worst,
         explained=None if misfit is None else misfit.explained,
@@ -126,14 +140,15 @@ def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict
         mates=len(findings.mates.turns),
         mates_alike=findings.mates.tried,
         symmetry=findings.mates.symmetry,
-        warnings=_warnings(training, halves),
+        warnings=warnings,
     )
 
 
 def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measured:
     """Measure what the map explains, and look for causes where something is in doubt."""
     misfit = training.misfit(halves)
-    expected_right = float(training.pose_confidence().mean())
+    fitting = _fitting(judged.rows, misfit)
+    expected_right = float(training.pose_confidence()[fitting].mean())
     agree, rival = agreement(training.starts.ended)
     findings = Findings(misfit, None, Mates.none(), None)
     doubtful = expected_right < _CERTAIN or (agree is not None and agree < _CERTAIN)
@@ -144,8 +159,16 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
         return measured
     turns = findings.mates.turns
     on_device = torch.from_numpy(turns).float().to(training.problem.device)
-    modulo = float(training.pose_confidence(on_device).mean())
+    modulo = float(training.pose_confidence(on_device)[fitting].mean())
     return Measured(judged, findings, modulo, *agreement(training.starts.ended, turns))
+
+
+def _fitting(rows: Tensor, misfit: Misfit | None) -> Tensor:
+    """Return which particles (h,) are not outliers: these have no pose that could be right."""
+    fitting = torch.ones_like(rows, dtype=torch.bool)
+    if misfit is not None:
+        fitting = ~torch.isin(rows, misfit.rows[misfit.outlying])
+    return fitting if bool(fitting.any()) else ~fitting
 
 
 def _warnings(training: Training, halves: HalfMaps) -> tuple[Warned, ...]:

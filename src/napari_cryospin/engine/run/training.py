@@ -11,6 +11,7 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.fourier import hartley_2d
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
+from napari_cryospin.engine.inference.halves import HalfMaps
 from napari_cryospin.engine.inference.interface import Place, Problem
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.inference.particle_fit import ParticleFit
@@ -18,6 +19,7 @@ from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.judging.confidence import pose_confidence
 from napari_cryospin.engine.judging.evidence import judge
 from napari_cryospin.engine.judging.misfit import local_misfit
+from napari_cryospin.engine.judging.refined import with_refined_poses
 from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
-    from napari_cryospin.engine.inference.halves import HalfMaps
     from napari_cryospin.engine.inference.interface import PoseInference
     from napari_cryospin.engine.judging.evidence import Judgement
     from napari_cryospin.engine.judging.misfit import Misfit
@@ -212,11 +213,13 @@ class Training:
 
     def misfit(self, halves: HalfMaps) -> Misfit | None:
         """Return what the half-maps leave unexplained of the particles."""
-        across = self.settings.data.mask_diameter
-        box = self.stack.box
-        return local_misfit(
-            self.problem, halves, box if across is None else across / self.stack.pixel_size
-        )
+        diameter, stack, problem = self.settings.data.mask_diameter, self.stack, self.problem
+        across = stack.box if diameter is None else diameter / stack.pixel_size
+        if self.kind is not Inference.DIRECT:
+            # a grid or an encoder leaves poses a few degrees off: they are no fault of the map
+            problem = with_refined_poses(problem, halves)
+            halves = HalfMaps.of(stack, problem.poses, self.used)
+        return local_misfit(problem, halves, across, self._learning_and_held()[1])
 
     def _learning_and_held(self) -> tuple[Tensor, Tensor]:
         """Return the rows of the particles in use that the map learns from, and of the others."""

@@ -85,7 +85,8 @@ class Verdict:
     explained
         Share of the signal that the map explains, 1 / (1 + misfit).
     outliers
-        Share of the images that hold less than half of what the map says of them.
+        Share of the images that hold far less of the map than the others do; their poses are not
+        counted among those that are expected to be right.
     shift_gain, shift_rms
         What poses gain from shifts that were not estimated, median, nats, and their size along each
         axis, pixels. None where nothing was in doubt, as for the following.
@@ -167,8 +168,7 @@ class Verdict:
 
 
 def _is_number(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _warnings(found: Any) -> tuple[Warned, ...]:

@@ -61,7 +61,7 @@ def evidence(judged: Judgement, measured: Measured | None) -> tuple[str, ...]:
     return (*said, *_findings(measured))
 
 
-def advice(outcome: Outcome, cause: Cause | None, measured: Measured | None) -> tuple[str, ...]:
+def advice(outcome: Outcome, cause: Cause | None) -> tuple[str, ...]:
     """Return what can be done, in words."""
     said = [] if cause is None else [_CAUSES[cause]]
     if outcome is Outcome.UNEXPLAINED and cause is None:
@@ -110,9 +110,9 @@ def _findings(measured: Measured) -> list[str]:
         said.append(f"The particles show two structures, about {one} % and {two} %.")
     if cause is Cause.OUTLIERS and found.misfit is not None:
         said.append(
-            f"{100 * found.misfit.outliers:.0f} % of the images hold less than half of what the "
-            f"map says of them; without the three in ten that fit worst it explains "
-            f"{100 / (1 + max(found.misfit.without_worst, 0)):.0f} %."
+            f"{100 * found.misfit.outliers:.0f} % of the images hold far less of the map than the "
+            "others, and are not counted; without the three in ten that fit worst it explains "
+            f"{100 / (1 + max(found.misfit.without_worst, 0)):.0f} % of the signal."
         )
     if cause is Cause.MATES:
         said.append(f"The map looks much the same after turns to {len(found.mates.turns)} mates.")

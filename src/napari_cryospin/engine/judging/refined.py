@@ -1,0 +1,42 @@
+"""Poses as fine as the particles tell them, where an inference leaves them on its grid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.inference.local import Alignment
+from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.models.image import ImageModel
+
+if TYPE_CHECKING:
+    from napari_cryospin.engine.inference.halves import HalfMaps
+    from napari_cryospin.engine.inference.interface import Problem
+
+# frequencies beyond this radius are not needed; particles at a time
+_RADIUS, _PART = 16.0, 250
+
+
+def with_refined_poses(problem: Problem, halves: HalfMaps) -> Problem:
+    """Return the particles with poses refined against the half-map that each is not in.
+
+    Those that are in neither half keep theirs; so does the problem that was given.
+    """
+    stack, poses = problem.stack, PoseTable(**problem.poses.state())
+    poses.rotations, poses.shifts = poses.rotations.clone(), poses.shifts.clone()
+    model = ImageModel.within(stack.box, min(_RADIUS, stack.box // 2 - 1), problem.device)
+    one, two = halves.grids
+    for all_rows, grid in zip(halves.rows, (two, one), strict=True):
+        for rows in all_rows.split(_PART):
+            with torch.no_grad():
+                observed = model.coefficients(stack.images[rows])
+                ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
+            aligned = Alignment(model, grid, observed, ctf, "squared")
+            present = poses.shifts[rows] if problem.model.shifts else None
+            refined = aligned.refine(poses.rotations[rows], present)
+            poses.rotations[rows] = refined.rotations.detach()
+            if refined.shifts is not None:
+                poses.shifts[rows] = refined.shifts.detach()
+    return replace(problem, poses=poses)

@@ -1,0 +1,184 @@
+"""The verdict as a file, as words, and reached once more from a run folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.judging.causes import Cause, Findings
+from napari_cryospin.engine.judging.centring import Centring
+from napari_cryospin.engine.judging.evidence import Judgement
+from napari_cryospin.engine.judging.mates import Mates
+from napari_cryospin.engine.judging.misfit import Misfit
+from napari_cryospin.engine.judging.variability import Variability
+from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.judgement import Measured
+from napari_cryospin.engine.run.rejudging import judge_again
+from napari_cryospin.engine.run.verdict import Outcome, Verdict, Warned, WarningKind
+from napari_cryospin.engine.run.verdict_words import advice, evidence
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_cryospin.engine.judging.causes import Findings as Found
+
+FULL = Verdict(
+    Outcome.UNEXPLAINED,
+    ("One.", "Another."),
+    gain=3.0,
+    cause=Cause.SEVERAL_STRUCTURES,
+    misfit=0.25,
+    explained=0.8,
+    shares=(0.7, 0.3),
+    mates=4,
+    symmetry="C4",
+    warnings=(Warned(WarningKind.CONTRAST, "inverted."),),
+)
+
+
+def test_a_verdict_comes_back_from_its_file(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_verdict(FULL)
+    assert folder.verdict() == FULL
+    written = json.loads(folder.verdict_path.read_text())
+    assert written["cause"] == "several structures"
+    assert written["warnings"] == [{"kind": "contrast", "text": "inverted."}]
+
+
+def test_the_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.verdict_path.write_text('{"outcome": "converged", "reasons": ["a"], "gain": 2.5}')
+    assert folder.verdict() == Verdict(Outcome.CONVERGED, ("a",), gain=2.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cause", "the weather"),
+        ("cause", 3),
+        ("symmetry", 4),
+        ("shares", "half"),
+        ("shares", [0.5, "half"]),
+        ("misfit", "little"),
+        ("warnings", "none"),
+        ("warnings", [1]),
+        ("warnings", [{"kind": "weather", "text": "rain"}]),
+    ],
+)
+def test_what_a_verdict_cannot_hold_is_damage(tmp_path: Path, name: str, value: object) -> None:
+    folder = RunFolder(tmp_path)
+    folder.verdict_path.write_text(json.dumps(FULL.figures() | {name: value}))
+    with pytest.raises(InputError, match="is damaged"):
+        folder.verdict()
+
+
+@pytest.mark.usefixtures("small_searches")
+def test_a_finished_run_is_judged_as_it_was(finished_run: Path) -> None:
+    folder = RunFolder(finished_run)
+    before = folder.verdict_path.read_bytes()
+    again, first = judge_again(folder), folder.verdict()
+    assert first is not None
+    assert again.outcome is first.outcome
+    assert again.cause is first.cause
+    assert again.gain == pytest.approx(first.gain, rel=1e-3)
+    assert folder.verdict_path.read_bytes() == before
+
+
+def test_a_folder_without_checkpoints_is_not_judged(copied_run: Path) -> None:
+    folder = RunFolder(copied_run)
+    for path in folder.checkpoints():
+        path.unlink()
+    with pytest.raises(InputError, match="no checkpoint"):
+        judge_again(folder)
+
+
+NOTHING = torch.zeros(0)
+GAIN = torch.full((60,), 20.0) + torch.arange(60) % 3
+JUDGED = Judgement(torch.arange(60), GAIN, GAIN, torch.zeros(60, 4, 3, 3), torch.zeros(60, 4))
+GOOD = Findings(Misfit(0.01, 0.0, NOTHING, torch.ones(10), NOTHING), None, Mates.none(), None)
+BAD = Misfit(0.6, 0.5, NOTHING, torch.ones(10), NOTHING)
+TWO = Variability(
+    6.0,
+    NOTHING,
+    torch.cat((torch.randn(700) - 4, torch.randn(300) + 4)),
+    NOTHING,
+)
+
+
+def said(found: Found, **figures: object) -> tuple[Outcome, Cause | None, str]:
+    """Return what findings come to, and all that is said of them."""
+    known = {"expected_right": 0.98, "agree": 0.99, "rival": False} | figures
+    measured = Measured(JUDGED, found, **known)
+    words = (
+        *evidence(JUDGED, measured),
+        *advice(measured.outcome, measured.cause),
+    )
+    return measured.outcome, measured.cause, " ".join(words)
+
+
+def test_a_map_that_explains_the_particles_has_converged() -> None:
+    outcome, cause, words = said(GOOD)
+    assert (outcome, cause) == (Outcome.CONVERGED, None)
+    assert "explains 99 % of the signal" in words
+
+
+def test_particles_off_centre_are_told_to_be_shifted() -> None:
+    outcome, cause, words = said(replace(GOOD, misfit=BAD, centring=Centring(12.0, 0.8)))
+    assert (outcome, cause) == (Outcome.UNEXPLAINED, Cause.OFF_CENTRE)
+    assert "explains 62 %" in words
+    assert "Estimate shifts" in words
+
+
+def test_two_structures_are_told_with_their_shares() -> None:
+    found = replace(GOOD, misfit=BAD, variability=TWO)
+    outcome, cause, words = said(found)
+    assert (outcome, cause) == (Outcome.UNEXPLAINED, Cause.SEVERAL_STRUCTURES)
+    assert "about 70 % and 30 %" in words
+    assert "Select" in words
+    # however little is left unexplained
+    assert said(replace(found, misfit=GOOD.misfit))[0] is Outcome.UNEXPLAINED
+
+
+def test_a_few_images_that_do_not_fit_are_no_fault_of_the_map() -> None:
+    fits = torch.cat((torch.full((8,), 0.2), torch.ones(92)))
+    found = replace(GOOD, misfit=Misfit(0.2, 0.01, NOTHING, fits, NOTHING))
+    outcome, cause, words = said(found)
+    assert (outcome, cause) == (Outcome.CONVERGED, Cause.OUTLIERS)
+    assert "8 % of the images" in words
+    assert said(found, expected_right=0.7)[:2] == (Outcome.UNCERTAIN, Cause.OUTLIERS)
+
+
+def test_mates_are_a_symmetry_or_a_cause() -> None:
+    turn = np.diag([-1.0, -1.0, 1.0])
+    mates = Mates(np.stack((np.eye(3), turn)), 0.95, 0.95)
+    outcome, cause, words = said(replace(GOOD, mates=mates))
+    assert (outcome, cause) == (Outcome.CONVERGED, None)
+    assert "a turn of 180° around its axis: C2, 2 mates" in words
+    assert "whichever of the mates" in words
+    outcome, cause, words = said(replace(GOOD, misfit=BAD, mates=mates))
+    assert (outcome, cause) == (Outcome.UNEXPLAINED, Cause.MATES)
+    assert "whichever" not in words
+
+
+def test_poses_that_are_unsure_for_no_other_reason_lack_signal() -> None:
+    assert said(GOOD, expected_right=0.7)[:2] == (Outcome.UNCERTAIN, Cause.TOO_LITTLE_SIGNAL)
+    assert said(GOOD, expected_right=0.3)[:2] == (Outcome.STUCK, Cause.TOO_LITTLE_SIGNAL)
+
+
+def test_starts_that_disagree_are_told() -> None:
+    outcome, _, words = said(GOOD, agree=0.3, rival=True)
+    assert outcome is Outcome.COMPETING
+    assert "agree on the poses of 30 %" in words
+    assert "do not prefer" in words
+
+
+def test_a_map_without_a_cause_says_so() -> None:
+    outcome, cause, words = said(replace(GOOD, misfit=BAD))
+    assert (outcome, cause) == (Outcome.UNEXPLAINED, None)
+    assert "No cause was found" in words
