@@ -14,6 +14,7 @@ from napari_cryospin.engine.inference.interface import Problem
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.inference.marginal.modes import N_MODES
 from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.models.volume import HartleyVolume
 from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.settings import Settings
 
 MAKE: dict[str, Callable[[Problem], PoseInference]] = {
-    "amortized": lambda problem: AmortizedInference(problem, AmortizedStage()),
+    "amortized": lambda problem: AmortizedInference(
+        problem, AmortizedStage(), SwitchCriterion.of(problem, AmortizedStage())
+    ),
     "direct": lambda problem: DirectInference(problem, DirectStage(hypotheses=1)),
     "hypotheses": lambda problem: DirectInference(problem, DirectStage(hypotheses=2)),
     "marginal": lambda problem: MarginalInference(problem, MarginalStage(nside=4)),

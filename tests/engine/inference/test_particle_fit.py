@@ -60,6 +60,7 @@ def test_a_right_map_at_right_poses_explains_about_all(problem: Problem) -> None
 
 
 def test_shifts_count_where_they_are_estimated(problem: Problem) -> None:
+    problem.model.shifts = False
     still = ParticleFit.measured(problem, 9, NOISE)
     problem.poses.shifts = torch.full((problem.stack.n, 2), 3.0)
     assert torch.equal(ParticleFit.measured(problem, 9, NOISE).log_likelihood, still.log_likelihood)
