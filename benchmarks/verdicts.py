@@ -20,7 +20,7 @@ from machine import RESULTS, write_table
 from oracle import oracle_fsc
 from results_file import ResultsFile
 from scoring import SUCCESS_FSC, SUCCESS_MEAN, score
-from verdict_cases import Trial, right_trials, warned_trials, wrong_trials
+from verdict_cases import CALIBRATED_ON, Trial, right_trials, warned_trials, wrong_trials
 
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.rejudging import judge_again
@@ -111,18 +111,24 @@ def _short(value: object) -> str:
 
 
 def table() -> None:
-    """Write the table: each half of the runs for itself, the thresholds come from the first."""
+    """Write the table: the runs that the thresholds come from, and those that test them."""
     rows = RECORDED.rows()
+    seen = [row for row in rows if _seen(row)]
+    new = [row for row in rows if not _seen(row)]
     lines = [
-        "Thresholds were chosen on the even lines of `verdicts.csv`; the odd ones test them.",
+        "Thresholds were chosen after the runs of the first line; those of the second test them.",
         "",
         "| | runs | right, converged | right, of all | wrong, not converged | causes named |",
         "|---|---|---|---|---|---|",
     ]
-    for name, part in (("even", rows[::2]), ("odd", rows[1::2]), ("all", rows)):
+    for name, part in (("calibration", seen), ("test", new), ("all", rows)):
         lines.append(f"| {name} | {len(part)} | {_tally(part)} |")
     lines += ["", *_kinds(rows)]
     write_table("verdicts", "Verdicts on right and on wrong runs", lines, rows[-1]["machine"])
+
+
+def _seen(row: dict[str, str]) -> bool:
+    return row["seed"] == "0" and (row["kind"], row["molecule"]) in CALIBRATED_ON
 
 
 def _tally(rows: list[dict[str, str]]) -> str:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 _SMALL = {
     "judging.confidence._MOST_RADIUS": 6.0,
     "inference.local._STEPS": 2,
+    "judging.centring._PARTICLES": 20,
     "judging.evidence._RADIUS": 4,
+    "judging.pixel_size._PARTICLES": 20,
+    "judging.variability._STARTS": 1,
+    "judging.variability._STEPS": 1,
     "inference.marginal.search._RADIUS": 4,
     "inference.noise.PROBES": 8,
 }

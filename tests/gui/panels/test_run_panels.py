@@ -84,6 +84,7 @@ def test_the_verdict_is_said_and_gone_with_the_next_run(
     session.finished.emit(Finished(tmp_path, False, True, 12.0, VERDICT))
     assert "Several structures compete" in box.message.text()
     assert "Another one." in box.message.toolTip()
+    assert "half-maps with shared poses: 12.0 Å, an upper bound" in box.message.toolTip()
     session._set_state(SessionState.FINISHED)
     session._set_state(SessionState.LOADING)
     assert not box.message.toolTip()
