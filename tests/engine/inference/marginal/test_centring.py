@@ -19,7 +19,7 @@ from napari_cryospin.engine.inference.marginal.centring import (
 )
 from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
-from napari_cryospin.engine.inference.marginal.wide_look import origins_by_wide_look
+from napari_cryospin.engine.inference.marginal.wide_look import WideLook
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
@@ -115,7 +115,7 @@ def test_a_wide_look_finds_what_began_too_far_away(stack: WorkingStack, true_map
     problem = Problem(moved, volume, poses, held_out, ModelSettings(shifts=True), 0)
     rows = torch.arange(min(stack.n, 120))
     before = poses.shifts.clone()
-    found = origins_by_wide_look(problem, rows, NoiseSpectrum.white(32))
+    found = WideLook(problem, NoiseSpectrum.white(32)).origins(rows)
     error = (found - true[rows]).norm(dim=1)
     # two pixels are the step of the look
     assert float((error < 2.0).float().mean()) > 0.9

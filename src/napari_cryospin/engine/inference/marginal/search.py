@@ -11,7 +11,7 @@ from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.modes import Modes
 from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
-from napari_cryospin.engine.inference.marginal.wide_look import origins_by_wide_look
+from napari_cryospin.engine.inference.marginal.wide_look import WideLook
 from napari_cryospin.engine.models.noise import shells_of
 
 if TYPE_CHECKING:
@@ -83,15 +83,12 @@ def search_modes(
         Noise of the images.
     """
     search = PoseSearch(problem, noise)
+    look = WideLook(problem, noise) if problem.model.shifts else None
     yield 0, len(rows)
-    origins = problem.poses.shifts[rows]
-    if problem.model.shifts:
-        origins = origins_by_wide_look(problem, rows, noise)
-        yield 0, len(rows)
     found: list[Modes] = []
     done = 0
-    for part, around in zip(rows.split(_PART), origins.split(_PART), strict=True):
-        found.append(search.modes(part, n, around if problem.model.shifts else None))
+    for part in rows.split(_PART):
+        found.append(search.modes(part, n, None if look is None else look.origins(part)))
         done += len(part)
         yield done, len(rows)
     # all at once: a search that is stopped leaves the poses as they were

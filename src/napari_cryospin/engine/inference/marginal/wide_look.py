@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.inference.grid import shift_grid
-from napari_cryospin.engine.inference.marginal.centring import (
-    shift_log_prior,
-    shift_spread,
-    spread_of,
-)
+from napari_cryospin.engine.inference.marginal.centring import shift_log_prior, shift_spread
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
@@ -36,78 +32,80 @@ _SPREADS, _LEAST_STEPS = 4.0, 2.0
 _NOT_AGAINST = 10.0
 # so many others are weighed, none of them nearer than this, in steps
 _OTHERS, _NEAR = 3, 0.5
-_PART = 500
 
 
-@torch.no_grad()
-def origins_by_wide_look(problem: Problem, rows: Tensor, noise: NoiseSpectrum) -> Tensor:
-    """Return the origin shifts of particles, the present one or a better one, pixels, (m, 2).
+class WideLook:
+    """Finds particles whose shift is a wholly other one than the present.
 
     Parameters
     ----------
     problem
         Particles, map and poses.
-    rows
-        Particles to look at, (m,).
     noise
         Noise of the images.
     """
-    stack, device = problem.stack, problem.device
-    stack, device = problem.stack, problem.device
-    radius = min(_WEIGHED, stack.box // 2 - 1)
-    points = Quadrature.at(stack.box, radius, radius, spread=spread_of(problem), device=device)
-    variance = noise.variance[shells_of(points.model)]
-    total = ExactSum(points, problem.volume().detach(), variance)
-    others, against = _other_shifts(problem, rows, noise)
-    origins = problem.poses.shifts[rows]
-    for part in torch.arange(len(rows), device=device).split(_PART):
-        images = Observed.of(stack, rows[part], points.model, problem.poses)
-        best, origins[part] = _weighed(total, images)
+
+    def __init__(self, problem: Problem, noise: NoiseSpectrum) -> None:
+        self._problem = problem
+        box, device = problem.stack.box, problem.device
+        grid = problem.volume().detach()
+        radius, weighed = (min(one, box // 2 - 1) for one in (_RADIUS, _WEIGHED))
+        self._spread = shift_spread(problem.poses.shifts)
+        self._step = box / (4 * radius)
+        reach = max(_SPREADS * self._spread, _LEAST_STEPS * self._step)
+        self._shifts = shift_grid(reach, self._step, device)
+        coarse = self._coarse = Quadrature.at(box, radius, radius, device=device)
+        self._slices = coarse.slices(grid)
+        self._precision = 1 / noise.variance[shells_of(coarse.model)]
+        fine = self._fine = Quadrature.at(box, weighed, weighed, spread=self._spread, device=device)
+        self._sum = ExactSum(fine, grid, noise.variance[shells_of(fine.model)])
+
+    @torch.no_grad()
+    def origins(self, rows: Tensor) -> Tensor:
+        """Return origin shifts of particles, the present ones or better ones, pixels, (m, 2)."""
+        images = Observed.of(self._problem.stack, rows, self._fine.model, self._problem.poses)
+        others, against = self._others(rows)
+        best, origins = self._weighed(images)
         for place in range(_OTHERS):
-            some = part[against[part, place] < _NOT_AGAINST]
+            some = (against[:, place] < _NOT_AGAINST).nonzero().flatten()
             if not len(some):
                 continue
-            there = images[some - part[0]].at(points.model, others[some, place])
-            evidence, moved = _weighed(total, there)
-            better = evidence > best[some - part[0]]
-            origins[some[better]] = moved[better]
-            best[some[better] - part[0]] = evidence[better]
-    return origins
+            there = images[some].at(self._fine.model, others[some, place])
+            evidence, moved = self._weighed(there)
+            better = evidence > best[some]
+            best[some[better]], origins[some[better]] = evidence[better], moved[better]
+        return origins
 
+    def _weighed(self, images: Observed) -> tuple[Tensor, Tensor]:
+        """Return the log-evidence of images around their origins, and the best shift there."""
+        found = self._sum.posteriors(images)
+        return found.log_evidence, images.origins + found.cell_shifts[:, 0]
 
-def _weighed(total: ExactSum, images: Observed) -> tuple[Tensor, Tensor]:
-    """Return the log-evidence of images around their origins, and the best shift there."""
-    found = total.posteriors(images)
-    return found.log_evidence, images.origins + found.cell_shifts[:, 0]
+    def _others(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each particle's best shifts besides the present one, at low frequency.
 
+        Returns
+        -------
+        tuple
+            Shifts, pixels, (m, C, 2), and what all poses together say against them, nats, (m, C).
+        """
+        found = [self._others_of(part) for part in rows.split(self._rows_at_a_time)]
+        shifts, against = zip(*found, strict=True)
+        return torch.cat(shifts), torch.cat(against)
 
-def _other_shifts(problem: Problem, rows: Tensor, noise: NoiseSpectrum) -> tuple[Tensor, Tensor]:
-    """Return each particle's best shifts besides the present one, at low frequency.
+    @property
+    def _rows_at_a_time(self) -> int:
+        return max(1, _BLOCK // (len(self._shifts) * len(self._slices)))
 
-    Returns
-    -------
-    tuple
-        Shifts, pixels, (m, C, 2), and what all poses together say against them, nats, (m, C).
-    """
-    stack, poses = problem.stack, problem.poses
-    radius = min(_RADIUS, stack.box // 2 - 1)
-    coarse = Quadrature.at(stack.box, radius, radius, device=problem.device)
-    model, step = coarse.model, stack.box / (4 * radius)
-    spread = shift_spread(poses.shifts)
-    shifts = shift_grid(max(_SPREADS * spread, _LEAST_STEPS * step), step, problem.device)
-    prior = shift_log_prior(shifts, spread, step)
-    slices = coarse.slices(problem.volume().detach())
-    precision = 1 / noise.variance[shells_of(model)]
-    found, against = [], []
-    for part in rows.split(max(1, _BLOCK // (len(shifts) * len(slices)))):
-        ctf = stack.ctf(part, model.frequencies) * poses.scales[part, None]
-        moved = model.shift(model.coefficients(stack.images[part])[:, None], shifts)
-        power = (ctf.square() * precision) @ slices.square().T
-        cross = (ctf[:, None] * moved * precision).flatten(0, 1) @ slices.T
-        log_p = cross.view(len(part), len(shifts), -1) - 0.5 * power[:, None]
+    def _others_of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        stack, poses, model = self._problem.stack, self._problem.poses, self._coarse.model
+        ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
+        moved = model.shift(model.coefficients(stack.images[rows])[:, None], self._shifts)
+        power = (ctf.square() * self._precision) @ self._slices.square().T
+        cross = (ctf[:, None] * moved * self._precision).flatten(0, 1) @ self._slices.T
+        log_p = cross.view(len(rows), len(self._shifts), -1) - 0.5 * power[:, None]
+        prior = shift_log_prior(self._shifts, self._spread, self._step)
         evidence = torch.logsumexp(log_p, 2) + prior
-        distance = torch.cdist(poses.shifts[part], shifts)
-        best, place = evidence.masked_fill(distance < _NEAR * step, -torch.inf).topk(_OTHERS, 1)
-        found.append(shifts[place])
-        against.append(evidence.amax(1, keepdim=True) - best)
-    return torch.cat(found), torch.cat(against)
+        near = torch.cdist(poses.shifts[rows], self._shifts) < _NEAR * self._step
+        best, place = evidence.masked_fill(near, -torch.inf).topk(_OTHERS, 1)
+        return self._shifts[place], evidence.amax(1, keepdim=True) - best
