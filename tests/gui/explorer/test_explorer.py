@@ -12,7 +12,7 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QFileDialog, QScrollArea
 
 from napari_cryospin.engine.data.star import read_star
-from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.engine.inference.options import SHIFT_EXTENT, PosteriorOptions
 from napari_cryospin.gui.explorer.state import Explorer
 from napari_cryospin.gui.views.export import SaveButtons, save_data, save_figure
 from napari_cryospin.gui.views.mollweide import angles_of, direction_of, project
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.explorer.posterior_panel import PosteriorPanel
     from napari_cryospin.gui.work.session import Session
 
-# an eighth of the poses that a user is shown
-OPTIONS = PosteriorOptions(nside=4)
+# an eighth of the poses that a user is shown; the run estimates shifts
+OPTIONS = PosteriorOptions(nside=4, shift_extent=SHIFT_EXTENT)
 # milliseconds; a wait ends as soon as it is over, also on a machine that others load
 LONG = 180_000
 
