@@ -23,6 +23,7 @@ _SMALL = {
     "judging.variability._STARTS": 1,
     "judging.variability._STEPS": 1,
     "inference.marginal.search._RADIUS": 4,
+    "inference.marginal.wide_look._WEIGHED": 4,
     "inference.noise.PROBES": 8,
 }
 
