@@ -19,6 +19,8 @@ _SMALL = {
     "inference.local._STEPS": 2,
     "judging.centring._PARTICLES": 20,
     "judging.evidence._RADIUS": 4,
+    "judging.mates._PROMISING": 1.1,
+    "judging.misfit._PARTICLES": 100,
     "judging.pixel_size._PARTICLES": 20,
     "judging.variability._STARTS": 1,
     "judging.variability._STEPS": 1,
