@@ -156,4 +156,4 @@ def test_the_sample_opens_in_the_dock(qtbot: QtBot, dock: CryoSpinDock) -> None:
     with qtbot.waitSignal(dock.session.table_changed, timeout=LONG):
         dock.viewer.open_sample("napari-cryospin", "synthetic-stack")
     assert dock.session.table.n_particles == N_PARTICLES
-    assert dock.viewer.layers["Simulated particles"].data.shape == (3000, 32, 32)
+    assert dock.viewer.layers["Simulated particles"].data.shape == (N_PARTICLES, 32, 32)
