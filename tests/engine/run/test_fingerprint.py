@@ -100,7 +100,7 @@ def test_other_particles_are_told(
         ("data.contrast", "black"),
         ("data.mask_diameter", 100.0),
         ("model.heads", 5),
-        ("model.shifts", True),
+        ("model.shifts", False),
         ("model.loss", "absolute"),
         ("seed", 7),
         ("starts", 3),

@@ -30,7 +30,10 @@ def small_searches() -> None:
 
 
 def test_a_structure_is_told_from_noise(settings: Settings, tmp_path: Path) -> None:
-    """The same molecule, with particles that show it and with particles that do not."""
+    """The same molecule, with particles that show it and with particles that do not.
+
+    A single stage finds the particles' poses where they are centred; noise has every freedom.
+    """
     volume = procedural_molecule(box=32, pixel_size=4.0)
     found = {}
     for name, snr in (("structure", 1.0), ("noise", 1e-9)):
@@ -38,12 +41,14 @@ def test_a_structure_is_told_from_noise(settings: Settings, tmp_path: Path) -> N
         settings.data.stack = tmp_path / name / "particles.star"
         settings.data.truth_star = settings.data.truth_map = None
         settings.stages, settings.starts = [MarginalStage()], 2
+        settings.model.shifts = name == "noise"
         list(Reconstruction(settings, tmp_path / f"{name}-run").run())
         found[name] = RunFolder(tmp_path / f"{name}-run").verdict()
     assert found["structure"].outcome is Outcome.CONVERGED
     assert found["structure"].gain > 5
     assert found["noise"].outcome is Outcome.NO_STRUCTURE
-    assert abs(found["noise"].gain) < 0.5
+    # shifts are summed over anywhere for no structure, and near the best ones for the map
+    assert -1 < found["noise"].gain < 0.5
     assert found["structure"].expected_right > 0.9
     assert found["noise"].expected_right is None
     for verdict in found.values():

@@ -38,8 +38,13 @@ def shift_spread(shifts: Tensor) -> float:
 
 
 def spread_of(problem: Problem) -> float | None:
-    """Return the spread of the particles' present shifts, pixels; None where shifts are known."""
-    return shift_spread(problem.poses.shifts) if problem.model.shifts else None
+    """Return the spread of the particles' present shifts, pixels; None where shifts are known.
+
+    It is that of the particles that maps learn from: the prior is a part of what is learned.
+    """
+    if not problem.model.shifts:
+        return None
+    return shift_spread(problem.poses.shifts[~problem.held_out])
 
 
 def shift_log_prior(shifts: Tensor, spread: float, step: float) -> Tensor:
@@ -89,7 +94,7 @@ def first_origins(stack: WorkingStack, rows: Tensor, learning: Tensor) -> Tensor
     rows
         Those to be centred, (m,).
     learning
-        Those that the average is made of, (l,).
+        Those that the average and the width of the prior are made of, (l,).
     """
     model = ImageModel.within(stack.box, min(_RADIUS, stack.box // 2 - 1), stack.images.device)
     some = evenly_spread(learning, _AVERAGED)
@@ -104,10 +109,13 @@ def first_origins(stack: WorkingStack, rows: Tensor, learning: Tensor) -> Tensor
     shifts = pixel_shifts(stack.box, log_p.device)
     squares = shifts.square().sum(1)
     spread = _SPREAD * stack.box
+    known = torch.isin(rows, learning)
+    known = known if known.any() else ~known
     for _ in range(_ROUNDS):
         weights = (log_p + shift_log_prior(shifts, spread, 1.0)).softmax(1)
         # the mean square of the two axes, but for particles that lie far out
-        spread = max(float((weights @ squares).median() / (2 * math.log(2))) ** 0.5, _LEAST_SPREAD)
+        middle = float((weights[known] @ squares).median())
+        spread = max(math.sqrt(middle / (2 * math.log(2))), _LEAST_SPREAD)
     return weights @ shifts
 
 

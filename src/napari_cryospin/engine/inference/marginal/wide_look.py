@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.inference.grid import shift_grid
-from napari_cryospin.engine.inference.marginal.centring import shift_log_prior, shift_spread
+from napari_cryospin.engine.inference.marginal.centring import shift_log_prior, spread_of
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
@@ -50,7 +50,7 @@ class WideLook:
         box, device = problem.stack.box, problem.device
         grid = problem.volume().detach()
         radius, weighed = (min(one, box // 2 - 1) for one in (_RADIUS, _WEIGHED))
-        self._spread = shift_spread(problem.poses.shifts)
+        self._spread = spread_of(problem) or 1.0
         self._step = box / (4 * radius)
         reach = max(_SPREADS * self._spread, _LEAST_STEPS * self._step)
         self._shifts = shift_grid(reach, self._step, device)
