@@ -9,15 +9,17 @@ Processor time is compared, which the load of the machine moves less than the ti
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cases import COMMAND, Case
+from cases import Case
 from machine import write_table
 from results_file import ResultsFile
 from scoring import score
+from timed_run import begin, seconds_of
+
+if TYPE_CHECKING:
+    import subprocess
 
 OWN = Path(__file__).parents[1]
 MOLECULES, SEEDS = ("spike", "30S", "spliceosome", "50S"), (0, 1)
@@ -30,26 +32,12 @@ RECORDED = ResultsFile(
 )
 
 
-def begin(checkout: Path, stack: Path, out: Path, seed: int) -> subprocess.Popen[bytes]:
-    """Start a run with the sources of a checkout."""
-    shutil.rmtree(out, ignore_errors=True)
-    words = ["reconstruct", stack / "particles.star", *OPTIONS, "--seed", seed, "--out", out]
-    return subprocess.Popen(
-        [*COMMAND, *map(str, words)],
-        env={**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def ended(process: subprocess.Popen[bytes], out: Path, stack: Path, which: str) -> dict[str, str]:
+def figures_of(
+    process: subprocess.Popen[bytes], out: Path, stack: Path, which: str
+) -> dict[str, str]:
     """Wait for a run, and return its figures."""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"The run in {out} ended with {process.returncode}.")
+    seconds = seconds_of(process)
     found = score(out / "particles.star", out / "map.mrc", stack)
-    seconds = usage.ru_utime + usage.ru_stime
     figures = (seconds, found.median, found.mean, found.fsc_fraction)
     return {f"{name}_{which}": f"{value:.4f}" for name, value in zip(FIGURES, figures, strict=True)}
 
@@ -59,10 +47,11 @@ def compare(molecule: str, seed: int, folder: Path, other: Path) -> dict[str, st
     stack = Case(molecule, seed=seed).stack(folder / "stacks")
     outs = {"other": folder / "other", "this": folder / "this"}
     checkouts = {"other": other, "this": OWN}
-    begun = {which: begin(checkouts[which], stack, outs[which], seed) for which in outs}
+    words = (*OPTIONS, "--seed", seed)
+    begun = {which: begin(stack, outs[which], *words, checkout=checkouts[which]) for which in outs}
     figures: dict[str, str] = {}
     for which, process in begun.items():
-        figures |= ended(process, outs[which], stack, which)
+        figures |= figures_of(process, outs[which], stack, which)
     return figures
 
 

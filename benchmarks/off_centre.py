@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from cases import COMMAND, Case
+from cases import Case
 from known import read_known
 from machine import load_of, write_table
 from oracle import oracle_fsc, oracle_poses
 from results_file import ResultsFile
 from scoring import RIGHT, SUCCESS_FSC, SUCCESS_MEAN, pose_errors, score
+from timed_run import begin, seconds_of
+
+if TYPE_CHECKING:
+    import subprocess
 
 MOLECULES, SIGMAS, SEEDS = ("spike", "spliceosome", "30S"), (0.03, 0.05, 0.08), (0, 1)
 _OF_ORACLE = 0.95
@@ -62,26 +65,10 @@ SETS = {
 }
 
 
-def begin(stack: Path, out: Path, trial: Trial, *words: str) -> subprocess.Popen[bytes]:
-    """Start a run of one thread."""
-    shutil.rmtree(out, ignore_errors=True)
-    options = ["--box", str(trial.box), "--seed", str(trial.seed), "--out", str(out), *words]
-    return subprocess.Popen(
-        [*COMMAND, "reconstruct", str(stack / "particles.star"), *options],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def ended(process: subprocess.Popen[bytes], out: Path, stack: Path) -> tuple[object, ...]:
+def figures_of(process: subprocess.Popen[bytes], out: Path, stack: Path) -> tuple[object, ...]:
     """Wait for a run, and return its figures and the error of its shifts."""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"The run in {out} ended with {process.returncode}.")
+    seconds = seconds_of(process)
     found = score(out / "particles.star", out / "map.mrc", stack)
-    seconds = usage.ru_utime + usage.ru_stime
     verdict = json.loads((out / "verdict.json").read_text())["outcome"]
     figures = (seconds, found.median, found.mean, found.right, found.fsc_fraction)
     return (*(f"{value:.4f}" for value in figures), verdict, found.shift_error_px)
@@ -91,13 +78,14 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
     """Run both stacks, score them, and ask the oracle of the one that is off-centre."""
     stacks = [trial.case(centred=centred).stack(folder / "stacks") for centred in (False, True)]
     outs = [folder / "off", folder / "centred"]
+    words = ("--box", trial.box, "--seed", trial.seed)
     begun = [
-        begin(stacks[0], outs[0], trial),
-        begin(stacks[1], outs[1], trial, "--no-shifts"),
+        begin(stacks[0], outs[0], *words),
+        begin(stacks[1], outs[1], *words, "--no-shifts"),
     ]
     found: dict[str, object] = {}
     for which, *where in zip(("off", "centred"), begun, outs, stacks, strict=True):
-        *figures, shift = ended(*where)
+        *figures, shift = figures_of(*where)
         found |= dict(zip((f"{name}_{which}" for name in FIGURES), figures, strict=True))
         if which == "off":
             found["shift_error_px"] = f"{shift:.4f}"

@@ -11,6 +11,10 @@ import torch
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.data.star import read_star
+from napari_cryospin.engine.inference.interface import Problem
+from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
+from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -79,3 +83,13 @@ def true_map(small_stack: Path, stack: WorkingStack, true_rotations: Tensor) -> 
     )
     observed = model.coefficients(stack.images)
     return volume * (predicted * observed).sum() / predicted.square().sum()
+
+
+@pytest.fixture
+def problem(stack: WorkingStack, settings: Settings, true_map: Tensor) -> Problem:
+    """The small stack with its true map."""
+    volume = HartleyVolume(32, signal_amplitude(stack.images), torch.Generator().manual_seed(0))
+    volume.assign(grid_of_map(true_map))
+    poses = PoseTable.empty(stack.n, 3, torch.device("cpu"))
+    held_out = torch.arange(stack.n) % 4 == 0
+    return Problem(stack, volume, poses, held_out, settings.model, 0)

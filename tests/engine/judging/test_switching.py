@@ -8,28 +8,13 @@ import pytest
 import torch
 
 from napari_cryospin.engine.geometry.rotations import exponential_map
-from napari_cryospin.engine.inference.interface import Problem
-from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.judging.switching import SwitchCriterion, amortization_gap
 from napari_cryospin.engine.models.image import ImageModel
-from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
-from napari_cryospin.engine.run.training import signal_amplitude
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
-    from napari_cryospin.engine.settings import Settings
-
-
-@pytest.fixture
-def problem(stack: WorkingStack, settings: Settings, true_map: Tensor) -> Problem:
-    """The small stack with its true map."""
-    volume = HartleyVolume(32, signal_amplitude(stack.images), torch.Generator().manual_seed(0))
-    volume.assign(grid_of_map(true_map))
-    poses = PoseTable.empty(stack.n, 3, torch.device("cpu"))
-    held_out = torch.arange(stack.n) % 4 == 0
-    return Problem(stack, volume, poses, held_out, settings.model, 0)
+    from napari_cryospin.engine.inference.interface import Problem
 
 
 @pytest.mark.parametrize(

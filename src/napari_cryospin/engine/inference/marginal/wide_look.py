@@ -40,7 +40,7 @@ class WideLook:
     Parameters
     ----------
     problem
-        Particles, map and poses.
+        Particles, map and poses; shifts are estimated.
     noise
         Noise of the images.
     """
@@ -50,7 +50,9 @@ class WideLook:
         box, device = problem.stack.box, problem.device
         grid = problem.volume().detach()
         radius, weighed = (min(one, box // 2 - 1) for one in (_RADIUS, _WEIGHED))
-        self._spread = spread_of(problem) or 1.0
+        spread = spread_of(problem)
+        assert spread is not None, "shifts are known"
+        self._spread = spread
         self._step = box / (4 * radius)
         reach = max(_SPREADS * self._spread, _LEAST_STEPS * self._step)
         self._shifts = shift_grid(reach, self._step, device)
