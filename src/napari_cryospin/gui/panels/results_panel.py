@@ -24,6 +24,7 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.run.command import command_line
 from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
+from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.work.long_task import LongTask
 from napari_cryospin.gui.work.saving import ask_where
 
@@ -76,7 +77,7 @@ class ResultsPanel(QWidget):
         self._exporting.progressed.connect(self._on_progress)
         self._exporting.done.connect(self._on_exported)
         self._exporting.failed.connect(session.message)
-        layout = QVBoxLayout(self)
+        layout = scrolling_layout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self._this_run())
         layout.addWidget(self._other_runs())
