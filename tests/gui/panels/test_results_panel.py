@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QScrollArea
 
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.run.folder import RunFolder
@@ -91,3 +91,13 @@ def test_a_map_is_saved_as_it_is(
     save_as(monkeypatch, tmp_path / "saved_map.mrc")
     panel.save["map"].click()
     assert (tmp_path / "saved_map.mrc").read_bytes() == (found_run / "map.mrc").read_bytes()
+
+
+def test_all_of_a_long_verdict_can_be_read(qtbot: QtBot, panel: ResultsPanel) -> None:
+    """Its advice comes last, on a screen that is too low for all of it."""
+    panel.resize(500, 250)
+    panel.show()
+    panel.summary.setText("<br>".join(["A sentence of a verdict."] * 30))
+    qtbot.waitUntil(lambda: panel.summary.height() >= panel.summary.heightForWidth(400))
+    area = panel.findChild(QScrollArea)
+    qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() > 0)
