@@ -39,7 +39,7 @@ def test_nothing_is_replaced(found_run: Path, tmp_path: Path) -> None:
     out.write_text("mine")
     commands = (
         ("export", found_run, "--out", out),
-        ("posterior", found_run, "--particle", 0, "--png", out),
+        ("posterior", found_run, "--particle", 1, "--png", out),
         ("survey", found_run, "--csv", out),
     )
     for command in commands:
@@ -66,7 +66,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(found_run: Path, tmp_pat
 def test_nothing_is_written_where_the_run_will_write(found_run: Path) -> None:
     (found_run / "fsc.csv").unlink()
     for command in (
-        ("posterior", found_run, "--particle", 0, "--png", found_run / "fsc.csv"),
+        ("posterior", found_run, "--particle", 1, "--png", found_run / "fsc.csv"),
         ("survey", found_run, "--csv", found_run / "fsc.csv"),
     ):
         result = call(*command)

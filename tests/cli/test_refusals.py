@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def test_a_posterior_that_cannot_be_is_told(
     command_run: Path, options: list[object], word: str
 ) -> None:
-    refused = call("posterior", command_run, "--particle", 0, *options)
+    refused = call("posterior", command_run, "--particle", 1, *options)
     assert refused.exit_code == 2
     assert word in refused.output
 
@@ -97,7 +97,7 @@ def test_a_failure_that_is_not_the_inputs_is_code_1(
         ["reconstruct", "absent.star", "--out", "r", "--seed", "99999999999"],
         ["reconstruct", "--out", "r", "--resume"],
         ["evaluate", "r", "--truth-star", "t.star", "--truth-map", "t.mrc"],
-        ["posterior", "r", "--particle", "0"],
+        ["posterior", "r", "--particle", "1"],
         ["simulate", "absent.pdb", "--out", "s"],
         ["simulate", "absent.pdb", "--out", "s", "--box", "33"],
         ["simulate", "TRUTH", "--out", "s", "--box", "32", "--pixel-size", "0"],
@@ -122,11 +122,11 @@ def test_bad_input_is_one_sentence_and_code_2(
     assert is_one_sentence(result)
 
 
-@pytest.mark.parametrize("particle", [200, 10_000])
+@pytest.mark.parametrize("particle", [201, 10_000])
 def test_a_particle_that_does_not_exist(command_run: Path, particle: int) -> None:
     result = call("posterior", command_run, "--particle", particle)
     assert result.exit_code == 2
-    assert "0 to 199" in result.stderr
+    assert "1 to 200" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from qtpy.QtCore import QCoreApplication
+from qtpy.QtCore import QCoreApplication, QSettings
 
 from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage
@@ -38,6 +38,13 @@ def little_rest() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def small(small_searches: None) -> None:
     """Searches and judgements are small in all of these tests."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_arrangement(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is remembered of windows lies in a folder of the tests, not in the user's."""
+    ini, user = QSettings.Format.IniFormat, QSettings.Scope.UserScope
+    QSettings.setPath(ini, user, str(tmp_path_factory.mktemp("remembered")))
 
 
 @pytest.fixture

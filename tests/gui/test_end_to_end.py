@@ -75,10 +75,10 @@ def test_from_a_stack_to_a_map(
     qtbot.waitUntil(lambda: session.latest_volume.inference is Inference.DIRECT, timeout=LONG)
 
     # another particle, another heatmap
-    dock.tabs.setCurrentWidget(dock.posterior)
+    dock.open_posterior.setChecked(True)
     feed, mollweide = dock.posterior.feed, dock.posterior.pose.mollweide
     qtbot.waitUntil(lambda: feed.result is not None, timeout=LONG)
-    dock.posterior.spin.setValue(3)
+    dock.posterior.spin.choose(3)
     qtbot.waitUntil(lambda: feed.result.posterior.particle == 3, timeout=LONG)
     heatmap = mollweide.map.image.image.copy()
     qtbot.mouseClick(dock.posterior.next, Qt.MouseButton.LeftButton)
@@ -128,7 +128,7 @@ def test_a_deleted_layer_stays_away_until_the_next_run(
 def test_a_run_that_starts_shows_the_monitor_unless_results_are_looked_at(
     qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path
 ) -> None:
-    for page, expected in ((dock.training, dock.monitor), (dock.posterior, dock.posterior)):
+    for page, expected in ((dock.training, dock.monitor), (dock.results, dock.results)):
         dock.tabs.setCurrentWidget(page)
         with qtbot.waitSignal(dock.session.run_started, timeout=LONG):
             dock.session.start(settings, tmp_path / type(page).__name__)

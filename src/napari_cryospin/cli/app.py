@@ -225,7 +225,7 @@ def evaluate(
 def posterior(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     particle: Annotated[
-        int, typer.Option(help="Particle among those in use, counted from 0.", min=0)
+        int, typer.Option(help="Particle: its row of the particle table, from 1.", min=1)
     ],
     nside: Annotated[
         int, typer.Option(help="HEALPix nside of the grid over all poses (2, 4, 8, 16).")
@@ -261,7 +261,7 @@ def posterior(
         )
         if png is not None:
             write_heatmap(found, png)
-        print_posterior(found, as_json=as_json)
+        print_posterior(found, particle, as_json=as_json)
 
 
 @app.command()

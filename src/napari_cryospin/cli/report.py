@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.evaluation.report import Evaluation
     from napari_cryospin.engine.inference.posterior import ParticlePosterior
     from napari_cryospin.engine.run.survey import EpochSurvey
@@ -56,7 +57,7 @@ def posterior_of(
     run
         The run folder.
     particle
-        Row of the working stack.
+        Row of the particle table, from 1.
     nside, depth, temperature
         As in :class:`~napari_cryospin.engine.inference.posterior.PosteriorOptions`.
     low_pass
@@ -80,8 +81,7 @@ def posterior_of(
     snapshot = read_snapshot(RunFolder(run))
     print_notes(snapshot.notes)
     stack, volume, poses = snapshot.stack, snapshot.volume, snapshot.poses
-    if particle >= stack.n:
-        raise InputError(f"There is no particle {particle}: the run has 0 to {stack.n - 1}.")
+    place = _place_of(particle, stack)
     if epoch is not None:
         volume, poses = read_epoch(RunFolder(run), epoch - 1, stack, snapshot.truth)
     radius = None if not low_pass else stack.box * stack.pixel_size / low_pass
@@ -100,7 +100,19 @@ def posterior_of(
     explorer = PosteriorExplorer(stack, options)
     shifts = poses.shifts / stack.pixel_size
     explorer.set_volume(volume.volume, shifts, scales=poses.scales)
-    return explorer.particle(particle, shifts[particle])
+    return explorer.particle(place, shifts[place])
+
+
+def _place_of(number: int, stack: WorkingStack) -> int:
+    """Return the place in the working stack of a particle, given its row of the table from 1."""
+    (found,) = np.nonzero(stack.rows == number - 1)
+    if len(found):
+        return int(found[0])
+    if 1 <= number <= stack.table.n_particles:
+        raise InputError(f"Particle {number} of the table takes no part in this run.")
+    raise InputError(
+        f"There is no particle {number}: the table has 1 to {stack.table.n_particles:,}."
+    )
 
 
 def _require_power_of_two(name: str, value: int, most: int) -> None:
@@ -108,8 +120,8 @@ def _require_power_of_two(name: str, value: int, most: int) -> None:
         raise InputError(f"{name} must be a power of two from 1 to {most}, not {value}.")
 
 
-def print_posterior(found: ParticlePosterior, *, as_json: bool) -> None:
-    """Print a posterior's summary as JSON or in words."""
+def print_posterior(found: ParticlePosterior, particle: int, *, as_json: bool) -> None:
+    """Print a summary of the posterior of a particle, by its row from 1, as JSON or in words."""
     from napari_cryospin.engine.geometry.rotations import euler_from_matrices
 
     angles = euler_from_matrices(found.modes)
@@ -126,7 +138,7 @@ def print_posterior(found: ParticlePosterior, *, as_json: bool) -> None:
     best = [float(angle) for angle in euler_from_matrices(found.best_rotation)]
     if as_json:
         summary = {
-            "particle": found.particle,
+            "particle": particle,
             "nside": found.nside,
             "finest_nside": found.fine.nside,
             "entropy_nats": found.entropy,
@@ -140,7 +152,7 @@ def print_posterior(found: ParticlePosterior, *, as_json: bool) -> None:
         typer.echo(json.dumps(summary, indent=2))
         return
     typer.echo(
-        f"particle {found.particle}: entropy {found.entropy:.2f} nats, "
+        f"particle {particle}: entropy {found.entropy:.2f} nats, "
         f"{found.n_modes} mode{'' if found.n_modes == 1 else 's'}"
     )
     typer.echo("best pose: rot {:.1f}°, tilt {:.1f}°, psi {:.1f}°".format(*best))

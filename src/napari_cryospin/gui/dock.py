@@ -1,4 +1,7 @@
-"""The cryoSPIN dock: tabs for data, training, monitor, posterior and results; the Run box below."""
+"""The cryoSPIN dock: tabs for data, training, monitor and results; the Run box below.
+
+The posterior explorer is a dock of its own, which the main one opens.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QSize, Slot
-from qtpy.QtWidgets import QFrame, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.demo import demo_settings, simulate_demo
+from napari_cryospin.gui.arrangement import Arrangement
 from napari_cryospin.gui.canvas.layers import VolumeLayer
 from napari_cryospin.gui.explorer.posterior_panel import PosteriorPanel
 from napari_cryospin.gui.panels.data_panel import DataPanel
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.run.events import Failed
 
-_MINIMUM_WIDTH, _PREFERRED_WIDTH = 360, 420
+_MINIMUM_WIDTH, _PREFERRED_WIDTH = 340, 400
 
 
 class CryoSpinDock(QWidget):
@@ -51,6 +55,7 @@ class CryoSpinDock(QWidget):
         self.volume = VolumeLayer(self.session, self.posterior.explorer, napari_viewer)
         self._simulator = Background(self)
         self._demo: tuple[Path, int] | None = None
+        self.arrangement = Arrangement(napari_viewer, self, self.posterior)
         self._build()
         self.run.start_asked.connect(self._on_start)
         self.session.run_started.connect(self._on_run_started)
@@ -80,7 +85,6 @@ class CryoSpinDock(QWidget):
             ("Data", self.data),
             ("Training", self.training),
             ("Monitor", self.monitor),
-            ("Posterior", self.posterior),
             ("Results", self.results),
         ):
             self.tabs.addTab(panel, name)
@@ -89,9 +93,23 @@ class CryoSpinDock(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.addWidget(self.tabs, 1)
+        layout.addLayout(self._openers())
         layout.addWidget(line)
         layout.addWidget(self.run)
         self.setMinimumWidth(_MINIMUM_WIDTH)
+
+    def _openers(self) -> QHBoxLayout:
+        self.open_posterior = QPushButton("Pose posteriors")
+        self.open_posterior.setObjectName("open_posterior")
+        self.open_posterior.setCheckable(True)
+        self.open_posterior.setToolTip(
+            "The explorer of poses: the posterior of any particle, heads, views, the whole data set"
+        )
+        self.open_posterior.toggled.connect(self.arrangement.show_explorer)
+        self.arrangement.explorer_shown.connect(self.open_posterior.setChecked)
+        row = QHBoxLayout()
+        row.addWidget(self.open_posterior)
+        return row
 
     def sizeHint(self) -> QSize:
         """Ask for a narrow dock: the canvas needs the room."""

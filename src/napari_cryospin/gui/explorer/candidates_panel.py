@@ -10,16 +10,18 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.views.candidates_view import Candidates, CandidatesView
 from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.flowing import as_stretched, turning_box
 from napari_cryospin.gui.views.particle_view import ParticleView
+from napari_cryospin.gui.views.scrolling import scrolling_layout
 
 if TYPE_CHECKING:
     from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
     from napari_cryospin.gui.explorer.state import Explorer
 
 _BELOW = {
-    Inference.AMORTIZED: "The best pose of the posterior; below, each head's pose.",
-    Inference.MARGINAL: "The best pose of the posterior; below, the modes that the stage found.",
-    Inference.DIRECT: "The best pose of the posterior; below, the hypotheses that are refined.",
+    Inference.AMORTIZED: "The best pose of the posterior; then each head's pose.",
+    Inference.MARGINAL: "The best pose of the posterior; then the modes that the stage found.",
+    Inference.DIRECT: "The best pose of the posterior; then the hypotheses that are refined.",
 }
 _NONE = (
     "The shown state has no candidates of this particle: it was not seen yet, or auto-decoding has "
@@ -40,19 +42,23 @@ class CandidatesPanel(QWidget):
         super().__init__(parent)
         self._explorer = explorer
         self.best = ParticleView(self)
-        self.best.setFixedHeight(140)
+        self.best.setMinimumHeight(130)
         self.view = CandidatesView(self)
+        self.view.setMinimumHeight(150)
+        as_stretched(self.best, self.view)
         self.note = QLabel("", self)
         self.note.setWordWrap(True)
         save = SaveButtons(self.view, self)
         save.message.connect(explorer.message)
-        layout = QVBoxLayout(self)
+        best, candidates = QVBoxLayout(), QVBoxLayout()
+        best.addWidget(self.best, 1)
+        best.addWidget(self.note)
+        candidates.addWidget(self.view, 1)
+        candidates.addWidget(save)
+        layout = scrolling_layout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(3)
-        for widget in (self.best, self.note):
-            layout.addWidget(widget)
-        layout.addWidget(self.view, 1)
-        layout.addWidget(save)
+        layout.addLayout(turning_box(self, (best, 2), (candidates, 3)), 1)
         explorer.run_changed.connect(self.best.clear)
         explorer.run_changed.connect(self.view.clear)
 
@@ -63,7 +69,7 @@ class CandidatesPanel(QWidget):
 
         posterior, request = result.posterior, result.request
         self.best.set_images(posterior.image, posterior.projection, posterior.difference)
-        poses = self._explorer.poses
+        poses = request.poses
         if poses is None or len(request.candidates) == 0:
             self.view.clear()
             self.note.setText(_NONE)

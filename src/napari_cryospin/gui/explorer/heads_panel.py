@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Slot
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QWidget
 
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.flowing import flowing_row
 from napari_cryospin.gui.views.heads_view import HeadsView
+from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.work.background import Background
 
 if TYPE_CHECKING:
@@ -61,14 +63,10 @@ class HeadsPanel(QWidget):
         self.on_canvas.toggled.connect(self._on_canvas_toggled)
         save = SaveButtons(self.view, self)
         save.message.connect(self._explorer.message)
-        row = QHBoxLayout()
-        for widget in (self.figure, self.on_canvas):
-            row.addWidget(widget)
-        row.addStretch()
-        row.addWidget(save)
+        row = flowing_row(self.figure, self.on_canvas, save)
         self.note = QLabel("", self)
         self.note.setWordWrap(True)
-        layout = QVBoxLayout(self)
+        layout = scrolling_layout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(3)
         layout.addLayout(row)

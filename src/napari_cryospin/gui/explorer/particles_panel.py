@@ -8,7 +8,6 @@ import numpy as np
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import (
     QCheckBox,
-    QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
 from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.flowing import flowing_row
 from napari_cryospin.gui.views.particle_table import ParticleTable
 from napari_cryospin.gui.work.background import Background
 from napari_cryospin.gui.work.long_task import LongTask
@@ -85,9 +85,7 @@ class ParticlesPanel(QWidget):
         self.note.setWordWrap(True)
         save = SaveButtons(self.table, self)
         save.message.connect(self._explorer.message)
-        row = QHBoxLayout()
-        for widget in (self.compute, self.live, save):
-            row.addWidget(widget)
+        row = flowing_row(self.compute, self.live, save)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(3)
@@ -102,13 +100,13 @@ class ParticlesPanel(QWidget):
         self._refresh()
 
     def _refresh(self) -> None:
-        poses = self._explorer.poses
+        poses, numbers = self._explorer.poses, self._explorer.numbers
         if poses is None or not (self._stale and self.isVisible()):
             return
         self._stale = False
 
         def task() -> dict[str, NDArray[Any]]:
-            return columns_of(poses)
+            return columns_of(poses, numbers)
 
         self._columns.submit(task)
 
@@ -233,13 +231,16 @@ class ParticlesPanel(QWidget):
             self._explorer.message.emit("No run is under way.")
 
 
-def columns_of(poses: PosesUpdated) -> dict[str, NDArray[Any]]:
-    """Return the columns that the run's own state gives; imports torch, so off the main thread."""
+def columns_of(poses: PosesUpdated, numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Return the columns that the run's own state gives; imports torch, so off the main thread.
+
+    ``numbers`` are those of the particles, (n,).
+    """
     from napari_cryospin.engine.evaluation.views import candidate_disagreement
     from napari_cryospin.engine.geometry.rotations import angular_distance
 
     columns: dict[str, NDArray[Any]] = {
-        "particle": np.arange(len(poses.losses)),
+        "particle": numbers,
         "loss": poses.losses,
         "scale": poses.scales,
         "log_likelihood": poses.log_likelihood,

@@ -14,6 +14,7 @@ from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.colours import DECODING, ENCODING
 from napari_cryospin.gui.explorer.state import candidates_of
 from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.flowing import as_stretched, flowing_row, turning_box
 from napari_cryospin.gui.views.in_plane_view import InPlaneView
 from napari_cryospin.gui.views.mode_table import ModeRows, ModeTable
 from napari_cryospin.gui.views.mollweide_view import Marks, MollweideView, Scale
@@ -22,7 +23,9 @@ from napari_cryospin.gui.views.zoom_view import ZoomView
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from superqt import QFlowLayout
 
+    from napari_cryospin.engine.run.events import PosesUpdated
     from napari_cryospin.engine.run.records import Trajectory
     from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
     from napari_cryospin.gui.explorer.state import Explorer
@@ -32,6 +35,7 @@ _LEGEND = (
     f'<span style="color: {ENCODING}">●</span> earlier stages '
     f'<span style="color: {DECODING}">●</span> auto-decoding'
 )
+_FACTS_WIDTH = 190
 # low-passes that are offered, frequency radius in units of 1/box
 _RADII = (4, 6, 8, 12, 16, 24)
 
@@ -54,33 +58,38 @@ class PosePanel(QWidget):
         self._build()
         explorer.run_changed.connect(self.clear)
         explorer.particle_changed.connect(self._on_particle_changed)
-        explorer.poses_changed.connect(self._on_poses_changed)
 
     def _build(self) -> None:
         self.mollweide = MollweideView(self)
-        self.mollweide.setMinimumHeight(185)
+        self.mollweide.setMinimumHeight(170)
         self.mollweide.setToolTip("Click: zoom on the nearest mode")
         self.mollweide.hovered.connect(self._on_hovered)
         self.mollweide.pixel_hovered.connect(self._on_pixel_hovered)
         self.mollweide.clicked.connect(self._on_clicked)
         self.hover = QLabel(_LEGEND, self)
+        self.hover.setWordWrap(True)
+        # two lines, whatever is said: nothing moves
+        self.hover.setFixedHeight(2 * self.hover.fontMetrics().lineSpacing() + 4)
         self.zoom, self.in_plane = ZoomView(self), InPlaneView(self)
         self.modes = ModeTable(self)
         self.modes.chosen.connect(self.look_at_mode)
-        self.modes.setFixedHeight(84)
+        self.modes.setMinimumHeight(84)
         self.text = QLabel("No map yet: the posterior is shown with the first one.", self)
         self.text.setWordWrap(True)
+        self.text.setMinimumWidth(_FACTS_WIDTH)
+        as_stretched(self.mollweide, self.hover, self.zoom, self.in_plane, self.text, self.modes)
+        heatmap, facts = QVBoxLayout(), QVBoxLayout()
+        heatmap.addWidget(self.mollweide, 1)
+        heatmap.addWidget(self.hover)
+        facts.addWidget(self.text)
+        facts.addWidget(self.modes, 1)
         layout = scrolling_layout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(3)
         layout.addLayout(self._controls())
-        layout.addWidget(self.mollweide, 5)
-        layout.addWidget(self.hover)
-        layout.addWidget(self.text)
-        layout.addLayout(self._small_views(), 4)
-        layout.addWidget(self.modes)
+        layout.addLayout(turning_box(self, (heatmap, 4), (self._small_views(), 5), (facts, 3)), 1)
 
-    def _controls(self) -> QHBoxLayout:
+    def _controls(self) -> QFlowLayout:
         self.scale = QComboBox(self)
         for scale in Scale:
             self.scale.addItem(scale.label, scale)
@@ -104,19 +113,14 @@ class PosePanel(QWidget):
         self.temperature.valueChanged.connect(self._on_temperature)
         self.save = SaveButtons(self.mollweide, self)
         self.save.message.connect(self._explorer.message)
-        row = QHBoxLayout()
-        for widget in (self.scale, self.low_pass, self.temperature):
-            row.addWidget(widget)
-        row.addStretch()
-        row.addWidget(self.save)
-        return row
+        return flowing_row(self.scale, self.low_pass, self.temperature, self.save)
 
     def _small_views(self) -> QHBoxLayout:
         row = QHBoxLayout()
         for view, stretch in ((self.zoom, 4), (self.in_plane, 5)):
             column = QVBoxLayout()
             column.setSpacing(0)
-            view.setMinimumHeight(120)
+            view.setMinimumSize(150, 120)
             column.addWidget(view, 1)
             buttons = SaveButtons(view, self)
             buttons.message.connect(self._explorer.message)
@@ -192,10 +196,10 @@ class PosePanel(QWidget):
         particle = self._result.posterior.particle
         # the trail of a particle may be there before its posterior
         trail = self._trail if particle == self._explorer.particle else None
-        marks = marks_of(self._explorer, particle, trail)
+        marks = marks_of(self._explorer, self._result.request.poses, particle, trail)
         self.mollweide.set_marks(marks)
         self.zoom.set_marks(marks)
-        self.modes.set_modes(mode_rows(self._explorer, self._result))
+        self.modes.set_modes(mode_rows(self._result))
 
     def _offer_low_passes(self) -> None:
         """Name the low-passes in Å of the present stack."""
@@ -227,10 +231,6 @@ class PosePanel(QWidget):
     def _on_particle_changed(self, _particle: int) -> None:
         self._trail, self._mode = None, 0
 
-    @Slot(object)
-    def _on_poses_changed(self, _poses: object) -> None:
-        self._show_marks()
-
     @Slot(str)
     def _on_hovered(self, text: str) -> None:
         self.hover.setText(text or _LEGEND)
@@ -251,9 +251,14 @@ class PosePanel(QWidget):
             self.look_at_mode(int((views @ direction).argmax()))
 
 
-def marks_of(explorer: Explorer, particle: int, trail: Trajectory | None) -> Marks:
-    """Return what is known of a particle's pose, as view directions."""
-    poses, nothing = explorer.poses, np.empty((0, 3))
+def marks_of(
+    explorer: Explorer, poses: PosesUpdated | None, particle: int, trail: Trajectory | None
+) -> Marks:
+    """Return what is known of a particle's pose, as view directions.
+
+    ``poses`` are those that came with the posterior: later ones belong to another map.
+    """
+    nothing = np.empty((0, 3))
     if poses is None:
         return Marks(nothing, -1)
     marks = Marks(
@@ -274,9 +279,9 @@ def marks_of(explorer: Explorer, particle: int, trail: Trajectory | None) -> Mar
     )
 
 
-def mode_rows(explorer: Explorer, result: PosteriorResult) -> ModeRows:
+def mode_rows(result: PosteriorResult) -> ModeRows:
     """Return the rows of the table of modes."""
-    posterior, poses = result.posterior, explorer.poses
+    posterior, poses = result.posterior, result.request.poses
     truth = None
     if poses is not None and poses.truth is not None:
         truth = int(posterior.mode_of(poses.truth[posterior.particle][None])[0])
@@ -293,12 +298,11 @@ def describe(result: PosteriorResult) -> str:
     """Return the figures of a posterior in words."""
     posterior, request = result.posterior, result.request
     x, y = np.asarray(posterior.best_shift) * request.stack.pixel_size
-    row = int(request.stack.rows[posterior.particle])
     equal = math.exp(posterior.entropy)
     return (
         f"<b>Entropy</b> {posterior.entropy:.2f} nats on the grid "
         f"(like {equal:{'.1f' if equal < 10 else ',.0f'}} equal poses) · "
         f"<b>modes</b> {posterior.n_modes}<br>"
         f"<b>Shift</b> {x:.1f}, {y:.1f} Å · <b>map</b> of epoch {request.volume.epoch + 1} "
-        f"({request.volume.inference.label}) · table row {row + 1}"
+        f"({request.volume.inference.label})"
     )

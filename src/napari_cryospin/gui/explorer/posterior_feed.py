@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 # the posterior must not slow the training that it looks at
 INTERVAL_MS = 1000
 _REST = 10
+# but one that is looked at is not left to grow old, however long an answer takes
+_MOST_INTERVAL_MS = 5000
 
 
 class PosteriorFeed(QObject):
     """Follows the explorer: a new particle or option is answered at once, a new map in its turn.
 
-    ``ready`` carries a ``PosteriorResult``, ``failed`` a ``PosteriorFailure``.
+    ``asked`` tells that an answer is being computed; ``ready`` carries a ``PosteriorResult``,
+    ``failed`` a ``PosteriorFailure``.
 
     Parameters
     ----------
@@ -37,6 +40,7 @@ class PosteriorFeed(QObject):
         Makes the posterior explorer of a stack.
     """
 
+    asked = Signal()
     ready = Signal(object)
     failed = Signal(object)
 
@@ -55,7 +59,7 @@ class PosteriorFeed(QObject):
         self.service = PosteriorService(self, factory)
         self.service.ready.connect(self._on_ready)
         self.service.failed.connect(self.failed)
-        self._timer = RestingTimer(INTERVAL_MS, _REST, self)
+        self._timer = RestingTimer(INTERVAL_MS, _REST, self, _MOST_INTERVAL_MS)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.refresh)
         explorer.run_changed.connect(self._on_run_changed)
@@ -88,7 +92,9 @@ class PosteriorFeed(QObject):
             explorer.scales,
             explorer.options,
             candidates_of(explorer.poses, particle),
+            explorer.poses,
         )
+        self.asked.emit()
 
     @Slot()
     def _on_run_changed(self) -> None:

@@ -1,17 +1,17 @@
-"""The Posterior tab of the dock: the explorer of poses, with one chosen particle for all views."""
+"""The posterior explorer: a dock of its own, with one chosen particle for all views."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Qt, Slot
+from qtpy.QtCore import Qt, QTimer, Slot
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
     QSlider,
-    QSpinBox,
     QTabWidget,
     QToolButton,
     QVBoxLayout,
@@ -19,16 +19,19 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers
+from napari_cryospin.gui.describe import duration
 from napari_cryospin.gui.explorer.candidates_panel import CandidatesPanel
 from napari_cryospin.gui.explorer.heads_panel import HeadsPanel
 from napari_cryospin.gui.explorer.particles_panel import ParticlesPanel
 from napari_cryospin.gui.explorer.pose_panel import PosePanel
 from napari_cryospin.gui.explorer.posterior_feed import PosteriorFeed
-from napari_cryospin.gui.explorer.state import Explorer, candidates_of
+from napari_cryospin.gui.explorer.state import Explorer
 from napari_cryospin.gui.explorer.survey_panel import SurveyPanel
 from napari_cryospin.gui.explorer.trail_reader import TrailReader
 from napari_cryospin.gui.explorer.views_panel import ViewsPanel
+from napari_cryospin.gui.views.flowing import turning_box
 from napari_cryospin.gui.views.mollweide_view import Scale
+from napari_cryospin.gui.views.particle_spin import ParticleSpin
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -84,6 +87,7 @@ class PosteriorPanel(QWidget):
         super().showEvent(event)
         self.feed.refresh()
         self._ask_trail()
+        self._say_age()
 
     def _build(self) -> None:
         self.pose = PosePanel(self.explorer)
@@ -95,7 +99,6 @@ class PosteriorPanel(QWidget):
         self.tabs = QTabWidget(self)
         self.tabs.setObjectName("explorer_tabs")
         self.tabs.setDocumentMode(True)
-        self.tabs.setUsesScrollButtons(False)
         self.tabs.tabBar().setDrawBase(False)
         for name, panel in (
             ("Pose", self.pose),
@@ -109,15 +112,14 @@ class PosteriorPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(2)
-        layout.addLayout(self._chooser())
-        layout.addLayout(self._time())
+        layout.addLayout(turning_box(self, (self._chooser(), 0), (self._time(), 1)))
+        layout.addWidget(self.age)
         layout.addWidget(self.tabs, 1)
-        self._set_count(0)
+        self._set_numbers()
         self._on_recorded([])
 
     def _chooser(self) -> QHBoxLayout:
-        self.spin = QSpinBox(self)
-        self.spin.setKeyboardTracking(False)
+        self.spin = ParticleSpin(self)
         self.of = QLabel(self)
         self.previous, self.next = QToolButton(self), QToolButton(self)
         self.previous.setText("◀")
@@ -146,6 +148,11 @@ class PosteriorPanel(QWidget):
         self.slider.setPageStep(1)
         self.slider.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.slider.setTickInterval(1)
+        self.age = QLabel(self)
+        self.age.setObjectName("explorer_age")
+        self._ageing = QTimer(self)
+        self._ageing.setInterval(_AGE_INTERVAL_MS)
+        self._ageing.timeout.connect(self._say_age)
         self.when = QLabel(self)
         self.when.setMinimumWidth(self.when.fontMetrics().horizontalAdvance("reading epoch 000 …"))
         row = QHBoxLayout()
@@ -155,7 +162,7 @@ class PosteriorPanel(QWidget):
 
     def _connect(self) -> None:
         explorer = self.explorer
-        self.spin.valueChanged.connect(explorer.choose)
+        self.spin.chosen.connect(explorer.choose)
         self.slider.valueChanged.connect(self._on_slider)
         self.layers.turner.turned_changed.connect(self.give_back.setEnabled)
         explorer.run_changed.connect(self._on_run_changed)
@@ -166,14 +173,17 @@ class PosteriorPanel(QWidget):
         explorer.epoch_changed.connect(self._on_epoch_changed)
         self.feed.ready.connect(self._on_ready)
         self.feed.failed.connect(self._on_failed)
+        self.feed.asked.connect(self._say_age)
+        explorer.session.state_changed.connect(self._say_age)
         self.trails.ready.connect(self.pose.show_trail)
         self.tabs.currentChanged.connect(self._on_tab)
 
-    def _set_count(self, n: int) -> None:
-        self.spin.setMaximum(max(n - 1, 0))
-        self.of.setText(f"0 to {n - 1:,}" if n else "")
-        for widget in (self.spin, self.previous, self.next, self.random):
-            widget.setEnabled(n > 0)
+    def _set_numbers(self) -> None:
+        numbers = self.explorer.numbers
+        self.spin.set_numbers(numbers)
+        self.of.setText(f"of {numbers[-1]:,}" if len(numbers) else "")
+        for widget in (self.previous, self.next, self.random):
+            widget.setEnabled(len(numbers) > 0)
 
     def _wanted(self) -> bool:
         looked_at = self.tabs.currentWidget() in (self.pose, self.candidates)
@@ -183,23 +193,23 @@ class PosteriorPanel(QWidget):
 
     @Slot()
     def _choose_random(self) -> None:
-        self.spin.setValue(int(np.random.default_rng().integers(self.spin.maximum() + 1)))
+        self.spin.choose(int(np.random.default_rng().integers(self.explorer.n_particles)))
 
     @Slot()
     def _on_run_changed(self) -> None:
         self.layers.new_run()
-        self._set_count(self.explorer.n_particles)
+        self._set_numbers()
+        self._say_age()
 
     @Slot(int)
     def _on_particle_changed(self, particle: int) -> None:
-        self.spin.setValue(particle)
+        self.spin.choose(particle)
         self._ask_trail()
 
     @Slot(object)
     def _on_volume_changed(self, _volume: object) -> None:
-        if self.spin.maximum() != self.explorer.n_particles - 1:
-            self._set_count(self.explorer.n_particles)
         self._say_when()
+        self._say_age()
         if self.explorer.epoch is not None and self.feed.result is not None:
             self.pose.wait_for(self.explorer.epoch)
 
@@ -257,26 +267,49 @@ class PosteriorPanel(QWidget):
         self.layers.set_box(volume.volume.shape[0], volume.pixel_size)
         self.layers.show_posterior(
             PosteriorOnSphere(
-                posterior.particle,
+                self.explorer.number(posterior.particle),
                 posterior.nside,
                 Scale.LOG.values(posterior.direction_probability),
                 Scale.LOG.levels,
             )
         )
         self._show_on_spheres()
+        self._say_age()
 
     @Slot(object)
     def _on_failed(self, failure: PosteriorFailure) -> None:
-        particle = failure.request.particle
-        self.pose.text.setText(f"No posterior for particle {particle}: {failure.message}")
+        number = self.explorer.number(failure.request.particle)
+        self.pose.text.setText(f"No posterior for particle {number}: {failure.message}")
+        self._say_age()
+
+    @Slot()
+    @Slot(object)
+    def _say_age(self, _state: object = None) -> None:
+        """Say which map the shown posterior is of, how old that is, and whether one is to come."""
+        shown = None if self.feed.result is None else self.feed.result.request
+        parts = []
+        if shown is not None:
+            parts.append(f"Posterior against the map of epoch {shown.volume.epoch + 1}")
+            live = self.explorer.epoch is None and self.explorer.session.active
+            if live:
+                parts.append(f"{duration(time.monotonic() - shown.asked)} ago")
+            present = self.explorer.volume
+            if live and present is not None and present.epoch > shown.volume.epoch:
+                parts.append(f"<b>training is in epoch {present.epoch + 1}</b>")
+        if self.feed.service.busy:
+            parts.append("<b>computing …</b>")
+        self.age.setText(" · ".join(parts))
+        # what is said of seconds goes on while somebody looks
+        self._ageing.start() if self.isVisible() else self._ageing.stop()
 
     def _show_on_spheres(self) -> None:
         poses = self.explorer.poses
         if poses is None or self.feed.result is None:
             return
-        particle = self.feed.result.posterior.particle
-        candidates = candidates_of(poses, particle)
-        self.layers.show_candidates(candidates[:, 2], int(poses.winning_head[particle]))
+        # candidates as they were for the posterior that they stand on
+        shown = self.feed.result.request
+        winner = -1 if shown.poses is None else int(shown.poses.winning_head[shown.particle])
+        self.layers.show_candidates(shown.candidates[:, 2], winner)
         self.layers.show_views(poses.rotations[:, 2], poses.winning_head)
 
     def _on_direction_clicked(self, direction: NDArray[np.float64]) -> None:
@@ -290,5 +323,7 @@ class PosteriorPanel(QWidget):
         self.layers.turner.toggle(direction, rotation)
 
 
+# how often what is said of seconds is said anew
+_AGE_INTERVAL_MS = 1000
 # cosine of the angle up to which a clicked direction means a mode
 _NEAR = 0.99

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.inference.posterior import ParticlePosterior, PosteriorExplorer
-    from napari_cryospin.engine.run.events import VolumeUpdated
+    from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
 
     ExplorerFactory = Callable[[WorkingStack, PosteriorOptions], PosteriorExplorer]
 
@@ -44,6 +44,10 @@ class PosteriorRequest:
         How it is computed.
     candidates
         Poses whose projections are wanted as well, (M, 3, 3).
+    poses
+        The poses that belong to the map, or None where none are known.
+    asked
+        When it was wished for, by ``time.monotonic``, seconds.
     """
 
     generation: int
@@ -54,6 +58,8 @@ class PosteriorRequest:
     scales: NDArray[np.floating]
     options: PosteriorOptions
     candidates: NDArray[np.floating]
+    poses: PosesUpdated | None
+    asked: float
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -181,12 +187,19 @@ class PosteriorService(QObject):
         scales: NDArray[np.floating] | None = None,
         options: PosteriorOptions | None = None,
         candidates: NDArray[np.floating] | None = None,
+        poses: PosesUpdated | None = None,
     ) -> None:
-        """Ask for a posterior; answers for another particle or stack are dropped from now on."""
-        wanted = self._wanted
-        if wanted is None or wanted.stack is not stack or wanted.particle != particle:
+        """Ask for a posterior.
+
+        Answers for another particle or stack, or with other options, are dropped from now on.
+        """
+        wanted, options = self._wanted, options or PosteriorOptions()
+        if (
+            wanted is None
+            or wanted.stack is not stack
+            or (wanted.particle, wanted.options) != (particle, options)
+        ):
             self._generation += 1
-        poses = np.empty((0, 3, 3)) if candidates is None else candidates
         origins = np.zeros((stack.n, 2)) if shifts is None else shifts
         self._wanted = PosteriorRequest(
             self._generation,
@@ -195,8 +208,10 @@ class PosteriorService(QObject):
             volume,
             origins,
             np.ones(stack.n) if scales is None else scales,
-            options or PosteriorOptions(),
+            options,
+            np.empty((0, 3, 3)) if candidates is None else candidates,
             poses,
+            time.monotonic(),
         )
         self._mailbox.put(self._wanted)
         self._pending = True

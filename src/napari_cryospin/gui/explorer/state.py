@@ -81,6 +81,18 @@ class Explorer(QObject):
         return 0 if self.stack is None else self.stack.n
 
     @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Numbers of the particles in use: rows of the particle table from 1, ascending, (n,)."""
+        if self.stack is None:
+            return np.empty(0, dtype=np.int64)
+        numbers: NDArray[np.int64] = np.asarray(self.stack.rows, dtype=np.int64) + 1
+        return numbers
+
+    def number(self, particle: int) -> int:
+        """Return the number by which people know a particle: its row of the table from 1."""
+        return int(self.numbers[particle])
+
+    @property
     def shifts(self) -> NDArray[np.floating] | None:
         """Shown origin shifts (x, y) of all particles, pixels of the working box, (n, 2)."""
         if self.poses is None or self.stack is None:

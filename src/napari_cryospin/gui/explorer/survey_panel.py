@@ -6,10 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Slot
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.flowing import turning_box
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.views.survey_views import CoverageView, ModesOverEpochs, ReliabilityView
 from napari_cryospin.gui.work.long_task import LongTask
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from qtpy.QtGui import QShowEvent
+    from qtpy.QtWidgets import QLayout
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
@@ -81,6 +83,7 @@ class SurveyPanel(QWidget):
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(2)
         self._saves: dict[QWidget, SaveButtons] = {}
+        columns: list[tuple[QLayout, int]] = []
         for view in (self.modes, self.coverage, self.reliability):
             self._saves[view] = SaveButtons(view, self)
             self._saves[view].message.connect(self._explorer.message)
@@ -89,8 +92,11 @@ class SurveyPanel(QWidget):
                 row.addWidget(self.measure)
             row.addStretch()
             row.addWidget(self._saves[view])
-            layout.addWidget(view, 1)
-            layout.addLayout(row)
+            column = QVBoxLayout()
+            column.addWidget(view, 1)
+            column.addLayout(row)
+            columns.append((column, 1))
+        layout.addLayout(turning_box(self, *columns), 1)
         layout.addWidget(self.bar)
         layout.addWidget(self.note)
 

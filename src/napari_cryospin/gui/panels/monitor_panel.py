@@ -66,14 +66,15 @@ class MonitorPanel(QWidget):
             "Resolution, FSC 0.5 against the truth", "Å", {"resolution": _GREEN}, parent=self
         )
         self.gain = EpochPlot(
-            "Held-out particles: gain over the map's rotational average",
+            "Held-out particles: gain by the map",
             "nats each",
             {"gain": _PURPLE, "needed": _ORANGE},
             parent=self,
         )
         self.gain.setToolTip(
-            "How much more likely the map makes the particles that it has not learned from; in "
-            "auto-encoding, what one of the last epochs needs for it to go on"
+            "How much more likely the map makes the particles that it has not learned from than "
+            "its rotational average does; in auto-encoding, what one of the last epochs needs for "
+            "it to go on"
         )
         self.heads = HeadPlot(self)
         self.switch = EpochPlot(

@@ -24,6 +24,7 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.run.command import command_line
 from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
+from napari_cryospin.gui.views.fsc_view import FscView, read_fsc
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.work.long_task import LongTask
 from napari_cryospin.gui.work.saving import ask_where
@@ -93,6 +94,9 @@ class ResultsPanel(QWidget):
         self.summary.setObjectName("results_summary")
         self.summary.setWordWrap(True)
         column.addWidget(self.summary)
+        self.fsc = FscView()
+        self.fsc.hide()
+        column.addWidget(self.fsc)
         self.save: dict[str, QPushButton] = {}
         for name, text, _, _, tip in _SAVE:
             self.save[name] = self._button(column, text, f"save_{name}", tip)
@@ -164,6 +168,11 @@ class ResultsPanel(QWidget):
         can_resume = folder is not None and any((folder / "checkpoints").glob("*.pt"))
         self.resume.setEnabled(can_resume and not self._session.active)
         self.summary.setText(self._summary(folder))
+        # while a run goes on its curves are those of an earlier end
+        over = folder is not None and not self._session.active
+        curves = read_fsc(folder / "fsc.csv") if folder is not None and over else {}
+        self.fsc.show_curves(curves)
+        self.fsc.setVisible(bool(curves))
 
     def _summary(self, folder: Path | None) -> str:
         if folder is None:

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cryospin.engine.run.clock import Clock
+from napari_cryospin.gui.describe import duration
 from napari_cryospin.gui.work.session import ACTIVE, SessionState
 
 if TYPE_CHECKING:
@@ -242,13 +243,3 @@ class RunPanel(QWidget):
     @Slot(str)
     def _on_message(self, sentence: str) -> None:
         self.message.setText(sentence)
-
-
-def duration(seconds: float) -> str:
-    """Return a time span in words, such as ``3 min 20 s``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -59,7 +59,7 @@ class InPlaneView(ThemedPlot):
         self.curve.setData(psi, scale.values(probability, peak))
         low, high = scale.levels
         self.setYRange(low, high, padding=0.04)
-        self._title = f"In-plane at {where}"
+        self._title = f"At {where}"
         self.getPlotItem().setTitle(self._title, color=foreground(self).name(), size="8pt")
 
     def graphics(self) -> list[pg.PlotWidget]:

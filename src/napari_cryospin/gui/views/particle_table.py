@@ -10,13 +10,14 @@ from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
     QLabel,
     QPushButton,
     QTableView,
     QVBoxLayout,
     QWidget,
 )
+
+from napari_cryospin.gui.views.flowing import flowing_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,9 +39,7 @@ class _Column:
 
 
 _COLUMNS = (
-    _Column(
-        "particle", "particle", "particle", 0, "Number of the particle among those in use, from 0"
-    ),
+    _Column("particle", "particle", "particle", 0, "Row of the particle table, from 1"),
     _Column(
         "entropy",
         "entropy",
@@ -233,10 +232,7 @@ class ParticleTable(QWidget):
         self.save.clicked.connect(self._on_save)
         self.drop.clicked.connect(self._on_drop)
         self.restore.clicked.connect(self.restore_asked)
-        row = QHBoxLayout()
-        row.addWidget(self.count, 1)
-        for button in (self.save, self.drop, self.restore):
-            row.addWidget(button)
+        row = flowing_row(self.save, self.drop, self.restore, self.count)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)

@@ -1,0 +1,162 @@
+"""How the docks lie: a first arrangement for the screen, then the user's own, remembered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QByteArray, QEvent, QObject, QSettings, Qt, QTimer, Signal, Slot
+from qtpy.QtWidgets import QDockWidget, QMainWindow
+
+if TYPE_CHECKING:
+    import napari
+    from qtpy.QtWidgets import QWidget
+
+EXPLORER = "cryoSPIN posterior"
+# logical pixels: in a smaller window the explorer is closed at first, and napari's docks are tabs
+_LARGE = (1500, 800)
+_DOCK_WIDTHS, _EXPLORER_HEIGHT = (360, 440), 330
+_NAPARI_WIDTH = 230
+# wishes within this time are one
+_REMEMBER_MS = 500
+
+
+class Arrangement(QObject):
+    """Docks the explorer beside the main dock, and keeps how the user arranges them.
+
+    The canvas comes first: the main dock stands to its right over the whole height, the explorer
+    lies below it, wide. What the user makes of that is kept for each size of screen.
+
+    Parameters
+    ----------
+    viewer
+        Its window holds the docks.
+    main, explorer
+        Contents of the two docks; ``main`` owns this.
+    """
+
+    explorer_shown = Signal(bool)
+
+    def __init__(self, viewer: napari.Viewer, main: QWidget, explorer: QWidget) -> None:
+        super().__init__(main)
+        self._viewer, self._main, self._explorer = viewer, main, explorer
+        self._arranged = False
+        self._remember = QTimer(self)
+        self._remember.setSingleShot(True)
+        self._remember.setInterval(_REMEMBER_MS)
+        self._remember.timeout.connect(self.remember)
+        # ends with this object, unlike a single shot
+        self._standing = QTimer(self)
+        self._standing.setSingleShot(True)
+        self._standing.setInterval(0)
+        self._standing.timeout.connect(self._arrange)
+        main.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Arrange the docks when the main one is first shown; follow what is done with them."""
+        kind = None if event is None else event.type()
+        if watched is self._main and kind == QEvent.Type.Show and not self._arranged:
+            self._arranged = True
+            # the dock is being added to the window: once it stands
+            self._standing.start()
+        elif self._arranged and kind in (QEvent.Type.Resize, QEvent.Type.Show, QEvent.Type.Hide):
+            self._remember.start()
+        return False
+
+    @property
+    def shows_explorer(self) -> bool:
+        """Whether the explorer's dock is open."""
+        dock = _dock_around(self._explorer)
+        return dock is not None and not dock.isHidden()
+
+    @Slot(bool)
+    def show_explorer(self, shown: bool) -> None:
+        """Open or close the explorer's dock."""
+        dock = _dock_around(self._explorer) or self._dock_explorer()
+        if dock is None:
+            return
+        dock.setVisible(shown)
+        if shown:
+            dock.raise_()
+
+    @Slot()
+    def remember(self) -> None:
+        """Keep the present arrangement for screens of this size."""
+        window = self._window
+        if window is not None and _dock_around(self._explorer) is not None:
+            _settings().setValue(self._key(window), window.saveState())
+
+    @property
+    def _window(self) -> QMainWindow | None:
+        dock = _dock_around(self._main)
+        window = None if dock is None else dock.parent()
+        return window if isinstance(window, QMainWindow) else None
+
+    @Slot()
+    def _arrange(self) -> None:
+        window = self._window
+        # alone, as in a test or a window of its own
+        if window is None or self._dock_explorer() is None:
+            return
+        self._arrange_first(window)
+        kept = _settings().value(self._key(window))
+        if isinstance(kept, QByteArray):
+            window.restoreState(kept)
+        self.explorer_shown.emit(self.shows_explorer)
+
+    def _dock_explorer(self) -> QDockWidget | None:
+        window = self._window
+        if window is None:
+            return None
+        dock: QDockWidget = self._viewer.window.add_dock_widget(
+            self._explorer, name=EXPLORER, area="bottom"
+        )
+        dock.visibilityChanged.connect(self._on_visibility)
+        self._explorer.installEventFilter(self)
+        # they go together
+        self._main.destroyed.connect(dock.deleteLater)
+        window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+        return dock
+
+    def _arrange_first(self, window: QMainWindow) -> None:
+        main, explorer = _dock_around(self._main), _dock_around(self._explorer)
+        assert main is not None and explorer is not None
+        large = window.width() >= _LARGE[0] and window.height() >= _LARGE[1]
+        napari_docks = [
+            dock
+            for dock in window.findChildren(QDockWidget)
+            if window.dockWidgetArea(dock) == Qt.DockWidgetArea.LeftDockWidgetArea
+            and not dock.isHidden()
+        ]
+        if not large and len(napari_docks) > 1:
+            for dock in napari_docks[:-1]:
+                window.tabifyDockWidget(napari_docks[-1], dock)
+            napari_docks[-1].raise_()
+        explorer.setVisible(large)
+        sideways = Qt.Orientation.Horizontal
+        window.resizeDocks([main], [_DOCK_WIDTHS[large]], sideways)
+        if napari_docks:
+            window.resizeDocks(napari_docks[:1], [_NAPARI_WIDTH], sideways)
+        window.resizeDocks([explorer], [_EXPLORER_HEIGHT], Qt.Orientation.Vertical)
+
+    @staticmethod
+    def _key(window: QMainWindow) -> str:
+        screen = window.screen()
+        assert screen is not None
+        size = screen.geometry()
+        return f"arrangement/{size.width()}x{size.height()}"
+
+    @Slot(bool)
+    def _on_visibility(self, _visible: bool) -> None:
+        self.explorer_shown.emit(self.shows_explorer)
+        self._remember.start()
+
+
+def _settings() -> QSettings:
+    return QSettings(
+        QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-cryospin", "window"
+    )
+
+
+def _dock_around(widget: QWidget) -> QDockWidget | None:
+    parent = widget.parent()
+    return parent if isinstance(parent, QDockWidget) else None
