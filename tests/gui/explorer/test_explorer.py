@@ -105,7 +105,11 @@ def test_choosing_hovering_and_zooming(qtbot: QtBot, panel: PosteriorPanel) -> N
     assert "At rot" in pose.in_plane._title
     assert len(pose.in_plane.table()["psi_deg"]) == 6 * OPTIONS.nside
 
-    # a click goes to the nearest mode
+    # a click goes to the nearest mode; these stay while nothing is trained
+    session = panel.explorer.session
+    session.pause()
+    qtbot.waitUntil(lambda: session.state is SessionState.PAUSED, timeout=LONG)
+    qtbot.waitUntil(lambda: not panel.feed.service.busy and not panel.feed._stale, timeout=LONG)
     modes = panel.feed.result.posterior.modes
     for mode in range(min(len(modes), 2)):
         qtbot.mouseClick(*_click(panel, modes[mode, 2]))

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Qt, QTimer, Slot
+from qtpy.QtCore import QSize, Qt, QTimer, Slot
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -81,6 +81,10 @@ class PosteriorPanel(QWidget):
     def particle(self) -> int:
         """Index of the chosen particle in the working stack, from 0."""
         return self.explorer.particle
+
+    def minimumSizeHint(self) -> QSize:
+        """Ask for the width at which all that stands side by side has turned."""
+        return QSize(_NARROWEST, super().minimumSizeHint().height())
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Catch up with what happened while the panel was hidden."""
@@ -323,6 +327,8 @@ class PosteriorPanel(QWidget):
         self.layers.turner.toggle(direction, rotation)
 
 
+# pixels
+_NARROWEST = 340
 # how often what is said of seconds is said anew
 _AGE_INTERVAL_MS = 1000
 # cosine of the angle up to which a clicked direction means a mode
