@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari
-from qtpy.QtCore import QEventLoop, Qt, QTimer
+from qtpy.QtCore import Qt
+from waiting import until, wait
 
 from napari_cryospin.gui.launch import dock_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from qtpy.QtWidgets import QWidget
 
     from napari_cryospin.gui.dock import CryoSpinDock
@@ -26,22 +25,6 @@ if TYPE_CHECKING:
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 # the explorer is shown at an early epoch of auto-encoding, and at the last
 EARLY, PARTICLE = 4, 11
-
-
-def wait(milliseconds: int) -> None:
-    """Let the event loop run for a while."""
-    loop = QEventLoop()
-    QTimer.singleShot(milliseconds, loop.quit)
-    loop.exec()
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for something, for ten minutes at most."""
-    for _ in range(6000):
-        if true():
-            return
-        wait(100)
-    sys.exit("A view did not answer in time.")
 
 
 def main() -> None:
@@ -52,9 +35,9 @@ def main() -> None:
     dock = dock_of(viewer)
     dock.open_path(run)
     until(lambda: dock.posterior.feed.result is not None)
-    dock.tabs.setCurrentWidget(dock.posterior)
+    dock.open_posterior.setChecked(True)
     panel = dock.posterior
-    panel.spin.setValue(PARTICLE)
+    panel.spin.choose(PARTICLE)
     panel.slider.setValue(EARLY)
     until(lambda: panel.feed.result.request.volume.epoch == panel.explorer.recorded[EARLY])
     wait(2000)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import napari
 from qtpy.QtCore import QEventLoop, QTimer
+from waiting import wait
 
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.launch import dock_of
@@ -22,13 +23,6 @@ if TYPE_CHECKING:
 TARGET = Path(__file__).parents[1] / "docs" / "images" / "window.png"
 
 
-def wait(milliseconds: int) -> None:
-    """Let the event loop run for a while."""
-    loop = QEventLoop()
-    QTimer.singleShot(milliseconds, loop.quit)
-    loop.exec()
-
-
 def main() -> None:
     """Run the demo until its end in view of the posterior, and save the window."""
     viewer = napari.Viewer()
@@ -36,8 +30,7 @@ def main() -> None:
     dock = dock_of(viewer)
     ended = QEventLoop()
     dock.session.finished.connect(lambda _: ended.quit())
-    dock.session.switched.connect(lambda _: dock.tabs.setCurrentWidget(dock.posterior))
-    dock.posterior.spin.setValue(0)
+    dock.open_posterior.setChecked(True)
     with tempfile.TemporaryDirectory() as folder:
         dock.start_demo(Path(folder) / "demo", seed=0)
         picture = QTimer()
@@ -48,7 +41,7 @@ def main() -> None:
             stage = [each for each in dock.session.history if each.inference is Inference.DIRECT]
             if len(stage) == 4 and done is stage[-1]:
                 # another particle is answered at once, with the present map
-                dock.posterior.spin.setValue(1)
+                dock.posterior.spin.choose(1)
 
         def on_posterior(result: PosteriorResult) -> None:
             if result.posterior.particle == 1:
