@@ -1,8 +1,8 @@
 """Take pictures of every page of the window, on a small, a large and an enlarged screen.
 
-``python scripts/page_pictures.py RUN FOLDER`` opens a finished run, with a display of 1920 × 1080 or
-under ``xvfb-run -a -s "-screen 0 1920x1080x24"``, and saves a picture of each page at each size, dark
-and light, in FOLDER. They are there to be looked at.
+``python scripts/page_pictures.py RUN FOLDER`` opens a finished run, with a display of
+1920 × 1080 or under ``xvfb-run -a -s "-screen 0 1920x1080x24"``, and saves a picture of each page
+at each size, dark and light, in FOLDER. They are there to be looked at.
 """
 
 from __future__ import annotations
