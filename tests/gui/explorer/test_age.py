@@ -99,3 +99,29 @@ def test_the_next_answer_is_not_put_off_for_minutes(panel: PosteriorPanel) -> No
     panel.feed._on_ready(replace(panel.feed.result, seconds=20.0))
     assert panel.feed._timer.interval() <= _MOST_INTERVAL_MS <= 5000
     assert time.monotonic() - started < LONG
+
+
+def test_taking_up_a_map_ends_when_nobody_waits(qtbot: QtBot, panel: PosteriorPanel) -> None:
+    session, worker = panel.explorer.session, panel.feed.service._worker
+    session.pause()
+    qtbot.waitUntil(lambda: session.state is SessionState.PAUSED, timeout=LONG)
+    qtbot.waitUntil(lambda: not panel.feed.service.busy, timeout=LONG)
+    request = panel.feed.result.request
+    with pytest.raises(Exception, match="^$") as ended:
+        worker._require_wanted(replace(request, era=request.era - 1))
+    assert type(ended.value).__name__ == "_Ended"
+    # the noise is estimated particle by particle, and each may be the last
+    explorer = worker._factory(request.stack, request.options)
+    called = []
+
+    def alive() -> None:
+        called.append(1)
+        if len(called) == 5:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        explorer.set_volume(request.volume.volume, request.shifts, alive=alive)
+    # a wish after one that was ended is answered
+    worker.era += 1
+    panel.feed.service.ask(request.stack, request.volume, 7, options=request.options)
+    qtbot.waitUntil(lambda: panel.feed.result.posterior.particle == 7, timeout=LONG)

@@ -13,6 +13,8 @@ from napari_cryospin.engine.inference.refinement import Cells, refine
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -30,7 +32,9 @@ _FEWEST, _MOST = 8, 24
 
 
 @torch.no_grad()
-def estimate_noise(grid: CoarseGrid, shifts: Tensor, *, radius: float) -> NoiseSpectrum:
+def estimate_noise(
+    grid: CoarseGrid, shifts: Tensor, *, radius: float, alive: Callable[[], None] | None = None
+) -> NoiseSpectrum:
     """Return the noise by frequency shell.
 
     Where the map is wrong, what it gets wrong counts as noise: a poor map decides little, and its
@@ -45,12 +49,15 @@ def estimate_noise(grid: CoarseGrid, shifts: Tensor, *, radius: float) -> NoiseS
         Origin shifts (x, y) of all particles, pixels, shape (n, 2).
     radius
         Largest frequency radius, in units of 1/box.
+    alive
+        Called now and then; it may raise to end the work.
     """
-    likelihood = grid.likelihood
+    likelihood, alive = grid.likelihood, alive or _nothing
     stack = likelihood.stack
     rows = torch.linspace(0, stack.n - 1, min(PROBES, stack.n), device=shifts.device).long()
     likelihood.noise = NoiseSpectrum.of_images(stack.images[rows], stack.mask_power)
     for _ in range(_ROUNDS):
+        alive()
         log_p = grid.log_probability(rows, shifts[rows])
         _set_noise_on_grid(grid, rows, shifts[rows], normalised(log_p)[0])
     starts = [
@@ -58,7 +65,7 @@ def estimate_noise(grid: CoarseGrid, shifts: Tensor, *, radius: float) -> NoiseS
     ]
     poses = np.stack(
         [
-            _drawn(likelihood, int(row), start, _FINER * grid.nside, radius)
+            _drawn(likelihood, int(row), start, _FINER * grid.nside, radius, alive)
             for row, start in zip(rows, starts, strict=True)
         ]
     )
@@ -80,14 +87,24 @@ def _set_noise_on_grid(grid: CoarseGrid, rows: Tensor, shifts: Tensor, weights: 
 
 
 def _drawn(
-    likelihood: PoseLikelihood, row: int, start: Cells, depth: int, radius: float
+    likelihood: PoseLikelihood,
+    row: int,
+    start: Cells,
+    depth: int,
+    radius: float,
+    alive: Callable[[], None],
 ) -> NDArray[np.float64]:
     """Return poses drawn from the refined posterior of a particle, (_DRAWN, 3, 3)."""
+    alive()
     levels = refine(likelihood, row, start, depth=depth, radius=radius, fewest=_FEWEST, most=_MOST)
     found = levels[-1]
     rng = np.random.default_rng(row)
     chosen = rng.choice(found.cells, _DRAWN, p=found.probability().sum(0))
     return rotations_of_cells(chosen, found.nside)
+
+
+def _nothing() -> None:
+    """Go on."""
 
 
 def _residual(

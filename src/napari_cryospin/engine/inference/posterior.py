@@ -27,6 +27,8 @@ from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.inference.refinement import Cells, on_first_level, refine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, NDArray
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
@@ -216,6 +218,8 @@ class PosteriorExplorer:
         shifts: ArrayLike | None = None,
         noise: NoiseSpectrum | None = None,
         scales: ArrayLike | None = None,
+        *,
+        alive: Callable[[], None] | None = None,
     ) -> None:
         """Use a map.
 
@@ -229,13 +233,15 @@ class PosteriorExplorer:
             Noise of the images; by default estimated from what the map leaves of them.
         scales
             What the map is multiplied with to fit each particle, shape (n,); 1 by default.
+        alive
+            Called now and then while the noise is estimated; it may raise to end the work.
         """
         likelihood = PoseLikelihood(self.stack, volume, noise, scales)
         self._grid = CoarseGrid(likelihood, self.options.nside, self.radius)
         if noise is None:
             origins = np.zeros((self.stack.n, 2)) if shifts is None else np.asarray(shifts)
             tensor = torch.from_numpy(origins).to(self.stack.images)
-            likelihood.noise = estimate_noise(self._grid, tensor, radius=self.radius)
+            likelihood.noise = estimate_noise(self._grid, tensor, radius=self.radius, alive=alive)
 
     @property
     def grid(self) -> CoarseGrid:

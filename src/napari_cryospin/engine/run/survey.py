@@ -110,8 +110,14 @@ def survey_epoch(
     volume, poses = read_epoch(folder, epoch, stack, truth)
     explorer = PosteriorExplorer(stack, options)
     shifts = poses.shifts / stack.pixel_size
-    explorer.set_volume(volume.volume, shifts, scales=poses.scales)
-    summary = summarise(explorer, probe_rows(poses.used, probes), shifts, progress)
+    rows = probe_rows(poses.used, probes)
+
+    def alive() -> None:
+        if progress is not None:
+            progress(0, len(rows))
+
+    explorer.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
+    summary = summarise(explorer, rows, shifts, progress)
     return figures_of(summary, poses, None if truth is None else truth.belongs)
 
 

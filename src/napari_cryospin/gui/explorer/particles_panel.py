@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -268,5 +269,6 @@ def summary_of(
 
     explorer = PosteriorExplorer(stack, options)
     shifts = poses.shifts / stack.pixel_size
-    explorer.set_volume(volume.volume, shifts, scales=poses.scales)
+    alive = partial(report, 0, stack.n)
+    explorer.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
     return summarise(explorer, np.arange(stack.n), shifts, report)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +36,8 @@ class PosteriorRequest:
     ----------
     generation
         Answers to wishes of an earlier one are dropped.
+    era
+        Maps of an earlier one are no longer looked at.
     particle, stack, volume
         Whose posterior, given which map.
     shifts
@@ -51,6 +55,7 @@ class PosteriorRequest:
     """
 
     generation: int
+    era: int
     particle: int
     stack: WorkingStack
     volume: VolumeUpdated
@@ -94,14 +99,23 @@ class PosteriorFailure:
     message: str
 
 
+class _Ended(Exception):
+    """Raised while a posterior is computed that nobody waits for any more."""
+
+
 class _Worker(QObject):
-    """Lives in the second thread; keeps the explorer of the last stack and map."""
+    """Lives in the second thread; keeps the explorer of the last stack and map.
+
+    ``era`` is that of the maps that are looked at; one of another era is not taken up to its end.
+    ``stop`` ends everything.
+    """
 
     done = Signal(object)
 
     def __init__(self, mailbox: Mailbox[PosteriorRequest], factory: ExplorerFactory) -> None:
         super().__init__()
         self._mailbox = mailbox
+        self.era, self.stop = 0, threading.Event()
         self._factory = factory
         self._explorer: PosteriorExplorer | None = None
         self._last: PosteriorRequest | None = None
@@ -109,7 +123,7 @@ class _Worker(QObject):
     @Slot()
     def work(self) -> None:
         request = self._mailbox.take()
-        if request is None:
+        if request is None or self.stop.is_set():
             return
         take_one_core()
         start = time.perf_counter()
@@ -117,6 +131,9 @@ class _Worker(QObject):
             posterior = self._compute(request)
             best_psi = posterior.best_in_plane
             angles = _angles(posterior)
+        except _Ended:
+            # the map is not taken up: the next wish begins anew
+            self._last = None
         except Exception as error:  # whatever happens, the panel must hear of it
             self._explorer = self._last = None
             self.done.emit(PosteriorFailure(request, told(error)))
@@ -132,7 +149,12 @@ class _Worker(QObject):
         if self._explorer is None or last is None or last.key != request.key:
             self._explorer, last = self._factory(request.stack, request.options), None
         if last is None or not request.shares_map_with(last):
-            self._explorer.set_volume(request.volume.volume, request.shifts, scales=request.scales)
+            self._explorer.set_volume(
+                request.volume.volume,
+                request.shifts,
+                scales=request.scales,
+                alive=partial(self._require_wanted, request),
+            )
         self._last = request
         self._explorer.options = request.options
         posterior = self._explorer.particle(
@@ -142,6 +164,10 @@ class _Worker(QObject):
         index_table(posterior.nside)
         healpix_mesh(posterior.nside)
         return posterior
+
+    def _require_wanted(self, request: PosteriorRequest) -> None:
+        if self.stop.is_set() or request.era != self.era:
+            raise _Ended
 
 
 class PosteriorService(QObject):
@@ -168,7 +194,9 @@ class PosteriorService(QObject):
         self._wanted: PosteriorRequest | None = None
         self._pending = False
         self._worker = _Worker(self._mailbox, factory or _default_factory)
-        self._thread = WorkerThread(self._worker, self, "cryospin-posterior")
+        self._thread = WorkerThread(
+            self._worker, self, "cryospin-posterior", hurry=self._worker.stop.set
+        )
         self._wake.connect(self._worker.work)
         self._worker.done.connect(self._on_done)
         self._thread.start(QThread.Priority.LowPriority)
@@ -200,9 +228,12 @@ class PosteriorService(QObject):
             or (wanted.particle, wanted.options) != (particle, options)
         ):
             self._generation += 1
+        if wanted is not None and wanted.stack is not stack:
+            self._worker.era += 1
         origins = np.zeros((stack.n, 2)) if shifts is None else shifts
         self._wanted = PosteriorRequest(
             self._generation,
+            self._worker.era,
             particle,
             stack,
             volume,
@@ -220,6 +251,7 @@ class PosteriorService(QObject):
     def forget(self) -> None:
         """Drop the wish and every answer that is still to come."""
         self._generation += 1
+        self._worker.era += 1
         self._wanted, self._pending = None, False
         self._mailbox.put(None)
 

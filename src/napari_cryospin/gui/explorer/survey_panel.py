@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Slot
@@ -225,8 +226,9 @@ def levels_of(
 
     explorer = PosteriorExplorer(stack, PosteriorOptions(depth=_DEPTH, enough=_ENOUGH))
     shifts = poses.shifts / stack.pixel_size
-    explorer.set_volume(volume.volume, shifts, scales=poses.scales)
     rows = probe_rows(poses.used)
+    alive = partial(report, 0, len(rows))
+    explorer.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
     return credible_levels(explorer, rows, shifts, poses.truth, progress=report)
 
 
