@@ -13,6 +13,7 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.steering import Command, Moment, ranges, read_commands
+from napari_cryospin.engine.run.training import Training
 from small_searches import made_small
 
 if TYPE_CHECKING:
@@ -212,6 +213,32 @@ def test_killed_a_steered_run_comes_to_the_same_end(
     assert killed.folder.commands() == switched.commands()
 
 
+def test_a_choice_as_the_last_map_is_judged_has_no_part_in_that(
+    small_stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = long_starts(small_stack)
+    settings.stages, settings.stages[0].epochs = settings.stages[:1], 1
+    run = Reconstruction(settings, tmp_path / "run")
+    judge = Training.judge_start
+
+    def judged(training: Training) -> None:
+        judge(training)
+        if training.clock.start == 1:
+            run.controls.set_used(without(4))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "judge_start", judged)
+        list(run.run())
+    assert kinds(run.folder) == ["particles"]
+    assert is_same(again(run.folder, tmp_path / "again")[0], run.folder)
+    # with more epochs, they are without those particles from the first on
+    settings.stages[0].epochs = 2
+    run.folder.write_settings(settings)
+    seen = list(Reconstruction.resume(run.folder.path).run())
+    assert isinstance(seen[-1], events.Finished) and told(seen, events.EpochDone)
+    assert not told(seen, events.CommandMissed) and kinds(run.folder) == ["particles"]
+
+
 def test_who_steers_a_repetition_takes_it_over(settings: Settings, tmp_path: Path) -> None:
     """A stop leaves what is to come, and a command by hand drops it."""
     commands = [
@@ -238,8 +265,8 @@ def test_a_moment_that_does_not_come_is_told(settings: Settings, tmp_path: Path)
     seen = steer(run, (count(events.EpochDone, 1), lambda: run.controls.stop(results=False)))
     (missed,) = told(seen, events.CommandMissed)
     assert missed.sentence() == (
-        "The switch after batch 7 of epoch 1, in stage 1, was not repeated: this run did not come "
-        "by there."
+        "The switch after batch 7 of epoch 1, in stage 1, was not repeated: this run has other "
+        "stages or batches."
     )
     assert not run.folder.commands_path.exists()
 

@@ -215,13 +215,13 @@ class Switched(Event):
 
 @dataclass(frozen=True)
 class CommandMissed(Event):
-    """A command that was to be given again was not: the run did not come by its moment."""
+    """A command that was to be given again was not: the run is not the one it was given to."""
 
     command: str
 
     def sentence(self) -> str:
         """Return that in words."""
-        return f"{self.command}, was not repeated: this run did not come by there."
+        return f"{self.command}, was not repeated: this run has other stages or batches."
 
 
 @dataclass(frozen=True)

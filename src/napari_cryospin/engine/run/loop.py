@@ -230,6 +230,8 @@ class Loop:
         for command in self.steering.due(moment):
             if command.command == "particles":
                 yield from self._choose(command.chosen())
+            elif command.command == "switch" and self.training.last_stage:
+                yield events.CommandMissed(command.sentence())
             elif command.command == "switch":
                 self._switch_due = True
             elif not self.controls.stopped:

@@ -7,6 +7,7 @@ of the ``batches`` of the epoch were done. Without it the epoch had not begun ye
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -110,6 +111,10 @@ class Command(Moment):
             result[first - 1 : last] = True
         return result
 
+    def figures(self) -> dict[str, str | int]:
+        """Return plain values, for JSON; what does not matter is left out."""
+        return {"command": self.command, **self.model_dump(exclude_defaults=True)}
+
     def sentence(self) -> str:
         """Return in words which command it is, and when it was given."""
         what = {"switch": "The switch", "particles": "The choice of particles", "stop": "The stop"}
@@ -183,7 +188,7 @@ class Steering:
         return unfinished
 
     def due(self, moment: Moment) -> list[Command]:
-        """Return the commands to give at a moment, once."""
+        """Return the commands to give at a moment, once; those before it are missed."""
         due = [command for command in self._to_come if command.order == moment.order]
         self._to_come = self._to_come[len(due) :]
         self._given += due
@@ -213,8 +218,8 @@ class Steering:
             self._path.unlink(missing_ok=True)
             return
         with replacing(self._path) as temporary:
-            lines = (one.model_dump_json(exclude_defaults=True) for one in commands)
-            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            lines = (f"{json.dumps(one.figures())}\n" for one in commands)
+            temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def read_commands(path: Path) -> list[Command]:
