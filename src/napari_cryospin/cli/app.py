@@ -161,6 +161,10 @@ def reconstruct(
     contrast: Annotated[Contrast | None, typer.Option(help="Particles on disk.")] = None,
     truth_star: Annotated[Path | None, typer.Option(help="STAR file with true poses.")] = None,
     truth_map: Annotated[Path | None, typer.Option(help="MRC file of the true map.")] = None,
+    commands: Annotated[
+        Path | None,
+        typer.Option(help="commands.jsonl of a run: what was done by hand there is done again."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint.")] = False,
 ) -> None:
     """Reconstruct a map from a particle stack."""
@@ -196,7 +200,7 @@ def reconstruct(
         if switch_at:
             given |= switch_settings(switch_at, epochs_encode)
         make = resumed_run if resume else new_run
-        raise typer.Exit(follow(make(out, preset, settings_file, given)))
+        raise typer.Exit(follow(make(out, preset, settings_file, given, commands)))
 
 
 @app.command()

@@ -74,7 +74,7 @@ class Follower:
                 self._bar(event.task, event.done, event.total, "")
             case events.BatchDone():
                 self._batch(event)
-            case events.Switched():
+            case events.Switched() | events.CommandMissed():
                 self.line(event.sentence())
             case events.EpochDone():
                 self.line(epoch_line(event))

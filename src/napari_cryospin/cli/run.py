@@ -11,6 +11,7 @@ from napari_cryospin.cli.signals import obeyed
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.controls import Interrupted
 from napari_cryospin.engine.run.events import Failed
+from napari_cryospin.engine.run.steering import COMMANDS_NAME, read_commands
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
 
@@ -32,18 +33,39 @@ _KEPT = "A resumed run keeps its settings: leave the other options out."
 
 
 def new_run(
-    out: Path, preset: str | None, settings_file: Path | None, given: dict[str, Any]
+    out: Path,
+    preset: str | None,
+    settings_file: Path | None,
+    given: dict[str, Any],
+    commands: Path | None = None,
 ) -> Reconstruction:
-    """Return a new run from a preset or a settings file, with the given settings over it."""
+    """Return a new run from a preset or a settings file, with the given settings over it.
+
+    What ``commands`` says was done by hand is done again.
+    """
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
-    return Reconstruction(_new_settings(preset, settings_file, given), out.absolute())
+    settings = _new_settings(preset, settings_file, given)
+    if commands is not None:
+        again = read_commands(commands)
+        return Reconstruction(settings, out.absolute(), commands=again)
+    if settings_file is not None and (by_hand := settings_file.with_name(COMMANDS_NAME)).exists():
+        typer.echo(
+            f"The run of {settings_file} was steered by hand, which is not repeated: give "
+            f"--commands {by_hand} to repeat it.",
+            err=True,
+        )
+    return Reconstruction(settings, out.absolute())
 
 
 def resumed_run(
-    out: Path, preset: str | None, settings_file: Path | None, given: dict[str, Any]
+    out: Path,
+    preset: str | None,
+    settings_file: Path | None,
+    given: dict[str, Any],
+    commands: Path | None = None,
 ) -> Reconstruction:
-    """Return a run that goes on in its folder, with its own settings.
+    """Return a run that goes on in its folder, with its own settings and commands.
 
     The options that made it may be given again. Where there is nothing to resume, they begin it.
     """
@@ -53,7 +75,7 @@ def resumed_run(
     told = "data.stack" in given or settings_file is not None
     if told and what_is_in(out) in (Holds.NOTHING, Holds.BEGINNING):
         typer.echo(f"There is no checkpoint in {out}: the run begins.", err=True)
-        return new_run(out, preset, settings_file, given)
+        return new_run(out, preset, settings_file, given, commands)
     changes = {where: value for where, value in given.items() if where in _FREE}
     run = Reconstruction.resume(out.absolute(), changes=changes)
     _require_same(run.settings, preset, settings_file, given)

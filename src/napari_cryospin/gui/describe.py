@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.run.events import EpochDone
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cryospin.engine.data.table import OpticsGroup, ParticleTable
-    from napari_cryospin.engine.run.events import EpochDone
+    from napari_cryospin.engine.run.events import EpochStarted
 
 
 def describe_table(table: ParticleTable) -> list[tuple[str, str]]:
@@ -49,15 +51,25 @@ def _known(table: ParticleTable) -> str:
     return " and ".join(names) + " (not used)" if names else "no"
 
 
-def stage_begins(history: Sequence[EpochDone]) -> list[tuple[float, str]]:
-    """Return where each stage after the first begins in a run's epochs, and its name."""
+def stage_begins(
+    history: Sequence[EpochDone], present: EpochStarted | None = None
+) -> list[tuple[float, str]]:
+    """Return where each stage after the first begins in a run's epochs, and its name.
+
+    A switch by hand may lie within an epoch, which ends there. ``present`` is the epoch under way.
+    """
     begins = []
-    for before, after in itertools.pairwise(sorted(history, key=lambda done: done.epoch)):
+    epochs: list[EpochDone | EpochStarted] = [*history]
+    if present is not None and all(done.epoch < present.epoch for done in history):
+        epochs.append(present)
+    for before, after in itertools.pairwise(sorted(epochs, key=lambda one: one.epoch)):
         if (before.stage, before.start) != (after.stage, after.start):
             again = after.start > 0 and after.stage == 0
             # short: stages may follow each other closely
             name = f"start {after.start + 1}" if again else f"stage {after.stage + 1}"
-            begins.append((float(after.epoch), name))
+            # the figures of the epoch before may be lost
+            known = isinstance(before, EpochDone) and before.epoch + 1 == after.epoch
+            begins.append((before.end if known else float(after.epoch), name))
     return begins
 
 

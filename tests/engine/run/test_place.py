@@ -52,6 +52,7 @@ def killed_early(folder: Path) -> RunFolder:
         "verdict.json",
         "metrics.csv",
         "events.jsonl",
+        "commands.jsonl",
         "settings.toml",
         "fingerprint.json",
         "lock",

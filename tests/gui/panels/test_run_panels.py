@@ -123,3 +123,25 @@ def test_the_monitor_draws_what_each_stage_measures(qtbot: QtBot, session: Sessi
     qtbot.waitUntil(lambda: not monitor.switch.isVisible())
     assert list(monitor.gain.curve("gain").getData()[1]) == [2.0, 2.5]
     assert "marginalisation" in monitor.note.text()
+
+
+def test_the_monitor_draws_a_switch_where_it_was_made(qtbot: QtBot, session: Session) -> None:
+    monitor = MonitorPanel(session)
+    qtbot.addWidget(monitor)
+    with qtbot.waitExposed(monitor):
+        monitor.show()
+
+    def lines() -> list[tuple[float, str]]:
+        drawn = monitor.loss._lines
+        return [(line.value(), line.label.format) for line in drawn if line.isVisible()]
+
+    end(session, 0, Inference.AMORTIZED, 0, batches=45, n_batches=45)
+    end(session, 1, Inference.AMORTIZED, 0, batches=9, n_batches=45)
+    begin(session, 2, 1, 0)
+    # while the epoch is still under way
+    qtbot.waitUntil(lambda: lines() == [(1.2, "stage 2")])
+    end(session, 2, Inference.MARGINAL, 1, batches=8, n_batches=8)
+    # figures of an earlier version do not tell
+    end(session, 3, Inference.DIRECT, 2)
+    qtbot.waitUntil(lambda: lines() == [(1.2, "stage 2"), (3.0, "stage 3")])
+    assert list(monitor.loss.curve("epoch").getData()[0]) == [1.0, 1.2, 3.0, 4.0]

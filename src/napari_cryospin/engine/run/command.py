@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.run.steering import COMMANDS_NAME
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ _FLAGS = {
 def command_line(settings: Settings, out: Path) -> str:
     """Return the ``napari-cryospin reconstruct`` line that repeats a run.
 
-    Settings that have no option of their own are taken from the run's ``settings.toml``.
+    Settings that have no option of their own are taken from the run's ``settings.toml``, and what
+    was done by hand from its ``commands.jsonl``.
 
     Parameters
     ----------
@@ -53,6 +55,8 @@ def command_line(settings: Settings, out: Path) -> str:
         words += options
     else:
         words += ["--settings", str(out / "settings.toml")]
+    if (out / COMMANDS_NAME).exists():
+        words += ["--commands", str(out / COMMANDS_NAME)]
     return shlex.join(words)
 
 

@@ -156,6 +156,8 @@ class EpochDone(Event):
     ``switch`` is what the criterion of the switch measured, in auto-encoding. ``resolution`` (Å) is
     where the FSC falls below 0.5 against the true map where it is known, else None. Pose errors
     (degrees, after global alignment over both hands) are None where the truth is not known.
+    ``batches`` of its ``n_batches`` were done: fewer where a switch by hand ended it. Both are None
+    in the figures of an earlier version.
     """
 
     epoch: int
@@ -170,6 +172,15 @@ class EpochDone(Event):
     mean_pose_error: float | None
     resolution: float | None
     seconds: float
+    batches: int | None = None
+    n_batches: int | None = None
+
+    @property
+    def end(self) -> float:
+        """Where the epoch ended, in epochs of the run."""
+        if self.batches is None or not self.n_batches:
+            return self.epoch + 1.0
+        return self.epoch + self.batches / self.n_batches
 
 
 @dataclass(frozen=True)
@@ -177,7 +188,7 @@ class Switched(Event):
     """A stage begins with ``epoch``, or another start of the first one.
 
     ``stage`` and ``start`` count from 0; ``by`` says what ended the stage before: "schedule",
-    "criterion" or "hand".
+    "criterion" or "hand". By hand it came after ``batch`` of the ``n_batches`` of the epoch before.
     """
 
     epoch: int
@@ -185,14 +196,32 @@ class Switched(Event):
     stage: int
     start: int
     by: str
+    batch: int | None = None
+    n_batches: int | None = None
 
     def sentence(self) -> str:
-        """Return in words which stage begins, and why."""
-        name = self.inference.label
+        """Return in words which stage begins, and why and where."""
+        name, where = self.inference.label, f"after epoch {self.epoch}"
+        if self.batch == 0:
+            where = f"before the first batch of epoch {self.epoch}"
+        elif self.batch is not None:
+            where = f"after batch {self.batch} of {self.n_batches} of epoch {self.epoch}"
         if self.start > 0 and self.stage == 0:
-            return f"Start {self.start + 1} of {name} begins from another random map."
+            when = f" by hand {where}," if self.by == "hand" else ""
+            return f"Start {self.start + 1} of {name} begins{when} from another random map."
         why = {"hand": "by hand", "schedule": "by schedule", "criterion": "by the criterion"}
-        return f"Stage {self.stage + 1}, {name}, begins {why[self.by]} after epoch {self.epoch}."
+        return f"Stage {self.stage + 1}, {name}, begins {why[self.by]} {where}."
+
+
+@dataclass(frozen=True)
+class CommandMissed(Event):
+    """A command that was to be given again was not: the run is not the one it was given to."""
+
+    command: str
+
+    def sentence(self) -> str:
+        """Return that in words."""
+        return f"{self.command}, was not repeated: this run has other stages or batches."
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from napari_cryospin.engine.run.checkpoint_reading import read_checkpoint
 from napari_cryospin.engine.run.failures import why
 from napari_cryospin.engine.run.metrics import read_metrics, row_of, write_metrics
 from napari_cryospin.engine.run.reading import Unreadable, numbered, read_small
+from napari_cryospin.engine.run.steering import COMMANDS_NAME, read_commands
 from napari_cryospin.engine.run.verdict import Verdict
 from napari_cryospin.engine.settings import Settings
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.run.events import EpochDone, Event
     from napari_cryospin.engine.run.fingerprint import Fingerprint
+    from napari_cryospin.engine.run.steering import Command
 
 _CHECKPOINTS_KEPT = 2
 # a verdict is a page
@@ -87,6 +89,11 @@ class RunFolder:
         return self.path / "events.jsonl"
 
     @property
+    def commands_path(self) -> Path:
+        """``commands.jsonl``: what was done by hand; there is none where nothing was."""
+        return self.path / COMMANDS_NAME
+
+    @property
     def fingerprint_path(self) -> Path:
         """``fingerprint.json``: the particles and settings that the run was begun with."""
         return self.path / "fingerprint.json"
@@ -129,6 +136,17 @@ class RunFolder:
         except Unreadable as error:
             raise InputError(f"{self.settings_path} {error}.") from error
         return Settings.of_text(text, self.settings_path)
+
+    def commands(self) -> list[Command]:
+        """Read what was done by hand.
+
+        Raises
+        ------
+        InputError
+            If ``commands.jsonl`` is damaged.
+        """
+        # a link to nowhere is no run that was left alone
+        return read_commands(self.commands_path) if os.path.lexists(self.commands_path) else []
 
     def append_event(self, event: Event) -> None:
         """Append an event's figures to ``events.jsonl`` (arrays are left out)."""

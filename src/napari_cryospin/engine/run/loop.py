@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
@@ -12,9 +12,13 @@ from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.records import write_poses
 from napari_cryospin.engine.run.snapshot import poses_event
+from napari_cryospin.engine.run.steering import Command, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from napari_cryospin.engine.judging.switching import SwitchFigures
     from napari_cryospin.engine.run.controls import Controls
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.fingerprint import Fingerprint
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.lock import RunLock
+    from napari_cryospin.engine.run.steering import Steering
     from napari_cryospin.engine.run.training import Training
     from napari_cryospin.engine.run.truth import Truth
 
@@ -50,6 +55,8 @@ class Loop:
         What is known of the truth, or None.
     fingerprint
         What the run is made of; it goes into every checkpoint.
+    steering
+        What is done by hand is written down there, and what was done before is done again.
     """
 
     def __init__(
@@ -60,22 +67,34 @@ class Loop:
         controls: Controls,
         truth: Truth | None,
         fingerprint: Fingerprint,
+        steering: Steering,
     ) -> None:
         self.training, self.folder, self.lock = training, folder, lock
-        self.controls, self.truth = controls, truth
+        self.controls, self.truth, self.steering = controls, truth, steering
         self.settings, self.pixel_size = training.settings, training.stack.pixel_size
         self._fingerprint = fingerprint.figures()
         self._last = {"map": 0.0, "poses": 0.0}
         self._checkpoint_at, self._checkpoint_took = time.monotonic(), 0.0
+        self._n_batches: int | None = None
+        self._searching = self._ended = self._switch_due = False
 
     def events(self) -> Iterator[Event]:
         """Train until the last stage ends, or a stop."""
         training, clock, settings = self.training, self.training.clock, self.settings
-        while not self.controls.stopped:
+        if (switch := self.steering.take_unfinished()) is not None:
+            self._n_batches = switch.batches
+            yield from self._switch("hand", switch.batch)
+        while True:
+            # in an epoch that is gone on with, commands are taken between its batches
+            if not training.in_midst:
+                yield from self.take_commands()
+            if self.controls.stopped:
+                return
             if training.stage_due:
                 with self.controls.may_interrupt():
                     training.judge_start()
                 if training.last_stage or settings.stages[clock.stage].until == "hand":
+                    self._ended = True
                     if training.finish():
                         yield self.poses_event()
                         yield self.volume_event()
@@ -83,20 +102,23 @@ class Loop:
                 by_criterion = clock.stage_left(settings) > 0
                 yield from self._switch("criterion" if by_criterion else "schedule")
                 continue
-            yield from self.choose()
             yield events.EpochStarted(
                 clock.epoch, clock.n_epochs(settings), training.kind, clock.stage, clock.start
             )
             yield from self._epoch()
 
-    def _switch(self, by: str) -> Iterator[Event]:
+    def _switch(self, by: str, batch: int | None = None) -> Iterator[Event]:
+        """Begin the next stage or start, by hand after so many batches of the last epoch."""
+        n_batches = None if batch is None else self._n_batches
+        self._n_batches = None
         self.training.next_stage()
         # what was asked for while the stage ended anyway is done
         self.controls.take_switch()
         clock = self.training.clock
-        yield events.Switched(clock.epoch, self.training.kind, clock.stage, clock.start, by)
-        # judging the stage before took long, and a search of poses may come now; nothing else
-        # tells a resumed run of a switch by hand
+        yield events.Switched(
+            clock.epoch, self.training.kind, clock.stage, clock.start, by, batch, n_batches
+        )
+        # judging the stage before took long, and a search of poses may come now
         yield self.checkpoint()
 
     def _epoch(self) -> Iterator[Event]:
@@ -106,21 +128,24 @@ class Loop:
         training.begin_epoch()
         if clock.batch == 0:
             rows = training.rows_in_epoch
+            self._searching = True
             for done, total in inference.begin_epoch(training.place(), rows):
                 yield events.Progress(_SEARCHING, done, total)
                 yield from self._live()
                 yield from self._obey()
                 if self.controls.stopped:
                     return
+        self._searching = False
         batches = training.batches()
+        self._n_batches = len(batches)
         rate = _Rate()
-        by_hand = False
+        switched_at: int | None = None
         while clock.batch < len(batches):
             yield from self._obey()
             if self.controls.stopped:
                 return
-            if not training.last_stage and self.controls.take_switch():
-                by_hand = True
+            if not training.last_stage and self._take_switch():
+                switched_at = clock.batch
                 break
             if self._checkpoint_due:
                 yield self.checkpoint()
@@ -142,8 +167,9 @@ class Loop:
             yield from self._live()
         inference.end_epoch(training.rows_in_epoch)
         yield from self._end_epoch(time.monotonic() - started)
-        if by_hand:
-            yield from self._switch("hand")
+        if switched_at is not None:
+            yield from self._switch("hand", switched_at)
+        self._n_batches = None
 
     def _end_epoch(self, seconds: float) -> Iterator[Event]:
         training, clock = self.training, self.training.clock
@@ -166,6 +192,8 @@ class Loop:
             mean_pose_error=comparison.mean if comparison else None,
             resolution=comparison.resolution if comparison else None,
             seconds=seconds,
+            batches=clock.batch,
+            n_batches=self._n_batches,
         )
         self.lock.require_held()
         self.folder.append_metrics(done)
@@ -192,13 +220,64 @@ class Loop:
             yield events.Paused()
             self.controls.wait_while_paused()
             yield events.Resumed()
-        yield from self.choose()
+        yield from self.take_commands()
 
-    def choose(self) -> Iterator[Event]:
-        """Take in the latest choice of particles."""
+    def take_commands(self) -> Iterator[Event]:
+        """Give the commands that are due again, and take in the latest choice of particles."""
+        moment = self.moment
+        for missed in self.steering.missed(moment):
+            yield events.CommandMissed(missed.sentence())
+        for command in self.steering.due(moment):
+            if command.command == "particles":
+                yield from self._choose(command.chosen())
+            elif command.command == "switch" and self.training.last_stage:
+                yield events.CommandMissed(command.sentence())
+            elif command.command == "switch":
+                self._switch_due = True
+            elif not self.controls.stopped:
+                self.controls.stop()
         used = self.controls.take_used()
-        if used is not None and self.training.choose(used):
+        if used is not None:
+            for chosen in self._choose(used):
+                self._record("particles")
+                yield chosen
+
+    def _choose(self, used: NDArray[np.bool_]) -> Iterator[Event]:
+        if self.training.choose(used):
             yield events.ParticlesChosen(int(self.training.used.sum()))
+
+    def _take_switch(self) -> bool:
+        """Return whether a switch was asked for, by hand or by what is done again; once."""
+        again, self._switch_due = self._switch_due, False
+        by_hand = self.controls.take_switch()
+        if by_hand and not again:
+            self._record("switch")
+        return by_hand or again
+
+    def record_stop(self) -> None:
+        """Write down that the run was stopped, where that has ended it."""
+        if self.controls.stopped and not self._ended:
+            self._record("stop")
+
+    def _record(self, command: Literal["switch", "particles", "stop"]) -> None:
+        used = self.training.used.cpu().numpy() if command == "particles" else None
+        self.lock.require_held()
+        self.steering.record(Command.at(self.moment, command, used))
+
+    @property
+    def moment(self) -> Moment:
+        """Where the run is now."""
+        training, clock = self.training, self.training.clock
+        begun = training.in_midst and not self._searching
+        return Moment(
+            epoch=clock.epoch + 1,
+            # a choice that comes as the last map is judged had no part in that
+            stage=clock.stage + 1 + self._ended,
+            start=clock.start + 1,
+            batch=clock.batch if begun else None,
+            batches=self._n_batches if begun else None,
+            searching=training.in_midst and self._searching,
+        )
 
     def _images_left(self, n_batches: int) -> float:
         clock = self.training.clock

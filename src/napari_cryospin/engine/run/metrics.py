@@ -33,6 +33,8 @@ COLUMNS = (
     "amortization_gap",
     "seconds",
     "head_share",
+    "batches",
+    "of_batches",
 )
 # figures of the switch beside the gain
 _SWITCH = ("threshold", "winner_in_best_mode", "amortization_gap")
@@ -103,6 +105,8 @@ def row_of(done: EpochDone) -> dict[str, str]:
         *(_figure(switch[name]) for name in _SWITCH),
         f"{done.seconds:.2f}",
         " ".join(f"{share:.4f}" for share in done.head_share),
+        _number(done.batches),
+        _number(done.n_batches),
     )
     return dict(zip(COLUMNS, map(str, new), strict=True))
 
@@ -126,13 +130,18 @@ def _epoch_done(row: Mapping[str, str]) -> EpochDone | None:
     except ValueError:
         return None
     known = 0 <= done.epoch < _MOST_EPOCHS and 0 <= done.stage and 0 <= done.start
-    return done if known and math.isfinite(done.seconds) else None
+    within = done.epoch <= done.end <= done.epoch + 1
+    return done if known and within and math.isfinite(done.seconds) else None
 
 
 def _parsed(row: Mapping[str, str]) -> EpochDone:
     def figure(name: str) -> float | None:
         text = row.get(name, "")
         return float(text) if text else None
+
+    def number(name: str) -> int | None:
+        text = row.get(name, "")
+        return int(text) if text else None
 
     loss = figure("loss")
     return EpochDone(
@@ -148,6 +157,8 @@ def _parsed(row: Mapping[str, str]) -> EpochDone:
         mean_pose_error=figure("mean_pose_error_deg"),
         resolution=figure("resolution_angstrom"),
         seconds=figure("seconds") or 0.0,
+        batches=number("batches"),
+        n_batches=number("of_batches"),
     )
 
 
@@ -162,6 +173,10 @@ def _switch(row: Mapping[str, str]) -> SwitchFigures | None:
         winner_in_best_mode=float(row["winner_in_best_mode"]),
         amortization_gap=float(row.get("amortization_gap", "")),
     )
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else str(value)
 
 
 def _figure(value: float | None) -> str:

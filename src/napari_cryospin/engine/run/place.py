@@ -12,6 +12,7 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import is_left_over, real, require_absent
 from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.lock import LOCK_NAME, is_claim, is_lock
+from napari_cryospin.engine.run.steering import COMMANDS_NAME
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _BEGINNING = (
     "settings.toml",
     "fingerprint.json",
+    COMMANDS_NAME,
     "events.jsonl",
     "metrics.csv",
     "set_aside.csv",
@@ -55,7 +57,7 @@ def what_is_in(folder: Path) -> Holds:
         return Holds.RUN
     ours = is_lock(folder / LOCK_NAME) or _is_fingerprint(folder / "fingerprint.json")
     # the settings come last in the making of a folder
-    begun = settled or names <= {LOCK_NAME, "fingerprint.json"}
+    begun = settled or names <= {LOCK_NAME, "fingerprint.json", COMMANDS_NAME}
     if not ours or not begun or any(map(_is_result, found)):
         return Holds.FOREIGN
     return Holds.BEGINNING

@@ -33,17 +33,19 @@ from napari_cryospin.engine.run.place import (
 from napari_cryospin.engine.run.progress import Stopped, with_progress
 from napari_cryospin.engine.run.results import write_results, write_set_aside
 from napari_cryospin.engine.run.snapshot import truth_or_note
+from napari_cryospin.engine.run.steering import Steering
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.stages import encodes
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
     import torch
 
     from napari_cryospin.engine.run.events import Event
+    from napari_cryospin.engine.run.steering import Command
     from napari_cryospin.engine.settings import Settings
 
 # each half-map needs one
@@ -61,6 +63,8 @@ class Reconstruction:
         The run folder, made by the run.
     controls
         Commands are read from here between batches.
+    commands
+        What was done by hand in another run, to be done again in this one.
 
     Attributes
     ----------
@@ -69,10 +73,17 @@ class Reconstruction:
         seen.
     """
 
-    def __init__(self, settings: Settings, folder: Path, controls: Controls | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        controls: Controls | None = None,
+        commands: Sequence[Command] = (),
+    ) -> None:
         self.settings = settings
         self.folder = RunFolder(folder)
         self.controls = controls or Controls()
+        self._commands = commands
         self.stack: WorkingStack | None = None
         self.truth: Truth | None = None
         self._resume = False
@@ -153,11 +164,13 @@ class Reconstruction:
         self.stack = stack = stack.to(device)
         self.truth = self._truth(stack, notes)
         training = Training(stack, self.settings)
+        steering = Steering(self.folder.commands_path, self._commands)
+        steering.require_fits(stack.n)
         if self.controls.stopped:
             yield self._stopped_early()
             return
         if found is None:
-            self._begin(fingerprint)
+            self._begin(fingerprint, steering)
         else:
             notes += self._restore(training, found, device)
             notes += self._go_on()
@@ -166,9 +179,21 @@ class Reconstruction:
         write_set_aside(self.folder, stack)
         assert self._lock is not None
         loop = Loop(
-            training, self.folder, self._lock, self.controls, self.truth, before or fingerprint
+            training,
+            self.folder,
+            self._lock,
+            self.controls,
+            self.truth,
+            before or fingerprint,
+            steering,
         )
         over = resumed and self._over(training)
+        if resumed and not over:
+            steering.go_on(loop.moment, len(self.settings.stages))
+        if steering.n_to_come and not over:
+            notes.append(
+                f"Commands that were given by hand are repeated: {steering.n_to_come} to come."
+            )
         self._logging = not over
         yield self._started(training, (*stack.notes, *notes))
         yield from self._as_it_was(loop) if over else self._to_the_end(loop)
@@ -183,11 +208,12 @@ class Reconstruction:
         if controls.stopped and not controls.keep:
             yield events.Finished(folder.path, True, False, None, results=False)
             return
-        yield from loop.choose()
+        yield from loop.take_commands()
         yield loop.checkpoint()
         if controls.stopped and not controls.results:
             yield events.Finished(folder.path, True, True, None, results=False)
             return
+        loop.record_stop()
         try:
             with controls.may_interrupt():
                 results = yield from write_results(folder, loop.training, self.truth)
@@ -247,6 +273,9 @@ class Reconstruction:
                 return False
         self._lock_if_there()
         held = what_is_in(path)
+        if self._resume and held is not Holds.FOREIGN:
+            # those of a run that was killed early as well: it comes to the same end
+            self._commands = self.folder.commands()
         if self._resume and held is Holds.RUN:
             require_kept(path, (data.stack, data.passthrough, data.truth_star, data.truth_map))
             return True
@@ -295,7 +324,7 @@ class Reconstruction:
         fingerprint.require_settings(self.settings, self.folder.settings_path)
         return fingerprint
 
-    def _begin(self, fingerprint: Fingerprint) -> None:
+    def _begin(self, fingerprint: Fingerprint, steering: Steering) -> None:
         """Make the folder, or clear what a run that was killed early has left in it."""
         path = self.folder.path
         if self._lock is None:
@@ -308,6 +337,7 @@ class Reconstruction:
             require_free(path)
         sweep(path)
         clear_beginning(path)
+        steering.write()
         self.folder.create(self.settings, fingerprint)
 
     def _go_on(self) -> tuple[str, ...]:

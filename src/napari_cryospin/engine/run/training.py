@@ -143,6 +143,11 @@ class Training:
         return clock.stage_left(self.settings) == 0
 
     @property
+    def in_midst(self) -> bool:
+        """Whether the present epoch has begun: its particles are chosen."""
+        return self._begun == self.clock.epoch
+
+    @property
     def last_stage(self) -> bool:
         """Whether nothing comes after the present stage."""
         return self.clock.last_stage(self.settings)
@@ -248,7 +253,7 @@ class Training:
 
     def begin_epoch(self) -> None:
         """Let the chosen particles in; an epoch that is gone on with keeps those it began with."""
-        if self._begun != self.clock.epoch:
+        if not self.in_midst:
             self._begun, self.losses = self.clock.epoch, []
             self.in_epoch = self.used
             # where few are left, none can be spared

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QShowEvent
 
-    from napari_cryospin.engine.run.events import BatchDone, EpochDone, RunStarted
+    from napari_cryospin.engine.run.events import BatchDone, EpochDone, EpochStarted, RunStarted
     from napari_cryospin.gui.work.session import Session
 
 INTERVAL_MS = 100
@@ -47,6 +47,7 @@ class MonitorPanel(QWidget):
             self._on_epoch_done(done)
         session.run_started.connect(self._on_run_started)
         session.batch_done.connect(self._on_batch_done)
+        session.epoch_started.connect(self._on_epoch_started)
         session.epoch_done.connect(self._on_epoch_done)
         session.run_opened.connect(self._on_run_opened)
 
@@ -119,6 +120,7 @@ class MonitorPanel(QWidget):
     def _clear(self) -> None:
         self._batches: list[tuple[float, float]] = []
         self._epochs: dict[int, EpochDone] = {}
+        self._present: EpochStarted | None = None
 
     @Slot(object)
     def _on_run_started(self, event: RunStarted) -> None:
@@ -137,6 +139,11 @@ class MonitorPanel(QWidget):
     @Slot(object)
     def _on_batch_done(self, event: BatchDone) -> None:
         self._batches.append((event.epoch + event.batch / event.n_batches, event.loss))
+        self._soon()
+
+    @Slot(object)
+    def _on_epoch_started(self, event: EpochStarted) -> None:
+        self._present = event
         self._soon()
 
     @Slot(object)
@@ -176,13 +183,13 @@ class MonitorPanel(QWidget):
         self.gain.set_curve("needed", *_columns(self._over(_needed)))
         history = list(self._epochs.values())
         self.note.setText(f"{_NOTE} {stage_names(history)}".strip())
-        begins = stage_begins(history)
+        begins = stage_begins(history, self._present)
         for plot in self._over_epochs:
             plot.mark_stages(begins)
 
     def _over(self, figure: Callable[[EpochDone], float | None]) -> list[tuple[float, float]]:
-        """Return (epochs done, figure) where the figure is known."""
-        values = ((done.epoch + 1, figure(done)) for done in self._epochs.values())
+        """Return (end of the epoch, figure) where the figure is known."""
+        values = ((done.end, figure(done)) for done in self._epochs.values())
         return [(epoch, value) for epoch, value in values if value is not None]
 
 

@@ -245,6 +245,8 @@ class Session(QObject):
                 self.epoch_done.emit(event)
             case events.Switched():
                 self.switched.emit(event)
+            case events.CommandMissed():
+                self.message.emit(event.sentence())
             case events.ParticlesChosen():
                 self._on_particles_chosen(event)
             case events.Paused():
