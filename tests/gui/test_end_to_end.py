@@ -139,7 +139,7 @@ def test_a_run_that_starts_shows_the_monitor_unless_results_are_looked_at(
 
 def test_starting_without_particles_says_what_to_do(qtbot: QtBot, dock: CryoSpinDock) -> None:
     press(qtbot, dock, "run_start")
-    assert "choose a file in the Data tab" in dock.run.message.text()
+    assert "Choose a particle stack in the Data tab" in dock.run.message.text()
 
 
 @pytest.mark.parametrize("name", ["particles.star", "run"])

@@ -99,10 +99,14 @@ class CryoSpinDock(QWidget):
 
     @Slot()
     def _on_start(self) -> None:
+        self.data.load_what_is_named()
         table = self.session.table
+        if table is None:
+            self.session.message.emit(self.session.no_table)
+            return
         try:
             settings = self.training.settings(
-                None if table is None else table.source,
+                table.source,
                 self.data.passthrough_path,
                 self.data.datadir_path,
             )

@@ -146,7 +146,7 @@ class TrainingPanel(QWidget):
         session.run_opened.connect(self._on_run_opened)
 
     def settings(
-        self, stack: Path | None, passthrough: Path | None, datadir: Path | None = None
+        self, stack: Path, passthrough: Path | None, datadir: Path | None = None
     ) -> Settings:
         """Return the form's settings for a particle stack.
 
@@ -162,8 +162,6 @@ class TrainingPanel(QWidget):
         InputError
             If a value cannot be used.
         """
-        if stack is None:
-            raise InputError("No particles were chosen: choose a file in the Data tab.")
         settings = self._template.model_copy(deep=True)
         try:
             for field, widget in self._widgets.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
@@ -53,6 +53,7 @@ class SessionState(StrEnum):
     FAILED = "Failed"
 
 
+NO_TABLE = "Choose a particle stack in the Data tab first."
 ACTIVE = frozenset(
     {SessionState.LOADING, SessionState.RUNNING, SessionState.PAUSED, SessionState.STOPPING}
 )
@@ -65,8 +66,12 @@ class Session(QObject):
 
     Attributes
     ----------
-    state, table, stack, settings, folder
-        Present state; the particle table and working stack; settings and folder of the run.
+    state, stack, settings, folder
+        Present state; working stack, settings and folder of the run.
+    table
+        The particle table that was chosen last, or None while it is read and where it cannot be.
+    no_table
+        Why there is no table, a sentence; empty where there is one.
     truth
         What is known of the truth, or None.
     truth_rotations
@@ -79,6 +84,7 @@ class Session(QObject):
 
     state_changed = Signal(object)
     table_changed = Signal(object)
+    table_cleared = Signal(str)
     run_started = Signal(object)
     progress = Signal(object)
     epoch_started = Signal(object)
@@ -96,6 +102,7 @@ class Session(QObject):
         super().__init__(parent)
         self.state = SessionState.IDLE
         self.table: ParticleTable | None = None
+        self.no_table = NO_TABLE
         self.stack: WorkingStack | None = None
         self.settings: Settings | None = None
         self.folder: Path | None = None
@@ -105,6 +112,9 @@ class Session(QObject):
         self._thread: WorkerThread | None = None
         self._worker: ReconstructionWorker | None = None
         self._controls = Controls()
+        self._tables = Background(self)
+        self._tables.done.connect(self._on_table_read)
+        self._tables.failed.connect(self._on_table_failed)
         self._background = Background(self)
         self._background.done.connect(self._on_background_done)
         self._background.failed.connect(self._on_background_failed)
@@ -133,20 +143,29 @@ class Session(QObject):
     def load(
         self, path: Path, passthrough: Path | None = None, datadir: Path | None = None
     ) -> None:
-        """Read a particle table in the background; :attr:`table_changed` tells when it is there."""
+        """Read a particle table in the background; :attr:`table_changed` tells when it is there.
+
+        The one before is gone from now on, whatever becomes of it: :attr:`table_cleared` tells why.
+        """
+        self._clear_table(f"{path.name} is still being read: wait until it is shown.")
         self.message.emit(f"Reading {path.name} …")
-        self._background.submit(lambda: ("table", read_table(path, passthrough, datadir)))
+        self._background.drop()
+        self._tables.submit(lambda: read_table(path, passthrough, datadir))
 
     def open_run(self, folder: Path) -> None:
         """Show a run folder, and follow it while another process still writes it."""
         if self.active:
             self.message.emit("A run is under way: stop it before opening another.")
             return
+        if self.table is None:
+            # what is read now is not waited for any more
+            self._tables.drop()
+            self._clear_table(NO_TABLE)
         self.message.emit(f"Reading the run in {folder} …")
         self._read_run(self._background, folder, None)
 
     def _read_run(self, background: Background, folder: Path, stack: WorkingStack | None) -> None:
-        background.submit(lambda: ("run", (folder, read_run(folder, stack))))
+        background.submit(lambda: (folder, read_run(folder, stack)))
 
     def start(self, settings: Settings, folder: Path) -> None:
         """Start a new run."""
@@ -330,17 +349,21 @@ class Session(QObject):
             self.batch_done.emit(batch)
 
     @Slot(object)
-    def _on_background_done(self, answer: tuple[str, Any]) -> None:
-        kind, result = answer
-        if kind == "table":
-            self.table = result
-            self.message.emit("")
-            self.table_changed.emit(result)
-            return
+    def _on_table_read(self, table: ParticleTable) -> None:
+        self.message.emit("")
+        self._show_table(table)
+
+    @Slot(str)
+    def _on_table_failed(self, sentence: str) -> None:
+        self._clear_table(sentence)
+        self.message.emit(sentence)
+
+    @Slot(object)
+    def _on_background_done(self, answer: tuple[Path, tuple[Snapshot, float]]) -> None:
         if self.active:
             # started while the folder was still being read: the run under way is the one to show
             return
-        folder, (snapshot, written) = result
+        folder, (snapshot, written) = answer
         if self.sender() is self._following and folder != self.folder:
             # another run was opened in the meantime
             return
@@ -357,11 +380,18 @@ class Session(QObject):
         self._reset()
         self.folder, self.settings, self.stack = folder, snapshot.settings, snapshot.stack
         self.truth = snapshot.truth
-        self.table = snapshot.stack.table
-        self.table_changed.emit(self.table)
+        self._show_table(snapshot.stack.table)
         self.run_opened.emit(snapshot)
         self.message.emit(" ".join((f"Showing the run in {folder}.", *snapshot.notes)))
         self._follow.start()
+
+    def _show_table(self, table: ParticleTable) -> None:
+        self.table, self.no_table = table, ""
+        self.table_changed.emit(table)
+
+    def _clear_table(self, why: str) -> None:
+        self.table, self.no_table = None, why
+        self.table_cleared.emit(why)
 
     @Slot()
     def _look_again(self) -> None:
