@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_cryospin.gui.work import session as session_module
-from napari_cryospin.gui.work.session import SessionState
+from napari_cryospin.gui.work.states import SessionState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -50,7 +50,10 @@ class RunStarted(Event):
 
 @dataclass(frozen=True)
 class Progress(Event):
-    """Progress of work that is not a training batch (loading, pose search, final maps)."""
+    """Progress of work that is not a training batch (loading, pose search, final maps).
+
+    ``total`` is 0 where nobody knows how much there is.
+    """
 
     task: str
     done: int
@@ -73,6 +76,8 @@ class BatchDone(Event):
     """``batch`` of ``n_batches`` batches of the epoch are done.
 
     ``loss`` is that of the last one, per Fourier coefficient; the rate is smoothed.
+    ``seconds_left`` is what is left of the present stage, or start, at most, by its own pace; None
+    where that is not known yet. What comes after it goes at another pace.
     """
 
     epoch: int
@@ -81,7 +86,7 @@ class BatchDone(Event):
     inference: Inference
     loss: float
     images_per_second: float
-    seconds_left: float
+    seconds_left: float | None
 
 
 @dataclass(frozen=True)

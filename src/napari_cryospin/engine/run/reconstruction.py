@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 # each half-map needs one
 _FEWEST = 2
+_PREPARING = "Preparing the first stage"
+_JUDGING = "Judging the map"
 
 
 class Reconstruction:
@@ -150,6 +152,7 @@ class Reconstruction:
         fingerprint = Fingerprint.of(stack, self.settings)
         if before is not None:
             before.require_particles(stack)
+        yield events.Progress(_PREPARING, 0, 0)
         self.stack = stack = stack.to(device)
         self.truth = self._truth(stack, notes)
         training = Training(stack, self.settings)
@@ -191,6 +194,7 @@ class Reconstruction:
         try:
             with controls.may_interrupt():
                 results = yield from write_results(folder, loop.training, self.truth)
+                yield events.Progress(_JUDGING, 0, 0)
                 verdict = reach_verdict(loop.training, results.halves)
                 folder.write_verdict(verdict)
         except Interrupted:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
@@ -12,8 +11,10 @@ from qtpy.QtCore import QObject, QTimer, Signal, Slot
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.gui.work.background import Background
-from napari_cryospin.gui.work.reading import last_written, read_run, read_table
+from napari_cryospin.gui.work.follower import Follower
+from napari_cryospin.gui.work.reading import read_table
 from napari_cryospin.gui.work.resting_timer import RestingTimer
+from napari_cryospin.gui.work.states import SessionState, state_of
 from napari_cryospin.gui.work.threads import WorkerThread
 from napari_cryospin.gui.work.worker import ReconstructionWorker
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.data.table import ParticleTable
-    from napari_cryospin.engine.run.snapshot import Snapshot
+    from napari_cryospin.engine.run.following import Seen
+    from napari_cryospin.engine.run.standing import Standing
     from napari_cryospin.engine.run.truth import Truth
     from napari_cryospin.engine.settings import Settings
 
@@ -36,27 +38,10 @@ VOLUME_INTERVAL_MS = 500
 # but a new map at least so often
 _REST, MOST_INTERVAL_MS = 20, 5_000
 PLOT_INTERVAL_MS = 100
-FOLLOW_INTERVAL_MS = 2000
 # a batch, a checkpoint and the final maps fit in here
 STOP_TIMEOUT_MS = 60_000
 
-
-class SessionState(StrEnum):
-    """What the session is doing; the values are shown to the user."""
-
-    IDLE = "Ready"
-    LOADING = "Loading…"
-    RUNNING = "Running"
-    PAUSED = "Paused"
-    STOPPING = "Stopping…"
-    FINISHED = "Finished"
-    FAILED = "Failed"
-
-
 NO_TABLE = "Choose a particle stack in the Data tab first."
-ACTIVE = frozenset(
-    {SessionState.LOADING, SessionState.RUNNING, SessionState.PAUSED, SessionState.STOPPING}
-)
 
 
 class Session(QObject):
@@ -72,6 +57,8 @@ class Session(QObject):
         The particle table that was chosen last, or None while it is read and where it cannot be.
     no_table
         Why there is no table, a sentence; empty where there is one.
+    standing
+        How the shown run stands in its folder; None while this session runs it, and before one.
     truth
         What is known of the truth, or None.
     truth_rotations
@@ -96,6 +83,7 @@ class Session(QObject):
     finished = Signal(object)
     failed = Signal(object)
     run_opened = Signal(object)
+    standing_changed = Signal(object)
     message = Signal(str)
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -106,6 +94,7 @@ class Session(QObject):
         self.stack: WorkingStack | None = None
         self.settings: Settings | None = None
         self.folder: Path | None = None
+        self.standing: Standing | None = None
         self.truth: Truth | None = None
         self.truth_rotations: NDArray[np.floating] | None = None
         self._reset()
@@ -115,21 +104,16 @@ class Session(QObject):
         self._tables = Background(self)
         self._tables.done.connect(self._on_table_read)
         self._tables.failed.connect(self._on_table_failed)
-        self._background = Background(self)
-        self._background.done.connect(self._on_background_done)
-        self._background.failed.connect(self._on_background_failed)
-        # of its own: looking again must not drop what the user asked for
-        self._following = Background(self)
-        self._following.done.connect(self._on_background_done)
+        self._follower = Follower(self)
+        self._follower.opened.connect(self._on_opened)
+        self._follower.looked.connect(self._on_looked)
+        self._follower.failed.connect(self.message)
         self._slow = RestingTimer(VOLUME_INTERVAL_MS, _REST, self, MOST_INTERVAL_MS)
         self._fast = QTimer(self)
         # fires once the event loop has drawn; a child, so that it ends with the session
         self._drawn, self._drawing_since = QTimer(self), 0.0
         self._drawn.setSingleShot(True)
         self._drawn.timeout.connect(self._on_drawn)
-        self._follow, self._written = QTimer(self), 0.0
-        self._follow.setInterval(FOLLOW_INTERVAL_MS)
-        self._follow.timeout.connect(self._look_again)
         self._slow.timeout.connect(self._pull_states)
         self._fast.setInterval(PLOT_INTERVAL_MS)
         self._fast.timeout.connect(self._pull_batches)
@@ -149,7 +133,7 @@ class Session(QObject):
         """
         self._clear_table(f"{path.name} is still being read: wait until it is shown.")
         self.message.emit(f"Reading {path.name} …")
-        self._background.drop()
+        self._follower.drop()
         self._tables.submit(lambda: read_table(path, passthrough, datadir))
 
     def open_run(self, folder: Path) -> None:
@@ -162,10 +146,7 @@ class Session(QObject):
             self._tables.drop()
             self._clear_table(NO_TABLE)
         self.message.emit(f"Reading the run in {folder} …")
-        self._read_run(self._background, folder, None)
-
-    def _read_run(self, background: Background, folder: Path, stack: WorkingStack | None) -> None:
-        background.submit(lambda: (folder, read_run(folder, stack)))
+        self._follower.open(folder)
 
     def start(self, settings: Settings, folder: Path) -> None:
         """Start a new run."""
@@ -228,6 +209,8 @@ class Session(QObject):
         if settings is not None or folder != self.folder:
             self._reset()
         self.settings, self.folder = settings or self.settings, folder
+        self._follower.stop()
+        self.standing = None
         self._controls = Controls()
         self._worker = ReconstructionWorker(settings, folder, self._controls)
         self._thread = WorkerThread(
@@ -252,6 +235,8 @@ class Session(QObject):
 
     @Slot(object)
     def _on_event(self, event: events.Event) -> None:
+        # a batch that came before must not be shown after it
+        self._pull_batches()
         match event:
             case events.RunStarted():
                 self._on_run_started(event)
@@ -297,6 +282,7 @@ class Session(QObject):
         self._pull_all()
         self._slow.stop()
         self._fast.stop()
+        self.standing = None if self._worker is None else self._worker.standing
         thread, self._thread, self._worker = self._thread, None, None
         if thread is not None:
             thread.end()
@@ -306,7 +292,7 @@ class Session(QObject):
             self.failed.emit(last)
             self.message.emit(last.message)
         elif isinstance(last, events.Finished):
-            self._set_state(SessionState.FINISHED)
+            self._set_state(SessionState.STOPPED if last.stopped else SessionState.FINISHED)
             self.finished.emit(last)
 
     def _pull_all(self) -> None:
@@ -359,31 +345,35 @@ class Session(QObject):
         self.message.emit(sentence)
 
     @Slot(object)
-    def _on_background_done(self, answer: tuple[Path, tuple[Snapshot, float]]) -> None:
-        if self.active:
-            # started while the folder was still being read: the run under way is the one to show
-            return
-        folder, (snapshot, written) = answer
-        if self.sender() is self._following and folder != self.folder:
-            # another run was opened in the meantime
-            return
-        if snapshot.stack is not self.stack:
-            self._show_opened(folder, snapshot)
-        for done in snapshot.history[len(self.history) :]:
-            self.history.append(done)
-            self.epoch_done.emit(done)
-        self._show_poses(snapshot.poses)
-        self._show_volume(snapshot.volume)
-        self._written = written
-
-    def _show_opened(self, folder: Path, snapshot: Snapshot) -> None:
+    def _on_opened(self, seen: Seen) -> None:
         self._reset()
-        self.folder, self.settings, self.stack = folder, snapshot.settings, snapshot.stack
-        self.truth = snapshot.truth
-        self._show_table(snapshot.stack.table)
-        self.run_opened.emit(snapshot)
-        self.message.emit(" ".join((f"Showing the run in {folder}.", *snapshot.notes)))
-        self._follow.start()
+        self.folder, self.settings, self.stack = seen.folder, seen.settings, seen.stack
+        self.truth = None if seen.snapshot is None else seen.snapshot.truth
+        self.standing = None
+        self._show_table(seen.stack.table)
+        self.run_opened.emit(seen)
+        self._show_seen(seen, f"Showing the run in {seen.folder}.")
+
+    @Slot(object)
+    def _on_looked(self, seen: Seen) -> None:
+        self._show_seen(seen)
+
+    def _show_seen(self, seen: Seen, *said: str) -> None:
+        """Show what is new of the run that is looked at."""
+        before, self.standing = self.standing, seen.standing
+        snapshot = seen.snapshot
+        if snapshot is not None and snapshot.volume is not self.latest_volume:
+            self.settings, self.stack, self.truth = seen.settings, seen.stack, snapshot.truth
+            for done in snapshot.history[len(self.history) :]:
+                self.history.append(done)
+                self.epoch_done.emit(done)
+            self._show_poses(snapshot.poses)
+            self._show_volume(snapshot.volume)
+        self._set_state(state_of(seen.standing))
+        if seen.standing != before:
+            self.standing_changed.emit(seen.standing)
+            notes = () if snapshot is None else snapshot.notes
+            self.message.emit(" ".join((*said, *notes, seen.standing.sentence())))
 
     def _show_table(self, table: ParticleTable) -> None:
         self.table, self.no_table = table, ""
@@ -392,17 +382,3 @@ class Session(QObject):
     def _clear_table(self, why: str) -> None:
         self.table, self.no_table = None, why
         self.table_cleared.emit(why)
-
-    @Slot()
-    def _look_again(self) -> None:
-        """Read the followed run again where an epoch has been added to it."""
-        if self.folder is None or self.active:
-            self._follow.stop()
-        elif last_written(self.folder) != self._written:
-            # asked for once: an answer that takes long must not be dropped for the next
-            self._written = last_written(self.folder)
-            self._read_run(self._following, self.folder, self.stack)
-
-    @Slot(str)
-    def _on_background_failed(self, sentence: str) -> None:
-        self.message.emit(sentence)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.run.controls import Controls
+    from napari_cryospin.engine.run.standing import Standing
     from napari_cryospin.engine.run.truth import Truth
     from napari_cryospin.engine.settings import Settings
 
@@ -57,6 +58,7 @@ class ReconstructionWorker(QObject):
         self.losses: deque[BatchDone] = deque()
         self.stack: WorkingStack | None = None
         self.truth: Truth | None = None
+        self.standing: Standing | None = None
 
     @Slot()
     def run(self) -> None:
@@ -84,7 +86,21 @@ class ReconstructionWorker(QObject):
             last = Failed(said.message, traceback.format_exc(), said.bad_input)
         if not isinstance(last, Finished | Failed):
             last = Failed("The run ended without a word: look at its events.jsonl.", "")
+        self.standing = self._standing()
         self.ended.emit(last)
+
+    def _standing(self) -> Standing | None:
+        """Return how the run stands in its folder, where it has one."""
+        from napari_cryospin.engine.run.folder import RunFolder
+        from napari_cryospin.engine.run.metrics import read_metrics
+        from napari_cryospin.engine.run.standing import read_standing
+
+        folder = RunFolder(self._folder)
+        try:
+            history = read_metrics(folder.metrics_path).epochs
+            return read_standing(folder, folder.settings(), history)
+        except (InputError, OSError):
+            return None
 
     def _pass_on(self, event: Event) -> None:
         match event:
