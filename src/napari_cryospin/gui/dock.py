@@ -18,12 +18,14 @@ from napari_cryospin.gui.panels.results_panel import ResultsPanel
 from napari_cryospin.gui.panels.run_panel import RunPanel
 from napari_cryospin.gui.panels.training_panel import TrainingPanel, spare_threads
 from napari_cryospin.gui.work.background import Background
+from napari_cryospin.gui.work.closing import ClosingGuard
 from napari_cryospin.gui.work.session import Session
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import napari
+    from qtpy.QtGui import QShowEvent
 
     from napari_cryospin.engine.run.events import Failed
 
@@ -49,6 +51,7 @@ class CryoSpinDock(QWidget):
         self.results = ResultsPanel(self.session)
         self.run = RunPanel(self.session)
         self.volume = VolumeLayer(self.session, self.posterior.explorer, napari_viewer)
+        self.closing = ClosingGuard(self.session, self)
         self._simulator = Background(self)
         self._demo: tuple[Path, int] | None = None
         self._build()
@@ -58,6 +61,11 @@ class CryoSpinDock(QWidget):
         self.session.failed.connect(self._on_failed)
         self._simulator.done.connect(self._on_simulated)
         self._simulator.failed.connect(self.session.message)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Watch over the window and the dock that this is shown in."""
+        super().showEvent(event)
+        self.closing.watch()
 
     def open_path(self, path: Path) -> None:
         """Open a particle table, a stack or a run folder."""

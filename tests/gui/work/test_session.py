@@ -106,13 +106,13 @@ def test_the_choice_of_particles_reaches_the_run(
     wait_for(qtbot, session, SessionState.STOPPED)
 
 
-def test_discarding_writes_no_map(
+def test_discarding_leaves_nothing(
     qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
 ) -> None:
     start(qtbot, session, settings, tmp_path / "run")
     session.stop(keep=False)
     wait_for(qtbot, session, SessionState.STOPPED)
-    assert not (tmp_path / "run" / "map.mrc").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_closing_ends_the_thread_and_leaves_a_resumable_run(
@@ -121,7 +121,7 @@ def test_closing_ends_the_thread_and_leaves_a_resumable_run(
     start(qtbot, session, settings, tmp_path / "run")
     thread = session._thread.thread
     session.close()
-    assert thread.isFinished()
+    qtbot.waitUntil(thread.isFinished, timeout=LONG)
     assert RunFolder(tmp_path / "run").checkpoints()
     again = Session()
     with qtbot.waitSignal(again.volume_updated, timeout=LONG):

@@ -233,7 +233,8 @@ class Finished(Event):
     ``shared_fsc`` (Å) is where the FSC of the half-maps falls below 0.143: they share the poses of
     one reconstruction, right or wrong, so that it is an upper bound, and no resolution. ``verdict``
     says what became of the run; None without results. ``before`` says that it had finished before
-    it was resumed: nothing was done.
+    it was resumed: nothing was done. ``discarded`` says that what the run wrote was removed, and
+    ``left`` names what could not be.
     """
 
     folder: Path
@@ -243,6 +244,8 @@ class Finished(Event):
     verdict: Verdict | None = None
     results: bool = True
     before: bool = False
+    discarded: bool = False
+    left: tuple[str, ...] = ()
 
     def halves_sentence(self) -> str:
         """Return in words how far the half-maps agree; nothing where that is not known."""
@@ -254,9 +257,11 @@ class Finished(Event):
         """Return in words what is left of a run without results."""
         if self.kept:
             return f"Stopped without results; the run in {self.folder} can be resumed."
-        if not (self.folder / "events.jsonl").exists():
+        if not self.discarded:
             return "Stopped before the run began; nothing was written."
-        return f"Discarded; the log stays in {self.folder}."
+        if self.left:
+            return f"Discarded, but {', '.join(self.left)} in {self.folder} could not be removed."
+        return f"Discarded: what the run wrote in {self.folder} has been removed."
 
 
 @dataclass(frozen=True)

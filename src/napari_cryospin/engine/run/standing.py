@@ -99,7 +99,9 @@ def read_standing(
     last = folder.last_event() or {}
     resumable = what_is_in(folder.path) in (Holds.RUN, Holds.BEGINNING)
     if last.get("event") == "Finished" and last.get("stopped") is False:
-        whole = has_results(folder.path) and _has_verdict(folder)
+        # its last stage may have been given more epochs since
+        more = settings.stages[clock.stage].until == "epochs" and n_epochs > clock.epoch
+        whole = not more and has_results(folder.path) and _has_verdict(folder)
         return Standing(Doing.FINISHED, clock.epoch, clock.epoch, resumable and not whole)
     if last.get("event") == "Failed":
         message = str(last.get("message", ""))

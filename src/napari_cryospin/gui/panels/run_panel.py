@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal, Slot
 from qtpy.QtWidgets import (
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QProgressBar,
@@ -14,9 +13,11 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QElidingLabel
 
 from napari_cryospin.engine.run.clock import Clock
 from napari_cryospin.engine.run.pace import TaskPace, duration
+from napari_cryospin.gui.work.questions import ask_discard
 from napari_cryospin.gui.work.states import ACTIVE, SessionState
 
 if TYPE_CHECKING:
@@ -78,20 +79,16 @@ class RunPanel(QWidget):
         self.pause = self._button("Pause", "pause", "Let training rest; press again to go on")
         self.switch = self._button("Next stage", "switch", _NEXT_STAGE)
         self.stop = self._button("Stop and keep", "stop", "End the run and write maps and poses")
-        self.discard = self._button("Discard", "discard", "End the run without writing its results")
+        self.discard = self._button("Discard", "discard", "End the run and remove what it wrote")
         self.start.clicked.connect(self.start_asked)
         self.pause.clicked.connect(self._on_pause)
         self.switch.clicked.connect(self._on_switch)
         self.stop.clicked.connect(self._on_stop)
         self.discard.clicked.connect(self._on_discard)
-        buttons = QGridLayout()
-        buttons.setSpacing(4)
-        buttons.addWidget(self.start, 0, 0, 1, 2)
-        buttons.addWidget(self.pause, 0, 2, 1, 2)
-        buttons.addWidget(self.switch, 0, 4, 1, 2)
-        buttons.addWidget(self.stop, 1, 0, 1, 3)
-        buttons.addWidget(self.discard, 1, 3, 1, 3)
-        self.state, self.rate, self.device = QLabel(), QLabel(), QLabel()
+        self.state, self.rate, self.device = QElidingLabel(), QElidingLabel(), QLabel()
+        bold = self.state.font()
+        bold.setBold(True)
+        self.state.setFont(bold)
         self.state.setObjectName("run_state")
         self.rate.setObjectName("run_rate")
         self.epochs, self.batches = QProgressBar(), QProgressBar()
@@ -107,16 +104,15 @@ class RunPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(3)
-        layout.addLayout(buttons)
-        said, bars = QHBoxLayout(), QHBoxLayout()
-        said.addWidget(self.state)
-        said.addStretch()
-        said.addWidget(self.rate)
-        bars.addWidget(self.epochs)
-        bars.addWidget(self.batches)
-        layout.addLayout(said)
-        layout.addLayout(bars)
-        for widget in (self.device, self.message):
+        # in rows: the dock may be narrow, and no button's words must be cut off
+        for buttons in ((self.start, self.pause, self.switch), (self.stop, self.discard)):
+            row = QHBoxLayout()
+            row.setSpacing(4)
+            for button in buttons:
+                row.addWidget(button, button.sizeHint().width())
+            layout.addLayout(row)
+        shown = (self.state, self.epochs, self.batches, self.rate, self.device, self.message)
+        for widget in shown:
             layout.addWidget(widget)
         self._clear()
 
@@ -170,7 +166,10 @@ class RunPanel(QWidget):
 
     @Slot()
     def _on_discard(self) -> None:
-        self._session.stop(keep=False)
+        session = self._session
+        epochs = len(session.history)
+        if epochs == 0 or ask_discard(self, session.folder, epochs):
+            session.stop(keep=False)
 
     @Slot(object)
     def _on_state(self, state: SessionState) -> None:
@@ -196,7 +195,7 @@ class RunPanel(QWidget):
             inference = history[-1].inference
         if inference and (state in ACTIVE or state is SessionState.FOLLOWING):
             shown = f"{state} · {inference.label}"
-        self.state.setText(f"<b>{shown}</b>")
+        self.state.setText(shown)
         running = state in (SessionState.RUNNING, SessionState.PAUSED)
         settings = self._session.settings
         text, tip = (
@@ -212,6 +211,7 @@ class RunPanel(QWidget):
         self.batches.setValue(done if total else 0)
         self.batches.setFormat(words)
         self.rate.setText(rate)
+        self.rate.setToolTip(rate)
 
     @Slot(object)
     def _on_run_started(self, event: RunStarted) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
@@ -42,6 +43,11 @@ PLOT_INTERVAL_MS = 100
 STOP_TIMEOUT_MS = 60_000
 
 NO_TABLE = "Choose a particle stack in the Data tab first."
+
+
+def _hurry(controls: Controls) -> None:
+    """End a run with a checkpoint alone: its window is gone. What was discarded stays so."""
+    controls.stop(keep=controls.keep, results=False)
 
 
 class Session(QObject):
@@ -180,21 +186,21 @@ class Session(QObject):
         self._controls.set_used(used)
 
     def stop(self, keep: bool = True) -> None:
-        """End the run; ``keep`` writes its results, otherwise they are left unwritten."""
+        """End the run; ``keep`` writes its results, otherwise what it wrote is removed."""
         if self.active:
             self._set_state(SessionState.STOPPING)
             self._controls.stop(keep=keep)
 
     @Slot()
     def close(self) -> None:
-        """Stop and keep a run that is under way, and wait for its end."""
+        """Let a run that is under way end with a checkpoint; nobody waits for its end."""
         if self._closed:
             return
         self._closed = True
         self._slow.stop()
         self._fast.stop()
         if self._thread is not None:
-            self._thread.end()
+            self._thread.leave()
 
     def _reset(self) -> None:
         self.latest_volume: events.VolumeUpdated | None = None
@@ -217,7 +223,7 @@ class Session(QObject):
             self._worker,
             self,
             "cryospin-reconstruction",
-            hurry=self._controls.stop,
+            hurry=partial(_hurry, self._controls),
             timeout_ms=STOP_TIMEOUT_MS,
         )
         self._thread.thread.started.connect(self._worker.run)
@@ -265,6 +271,7 @@ class Session(QObject):
     def _on_run_started(self, event: events.RunStarted) -> None:
         assert self._worker is not None
         self.stack, self.truth = self._worker.stack, self._worker.truth
+        self.settings = self._worker.settings
         self.truth_rotations = None
         self._set_running_state(SessionState.RUNNING)
         self.run_started.emit(event)

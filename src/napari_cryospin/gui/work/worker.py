@@ -51,7 +51,7 @@ class ReconstructionWorker(QObject):
 
     def __init__(self, settings: Settings | None, folder: Path, controls: Controls) -> None:
         super().__init__()
-        self._settings, self._folder, self._controls = settings, folder, controls
+        self.settings, self._folder, self._controls = settings, folder, controls
         self.volume: Mailbox[VolumeUpdated] = Mailbox()
         self.poses: Mailbox[PosesUpdated] = Mailbox()
         self.batch: Mailbox[BatchDone] = Mailbox()
@@ -68,13 +68,14 @@ class ReconstructionWorker(QObject):
             # torch is imported here, off the main thread
             from napari_cryospin.engine.run.reconstruction import Reconstruction
 
-            if self._settings is None:
+            if self.settings is None:
                 reconstruction = Reconstruction.resume(self._folder, self._controls)
             else:
-                reconstruction = Reconstruction(self._settings, self._folder, self._controls)
+                reconstruction = Reconstruction(self.settings, self._folder, self._controls)
             for event in reconstruction.run():
                 if isinstance(event, RunStarted):
                     self.stack, self.truth = reconstruction.stack, reconstruction.truth
+                    self.settings = reconstruction.settings
                 last = event
                 self._pass_on(event)
         except InputError as error:
