@@ -198,10 +198,11 @@ class RunPanel(QWidget):
         self.state.setText(shown)
         running = state in (SessionState.RUNNING, SessionState.PAUSED)
         settings = self._session.settings
-        text, tip = (
-            ("Next stage", _NEXT_STAGE) if settings is None else _next(settings, self._clock)
-        )
-        self.switch.setEnabled(running and tip != _LAST_STAGE and not self._switching)
+        text, tip = "Next stage", _NEXT_STAGE
+        if settings is not None:
+            text, tip = _next(settings, self._clock)
+        possible = settings is not None and tip != _LAST_STAGE
+        self.switch.setEnabled(running and possible and not self._switching)
         self.switch.setText("Switching…" if self._switching else text)
         self.switch.setToolTip(tip)
 

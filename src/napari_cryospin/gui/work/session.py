@@ -379,8 +379,11 @@ class Session(QObject):
         self._set_state(state_of(seen.standing))
         if seen.standing != before:
             self.standing_changed.emit(seen.standing)
+        sentence = seen.standing.sentence()
+        # once: what is said of other things in the meantime stands as long
+        if said or before is None or sentence != before.sentence():
             notes = () if snapshot is None else snapshot.notes
-            self.message.emit(" ".join((*said, *notes, seen.standing.sentence())))
+            self.message.emit(" ".join((*said, *notes, sentence)))
 
     def _show_table(self, table: ParticleTable) -> None:
         self.table, self.no_table = table, ""
