@@ -13,7 +13,7 @@ from napari_cryospin.engine.run.demo import N_PARTICLES
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas.layers import VOLUME
-from napari_cryospin.gui.work.session import SessionState
+from napari_cryospin.gui.work.states import SessionState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,7 @@ def test_from_a_stack_to_a_map(
     assert len(dock.viewer.layers) == 4
 
     press(qtbot, dock, "run_stop")
-    qtbot.waitUntil(lambda: session.state is SessionState.FINISHED, timeout=LONG)
+    qtbot.waitUntil(lambda: session.state is SessionState.STOPPED, timeout=LONG)
     assert (tmp_path / "run" / "map.mrc").is_file()
     assert dock.results.save["map"].isEnabled()
     assert "Map and poses are in" in run.message.text()
@@ -97,7 +97,7 @@ def test_from_a_stack_to_a_map(
     qtbot.waitUntil(lambda: len(session.history) > epochs, timeout=LONG)
     assert session.history[-1].epoch == epochs
     press(qtbot, dock, "run_discard")
-    qtbot.waitUntil(lambda: session.state is SessionState.FINISHED, timeout=LONG)
+    qtbot.waitUntil(lambda: session.state is SessionState.STOPPED, timeout=LONG)
 
 
 def test_closing_the_window_in_mid_training(
@@ -139,7 +139,7 @@ def test_a_run_that_starts_shows_the_monitor_unless_results_are_looked_at(
 
 def test_starting_without_particles_says_what_to_do(qtbot: QtBot, dock: CryoSpinDock) -> None:
     press(qtbot, dock, "run_start")
-    assert "choose a file in the Data tab" in dock.run.message.text()
+    assert "Choose a particle stack in the Data tab" in dock.run.message.text()
 
 
 @pytest.mark.parametrize("name", ["particles.star", "run"])

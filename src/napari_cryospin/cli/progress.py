@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from napari_cryospin.engine.run import events
+from napari_cryospin.engine.run.pace import TaskPace, duration
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Follower:
             transient=True,
             disable=not console.is_terminal,
         )
+        self._pace = TaskPace()
         self._task: TaskID = self._bars.add_task("Starting", total=None, note="")
 
     def __enter__(self) -> Follower:
@@ -71,9 +73,14 @@ class Follower:
             case events.RunStarted():
                 self._started(event)
             case events.Progress():
-                self._bar(event.task, event.done, event.total, "")
+                left = self._pace.seconds_left(event)
+                self._bar(event.task, event.done, event.total, _left(left))
+            case events.EpochStarted():
+                self._bar(_epoch(event), 0, 0, "")
             case events.BatchDone():
                 self._batch(event)
+            case events.Paused():
+                self._bar("Paused", 0, 0, "")
             case events.Switched() | events.CommandMissed():
                 self.line(event.sentence())
             case events.EpochDone():
@@ -86,7 +93,10 @@ class Follower:
         self._bars.console.print(text, highlight=False, soft_wrap=True)
 
     def _bar(self, name: str, done: int, total: int, note: str) -> None:
-        self._bars.update(self._task, description=name, completed=done, total=total, note=note)
+        # a total that is not known is shown by a bar that swings
+        self._bars.update(
+            self._task, description=name, completed=done, total=total or None, note=note
+        )
 
     def _started(self, event: events.RunStarted) -> None:
         self.line(
@@ -98,12 +108,13 @@ class Follower:
             self.line(f"Note: {note}")
 
     def _batch(self, event: events.BatchDone) -> None:
-        note = (
-            f"{event.images_per_second:,.0f} images/s · "
-            f"{event.seconds_left:.0f} s left · loss {event.loss:.4g}"
+        left = event.seconds_left
+        parts = (
+            f"{event.images_per_second:,.0f} images/s",
+            "" if left is None else f"this stage: ≤ {duration(left)}",
+            f"loss {event.loss:.4g}",
         )
-        name = f"{event.inference.label} · epoch {event.epoch + 1}"
-        self._bar(name, event.batch, event.n_batches, note)
+        self._bar(_epoch(event), event.batch, event.n_batches, " · ".join(filter(None, parts)))
 
     def _finished(self, event: events.Finished) -> None:
         if not event.results:
@@ -118,6 +129,14 @@ class Follower:
             self.line(f"Verdict: {event.verdict.outcome}")
             for reason in event.verdict.sentences:
                 self.line(f"  {reason}")
+
+
+def _epoch(event: events.EpochStarted | events.BatchDone) -> str:
+    return f"{event.inference.label} · epoch {event.epoch + 1}"
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f"about {duration(seconds)} left"
 
 
 def epoch_line(done: events.EpochDone) -> str:

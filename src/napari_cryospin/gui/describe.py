@@ -1,4 +1,4 @@
-"""Putting a particle table, the stages of a run, and time spans into words."""
+"""Putting a particle table, and the stages of a run, into words."""
 
 from __future__ import annotations
 
@@ -79,13 +79,3 @@ def stage_names(history: Sequence[EpochDone]) -> str:
     if not seen:
         return ""
     return f"Stages: {', '.join(f'{number} {seen[number]}' for number in sorted(seen))}."
-
-
-def duration(seconds: float) -> str:
-    """Return a time span in words, such as ``3 min 20 s``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -22,12 +22,14 @@ from napari_cryospin.gui.panels.results_panel import ResultsPanel
 from napari_cryospin.gui.panels.run_panel import RunPanel
 from napari_cryospin.gui.panels.training_panel import TrainingPanel, spare_threads
 from napari_cryospin.gui.work.background import Background
+from napari_cryospin.gui.work.closing import ClosingGuard
 from napari_cryospin.gui.work.session import Session
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import napari
+    from qtpy.QtGui import QShowEvent
 
     from napari_cryospin.engine.run.events import Failed
 
@@ -53,6 +55,7 @@ class CryoSpinDock(QWidget):
         self.results = ResultsPanel(self.session)
         self.run = RunPanel(self.session)
         self.volume = VolumeLayer(self.session, self.posterior.explorer, napari_viewer)
+        self.closing = ClosingGuard(self.session, self)
         self._simulator = Background(self)
         self._demo: tuple[Path, int] | None = None
         self.arrangement = Arrangement(napari_viewer, self, self.posterior)
@@ -63,6 +66,11 @@ class CryoSpinDock(QWidget):
         self.session.failed.connect(self._on_failed)
         self._simulator.done.connect(self._on_simulated)
         self._simulator.failed.connect(self.session.message)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Watch over the window and the dock that this is shown in."""
+        super().showEvent(event)
+        self.closing.watch()
 
     def open_path(self, path: Path) -> None:
         """Open a particle table, a stack or a run folder."""
@@ -117,10 +125,14 @@ class CryoSpinDock(QWidget):
 
     @Slot()
     def _on_start(self) -> None:
+        self.data.load_what_is_named()
         table = self.session.table
+        if table is None:
+            self.session.message.emit(self.session.no_table)
+            return
         try:
             settings = self.training.settings(
-                None if table is None else table.source,
+                table.source,
                 self.data.passthrough_path,
                 self.data.datadir_path,
             )

@@ -20,7 +20,7 @@ def write(folder: Path, text: str | bytes) -> Path:
 
 
 def rows(folder: Path, text: str | bytes) -> list[list[str]]:
-    return read_text(write(folder, text))["particles"].rows
+    return [list(row) for row in read_text(write(folder, text))["particles"].rows]
 
 
 def test_values_stay_the_texts_that_they_are(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_values_stay_the_texts_that_they_are(tmp_path: Path) -> None:
 
 def test_blocks_that_are_no_loops_have_one_row(tmp_path: Path) -> None:
     block = read_text(write(tmp_path, "data_general\n_a 1\n_b  'x y'\n\n" + LOOP))["general"]
-    assert (block.columns, block.rows, block.loop) == (["a", "b"], [["1", "x y"]], False)
+    assert (block.columns, block.rows, block.loop) == (["a", "b"], [("1", "x y")], False)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -47,7 +47,7 @@ def test_a_row_may_begin_like_a_block(tmp_path: Path) -> None:
     text = LOOP + "data_1/a.mrcs 2\n\ndata_other\n_a 1\n"
     blocks = read_text(write(tmp_path, text))
     assert list(blocks) == ["particles", "other"]
-    assert blocks["particles"].rows == [["data_1/a.mrcs", "2"]]
+    assert blocks["particles"].rows == [("data_1/a.mrcs", "2")]
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,13 @@ ODD = (
 @pytest.mark.parametrize("loop", [True, False])
 def test_what_is_written_is_read_again(tmp_path: Path, columns: int, loop: bool) -> None:
     for value in ODD:
-        rows = [[value] * columns] * (2 if loop else 1)
+        rows = [(value,) * columns] * (2 if loop else 1)
         block = Block("particles", ["a", "b"][:columns], rows, loop)
         found = read_text(
-            write(tmp_path, text_of(block) + "\n" + text_of(Block("x", ["c"], [["1"]])))
+            write(tmp_path, text_of(block) + "\n" + text_of(Block("x", ["c"], [("1",)])))
         )
         assert found["particles"] == block, value
-        assert found["x"].rows == [["1"]]
+        assert found["x"].rows == [("1",)]
 
 
 def test_only_blanks_of_ascii_part_values(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from napari_cryospin.engine.inference.options import SHIFT_EXTENT, PosteriorOpti
 from napari_cryospin.gui.explorer.state import Explorer
 from napari_cryospin.gui.views.export import SaveButtons, save_data, save_figure
 from napari_cryospin.gui.views.mollweide import angles_of, direction_of, project
-from napari_cryospin.gui.work.session import SessionState
+from napari_cryospin.gui.work.states import SessionState
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,9 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_cryospin.engine.judging.switching import SwitchFigures
-from napari_cryospin.engine.run.events import EpochDone, EpochStarted, Finished
+from napari_cryospin.engine.run.controls import Controls
+from napari_cryospin.engine.run.events import (
+    BatchDone,
+    EpochDone,
+    EpochStarted,
+    Finished,
+    Progress,
+    Switched,
+)
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.verdict import Outcome, Verdict
 from napari_cryospin.engine.settings import Settings
@@ -15,7 +24,8 @@ from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
 from napari_cryospin.gui.panels.results_panel import ResultsPanel
 from napari_cryospin.gui.panels.run_panel import RunPanel
-from napari_cryospin.gui.work.session import SessionState
+from napari_cryospin.gui.work.states import SessionState
+from napari_cryospin.gui.work.worker import ReconstructionWorker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,13 +79,60 @@ def box(qtbot: QtBot, session: Session) -> RunPanel:
 def test_the_button_says_whether_a_start_or_a_stage_is_next(
     session: Session, box: RunPanel
 ) -> None:
+    session.settings.starts = 3
     begin(session, 0, stage=0, start=0)
-    assert (box.switch.text(), box.switch.isEnabled()) == ("Next start", True)
+    assert (box.switch.text(), box.switch.isEnabled()) == ("Next: start 2 of 3", True)
     assert "random map" in box.switch.toolTip()
-    begin(session, 20, stage=0, start=1)
-    assert (box.switch.text(), box.switch.isEnabled()) == ("Next stage", True)
-    begin(session, 40, stage=2, start=1)
+    begin(session, 20, stage=0, start=2)
+    assert (box.switch.text(), box.switch.isEnabled()) == ("Next: marginalisation", True)
+    begin(session, 40, stage=1, start=2)
+    assert (box.switch.text(), box.switch.isEnabled()) == ("Next: auto-decoding", True)
+    begin(session, 60, stage=2, start=2)
     assert not box.switch.isEnabled()
+
+
+def test_pressing_it_is_answered_at_once_and_the_switch_ends_the_waiting(
+    qtbot: QtBot, session: Session, box: RunPanel
+) -> None:
+    session.settings.starts = 1
+    begin(session, 0, stage=1, start=0)
+    qtbot.mouseClick(box.switch, Qt.MouseButton.LeftButton)
+    assert (box.switch.text(), box.switch.isEnabled()) == ("Switching…", False)
+    session.progress.emit(Progress("Searching poses", 0, 100))
+    assert box.switch.text() == "Switching…"
+    session.switched.emit(Switched(1, Inference.DIRECT, 2, 0, "hand"))
+    assert box.switch.text() == "Next stage"
+    assert "last stage" in box.switch.toolTip()
+
+
+def test_every_phase_has_its_own_words_and_no_time_of_the_one_before(
+    session: Session, box: RunPanel, tmp_path: Path
+) -> None:
+    def batch(left: float | None) -> None:
+        session.batch_done.emit(BatchDone(0, 45, 45, Inference.MARGINAL, 1.0, 500.0, left))
+
+    def said() -> tuple[str, str]:
+        return box.batches.text(), box.rate.text()
+
+    begin(session, 0, stage=0, start=0)
+    assert said() == ("first batch …", "")
+    batch(None)
+    assert said() == ("batch 45 of 45", "500 images/s · loss 1")
+    batch(70.0)
+    assert said() == ("batch 45 of 45", "500 images/s · this stage: ≤ 1 min 10 s · loss 1")
+    session.progress.emit(Progress("Measuring the map", 0, 0))
+    assert said() == ("Measuring the map …", "")
+    session.switched.emit(Switched(1, Inference.DIRECT, 1, 0, "schedule"))
+    assert said() == ("stage begins …", "")
+    # a batch that the window has not taken up yet is older than what is said next
+    session._worker = ReconstructionWorker(None, tmp_path, Controls())
+    session._worker.batch.put(BatchDone(0, 45, 45, Inference.MARGINAL, 1.0, 500.0, 70.0))
+    session._on_event(Progress("Searching poses", 5, 100))
+    session._pull_batches()
+    assert said() == ("Searching poses: 5 of 100", "")
+    session.progress.emit(Progress("Judging the map", 0, 0))
+    assert said() == ("Judging the map …", "")
+    session._worker = None
 
 
 def test_the_verdict_is_said_and_gone_with_the_next_run(

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QApplication
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.panels.training_panel import TrainingPanel
+from napari_cryospin.gui.work.states import SessionState
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -48,6 +49,28 @@ def test_only_an_encoder_has_heads(panel: TrainingPanel) -> None:
     assert heads.enabled
     panel.preset.value = "default"
     assert not heads.enabled
+
+
+@pytest.mark.parametrize("state", [SessionState.LOADING, SessionState.RUNNING, SessionState.PAUSED])
+def test_the_form_of_a_run_under_way_is_its_own_and_locked(
+    panel: TrainingPanel, session: Session, tmp_path: Path, state: SessionState
+) -> None:
+    assert not panel.locked.isVisible()
+    panel.preset.value = "quick"
+    session.settings, session.folder = Settings.from_preset("cryospin"), tmp_path / "run"
+    session.settings.seed = 17
+    (seed,) = (each for field, each in panel._widgets.items() if field.where == "seed")
+    session._set_state(SessionState.LOADING)
+    session._set_state(state)
+    assert panel.locked.isVisible()
+    assert "under way" in panel.locked.text()
+    locked = (seed.native, panel.preset.native, panel.stages.list, panel.run_folder.native)
+    assert not any(widget.isEnabled() for widget in locked)
+    assert (seed.value, panel.preset.value) == (17, "cryospin")
+    assert panel.folder == tmp_path / "run"
+    session._set_state(SessionState.STOPPED)
+    assert not panel.locked.isVisible()
+    assert all(widget.isEnabled() for widget in locked)
 
 
 def wheel(widget: QWidget) -> None:

@@ -12,7 +12,6 @@ from damage import BEYOND_RESUME, FOREIGN, OF_THE_LAST_CHECKPOINT, OF_VIEWERS
 from napari_cryospin.gui.explorer.state import Explorer
 from napari_cryospin.gui.explorer.trail_reader import TrailReader
 from napari_cryospin.gui.work.background import told
-from napari_cryospin.gui.work.session import last_written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,12 +98,6 @@ def test_a_trail_leaves_a_damaged_epoch_out_and_says_so_once(
         assert np.array_equal(caught.args[0].epochs, [0])
     assert len(messages) == 1
     assert "epoch_0001.npy" in messages[0]
-
-
-def test_a_folder_that_has_gone_was_never_written(tmp_path: Path) -> None:
-    assert last_written(tmp_path / "gone") == 0.0
-    (tmp_path / "file").write_text("")
-    assert last_written(tmp_path / "file") == 0.0
 
 
 def test_what_ends_work_in_the_background_is_one_sentence(

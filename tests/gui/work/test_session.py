@@ -9,7 +9,8 @@ from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.lock import RunLock
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.work.mailbox import Mailbox
-from napari_cryospin.gui.work.session import Session, SessionState
+from napari_cryospin.gui.work.session import Session
+from napari_cryospin.gui.work.states import SessionState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,16 +103,16 @@ def test_the_choice_of_particles_reaches_the_run(
     with pytest.raises(ValueError, match="At least 2 particles"):
         session.set_used(np.arange(200) == 0)
     session.stop(keep=False)
-    wait_for(qtbot, session, SessionState.FINISHED)
+    wait_for(qtbot, session, SessionState.STOPPED)
 
 
-def test_discarding_writes_no_map(
+def test_discarding_leaves_nothing(
     qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
 ) -> None:
     start(qtbot, session, settings, tmp_path / "run")
     session.stop(keep=False)
-    wait_for(qtbot, session, SessionState.FINISHED)
-    assert not (tmp_path / "run" / "map.mrc").exists()
+    wait_for(qtbot, session, SessionState.STOPPED)
+    assert not (tmp_path / "run").exists()
 
 
 def test_closing_ends_the_thread_and_leaves_a_resumable_run(
@@ -120,7 +121,7 @@ def test_closing_ends_the_thread_and_leaves_a_resumable_run(
     start(qtbot, session, settings, tmp_path / "run")
     thread = session._thread.thread
     session.close()
-    assert thread.isFinished()
+    qtbot.waitUntil(thread.isFinished, timeout=LONG)
     assert RunFolder(tmp_path / "run").checkpoints()
     again = Session()
     with qtbot.waitSignal(again.volume_updated, timeout=LONG):
@@ -150,7 +151,7 @@ def test_a_run_that_is_started_meanwhile_is_not_replaced_by_an_opened_one(
     qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path, finished_run: Path
 ) -> None:
     session.open_run(finished_run)
-    with qtbot.waitSignal(session._background.done, timeout=LONG):
+    with qtbot.waitSignal(session._follower._opener._worker.done, timeout=LONG):
         session.start(settings, tmp_path / "new")
     assert session.folder == tmp_path / "new"
     assert session.settings is settings
@@ -236,4 +237,4 @@ def test_a_run_without_a_checkpoint_is_begun_again(
     with qtbot.waitSignal(session.run_started, timeout=LONG):
         session.resume_run(tmp_path)
     session.stop(keep=False)
-    wait_for(qtbot, session, SessionState.FINISHED)
+    wait_for(qtbot, session, SessionState.STOPPED)

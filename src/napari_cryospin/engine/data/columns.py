@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.star_text import Block
 
 
+# rows that are taken at a time: python's other threads wait for each part
+_PART = 20_000
 # beyond it, floats hold no whole numbers
 _LARGEST = 2**53
 # single precision ends a little further
@@ -70,8 +72,7 @@ class Columns:
         InputError
             If the column is missing, or holds something else; the message names the row.
         """
-        column = pd.to_numeric(self._column(name), errors="coerce")
-        values = np.asarray(column, dtype=np.float64)
+        values = _numbers(self._column(name))
         bad = np.flatnonzero(~(np.abs(values) < _BEYOND))
         if len(bad):
             raise InputError(
@@ -94,8 +95,7 @@ class Columns:
         """
         if name not in self:
             return np.empty(0)
-        column = pd.to_numeric(self._frame[name], errors="coerce")
-        values = np.asarray(column, dtype=np.float64)
+        values = _numbers(self._frame[name])
         return values[np.isfinite(values)]
 
     def texts(self, name: str) -> list[str]:
@@ -121,6 +121,16 @@ class Columns:
         return self._frame[name]
 
 
+def _numbers(column: pd.Series) -> NDArray[np.float64]:
+    """Return the numbers in a column of texts, (n,); NaN where there is none."""
+    texts = column.to_numpy()
+    values = np.empty(len(texts))
+    for start in range(0, len(texts), _PART):
+        part = slice(start, start + _PART)
+        values[part] = pd.to_numeric(texts[part], errors="coerce")
+    return values
+
+
 def read_blocks(path: Path) -> dict[str, Columns]:
     """Return the blocks of a STAR file by name (without ``data_``).
 
@@ -134,5 +144,11 @@ def read_blocks(path: Path) -> dict[str, Columns]:
 
 def _columns(path: Path, block: Block) -> Columns:
     # as texts: what nobody looks at goes out as it came in
-    frame = pd.DataFrame(block.rows, columns=block.columns, dtype=object)
+    values = np.empty((len(block.columns), len(block.rows)), dtype=object).T
+    for start in range(0, len(block.rows), _PART):
+        part = slice(start, start + _PART)
+        values[part] = block.rows[part]
+        # given back part by part, too
+        block.rows[part] = [()] * len(values[part])
+    frame = pd.DataFrame(values, columns=block.columns, dtype=object, copy=False)
     return Columns(path, block.name, frame, loop=block.loop)

@@ -133,7 +133,8 @@ def _images(
     particles: Columns, finder: StackFinder, notes: list[str]
 ) -> tuple[tuple[Path, ...], NDArray[np.int64], NDArray[np.int64]]:
     texts = particles.texts("rlnImageName")
-    names: list[str] = []
+    codes: dict[str, int] = {}
+    first_index = np.zeros(len(particles), np.int64)
     whole: dict[str, int] = {}
     image_index = np.zeros(len(particles), np.int64)
     for row, text in enumerate(texts):
@@ -142,16 +143,19 @@ def _images(
         if not at:
             name = text
         # RELION names the format of a file after a colon where the suffix does not tell
-        names.append(name.removesuffix(":mrcs"))
+        name = name.removesuffix(":mrcs")
+        first_index[row] = codes.setdefault(name, len(codes))
         if at:
             image_index[row] = _image_number(particles, row, text, number) - 1
         else:
-            whole.setdefault(names[-1], row)
-    unique, stack_index = np.unique(names, return_inverse=True)
-    stacks, moved = finder.find([str(name) for name in unique])
+            whole.setdefault(name, row)
+    unique = sorted(codes)
+    place = {name: number for number, name in enumerate(unique)}
+    stack_index = np.array([place[name] for name in codes], np.int64)[first_index]
+    stacks, moved = finder.find(unique)
     notes += moved
     for name, row in whole.items():
-        _require_one_image(particles, row, stacks[int(np.searchsorted(unique, name))])
+        _require_one_image(particles, row, stacks[place[name]])
     return stacks, stack_index, image_index
 
 

@@ -53,8 +53,12 @@ def split_by_optics(
         group = _group_rows(particles, optics)
         names = _told_by_particles(particles, optics, notes)
         _tell_overridden(particles, optics, group, names, notes)
-    keys = [group.astype(np.float64), *(particles.numbers(name) for name in names)]
-    _, rows, index = np.unique(np.stack(keys, 1), axis=0, return_index=True, return_inverse=True)
+    code = group
+    for name in names:
+        values, inverse = np.unique(particles.numbers(name), return_inverse=True)
+        # numbered anew each time, so that no number grows beyond measure
+        code = np.unique(code * len(values) + inverse, return_inverse=True)[1]
+    _, rows, index = np.unique(code, return_index=True, return_inverse=True)
     merged = optics.frame.iloc[rows if optics is particles else group[rows]].reset_index(drop=True)
     for name in names:
         merged[name] = particles.frame[name].iloc[rows].to_numpy()

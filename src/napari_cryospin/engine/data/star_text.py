@@ -40,7 +40,7 @@ class Block:
 
     name: str
     columns: list[str] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
+    rows: list[tuple[str, ...]] = field(default_factory=list)
     loop: bool = False
 
 
@@ -113,7 +113,9 @@ def _take(path: Path, block: Block, line: str, number: int) -> None:
                 f"data_{block.name} (line {number}) has {len(values)} values for "
                 f"{len(block.columns)} columns."
             )
-        block.rows.append(values)
+        # as a tuple, which the garbage collector leaves alone: with millions of lists it would
+        # stop the whole program again and again
+        block.rows.append(tuple(values))
     else:
         raise InputError(
             f"{path} is not a valid STAR file: line {number} belongs to no column of "
@@ -132,7 +134,7 @@ def _take_item(path: Path, block: Block, line: str, number: int) -> None:
         raise InputError(
             f"{path} is not a valid STAR file: {name} in line {number} must have one value."
         )
-    block.rows = [[*block.rows[0], values[0]] if block.rows else values]
+    block.rows = [(*block.rows[0], values[0]) if block.rows else tuple(values)]
 
 
 def _values(line: str) -> list[str]:

@@ -151,7 +151,7 @@ def _write(
 ) -> None:
     parts = [f"# {remark}\n"] if remark else []
     for name, frame in blocks.items():
-        rows = [list(row) for row in zip(*map(_texts, frame.items()), strict=True)]
+        rows = list(zip(*map(_texts, frame.items()), strict=True))
         loop = name not in single or len(rows) != 1
         parts.append(text_of(Block(name, [str(column) for column in frame], rows, loop)))
     with replacing(path) as temporary:

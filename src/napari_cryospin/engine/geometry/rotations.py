@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # below this angle (radians, squared) sin(x)/x and its companions are taken from their series
 _SMALL_SQUARED = 1e-4
+# rotations that are made at a time
+_PART = 10_000
 
 
 def matrices_from_euler(angles: ArrayLike) -> NDArray[np.float64]:
@@ -37,8 +39,14 @@ def matrices_from_euler(angles: ArrayLike) -> NDArray[np.float64]:
         Shape (..., 3, 3).
     """
     angles = np.asarray(angles, dtype=np.float64)
-    flat = Rotation.from_euler("ZYZ", angles.reshape(-1, 3), degrees=True).as_matrix()
-    return np.asarray(np.swapaxes(flat, 1, 2).reshape(*angles.shape[:-1], 3, 3))
+    flat = angles.reshape(-1, 3)
+    matrices = np.empty((len(flat), 3, 3))
+    # python's other threads wait for each part
+    for start in range(0, len(flat), _PART):
+        part = slice(start, start + _PART)
+        turned = Rotation.from_euler("ZYZ", flat[part], degrees=True).as_matrix()
+        matrices[part] = np.swapaxes(turned, 1, 2)
+    return matrices.reshape(*angles.shape[:-1], 3, 3)
 
 
 def euler_from_matrices(matrices: ArrayLike) -> NDArray[np.float64]:

@@ -112,12 +112,21 @@ class DirectInference(GradientInference):
         for group in self.volume_optimizer.param_groups:
             group["lr"] = factor * stage.learning_rate_volume
 
+    @property
+    def _due(self) -> set[int]:
+        """Epochs of the stage that begin with a search."""
+        stage = self.stage
+        return {n * stage.epochs // stage.searches for n in range(stage.searches)}
+
+    def searches_after(self, epoch: int) -> int:
+        """Return how many epochs of the stage after this one begin with a search of poses."""
+        return sum(due > epoch for due in self._due)
+
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Search all poses on the grid, where that is due."""
         stage, epoch = self.stage, place.stage_epoch
-        due = {n * stage.epochs // stage.searches for n in range(stage.searches)}
         # a run that was stopped right after its search goes on from there
-        if epoch in due and epoch != self._searched_at:
+        if epoch in self._due and epoch != self._searched_at:
             yield from search_modes(self.problem, rows, stage.hypotheses, self._noise)
             self._take_candidates()
             self._make_room()

@@ -92,6 +92,10 @@ class PoseInference(ABC):
         """
         yield from ()
 
+    def searches_after(self, epoch: int) -> int:
+        """Return how many epochs of the stage after this one begin with a search of poses."""
+        return 0
+
     def set_place(self, place: Place) -> None:  # noqa: B027 (not every inference has a schedule)
         """Follow the stage's schedules; called before every batch."""
 

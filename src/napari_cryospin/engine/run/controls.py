@@ -74,8 +74,8 @@ class Controls:
         Parameters
         ----------
         keep
-            True writes the checkpoint, the maps and the poses; False leaves the results unwritten
-            ("discard").
+            True writes the checkpoint, the maps and the poses; False removes what the run has
+            written ("discard").
         results
             False writes the checkpoint alone, for an end that is in a hurry.
         """

@@ -50,7 +50,10 @@ class RunStarted(Event):
 
 @dataclass(frozen=True)
 class Progress(Event):
-    """Progress of work that is not a training batch (loading, pose search, final maps)."""
+    """Progress of work that is not a training batch (loading, pose search, final maps).
+
+    ``total`` is 0 where nobody knows how much there is.
+    """
 
     task: str
     done: int
@@ -73,6 +76,8 @@ class BatchDone(Event):
     """``batch`` of ``n_batches`` batches of the epoch are done.
 
     ``loss`` is that of the last one, per Fourier coefficient; the rate is smoothed.
+    ``seconds_left`` is what is left of the present stage, or start, at most, by its own pace; None
+    where that is not known yet. What comes after it goes at another pace.
     """
 
     epoch: int
@@ -81,7 +86,7 @@ class BatchDone(Event):
     inference: Inference
     loss: float
     images_per_second: float
-    seconds_left: float
+    seconds_left: float | None
 
 
 @dataclass(frozen=True)
@@ -257,7 +262,8 @@ class Finished(Event):
     ``shared_fsc`` (Å) is where the FSC of the half-maps falls below 0.143: they share the poses of
     one reconstruction, right or wrong, so that it is an upper bound, and no resolution. ``verdict``
     says what became of the run; None without results. ``before`` says that it had finished before
-    it was resumed: nothing was done.
+    it was resumed: nothing was done. ``discarded`` says that what the run wrote was removed, and
+    ``left`` names what could not be.
     """
 
     folder: Path
@@ -267,6 +273,8 @@ class Finished(Event):
     verdict: Verdict | None = None
     results: bool = True
     before: bool = False
+    discarded: bool = False
+    left: tuple[str, ...] = ()
 
     def halves_sentence(self) -> str:
         """Return in words how far the half-maps agree; nothing where that is not known."""
@@ -278,9 +286,11 @@ class Finished(Event):
         """Return in words what is left of a run without results."""
         if self.kept:
             return f"Stopped without results; the run in {self.folder} can be resumed."
-        if not (self.folder / "events.jsonl").exists():
+        if not self.discarded:
             return "Stopped before the run began; nothing was written."
-        return f"Discarded; the log stays in {self.folder}."
+        if self.left:
+            return f"Discarded, but {', '.join(self.left)} in {self.folder} could not be removed."
+        return f"Discarded: what the run wrote in {self.folder} has been removed."
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,25 @@ def read_owner(path: Path) -> Owner | None:
         return None
 
 
+def writer_of(folder: Path) -> Owner | None:
+    """Return the process that writes a run folder, or None where none does.
+
+    The lock is not touched: who wants to write may take it at the same time. A process of another
+    host counts as long as it gives signs of life.
+    """
+    path = folder / LOCK_NAME
+    owner = read_owner(path)
+    if owner is None:
+        return None
+    if owner.here:
+        return owner if owner.alive else None
+    try:
+        return owner if _seconds_since_change(path) < _STALE else None
+    except OSError:
+        # released in the meantime
+        return None
+
+
 def is_lock(path: Path) -> bool:
     """Return whether a file is a lock of a run: one that names its owner, or is still empty."""
     try:
@@ -282,10 +301,13 @@ def _content(owner: Owner) -> bytes:
 
 
 def _start_of(pid: int) -> str:
-    """Return when a process was started, in the system's own count; empty where it is not told."""
+    """Return when a process was started, in the system's own count; empty where it is not told.
+
+    One that has ended, and whose parent has not asked how, was started no more.
+    """
     try:
         # the name of the program, in brackets, may hold anything
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return fields[19]
+        return "" if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):
         return ""

@@ -10,6 +10,7 @@ from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.run import events
+from napari_cryospin.engine.run.pace import StagePace
 from napari_cryospin.engine.run.records import write_poses
 from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.run.steering import Command, Moment
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 _MAP_INTERVAL = 0.5
 _POSES_INTERVAL = 2.0
 _SEARCHING = "Searching poses"
+_MEASURING = "Measuring the map"
+_JUDGING_START = "Judging the start"
+_BEGINNING = "Beginning the next stage"
 # checkpoints by time take no more than one part in so many of it
 _CHECKPOINT_SHARE = 50
 
@@ -73,6 +77,7 @@ class Loop:
         self.controls, self.truth, self.steering = controls, truth, steering
         self.settings, self.pixel_size = training.settings, training.stack.pixel_size
         self._fingerprint = fingerprint.figures()
+        self._pace = StagePace()
         self._last = {"map": 0.0, "poses": 0.0}
         self._checkpoint_at, self._checkpoint_took = time.monotonic(), 0.0
         self._n_batches: int | None = None
@@ -91,6 +96,8 @@ class Loop:
             if self.controls.stopped:
                 return
             if training.stage_due:
+                if training.start_unjudged:
+                    yield events.Progress(_JUDGING_START, 0, 0)
                 with self.controls.may_interrupt():
                     training.judge_start()
                 if training.last_stage or settings.stages[clock.stage].until == "hand":
@@ -111,7 +118,9 @@ class Loop:
         """Begin the next stage or start, by hand after so many batches of the last epoch."""
         n_batches = None if batch is None else self._n_batches
         self._n_batches = None
+        yield events.Progress(_BEGINNING, 0, 0)
         self.training.next_stage()
+        self._pace.begin_stage()
         # what was asked for while the stage ended anyway is done
         self.controls.take_switch()
         clock = self.training.clock
@@ -127,18 +136,22 @@ class Loop:
         started = time.monotonic()
         training.begin_epoch()
         if clock.batch == 0:
-            rows = training.rows_in_epoch
+            rows, searched = training.rows_in_epoch, False
             self._searching = True
+            self._pace.mark()
             for done, total in inference.begin_epoch(training.place(), rows):
                 yield events.Progress(_SEARCHING, done, total)
                 yield from self._live()
                 yield from self._obey()
                 if self.controls.stopped:
                     return
+                searched = True
+            if searched:
+                self._pace.searched()
         self._searching = False
         batches = training.batches()
         self._n_batches = len(batches)
-        rate = _Rate()
+        self._pace.mark()
         switched_at: int | None = None
         while clock.batch < len(batches):
             yield from self._obey()
@@ -153,20 +166,22 @@ class Loop:
             inference.set_place(training.place(len(batches)))
             training.losses.append(inference.train_batch(rows))
             clock.batch += 1
-            rate.add(len(rows))
-            left = self._images_left(len(batches))
+            self._pace.trained(len(rows))
             yield events.BatchDone(
                 clock.epoch,
                 clock.batch,
                 len(batches),
                 training.kind,
                 training.losses[-1],
-                rate.images_per_second,
-                left / rate.images_per_second,
+                self._pace.images_per_second,
+                self._seconds_left(len(batches)),
             )
             yield from self._live()
+        self._pace.mark()
+        yield events.Progress(_MEASURING, 0, 0)
         inference.end_epoch(training.rows_in_epoch)
         yield from self._end_epoch(time.monotonic() - started)
+        self._pace.ended()
         if switched_at is not None:
             yield from self._switch("hand", switched_at)
         self._n_batches = None
@@ -218,7 +233,9 @@ class Loop:
     def _obey(self) -> Iterator[Event]:
         if self.controls.paused:
             yield events.Paused()
+            paused_at = time.monotonic()
             self.controls.wait_while_paused()
+            self._pace.rest(time.monotonic() - paused_at)
             yield events.Resumed()
         yield from self.take_commands()
 
@@ -279,10 +296,13 @@ class Loop:
             searching=training.in_midst and self._searching,
         )
 
-    def _images_left(self, n_batches: int) -> float:
-        clock = self.training.clock
-        epochs = clock.n_epochs(self.settings) - clock.epoch - clock.batch / n_batches
-        return max(epochs, 0.0) * len(self.training.rows_in_epoch)
+    def _seconds_left(self, n_batches: int) -> float | None:
+        """Return what is left of the present stage, at most."""
+        training, clock = self.training, self.training.clock
+        epochs = clock.stage_left(self.settings)
+        images = (epochs - clock.batch / n_batches) * len(training.rows_in_epoch)
+        searches = training.inference.searches_after(clock.stage_epoch)
+        return self._pace.seconds_left(max(round(images), 0), epochs, searches)
 
     def volume_event(self) -> Event:
         """Return the present map."""
@@ -344,18 +364,3 @@ def _switch_figures(training: Training) -> SwitchFigures | None:
     inference = training.inference
     criterion = inference.criterion if isinstance(inference, AmortizedInference) else None
     return criterion.figures if isinstance(criterion, SwitchCriterion) else None
-
-
-class _Rate:
-    """Images per second, smoothed over the last dozen batches."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-        self.images_per_second = 0.0
-
-    def add(self, images: int) -> None:
-        now = time.monotonic()
-        rate = images / max(now - self._last, 1e-6)
-        self._last = now
-        old = self.images_per_second
-        self.images_per_second = rate if old == 0 else 0.9 * old + 0.1 * rate

@@ -12,6 +12,7 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import is_left_over, real, require_absent
 from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.lock import LOCK_NAME, is_claim, is_lock
+from napari_cryospin.engine.run.reading import numbered
 from napari_cryospin.engine.run.steering import COMMANDS_NAME
 from napari_cryospin.engine.settings import Settings
 
@@ -114,13 +115,40 @@ def clear_beginning(folder: Path) -> None:
             (folder / part).rmdir()
 
 
+def clear_run(folder: Path) -> tuple[str, ...]:
+    """Remove everything that a run wrote, and nothing else; only who holds the lock may.
+
+    The lock stays. Returns the names of what cannot be removed.
+    """
+    names = (*_BEGINNING, *_RESULTS, _FULL_SIZE)
+    paths = [folder / name for name in names if os.path.lexists(folder / name)]
+    for part, pattern in _PARTS.items():
+        paths += [path for _, path in numbered(folder / part, pattern.removeprefix("epoch_*"))]
+    paths += _left_over(folder)
+    left = []
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            left.append(str(path.relative_to(folder)))
+    for part in _PARTS:
+        # another's file in it stays
+        with contextlib.suppress(OSError):
+            (folder / part).rmdir()
+    return tuple(left)
+
+
 def sweep(folder: Path) -> None:
     """Remove temporary files that a killed process left; only who holds the lock may."""
-    for place in (folder, *(folder / part for part in _PARTS)):
-        if place.is_dir():
-            for path in place.iterdir():
-                if (is_left_over(path) or is_claim(path)) and not path.is_dir():
-                    path.unlink(missing_ok=True)
+    for path in _left_over(folder):
+        path.unlink(missing_ok=True)
+
+
+def _left_over(folder: Path) -> list[Path]:
+    """Return the temporary files in a run folder."""
+    places = (folder, *(folder / part for part in _PARTS))
+    paths = [path for place in places if place.is_dir() for path in place.iterdir()]
+    return [path for path in paths if (is_left_over(path) or is_claim(path)) and not path.is_dir()]
 
 
 def _written(folder: Path) -> list[Path]:

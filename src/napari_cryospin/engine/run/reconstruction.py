@@ -24,6 +24,7 @@ from napari_cryospin.engine.run.mending import mend
 from napari_cryospin.engine.run.place import (
     Holds,
     clear_beginning,
+    clear_run,
     has_results,
     require_free,
     require_kept,
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 # each half-map needs one
 _FEWEST = 2
+_PREPARING = "Preparing the first stage"
+_JUDGING = "Judging the map"
 
 
 class Reconstruction:
@@ -156,18 +159,19 @@ class Reconstruction:
         try:
             stack = yield from self._load(device, notes)
         except Stopped:
-            yield self._stopped_early()
+            yield self._stopped_early(found is not None)
             return
         fingerprint = Fingerprint.of(stack, self.settings)
         if before is not None:
             before.require_particles(stack)
+        yield events.Progress(_PREPARING, 0, 0)
         self.stack = stack = stack.to(device)
         self.truth = self._truth(stack, notes)
         training = Training(stack, self.settings)
         steering = Steering(self.folder.commands_path, self._commands)
         steering.require_fits(stack.n)
         if self.controls.stopped:
-            yield self._stopped_early()
+            yield self._stopped_early(found is not None)
             return
         if found is None:
             self._begin(fingerprint, steering)
@@ -206,7 +210,7 @@ class Reconstruction:
         except Interrupted:
             pass  # while a map was judged, which changes nothing
         if controls.stopped and not controls.keep:
-            yield events.Finished(folder.path, True, False, None, results=False)
+            yield self._discard()
             return
         yield from loop.take_commands()
         yield loop.checkpoint()
@@ -217,10 +221,15 @@ class Reconstruction:
         try:
             with controls.may_interrupt():
                 results = yield from write_results(folder, loop.training, self.truth)
+                yield events.Progress(_JUDGING, 0, 0)
                 verdict = reach_verdict(loop.training, results.halves)
                 folder.write_verdict(verdict)
         except Interrupted:
             yield events.Finished(folder.path, True, True, None, results=False)
+            return
+        if controls.stopped and not controls.keep:
+            # said while the results were being written
+            yield self._discard()
             return
         yield events.Finished(folder.path, controls.stopped, True, results.shared_fsc, verdict)
 
@@ -351,8 +360,23 @@ class Reconstruction:
             self.folder.write_settings(self.settings)
         return notes
 
-    def _stopped_early(self) -> Event:
-        return events.Finished(self.folder.path, True, False, None, results=False)
+    def _stopped_early(self, resumed: bool) -> Event:
+        if self._lock is not None and not self.controls.keep:
+            return self._discard()
+        return events.Finished(self.folder.path, True, resumed, None, results=False)
+
+    def _discard(self) -> Event:
+        """Remove what the run has written, and its folder where nothing else is in it."""
+        assert self._lock is not None
+        path = self.folder.path
+        self._lock.require_held()
+        # the log goes with the rest
+        self._logging = False
+        left = clear_run(path)
+        self._lock.release()
+        with suppress(OSError):
+            path.rmdir()
+        return events.Finished(path, True, False, None, results=False, discarded=True, left=left)
 
     def _started(self, training: Training, notes: tuple[str, ...]) -> Event:
         stack, settings, clock = training.stack, self.settings, training.clock

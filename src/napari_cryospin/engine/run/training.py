@@ -171,7 +171,7 @@ class Training:
 
     def finish(self) -> bool:
         """End the last stage; return whether another start than the last one was taken."""
-        if not self._start_unjudged:
+        if not self.start_unjudged:
             return False
         self._end_start()
         self._take_best_start()
@@ -179,13 +179,13 @@ class Training:
         return True
 
     @property
-    def _start_unjudged(self) -> bool:
+    def start_unjudged(self) -> bool:
         """Whether the end of the present start is still to come, and compares it with others."""
         return self.clock.stage == 0 and self.settings.starts > 1 and not self.starts.chosen
 
     def judge_start(self) -> None:
         """Judge the present start before it ends, where there are several; no state is changed."""
-        if self._start_unjudged:
+        if self.start_unjudged:
             self._judged = [self.judge()]
 
     def _end_start(self) -> None:

@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_cryospin.engine.run.pace import duration
 from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers
-from napari_cryospin.gui.describe import duration
 from napari_cryospin.gui.explorer.candidates_panel import CandidatesPanel
 from napari_cryospin.gui.explorer.heads_panel import HeadsPanel
 from napari_cryospin.gui.explorer.particles_panel import ParticlesPanel

@@ -57,11 +57,13 @@ class DataPanel(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
+        self._read = ("", "", "")
         self._build()
         self._reader = Background(self)
         self._reader.done.connect(self._on_image)
         self._reader.failed.connect(self._on_no_image)
         session.table_changed.connect(self._on_table)
+        session.table_cleared.connect(self._on_no_table)
         session.run_started.connect(self._show_notes)
         session.run_opened.connect(self._show_notes)
 
@@ -71,8 +73,13 @@ class DataPanel(QWidget):
             # the folder of images belongs to one table
             self.datadir.clear()
         self.path.setText(str(path))
-        self._show_passthrough()
         self._load()
+
+    @Slot()
+    def load_what_is_named(self) -> None:
+        """Read the files that the fields name, where they are not those that were read last."""
+        if self._named() != self._read:
+            self._load()
 
     @property
     def passthrough_path(self) -> Path | None:
@@ -130,6 +137,8 @@ class DataPanel(QWidget):
         edit.setObjectName(name)
         edit.setToolTip(tip)
         edit.returnPressed.connect(self._load)
+        # what was read before must not stand under a new name
+        edit.editingFinished.connect(self.load_what_is_named)
         return edit
 
     def _preview_bar(self) -> QHBoxLayout:
@@ -170,9 +179,14 @@ class DataPanel(QWidget):
     @Slot()
     def _load(self) -> None:
         self._show_passthrough()
+        self._read = self._named()
         text = self.path.text().strip()
         if text:
             self._session.load(Path(text), self.passthrough_path, self.datadir_path)
+
+    def _named(self) -> tuple[str, str, str]:
+        passthrough = self.passthrough.text().strip() if self._is_cs() else ""
+        return self.path.text().strip(), passthrough, self.datadir.text().strip()
 
     @Slot()
     def _on_browse(self) -> None:
@@ -202,6 +216,7 @@ class DataPanel(QWidget):
     def _on_table(self, table: ParticleTable) -> None:
         self.path.setText(str(table.source))
         self._show_passthrough()
+        self._read = self._named()
         facts = describe_table(table)
         self.table.setRowCount(len(facts))
         for row, pair in enumerate(facts):
@@ -216,11 +231,24 @@ class DataPanel(QWidget):
         self.particle.setRange(1, table.n_particles)
         self._show_particle()
 
+    @Slot(str)
+    def _on_no_table(self, why: str) -> None:
+        """Show nothing of the table before."""
+        self.table.setRowCount(0)
+        self.table.setVisible(False)
+        self._reader.drop()
+        self.image.clear()
+        self.of.setText("")
+        self.particle.setEnabled(False)
+        self._say((why,))
+
     @Slot(object)
     def _show_notes(self, _run: object) -> None:
         """Show what was said of the images, now that all have been looked at."""
-        if self._session.stack is not None:
-            self._say(self._session.stack.notes)
+        stack, table = self._session.stack, self._session.table
+        # another table may have been chosen while they were looked at
+        if stack is not None and table is not None and stack.table.source == table.source:
+            self._say(stack.notes)
 
     def _say(self, notes: tuple[str, ...]) -> None:
         self.notes.setText("\n".join(notes))

@@ -83,7 +83,12 @@ class ResultsPanel(QWidget):
         layout.addWidget(self._this_run())
         layout.addWidget(self._other_runs())
         layout.addStretch()
-        for signal in (session.state_changed, session.epoch_done, session.run_opened):
+        for signal in (
+            session.state_changed,
+            session.standing_changed,
+            session.epoch_done,
+            session.run_opened,
+        ):
             signal.connect(self._refresh)
         self._refresh()
 
@@ -165,8 +170,8 @@ class ResultsPanel(QWidget):
         self.show_folder.setEnabled(folder is not None and isdir(folder))
         self.copy.setEnabled(self._session.settings is not None and folder is not None)
         self.open.setEnabled(not self._session.active)
-        can_resume = folder is not None and any((folder / "checkpoints").glob("*.pt"))
-        self.resume.setEnabled(can_resume and not self._session.active)
+        standing = self._session.standing
+        self.resume.setEnabled(standing is not None and standing.resumable)
         self.summary.setText(self._summary(folder))
         # while a run goes on its curves are those of an earlier end
         over = folder is not None and not self._session.active

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal, Slot
 from qtpy.QtWidgets import (
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QProgressBar,
@@ -14,10 +13,12 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QElidingLabel
 
 from napari_cryospin.engine.run.clock import Clock
-from napari_cryospin.gui.describe import duration
-from napari_cryospin.gui.work.session import ACTIVE, SessionState
+from napari_cryospin.engine.run.pace import TaskPace, duration
+from napari_cryospin.gui.work.questions import ask_discard
+from napari_cryospin.gui.work.states import ACTIVE, SessionState
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.run.events import (
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
         RunStarted,
         Switched,
     )
+    from napari_cryospin.engine.run.standing import Standing
+    from napari_cryospin.engine.settings import Settings
     from napari_cryospin.engine.stages import Inference
     from napari_cryospin.gui.work.session import Session
 
-
 _NEXT_STAGE = "End the present stage now: the next one begins with the present map and poses"
+_LAST_STAGE = "This is the last stage"
 _NEXT_START = (
     "End this start of the first stage now: the next one begins with another random map, and the "
     "best of all goes on"
@@ -56,6 +59,8 @@ class RunPanel(QWidget):
         self._session = session
         self._inference: Inference | None = None
         self._clock = Clock()
+        self._pace = TaskPace()
+        self._switching = False
         self._build()
         session.state_changed.connect(self._on_state)
         session.run_started.connect(self._on_run_started)
@@ -66,6 +71,7 @@ class RunPanel(QWidget):
         session.finished.connect(self._on_finished)
         session.message.connect(self._on_message)
         session.run_opened.connect(self._on_opened)
+        session.standing_changed.connect(self._on_standing)
         self._on_state(session.state)
 
     def _build(self) -> None:
@@ -73,20 +79,16 @@ class RunPanel(QWidget):
         self.pause = self._button("Pause", "pause", "Let training rest; press again to go on")
         self.switch = self._button("Next stage", "switch", _NEXT_STAGE)
         self.stop = self._button("Stop and keep", "stop", "End the run and write maps and poses")
-        self.discard = self._button("Discard", "discard", "End the run without writing its results")
+        self.discard = self._button("Discard", "discard", "End the run and remove what it wrote")
         self.start.clicked.connect(self.start_asked)
         self.pause.clicked.connect(self._on_pause)
-        self.switch.clicked.connect(self._session.switch)
+        self.switch.clicked.connect(self._on_switch)
         self.stop.clicked.connect(self._on_stop)
         self.discard.clicked.connect(self._on_discard)
-        buttons = QGridLayout()
-        buttons.setSpacing(4)
-        buttons.addWidget(self.start, 0, 0, 1, 2)
-        buttons.addWidget(self.pause, 0, 2, 1, 2)
-        buttons.addWidget(self.switch, 0, 4, 1, 2)
-        buttons.addWidget(self.stop, 1, 0, 1, 3)
-        buttons.addWidget(self.discard, 1, 3, 1, 3)
-        self.state, self.rate, self.device = QLabel(), QLabel(), QLabel()
+        self.state, self.rate, self.device = QElidingLabel(), QElidingLabel(), QLabel()
+        bold = self.state.font()
+        bold.setBold(True)
+        self.state.setFont(bold)
         self.state.setObjectName("run_state")
         self.rate.setObjectName("run_rate")
         self.epochs, self.batches = QProgressBar(), QProgressBar()
@@ -102,16 +104,15 @@ class RunPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(3)
-        layout.addLayout(buttons)
-        said, bars = QHBoxLayout(), QHBoxLayout()
-        said.addWidget(self.state)
-        said.addStretch()
-        said.addWidget(self.rate)
-        bars.addWidget(self.epochs)
-        bars.addWidget(self.batches)
-        layout.addLayout(said)
-        layout.addLayout(bars)
-        for widget in (self.device, self.message):
+        # in rows: the dock may be narrow, and no button's words must be cut off
+        for buttons in ((self.start, self.pause, self.switch), (self.stop, self.discard)):
+            row = QHBoxLayout()
+            row.setSpacing(4)
+            for button in buttons:
+                row.addWidget(button, button.sizeHint().width())
+            layout.addLayout(row)
+        shown = (self.state, self.epochs, self.batches, self.rate, self.device, self.message)
+        for widget in shown:
             layout.addWidget(widget)
         self._clear()
 
@@ -123,19 +124,25 @@ class RunPanel(QWidget):
         return button
 
     @Slot(object)
-    def _on_opened(self, _snapshot: object) -> None:
+    def _on_opened(self, _seen: object) -> None:
         self._clear()
         self._show_stage()
 
+    @Slot(object)
+    def _on_standing(self, standing: Standing) -> None:
+        self.epochs.setRange(0, max(standing.n_epochs, 1))
+        self.epochs.setValue(standing.epochs)
+        self.epochs.setFormat(standing.progress)
+        self._show_stage()
+
     def _clear(self) -> None:
-        self._inference, self._clock = None, Clock()
+        self._inference, self._clock, self._switching = None, Clock(), False
         self.message.setToolTip("")
         for bar in (self.epochs, self.batches):
             bar.setRange(0, 1)
             bar.setValue(0)
         self.epochs.setFormat("no epoch yet")
-        self.batches.setFormat("")
-        self.rate.setText("")
+        self._show_phase("")
         self.device.setText("")
 
     @Slot()
@@ -147,20 +154,31 @@ class RunPanel(QWidget):
             self._session.pause()
 
     @Slot()
+    def _on_switch(self) -> None:
+        # said at once: a search of poses, or the judging of a start, goes to its end first
+        self._switching = True
+        self._show_stage()
+        self._session.switch()
+
+    @Slot()
     def _on_stop(self) -> None:
         self._session.stop(keep=True)
 
     @Slot()
     def _on_discard(self) -> None:
-        self._session.stop(keep=False)
+        session = self._session
+        epochs = len(session.history)
+        if epochs == 0 or ask_discard(self, session.folder, epochs):
+            session.stop(keep=False)
 
     @Slot(object)
     def _on_state(self, state: SessionState) -> None:
         if state is SessionState.LOADING:
             self._clear()
         if state not in ACTIVE:
-            self.rate.setText("")
+            self._show_phase("")
         running = state in (SessionState.RUNNING, SessionState.PAUSED)
+        self._switching = self._switching and running
         self.start.setEnabled(state not in ACTIVE)
         self.pause.setEnabled(running)
         self.pause.setText("Resume" if state is SessionState.PAUSED else "Pause")
@@ -171,16 +189,30 @@ class RunPanel(QWidget):
     def _show_stage(self) -> None:
         state = self._session.state
         shown = str(state)
-        if self._inference and state in ACTIVE:
-            shown = f"{state} · {self._inference.label}"
-        self.state.setText(f"<b>{shown}</b>")
+        history = self._session.history
+        inference = self._inference
+        if state is SessionState.FOLLOWING and history:
+            inference = history[-1].inference
+        if inference and (state in ACTIVE or state is SessionState.FOLLOWING):
+            shown = f"{state} · {inference.label}"
+        self.state.setText(shown)
         running = state in (SessionState.RUNNING, SessionState.PAUSED)
         settings = self._session.settings
-        last = settings is None or self._clock.last_stage(settings)
-        again = settings is not None and self._clock.more_starts(settings)
-        self.switch.setEnabled(running and not last)
-        self.switch.setText("Next start" if again else "Next stage")
-        self.switch.setToolTip(_NEXT_START if again else _NEXT_STAGE)
+        text, tip = "Next stage", _NEXT_STAGE
+        if settings is not None:
+            text, tip = _next(settings, self._clock)
+        possible = settings is not None and tip != _LAST_STAGE
+        self.switch.setEnabled(running and possible and not self._switching)
+        self.switch.setText("Switching…" if self._switching else text)
+        self.switch.setToolTip(tip)
+
+    def _show_phase(self, words: str, done: int = 0, total: int = 0, rate: str = "") -> None:
+        """Show what is being done, how far it is, and its own rate; a total of 0 is not known."""
+        self.batches.setRange(0, max(total, 1))
+        self.batches.setValue(done if total else 0)
+        self.batches.setFormat(words)
+        self.rate.setText(rate)
+        self.rate.setToolTip(rate)
 
     @Slot(object)
     def _on_run_started(self, event: RunStarted) -> None:
@@ -196,9 +228,10 @@ class RunPanel(QWidget):
 
     @Slot(object)
     def _on_progress(self, event: Progress) -> None:
-        self.batches.setRange(0, event.total)
-        self.batches.setValue(event.done)
-        self.batches.setFormat(f"{event.task}: %v of %m")
+        words = f"{event.task}: %v of %m" if event.total else f"{event.task} …"
+        left = self._pace.seconds_left(event)
+        rate = "" if left is None else f"about {duration(left)} left"
+        self._show_phase(words, event.done, event.total, rate)
 
     @Slot(object)
     def _on_epoch_started(self, event: EpochStarted) -> None:
@@ -207,22 +240,26 @@ class RunPanel(QWidget):
         self.epochs.setRange(0, event.n_epochs)
         self.epochs.setValue(event.epoch)
         self.epochs.setFormat(f"epoch {event.epoch + 1} of ≤ {event.n_epochs}")
+        self._show_phase("first batch …")
         self._show_stage()
 
     @Slot(object)
     def _on_batch(self, event: BatchDone) -> None:
-        self.batches.setRange(0, event.n_batches)
-        self.batches.setValue(event.batch)
-        self.batches.setFormat("batch %v of %m")
-        left = f"≤ {duration(event.seconds_left)}"
-        self.rate.setText(
-            f"{event.images_per_second:,.0f} images/s · {left} left · loss {event.loss:.4g}"
+        left = event.seconds_left
+        parts = (
+            f"{event.images_per_second:,.0f} images/s",
+            "" if left is None else f"this stage: ≤ {duration(left)}",
+            f"loss {event.loss:.4g}",
         )
+        rate = " · ".join(filter(None, parts))
+        self._show_phase("batch %v of %m", event.batch, event.n_batches, rate)
 
     @Slot(object)
     def _on_switched(self, event: Switched) -> None:
         self._inference = event.inference
         self._clock = Clock(stage=event.stage, start=event.start)
+        self._switching = False
+        self._show_phase("stage begins …")
         self.message.setText(event.sentence())
         self._show_stage()
 
@@ -243,3 +280,12 @@ class RunPanel(QWidget):
     @Slot(str)
     def _on_message(self, sentence: str) -> None:
         self.message.setText(sentence)
+
+
+def _next(settings: Settings, clock: Clock) -> tuple[str, str]:
+    """Return what comes after the present stage, or start, and what ending it does."""
+    if clock.more_starts(settings):
+        return f"Next: start {clock.start + 2} of {settings.starts}", _NEXT_START
+    if clock.last_stage(settings):
+        return "Next stage", _LAST_STAGE
+    return f"Next: {settings.stages[clock.stage + 1].inference.label}", _NEXT_STAGE

@@ -19,7 +19,7 @@ from magicgui.widgets import (
 )
 from pydantic import ValidationError
 from qtpy.QtCore import Slot
-from qtpy.QtWidgets import QGroupBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_cryospin.engine.errors import InputError
@@ -28,6 +28,7 @@ from napari_cryospin.engine.settings import Settings, first_problem
 from napari_cryospin.engine.stages import encodes
 from napari_cryospin.gui.panels.stages_editor import StagesEditor
 from napari_cryospin.gui.views.scrolling import scrolling_layout, wheel_needs_focus
+from napari_cryospin.gui.work.states import ACTIVE, SessionState
 
 if TYPE_CHECKING:
     from magicgui.widgets.bases import ValueWidget
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.work.session import Session
 
 DEFAULT_PRESET = "default"
+_LOCKED = (
+    "<b>A run is under way: these are its settings.</b> They can be changed once it has ended."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,9 +148,12 @@ class TrainingPanel(QWidget):
         self.show_settings(self._template)
         session.table_changed.connect(self._on_table)
         session.run_opened.connect(self._on_run_opened)
+        session.run_started.connect(self._show_run)
+        session.state_changed.connect(self._on_state)
+        self._on_state(session.state)
 
     def settings(
-        self, stack: Path | None, passthrough: Path | None, datadir: Path | None = None
+        self, stack: Path, passthrough: Path | None, datadir: Path | None = None
     ) -> Settings:
         """Return the form's settings for a particle stack.
 
@@ -162,8 +169,6 @@ class TrainingPanel(QWidget):
         InputError
             If a value cannot be used.
         """
-        if stack is None:
-            raise InputError("No particles were chosen: choose a file in the Data tab.")
         settings = self._template.model_copy(deep=True)
         try:
             for field, widget in self._widgets.items():
@@ -233,9 +238,13 @@ class TrainingPanel(QWidget):
         self.advanced.addWidget(advanced.native)
         column = scrolling_layout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(form.native)
-        column.addWidget(box)
-        column.addWidget(self.advanced)
+        self.locked = QLabel(_LOCKED)
+        self.locked.setObjectName("training_locked")
+        self.locked.setWordWrap(True)
+        self.locked.setMargin(6)
+        self._form = (form.native, box, self.advanced)
+        for widget in (self.locked, *self._form):
+            column.addWidget(widget)
         column.addStretch()
         self.suggest_folder()
 
@@ -270,6 +279,25 @@ class TrainingPanel(QWidget):
     def _on_table(self, _table: ParticleTable) -> None:
         if not self._session.active:
             self.suggest_folder()
+
+    @Slot(object)
+    def _on_state(self, state: SessionState) -> None:
+        """Lock the form while a run is under way, which would hear of no change."""
+        active = state in ACTIVE
+        self.locked.setVisible(active)
+        for widget in self._form:
+            widget.setEnabled(not active)
+        if state is SessionState.LOADING:
+            self._show_run()
+
+    @Slot()
+    @Slot(object)
+    def _show_run(self, _event: object = None) -> None:
+        """Show the settings and the folder of the run that is under way."""
+        settings, folder = self._session.settings, self._session.folder
+        if settings is not None and folder is not None:
+            self.show_settings(settings)
+            self.run_folder.value = folder
 
     @Slot(object)
     def _on_run_opened(self, snapshot: Any) -> None:

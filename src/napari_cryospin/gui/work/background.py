@@ -65,6 +65,10 @@ class Background(QObject):
         self._ticket += 1
         self._asked.emit(self._ticket, task)
 
+    def drop(self) -> None:
+        """Hear of no task that was submitted before."""
+        self._ticket += 1
+
     @Slot(int, object)
     def _on_done(self, ticket: int, result: object) -> None:
         if ticket == self._ticket:

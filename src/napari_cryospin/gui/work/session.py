@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.gui.work.background import Background
-from napari_cryospin.gui.work.reading import last_written, read_run, read_table
+from napari_cryospin.gui.work.follower import Follower
+from napari_cryospin.gui.work.reading import read_table
 from napari_cryospin.gui.work.resting_timer import RestingTimer
+from napari_cryospin.gui.work.states import SessionState, state_of
 from napari_cryospin.gui.work.threads import WorkerThread
 from napari_cryospin.gui.work.worker import ReconstructionWorker
 
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.data.table import ParticleTable
-    from napari_cryospin.engine.run.snapshot import Snapshot
+    from napari_cryospin.engine.run.following import Seen
+    from napari_cryospin.engine.run.standing import Standing
     from napari_cryospin.engine.run.truth import Truth
     from napari_cryospin.engine.settings import Settings
 
@@ -36,26 +39,15 @@ VOLUME_INTERVAL_MS = 500
 # but a new map at least so often
 _REST, MOST_INTERVAL_MS = 20, 5_000
 PLOT_INTERVAL_MS = 100
-FOLLOW_INTERVAL_MS = 2000
 # a batch, a checkpoint and the final maps fit in here
 STOP_TIMEOUT_MS = 60_000
 
-
-class SessionState(StrEnum):
-    """What the session is doing; the values are shown to the user."""
-
-    IDLE = "Ready"
-    LOADING = "Loading…"
-    RUNNING = "Running"
-    PAUSED = "Paused"
-    STOPPING = "Stopping…"
-    FINISHED = "Finished"
-    FAILED = "Failed"
+NO_TABLE = "Choose a particle stack in the Data tab first."
 
 
-ACTIVE = frozenset(
-    {SessionState.LOADING, SessionState.RUNNING, SessionState.PAUSED, SessionState.STOPPING}
-)
+def _hurry(controls: Controls) -> None:
+    """End a run with a checkpoint alone: its window is gone. What was discarded stays so."""
+    controls.stop(keep=controls.keep, results=False)
 
 
 class Session(QObject):
@@ -65,8 +57,14 @@ class Session(QObject):
 
     Attributes
     ----------
-    state, table, stack, settings, folder
-        Present state; the particle table and working stack; settings and folder of the run.
+    state, stack, settings, folder
+        Present state; working stack, settings and folder of the run.
+    table
+        The particle table that was chosen last, or None while it is read and where it cannot be.
+    no_table
+        Why there is no table, a sentence; empty where there is one.
+    standing
+        How the shown run stands in its folder; None while this session runs it, and before one.
     truth
         What is known of the truth, or None.
     truth_rotations
@@ -79,6 +77,7 @@ class Session(QObject):
 
     state_changed = Signal(object)
     table_changed = Signal(object)
+    table_cleared = Signal(str)
     run_started = Signal(object)
     progress = Signal(object)
     epoch_started = Signal(object)
@@ -90,36 +89,37 @@ class Session(QObject):
     finished = Signal(object)
     failed = Signal(object)
     run_opened = Signal(object)
+    standing_changed = Signal(object)
     message = Signal(str)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.state = SessionState.IDLE
         self.table: ParticleTable | None = None
+        self.no_table = NO_TABLE
         self.stack: WorkingStack | None = None
         self.settings: Settings | None = None
         self.folder: Path | None = None
+        self.standing: Standing | None = None
         self.truth: Truth | None = None
         self.truth_rotations: NDArray[np.floating] | None = None
         self._reset()
         self._thread: WorkerThread | None = None
         self._worker: ReconstructionWorker | None = None
         self._controls = Controls()
-        self._background = Background(self)
-        self._background.done.connect(self._on_background_done)
-        self._background.failed.connect(self._on_background_failed)
-        # of its own: looking again must not drop what the user asked for
-        self._following = Background(self)
-        self._following.done.connect(self._on_background_done)
+        self._tables = Background(self)
+        self._tables.done.connect(self._on_table_read)
+        self._tables.failed.connect(self._on_table_failed)
+        self._follower = Follower(self)
+        self._follower.opened.connect(self._on_opened)
+        self._follower.looked.connect(self._on_looked)
+        self._follower.failed.connect(self.message)
         self._slow = RestingTimer(VOLUME_INTERVAL_MS, _REST, self, MOST_INTERVAL_MS)
         self._fast = QTimer(self)
         # fires once the event loop has drawn; a child, so that it ends with the session
         self._drawn, self._drawing_since = QTimer(self), 0.0
         self._drawn.setSingleShot(True)
         self._drawn.timeout.connect(self._on_drawn)
-        self._follow, self._written = QTimer(self), 0.0
-        self._follow.setInterval(FOLLOW_INTERVAL_MS)
-        self._follow.timeout.connect(self._look_again)
         self._slow.timeout.connect(self._pull_states)
         self._fast.setInterval(PLOT_INTERVAL_MS)
         self._fast.timeout.connect(self._pull_batches)
@@ -133,20 +133,26 @@ class Session(QObject):
     def load(
         self, path: Path, passthrough: Path | None = None, datadir: Path | None = None
     ) -> None:
-        """Read a particle table in the background; :attr:`table_changed` tells when it is there."""
+        """Read a particle table in the background; :attr:`table_changed` tells when it is there.
+
+        The one before is gone from now on, whatever becomes of it: :attr:`table_cleared` tells why.
+        """
+        self._clear_table(f"{path.name} is still being read: wait until it is shown.")
         self.message.emit(f"Reading {path.name} …")
-        self._background.submit(lambda: ("table", read_table(path, passthrough, datadir)))
+        self._follower.drop()
+        self._tables.submit(lambda: read_table(path, passthrough, datadir))
 
     def open_run(self, folder: Path) -> None:
         """Show a run folder, and follow it while another process still writes it."""
         if self.active:
             self.message.emit("A run is under way: stop it before opening another.")
             return
+        if self.table is None:
+            # what is read now is not waited for any more
+            self._tables.drop()
+            self._clear_table(NO_TABLE)
         self.message.emit(f"Reading the run in {folder} …")
-        self._read_run(self._background, folder, None)
-
-    def _read_run(self, background: Background, folder: Path, stack: WorkingStack | None) -> None:
-        background.submit(lambda: ("run", (folder, read_run(folder, stack))))
+        self._follower.open(folder)
 
     def start(self, settings: Settings, folder: Path) -> None:
         """Start a new run."""
@@ -180,21 +186,21 @@ class Session(QObject):
         self._controls.set_used(used)
 
     def stop(self, keep: bool = True) -> None:
-        """End the run; ``keep`` writes its results, otherwise they are left unwritten."""
+        """End the run; ``keep`` writes its results, otherwise what it wrote is removed."""
         if self.active:
             self._set_state(SessionState.STOPPING)
             self._controls.stop(keep=keep)
 
     @Slot()
     def close(self) -> None:
-        """Stop and keep a run that is under way, and wait for its end."""
+        """Let a run that is under way end with a checkpoint; nobody waits for its end."""
         if self._closed:
             return
         self._closed = True
         self._slow.stop()
         self._fast.stop()
         if self._thread is not None:
-            self._thread.end()
+            self._thread.leave()
 
     def _reset(self) -> None:
         self.latest_volume: events.VolumeUpdated | None = None
@@ -209,13 +215,15 @@ class Session(QObject):
         if settings is not None or folder != self.folder:
             self._reset()
         self.settings, self.folder = settings or self.settings, folder
+        self._follower.stop()
+        self.standing = None
         self._controls = Controls()
         self._worker = ReconstructionWorker(settings, folder, self._controls)
         self._thread = WorkerThread(
             self._worker,
             self,
             "cryospin-reconstruction",
-            hurry=self._controls.stop,
+            hurry=partial(_hurry, self._controls),
             timeout_ms=STOP_TIMEOUT_MS,
         )
         self._thread.thread.started.connect(self._worker.run)
@@ -233,6 +241,8 @@ class Session(QObject):
 
     @Slot(object)
     def _on_event(self, event: events.Event) -> None:
+        # a batch that came before must not be shown after it
+        self._pull_batches()
         match event:
             case events.RunStarted():
                 self._on_run_started(event)
@@ -263,6 +273,7 @@ class Session(QObject):
     def _on_run_started(self, event: events.RunStarted) -> None:
         assert self._worker is not None
         self.stack, self.truth = self._worker.stack, self._worker.truth
+        self.settings = self._worker.settings
         self.truth_rotations = None
         self._set_running_state(SessionState.RUNNING)
         self.run_started.emit(event)
@@ -280,6 +291,7 @@ class Session(QObject):
         self._pull_all()
         self._slow.stop()
         self._fast.stop()
+        self.standing = None if self._worker is None else self._worker.standing
         thread, self._thread, self._worker = self._thread, None, None
         if thread is not None:
             thread.end()
@@ -289,7 +301,7 @@ class Session(QObject):
             self.failed.emit(last)
             self.message.emit(last.message)
         elif isinstance(last, events.Finished):
-            self._set_state(SessionState.FINISHED)
+            self._set_state(SessionState.STOPPED if last.stopped else SessionState.FINISHED)
             self.finished.emit(last)
 
     def _pull_all(self) -> None:
@@ -332,49 +344,53 @@ class Session(QObject):
             self.batch_done.emit(batch)
 
     @Slot(object)
-    def _on_background_done(self, answer: tuple[str, Any]) -> None:
-        kind, result = answer
-        if kind == "table":
-            self.table = result
-            self.message.emit("")
-            self.table_changed.emit(result)
-            return
-        if self.active:
-            # started while the folder was still being read: the run under way is the one to show
-            return
-        folder, (snapshot, written) = result
-        if self.sender() is self._following and folder != self.folder:
-            # another run was opened in the meantime
-            return
-        if snapshot.stack is not self.stack:
-            self._show_opened(folder, snapshot)
-        for done in snapshot.history[len(self.history) :]:
-            self.history.append(done)
-            self.epoch_done.emit(done)
-        self._show_poses(snapshot.poses)
-        self._show_volume(snapshot.volume)
-        self._written = written
-
-    def _show_opened(self, folder: Path, snapshot: Snapshot) -> None:
-        self._reset()
-        self.folder, self.settings, self.stack = folder, snapshot.settings, snapshot.stack
-        self.truth = snapshot.truth
-        self.table = snapshot.stack.table
-        self.table_changed.emit(self.table)
-        self.run_opened.emit(snapshot)
-        self.message.emit(" ".join((f"Showing the run in {folder}.", *snapshot.notes)))
-        self._follow.start()
-
-    @Slot()
-    def _look_again(self) -> None:
-        """Read the followed run again where an epoch has been added to it."""
-        if self.folder is None or self.active:
-            self._follow.stop()
-        elif last_written(self.folder) != self._written:
-            # asked for once: an answer that takes long must not be dropped for the next
-            self._written = last_written(self.folder)
-            self._read_run(self._following, self.folder, self.stack)
+    def _on_table_read(self, table: ParticleTable) -> None:
+        self.message.emit("")
+        self._show_table(table)
 
     @Slot(str)
-    def _on_background_failed(self, sentence: str) -> None:
+    def _on_table_failed(self, sentence: str) -> None:
+        self._clear_table(sentence)
         self.message.emit(sentence)
+
+    @Slot(object)
+    def _on_opened(self, seen: Seen) -> None:
+        self._reset()
+        self.folder, self.settings, self.stack = seen.folder, seen.settings, seen.stack
+        self.truth = None if seen.snapshot is None else seen.snapshot.truth
+        self.standing = None
+        self._show_table(seen.stack.table)
+        self.run_opened.emit(seen)
+        self._show_seen(seen, f"Showing the run in {seen.folder}.")
+
+    @Slot(object)
+    def _on_looked(self, seen: Seen) -> None:
+        self._show_seen(seen)
+
+    def _show_seen(self, seen: Seen, *said: str) -> None:
+        """Show what is new of the run that is looked at."""
+        before, self.standing = self.standing, seen.standing
+        snapshot = seen.snapshot
+        if snapshot is not None and snapshot.volume is not self.latest_volume:
+            self.settings, self.stack, self.truth = seen.settings, seen.stack, snapshot.truth
+            for done in snapshot.history[len(self.history) :]:
+                self.history.append(done)
+                self.epoch_done.emit(done)
+            self._show_poses(snapshot.poses)
+            self._show_volume(snapshot.volume)
+        self._set_state(state_of(seen.standing))
+        if seen.standing != before:
+            self.standing_changed.emit(seen.standing)
+        sentence = seen.standing.sentence()
+        # once: what is said of other things in the meantime stands as long
+        if said or before is None or sentence != before.sentence():
+            notes = () if snapshot is None else snapshot.notes
+            self.message.emit(" ".join((*said, *notes, sentence)))
+
+    def _show_table(self, table: ParticleTable) -> None:
+        self.table, self.no_table = table, ""
+        self.table_changed.emit(table)
+
+    def _clear_table(self, why: str) -> None:
+        self.table, self.no_table = None, why
+        self.table_cleared.emit(why)

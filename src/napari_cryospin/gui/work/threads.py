@@ -6,10 +6,12 @@ import atexit
 import logging
 from typing import TYPE_CHECKING, ClassVar
 
-from qtpy.QtCore import QCoreApplication, QObject, QThread
+from qtpy.QtCore import QCoreApplication, QObject, QThread, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_MOMENT_MS = 50
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +24,23 @@ def take_one_core() -> None:
         torch.set_num_threads(1)
 
 
+class _Reaper(QObject):
+    """Lives on the main thread, and lets go of threads there once they have ended."""
+
+    @Slot()
+    def reap(self) -> None:
+        # the signal comes a moment before the end
+        for thread in WorkerThread.left():
+            if thread.thread.wait(_MOMENT_MS):
+                WorkerThread.forget(thread)
+
+
 class WorkerThread:
     """A thread with the worker that lives in it.
 
     It is no QObject and knows nothing of its owner, so it can end the thread when the owner is gone
-    already: when a viewer is closed its docks are destroyed without a close event.
+    already: when a viewer is closed its docks are destroyed without a close event. It is then told
+    to end, and nobody waits for it before the program ends.
 
     Parameters
     ----------
@@ -44,6 +58,7 @@ class WorkerThread:
 
     # keeps threads from the garbage collector: a QThread must not be destroyed while it runs
     _running: ClassVar[set[WorkerThread]] = set()
+    _reaper: ClassVar[_Reaper | None] = None
 
     def __init__(
         self,
@@ -58,7 +73,11 @@ class WorkerThread:
         self.thread = QThread()
         self.thread.setObjectName(name)
         worker.moveToThread(self.thread)
-        owner.destroyed.connect(self.end)
+        self._left = False
+        if WorkerThread._reaper is None:
+            WorkerThread._reaper = _Reaper()
+        self.thread.finished.connect(WorkerThread._reaper.reap)
+        owner.destroyed.connect(self.leave)
         application = QCoreApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.end)
@@ -67,6 +86,15 @@ class WorkerThread:
         """Start the thread."""
         self._running.add(self)
         self.thread.start(priority)
+
+    def leave(self, *_: object) -> None:
+        """Tell the thread to end, and do not wait for it."""
+        if self not in self._running:
+            return
+        self._left = True
+        if self._hurry is not None:
+            self._hurry()
+        self.thread.quit()
 
     def end(self, *_: object) -> None:
         """End the thread and wait for it; nothing happens where it has ended."""
@@ -79,6 +107,16 @@ class WorkerThread:
             self._running.discard(self)
         else:
             logger.warning("The thread %s did not end in time", self.thread.objectName())
+
+    @classmethod
+    def left(cls) -> list[WorkerThread]:
+        """Return the threads that were told to end and that nobody waits for."""
+        return [each for each in cls._running if each._left]
+
+    @classmethod
+    def forget(cls, thread: WorkerThread) -> None:
+        """Let go of a thread that has ended."""
+        cls._running.discard(thread)
 
     @classmethod
     def end_all(cls) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.run.controls import Controls
+    from napari_cryospin.engine.run.standing import Standing
     from napari_cryospin.engine.run.truth import Truth
     from napari_cryospin.engine.settings import Settings
 
@@ -50,13 +51,14 @@ class ReconstructionWorker(QObject):
 
     def __init__(self, settings: Settings | None, folder: Path, controls: Controls) -> None:
         super().__init__()
-        self._settings, self._folder, self._controls = settings, folder, controls
+        self.settings, self._folder, self._controls = settings, folder, controls
         self.volume: Mailbox[VolumeUpdated] = Mailbox()
         self.poses: Mailbox[PosesUpdated] = Mailbox()
         self.batch: Mailbox[BatchDone] = Mailbox()
         self.losses: deque[BatchDone] = deque()
         self.stack: WorkingStack | None = None
         self.truth: Truth | None = None
+        self.standing: Standing | None = None
 
     @Slot()
     def run(self) -> None:
@@ -66,13 +68,14 @@ class ReconstructionWorker(QObject):
             # torch is imported here, off the main thread
             from napari_cryospin.engine.run.reconstruction import Reconstruction
 
-            if self._settings is None:
+            if self.settings is None:
                 reconstruction = Reconstruction.resume(self._folder, self._controls)
             else:
-                reconstruction = Reconstruction(self._settings, self._folder, self._controls)
+                reconstruction = Reconstruction(self.settings, self._folder, self._controls)
             for event in reconstruction.run():
                 if isinstance(event, RunStarted):
                     self.stack, self.truth = reconstruction.stack, reconstruction.truth
+                    self.settings = reconstruction.settings
                 last = event
                 self._pass_on(event)
         except InputError as error:
@@ -84,7 +87,21 @@ class ReconstructionWorker(QObject):
             last = Failed(said.message, traceback.format_exc(), said.bad_input)
         if not isinstance(last, Finished | Failed):
             last = Failed("The run ended without a word: look at its events.jsonl.", "")
+        self.standing = self._standing()
         self.ended.emit(last)
+
+    def _standing(self) -> Standing | None:
+        """Return how the run stands in its folder, where it has one."""
+        from napari_cryospin.engine.run.folder import RunFolder
+        from napari_cryospin.engine.run.metrics import read_metrics
+        from napari_cryospin.engine.run.standing import read_standing
+
+        folder = RunFolder(self._folder)
+        try:
+            history = read_metrics(folder.metrics_path).epochs
+            return read_standing(folder, folder.settings(), history)
+        except (InputError, OSError):
+            return None
 
     def _pass_on(self, event: Event) -> None:
         match event:
