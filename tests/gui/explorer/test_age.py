@@ -107,7 +107,7 @@ def test_taking_up_a_map_ends_when_nobody_waits(qtbot: QtBot, panel: PosteriorPa
     qtbot.waitUntil(lambda: session.state is SessionState.PAUSED, timeout=LONG)
     qtbot.waitUntil(lambda: not panel.feed.service.busy, timeout=LONG)
     request = panel.feed.result.request
-    with pytest.raises(Exception, match="^$") as ended:
+    with pytest.raises(Exception, match=r"^$") as ended:
         worker._require_wanted(replace(request, era=request.era - 1))
     assert type(ended.value).__name__ == "_Ended"
     # the noise is estimated particle by particle, and each may be the last
