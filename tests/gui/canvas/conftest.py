@@ -57,5 +57,7 @@ class Canvas:
 
 @pytest.fixture
 def canvas(make_napari_viewer: Callable[..., napari.Viewer], session: Session) -> Canvas:
-    """Return a canvas without layers."""
-    return Canvas(make_napari_viewer(show=True), session)
+    """Return a canvas without layers, small: it is painted by software."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(700, 500)
+    return Canvas(viewer, session)
