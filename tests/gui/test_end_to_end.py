@@ -9,7 +9,6 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 
-from napari_cryospin.engine.run.demo import N_PARTICLES
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas.layers import VOLUME
@@ -150,10 +149,3 @@ def test_dropping_a_file_or_a_run_opens_it_in_the_dock(
     with qtbot.waitSignal(dock.session.table_changed, timeout=LONG):
         dock.viewer.open(path, plugin="napari-cryospin")
     assert dock.session.table.n_particles == 200
-
-
-def test_the_sample_opens_in_the_dock(qtbot: QtBot, dock: CryoSpinDock) -> None:
-    with qtbot.waitSignal(dock.session.table_changed, timeout=LONG):
-        dock.viewer.open_sample("napari-cryospin", "synthetic-stack")
-    assert dock.session.table.n_particles == N_PARTICLES
-    assert dock.viewer.layers["Simulated particles"].data.shape == (N_PARTICLES, 32, 32)

@@ -8,7 +8,7 @@ import pytest
 from npe2 import PluginManager, PluginManifest
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.gui.reader import get_reader
+from napari_cryospin.gui.reader import SAMPLE, get_reader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +35,7 @@ def test_without_a_viewer_nothing_is_opened(tmp_path: Path) -> None:
     read = get_reader("particles.star")
     assert read is not None
     assert read("particles.star") == [(None,)]
+    assert get_reader(SAMPLE)(SAMPLE) == [(None,)]
 
 
 OURS = ("map.mrc", "map_fullsize.mrc", "half2.mrc", "run_map.mrc", "flip_map.mrc", "epoch_0007.mrc")

@@ -12,7 +12,7 @@ from qtpy.QtCore import QSize, Slot
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.demo import demo_settings, simulate_demo
+from napari_cryospin.engine.run.demo import demo_settings
 from napari_cryospin.gui.arrangement import Arrangement
 from napari_cryospin.gui.canvas.layers import VolumeLayer
 from napari_cryospin.gui.explorer.posterior_panel import PosteriorPanel
@@ -21,8 +21,8 @@ from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
 from napari_cryospin.gui.panels.results_panel import ResultsPanel
 from napari_cryospin.gui.panels.run_panel import RunPanel
 from napari_cryospin.gui.panels.training_panel import TrainingPanel, spare_threads
-from napari_cryospin.gui.work.background import Background
 from napari_cryospin.gui.work.closing import ClosingGuard
+from napari_cryospin.gui.work.sample import TABLE, Simulation, keep_if_used, sample_folder
 from napari_cryospin.gui.work.session import Session
 
 if TYPE_CHECKING:
@@ -56,16 +56,17 @@ class CryoSpinDock(QWidget):
         self.run = RunPanel(self.session)
         self.volume = VolumeLayer(self.session, self.posterior.explorer, napari_viewer)
         self.closing = ClosingGuard(self.session, self)
-        self._simulator = Background(self)
-        self._demo: tuple[Path, int] | None = None
         self.arrangement = Arrangement(napari_viewer, self, self.posterior)
+        self._simulation = Simulation(self)
+        # seed of the demo that is being simulated, None where it is the sample
+        self._demo: int | None = None
         self._build()
         self.run.start_asked.connect(self._on_start)
         self.session.run_started.connect(self._on_run_started)
         self.session.run_opened.connect(self._on_run_started)
         self.session.failed.connect(self._on_failed)
-        self._simulator.done.connect(self._on_simulated)
-        self._simulator.failed.connect(self.session.message)
+        self._simulation.done.connect(self._on_simulated)
+        self._simulation.message.connect(self.session.message)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Watch over the window and the dock that this is shown in."""
@@ -82,9 +83,14 @@ class CryoSpinDock(QWidget):
 
     def start_demo(self, folder: Path, seed: int) -> None:
         """Simulate the sample stack into a folder and reconstruct it there."""
-        self._demo = (folder, seed)
-        self.session.message.emit("Simulating 3,000 particles for the demo …")
-        self._simulator.submit(lambda: simulate_demo(folder, seed))
+        self._demo = seed
+        self._simulation.simulate(folder, seed)
+
+    def open_sample(self) -> None:
+        """Simulate the sample stack in the background, and open it."""
+        self._demo = None
+        self.tabs.setCurrentWidget(self.data)
+        self._simulation.simulate(sample_folder(), reuse=True)
 
     def _build(self) -> None:
         self.tabs = QTabWidget()
@@ -149,6 +155,8 @@ class CryoSpinDock(QWidget):
         # who is looking at results already stays there
         if self.tabs.currentWidget() in (self.data, self.training):
             self.tabs.setCurrentWidget(self.monitor)
+        if self.session.settings is not None:
+            keep_if_used(self.session.settings)
         stack = self.session.stack
         if stack is not None and stack.set_aside.warning:
             show_warning(stack.set_aside.warning)
@@ -158,12 +166,13 @@ class CryoSpinDock(QWidget):
         show_warning(event.message)
 
     @Slot(object)
-    def _on_simulated(self, _nothing: object) -> None:
-        assert self._demo is not None
-        folder, seed = self._demo
-        settings = demo_settings(folder, seed)
+    def _on_simulated(self, folder: Path) -> None:
+        if self._demo is None:
+            self.data.open(folder / TABLE)
+            return
+        settings = demo_settings(folder, self._demo)
         settings.threads = spare_threads()
         self.training.show_settings(settings)
-        self.data.open(folder / "particles.star")
+        self.data.open(folder / TABLE)
         self.training.run_folder.value = folder / "run"
         self.session.start(settings, folder / "run")

@@ -7,6 +7,8 @@ from os.path import isdir, isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cryospin.gui.canvas.units import TAG, fitting_units
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -23,6 +25,9 @@ MAPS = (
     *("half[12]*.mrc", "*_half[12].mrc", "epoch_[0-9]*.mrc", "truth.mrc"),
 )
 _CHUNK_BYTES = 16 * 2**20
+# what File > Open Sample opens, as the manifest says: no file, it is simulated first. A sample that
+# is a function would have to return a layer at once
+SAMPLE = "cryospin://sample/particles.star"
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], Layers] | None:
@@ -44,9 +49,13 @@ def _open_in_dock(path: str | Sequence[str]) -> Layers:
 
     from napari_cryospin.gui.launch import dock_of
 
-    viewer = napari.current_viewer()
+    viewer, first = napari.current_viewer(), path if isinstance(path, str) else path[0]
     if viewer is not None:
-        dock_of(viewer).open_path(Path(path if isinstance(path, str) else path[0]))
+        dock = dock_of(viewer)
+        if first == SAMPLE:
+            dock.open_sample()
+        else:
+            dock.open_path(Path(first))
     # napari's way to say: read, and nothing to add
     return [(None,)]
 
@@ -65,8 +74,20 @@ def _as_layers(path: str | Sequence[str]) -> Layers:
         else:
             volume = layout.read(_all(layout))
             title = f"{file.parent.name}/{file.name}"
-            layers.append((volume, {"name": title, "scale": (pixel_size,) * 3}, "image"))
+            options = _options(title, (pixel_size,) * 3)
+            layers.append((volume, options, "image"))
     return layers
+
+
+def _options(name: str, scale: tuple[float, ...]) -> dict[str, Any]:
+    """Return what the layers of all files have; their lengths are in Å."""
+    import napari
+
+    viewer = napari.current_viewer()
+    # the numbers of a stack's images are no lengths; but they stand where a map has its z, and
+    # napari warns where a map and a stack differ there
+    units = fitting_units([] if viewer is None else viewer.layers)
+    return {"name": name, "scale": scale, "units": units, "metadata": {TAG: "file"}}
 
 
 def _stack(layout: MrcLayout, name: str, scale: tuple[float, ...]) -> tuple[Any, ...]:
@@ -91,7 +112,7 @@ def _stack(layout: MrcLayout, name: str, scale: tuple[float, ...]) -> tuple[Any,
     # of the first images: all would have to be read otherwise
     limits = np.percentile(layout.read(np.arange(min(n, 10))), (0.5, 99.5)).tolist()
     low, high = limits if limits[0] < limits[1] else (limits[0], limits[0] + 1)
-    return images, {"name": name, "scale": scale, "contrast_limits": (low, high)}, "image"
+    return images, {**_options(name, scale), "contrast_limits": (low, high)}, "image"
 
 
 def _all(layout: MrcLayout) -> Any:

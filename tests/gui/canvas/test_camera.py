@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QApplication
 from napari_cryospin.engine.geometry.rotations import random_rotations
 from napari_cryospin.gui.canvas.camera import CameraTurner, Click, ClickWatch, canvas_axes
 from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers
-from napari_cryospin.gui.canvas.spheres import Sphere, below_volume, beside_volume, healpix_centres
+from napari_cryospin.gui.canvas.spheres import Sphere, above_volume, beside_volume, healpix_centres
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,12 +50,12 @@ def test_a_line_meets_the_near_side_of_a_sphere() -> None:
     assert sphere.hit(np.array([0, 26, 30]), np.array([1.0, 0, 0])) is None
 
 
-def test_small_spheres_stand_in_rows_below_and_keep_apart() -> None:
-    row = below_volume(BOX, PIXEL, 11)
+def test_small_spheres_stand_in_rows_above_and_keep_apart() -> None:
+    row = above_volume(BOX, PIXEL, 11)
     centres = np.array([sphere.centre for sphere in row])
     apart = np.linalg.norm(centres[:, None] - centres, axis=2)[~np.eye(11, dtype=bool)]
     assert apart.min() > 2 * row[0].radius
-    assert (centres[:, 1] - row[0].radius > (BOX - 0.5) * PIXEL).all()
+    assert (centres[:, 1] < BOX / 4 * PIXEL).all()
     assert np.ptp(centres[:8, 1]) == 0
     for some in (centres[:8], centres[8:]):
         assert some[:, 2].mean() == pytest.approx(BOX // 2 * PIXEL)

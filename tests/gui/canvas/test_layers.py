@@ -8,19 +8,16 @@ from napari.components import ViewerModel
 
 from napari_cryospin.engine.run.events import VolumeUpdated
 from napari_cryospin.engine.stages import Inference
-from napari_cryospin.gui.canvas.glass import glass_colours, lookup_table
-from napari_cryospin.gui.canvas.head_spheres import cell_colours
-from napari_cryospin.gui.canvas.layers import VOLUME, VolumeLayer
-from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers
+from napari_cryospin.gui.canvas.layers import VOLUME, VolumeLayer, in_sigma
 from napari_cryospin.gui.explorer.state import Explorer
 
 if TYPE_CHECKING:
     from napari_cryospin.gui.work.session import Session
 
 
-def update(seed: int, box: int = 8) -> VolumeUpdated:
+def update(seed: int, box: int = 8, pixel_size: float = 4.0) -> VolumeUpdated:
     volume = np.random.default_rng(seed).normal(size=(box,) * 3).astype(np.float32)
-    return VolumeUpdated(0, Inference.AMORTIZED, volume, 4.0)
+    return VolumeUpdated(0, Inference.AMORTIZED, volume, pixel_size)
 
 
 @pytest.fixture
@@ -49,19 +46,16 @@ def test_a_new_map_leaves_view_selection_and_order_alone(
     layer = viewer.layers[VOLUME]
     layer.contrast_limits, layer.visible, before = (1, 5), False, layer.data.copy()
     session.volume_updated.emit(update(1))
-    assert not np.array_equal(layer.data, before)
+    assert np.array_equal(layer.data, before), "drawn when it is shown again"
     assert [one.name for one in viewer.layers] == ["the user's", VOLUME]
     assert viewer.layers.selection == {other}
     assert (viewer.dims.ndisplay, viewer.scene.camera.zoom) == (2, 7)
     assert (tuple(layer.contrast_limits), layer.visible) == ((1, 5), False)
-
-
-def test_a_run_with_another_box_gets_a_layer_of_its_own_size(
-    viewer: ViewerModel, session: Session
-) -> None:
-    session.run_started.emit(None)
-    session.volume_updated.emit(update(1, box=10))
-    assert [one.data.shape for one in viewer.layers] == [(10, 10, 10)]
+    layer.visible = True
+    assert not np.array_equal(layer.data, before)
+    session.volume_updated.emit(update(2))
+    assert np.array_equal(layer.data, in_sigma(update(2).volume))
+    assert viewer.layers.selection == {other}
 
 
 def test_a_deleted_map_comes_back_with_the_next_run_only(
@@ -75,124 +69,59 @@ def test_a_deleted_map_comes_back_with_the_next_run_only(
     assert VOLUME in viewer.layers
 
 
-@pytest.fixture
-def spheres() -> tuple[ViewerModel, SphereLayers]:
-    viewer = ViewerModel()
-    viewer.dims.ndisplay = 3
-    layers = SphereLayers(viewer)
-    layers.set_box(32, 4.0)
-    return viewer, layers
-
-
-def posterior(nside: int) -> PosteriorOnSphere:
-    values = np.linspace(-6, 0, 12 * nside**2, dtype=np.float32)
-    return PosteriorOnSphere(7, nside, values, (-6, 0))
-
-
-def test_glass_is_clear_without_mass_and_shows_the_far_side_faintly() -> None:
-    table = lookup_table(np.ones((256, 4)))
-    values, facing = np.array([-6.0, 0, 0, -6]), np.array([1.0, 1, -1, 0])
-    clear, near, far, edge = glass_colours(values, (-6, 0), facing, table)[:, 3]
-    assert 0 < clear < 0.1 < far < 0.6 < near
-    assert near == 1
-    assert edge > 2 * clear
-
-
-def test_the_posterior_is_clear_and_follows_contrast_and_resolution(
-    spheres: tuple[ViewerModel, SphereLayers],
+def test_a_map_of_another_box_goes_into_the_same_layer(
+    viewer: ViewerModel, session: Session
 ) -> None:
-    viewer, layers = spheres
-    for nside in (2, 4, 1):
-        layers.show_posterior(posterior(nside))
-        (layer,) = viewer.layers
-        assert layer.vertex_colors.shape == (48 * nside**2, 4)
-        assert layer.data[2].max() == 0
-    before = layer.vertex_colors.copy()
-    layer.contrast_limits = (-6, -3)
-    assert layer.vertex_colors[:, 3].sum() > before[:, 3].sum()
-    layers.show_posterior(posterior(1))
-    assert tuple(layer.contrast_limits) == (-6, -3)
+    layer, heard = viewer.layers[VOLUME], list[str]()
+    viewer.layers.events.inserted.connect(lambda _: heard.append("inserted"))
+    viewer.layers.events.removed.connect(lambda _: heard.append("removed"))
+    for box, pixel_size in ((10, 3.2), (6, 5.0), (12, 4.0)):
+        session.run_started.emit(None)
+        session.volume_updated.emit(update(1, box, pixel_size))
+        assert list(viewer.layers) == [layer]
+        assert layer.data.shape == (box,) * 3
+        assert tuple(layer.scale) == (pixel_size,) * 3
+    assert not heard
 
 
-def test_candidates_go_where_there_are_none(spheres: tuple[ViewerModel, SphereLayers]) -> None:
-    """As when auto-decoding with a single hypothesis follows auto-encoding."""
-    viewer, layers = spheres
-    layers.show_posterior(posterior(1))
-    layers.show_candidates(np.eye(3), 1)
-    assert len(viewer.layers["Candidates"].data) == 3
-    layers.show_candidates(np.empty((0, 3)), -1)
-    assert not viewer.layers["Candidates"].visible
-    layers.show_candidates(np.eye(3)[:2], 0)
-    assert viewer.layers["Candidates"].visible
-    assert len(viewer.layers["Candidates"].data) == 2
-    # what the user hides stays hidden
-    viewer.layers["Candidates"].visible = False
-    layers.show_candidates(np.empty((0, 3)), -1)
-    layers.show_candidates(np.eye(3), 0)
-    assert not viewer.layers["Candidates"].visible
-
-
-def test_spheres_stay_at_their_side_of_the_volume(
-    spheres: tuple[ViewerModel, SphereLayers],
+def test_the_camera_is_fitted_to_the_first_map_and_to_one_of_another_size(
+    viewer: ViewerModel, session: Session
 ) -> None:
-    viewer, layers = spheres
-    layers.show_posterior(posterior(1))
-    layers.show_candidates(np.eye(3), 1)
-    layers.show_head_cells(np.ones((3, 12)), 1, "mean loss")
-    home = viewer.layers.extent.world.copy()
-    assert home[1, 2] == pytest.approx(64 + 128 * 1.4, rel=0.05)
-    viewer.scene.camera.angles = (0, 90, 0)
-    middle = viewer.layers[0].vertices.mean(axis=0)
-    assert np.allclose(np.abs(middle - 64), (128, 0, 0), atol=1e-3)
-    viewer.reset_view()
-    assert np.allclose(viewer.layers.extent.world, home, atol=1e-3)
+    camera = viewer.scene.camera
+    assert tuple(camera.center) == (16, 16, 16)
+    # the map's box is a little larger than what is seen of it
+    assert camera.zoom * 32 == pytest.approx(min(viewer.canvas.size) * 1.2, rel=0.1)
+    fitted = camera.zoom
+    camera.angles, camera.center, camera.zoom = (10, 20, 30), (1, 2, 3), 7
+    session.run_started.emit(None)
+    session.volume_updated.emit(update(1, 16, 2.1))
+    assert (tuple(camera.center), camera.zoom) == ((1, 2, 3), 7), "of the same size in Å"
+    viewer.dims.ndisplay = 2
+    session.run_started.emit(None)
+    session.volume_updated.emit(update(1, 16, 8.0))
+    assert tuple(camera.center)[1:] == (64, 64)
+    assert camera.zoom == pytest.approx(fitted / 4)
+    assert tuple(camera.angles) == (10, 20, 30)
+    assert viewer.dims.ndisplay == 2
 
 
-def test_empty_cells_are_grey_and_outliers_do_not_stretch_the_colours() -> None:
-    values = np.linspace(0, 1, 200)
-    values[0], values[1] = np.nan, 1e6
-    colours = cell_colours(values)
-    assert np.ptp(colours[0, :3]) == 0
-    assert not np.allclose(colours[2], colours[100], atol=0.2)
-    assert (cell_colours(np.full(3, np.nan)) == colours[0]).all()
-
-
-def test_heads_have_one_layer_of_spheres_that_is_made_when_asked(
-    spheres: tuple[ViewerModel, SphereLayers],
+def test_the_last_runs_map_is_out_of_sight_until_there_is_a_new_one(
+    viewer: ViewerModel, session: Session
 ) -> None:
-    viewer, layers = spheres
-    layers.hide_head_cells()
-    assert len(viewer.layers) == 0
-    layers.show_head_cells(np.ones((7, 12)), 1, "mean loss")
-    cells, numbers = viewer.layers
-    assert cells.name == "Heads: mean loss"
-    for heads, nside in ((9, 1), (9, 2), (3, 2)):
-        layers.show_head_cells(np.ones((heads, 12 * nside**2)), nside, "mean loss")
-        assert len(cells.vertices) == len(cells.vertex_colors) == 48 * nside**2 * heads
-        assert (len(numbers.data), cells.faces.max()) == (heads, len(cells.vertices) - 1)
-    assert list(numbers.text.values) == ["1", "2", "3"]
-    assert list(viewer.layers) == [cells, numbers]
+    layer = viewer.layers[VOLUME]
+    session.run_started.emit(None)
+    assert not layer.visible
+    session.volume_updated.emit(update(1))
+    assert layer.visible
 
 
-def test_hidden_heads_are_drawn_when_they_are_shown_again(
-    spheres: tuple[ViewerModel, SphereLayers],
+def test_a_second_dock_takes_the_map_of_the_first_over(
+    viewer: ViewerModel, session: Session
 ) -> None:
-    viewer, layers = spheres
-    layers.show_head_cells(np.arange(24.0).reshape(2, 12), 1, "mean loss")
-    cells, numbers = viewer.layers
-    layers.hide_head_cells()
-    assert (cells.visible, numbers.visible) == (False, False)
-    before = cells.vertex_colors
-    layers.show_head_cells(np.arange(24.0)[::-1].reshape(2, 12), 1, "mean loss")
-    assert cells.vertex_colors is before
-    cells.visible = True
-    assert numbers.visible
-    assert not np.array_equal(cells.vertex_colors, before)
-    viewer.layers.remove(cells)
-    layers.show_head_cells(np.ones((2, 12)), 1, "mean loss")
-    assert list(viewer.layers) == [numbers]
-    assert not numbers.visible
-    layers.new_run()
-    layers.show_head_cells(np.ones((2, 12)), 1, "mean loss")
-    assert len(viewer.layers) == 2
-    assert numbers.visible
+    layer, camera = viewer.layers[VOLUME], viewer.scene.camera
+    camera.zoom = 7
+    again = VolumeLayer(session, Explorer(session), viewer)
+    assert again.layer is layer
+    session.volume_updated.emit(update(1))
+    assert list(viewer.layers) == [layer]
+    assert camera.zoom == 7

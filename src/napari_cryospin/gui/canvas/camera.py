@@ -2,6 +2,8 @@
 
 Directions of views are (x, y, z) in the map's frame; napari's world is (z, y, x). A pose is
 RELION's Euler matrix: its rows are the image's x axis, its y axis (downwards), the view direction.
+With x to the right and y down, z and the view direction point away from the eye where the canvas is
+right-handed for x, y, z, and towards it where it is not (napari's default).
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
 
 import numpy as np
-from napari.utils.camera_orientations import Handedness
+from napari.utils.camera_orientations import DepthAxisOrientation, Handedness
 from qtpy.QtCore import QObject, Signal
 
 if TYPE_CHECKING:
@@ -33,7 +35,24 @@ def canvas_axes(viewer: ViewerModel) -> tuple[NDArray[np.float64], NDArray[np.fl
         return np.array([0.0, 0, 1]), np.array([0.0, 1, 0])
     camera = viewer.scene.camera
     up = np.array(camera.up_direction)
-    return _hand(camera) * np.cross(camera.view_direction, up), -up
+    return towards_eye(camera) * np.cross(camera.view_direction, up), -up
+
+
+def towards_eye(camera: Camera) -> int:
+    """Return 1 where the view direction of a pose points towards the eye, -1 where it points away.
+
+    The map is seen as an image shows it from the end of this times the view direction.
+    """
+    # napari's handedness is that of z, y, x
+    return 1 if camera.handedness == Handedness.RIGHT else -1
+
+
+def show_right_handed(camera: Camera) -> None:
+    """Let the canvas show x, y, z right-handed, as ChimeraX does; 2D views stay as they are."""
+    if towards_eye(camera) == 1:
+        depth, *others = camera.orientation
+        away, towards = DepthAxisOrientation.AWAY, DepthAxisOrientation.TOWARDS
+        camera.orientation = (away if depth == towards else towards, *others)
 
 
 def shows_three_axes(viewer: ViewerModel) -> bool:
@@ -169,16 +188,12 @@ def _view_and_up(
     if rotation is not None:
         right, down = np.asarray(rotation, dtype=np.float64)[:2, ::-1]
         # which way along the view direction is the canvas's to say: the image must not be mirrored
-        return tuple(_hand(camera) * np.cross(right, down)), tuple(-down)
-    view = -np.asarray(direction, dtype=np.float64)[::-1]
+        return tuple(towards_eye(camera) * np.cross(right, down)), tuple(-down)
+    view = -towards_eye(camera) * np.asarray(direction, dtype=np.float64)[::-1]
     up = np.array(camera.up_direction)
     if np.linalg.norm(np.cross(view, up)) < _PARALLEL:
         up = np.array(camera.view_direction) * np.sign(up @ -view)
     return tuple(view), tuple(up)
-
-
-def _hand(camera: Camera) -> int:
-    return 1 if camera.handedness == Handedness.RIGHT else -1
 
 
 def _standing(camera: Camera) -> NDArray[np.float64]:

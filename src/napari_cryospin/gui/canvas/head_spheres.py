@@ -1,4 +1,4 @@
-"""One small sphere per head below the volume, coloured by a value per view direction."""
+"""One small sphere per head above the volume, coloured by a value per view direction."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from napari.layers import Points, Surface
 from napari.utils.colormaps import ensure_colormap
 
-from napari_cryospin.gui.canvas.kept_layers import TAG, UNITS
 from napari_cryospin.gui.canvas.spheres import healpix_mesh, per_vertex
+from napari_cryospin.gui.canvas.units import TAG
 from napari_cryospin.gui.colours import head_colour, head_colours, head_label, text_on
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class HeadCells:
 
 def common_options(key: str) -> dict[str, Any]:
     """Return what all our surfaces are made with."""
-    return {"metadata": {TAG: key}, "shading": "none", "units": UNITS}
+    return {"metadata": {TAG: key}, "shading": "none"}
 
 
 def set_mesh(
@@ -93,7 +93,6 @@ def head_numbers(
         features=numbers(len(points)),
         text={"string": "{head}", "size": 9, "color": text_colours(len(points))},
         metadata={TAG: key},
-        units=UNITS,
     )
 
 

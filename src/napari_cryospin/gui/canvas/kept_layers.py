@@ -1,39 +1,60 @@
 """Layers that are made once, and then only drawn anew.
 
 Camera, contrast, selection, order and visibility belong to the user. A layer that the user deletes
-comes back with the next run, not before; one that is hidden is drawn when it is shown again.
+comes back when asked for, or with the next run; one that is hidden is drawn when it is shown again;
+one that has nothing to show is out of sight until it has.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_cryospin.gui.canvas.units import TAG, fitting_units
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-# the key under which a layer's metadata says which of ours it is
-TAG = "cryospin sphere"
-# of the canvas, along z, y and x
-UNITS = ("angstrom",) * 3
-
 
 class KeptLayers:
-    """The layers of one viewer that are ours, each under a key."""
+    """Layers of one viewer that are ours, each under a key.
 
-    def __init__(self, viewer: ViewerModel) -> None:
+    Parameters
+    ----------
+    viewer
+        Where the layers stand.
+    keys
+        The keys; layers of a dock that was closed and opened again are taken over.
+    """
+
+    def __init__(self, viewer: ViewerModel, keys: Iterable[str]) -> None:
         self._viewer = viewer
         self._layers: dict[str, Layer] = {}
-        self._deleted: set[str] = set()
+        # in the order in which they were deleted, and where in the list each stood
+        self._deleted: list[str] = []
+        self._places: dict[str, int] = {}
+        # what has nothing to show, and whether it will be seen once it has
+        self._away: dict[str, bool] = {}
         self._drawings: dict[str, Callable[[], None]] = {}
-        self._adopt()
+        self._adopt(frozenset(keys))
         viewer.layers.events.removed.connect(self._on_removed)
 
     def new_run(self) -> None:
-        """Let deleted layers come back."""
+        """Put away what the last run has drawn, and let deleted layers come back."""
         self._deleted.clear()
+        self._drawings.clear()
+        for key in self._layers:
+            self.put_away(key)
+
+    def bring_back(self) -> None:
+        """Make the deleted layers anew, from what was drawn last."""
+        deleted, self._deleted = self._deleted, []
+        # the last first: each then finds the place that it had
+        for key in reversed(deleted):
+            if key in self._drawings:
+                self._drawings[key]()
 
     def get(self, key: str) -> Layer | None:
         """Return a layer, while it stands."""
@@ -44,12 +65,18 @@ class KeptLayers:
         layer = self._layers.get(key)
         return layer is not None and bool(layer.visible)
 
+    def wanted(self, key: str) -> bool:
+        """Return whether a layer is visible, or will be once it has something to show."""
+        return self.shown(key) or self._away.get(key, False)
+
     def draw(self, key: str, drawing: Callable[[], None]) -> None:
         """Draw a layer, or make it, with a function that may be called again at any time."""
-        if key in self._deleted:
-            return
         self._drawings[key] = drawing
-        if key not in self._layers or self.shown(key):
+        if self._away.pop(key, False):
+            layer = self._layers[key]
+            with layer.events.visible.blocker(self._on_visible):
+                layer.visible = True
+        if key not in self._deleted and (key not in self._layers or self.shown(key)):
             drawing()
 
     def draw_again(self, key: str) -> None:
@@ -64,11 +91,20 @@ class KeptLayers:
         for key in list(self._layers):
             self.draw_again(key)
 
+    def put_away(self, key: str) -> None:
+        """Hide a layer until it is drawn again; one that the user has hidden stays hidden then."""
+        self._drawings.pop(key, None)
+        layer = self._layers.get(key)
+        if layer is not None:
+            self._away[key] = self.wanted(key)
+            layer.visible = False
+
     def add(self, key: str, layer: Layer) -> None:
-        """Add a layer above the others, leaving the user's selection as it is."""
+        """Add a layer above the others, or where it stood; the user's selection stays as it is."""
         layers = self._viewer.layers
         selected, active = set(layers.selection), layers.selection.active
-        layers.append(layer)
+        layer.units = fitting_units(layers)
+        layers.insert(min(self._places.pop(key, len(layers)), len(layers)), layer)
         layers.selection = selected
         layers.selection.active = active
         self._keep(key, layer)
@@ -77,20 +113,26 @@ class KeptLayers:
         self._layers[key] = layer
         layer.events.visible.connect(self._on_visible)
 
-    def _adopt(self) -> None:
-        """Take over the layers of a dock that was closed and opened again."""
+    def _adopt(self, keys: frozenset[str]) -> None:
         for layer in self._viewer.layers:
             key = layer.metadata.get(TAG)
-            if key is not None:
+            if key in keys:
                 self._keep(key, layer)
 
     def _on_visible(self, event: Any) -> None:
-        self.draw_again(event.source.metadata.get(TAG))
+        layer, key = event.source, event.source.metadata.get(TAG)
+        if key in self._away and layer.visible:
+            # seen as soon as there is something to see
+            self._away[key] = True
+            layer.visible = False
+        else:
+            self.draw_again(key)
 
     def _on_removed(self, event: Any) -> None:
         for key, layer in list(self._layers.items()):
             if layer is event.value:
                 layer.events.visible.disconnect(self._on_visible)
                 del self._layers[key]
-                self._drawings.pop(key, None)
-                self._deleted.add(key)
+                self._away.pop(key, None)
+                self._deleted.append(key)
+                self._places[key] = event.index

@@ -1,4 +1,4 @@
-"""The live map: one Image layer, made once a run, then only given new data."""
+"""The live map: one Image layer, made once, then only given new data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject, Slot
 
-from napari_cryospin.gui.canvas.kept_layers import UNITS
+from napari_cryospin.gui.canvas.camera import show_right_handed
+from napari_cryospin.gui.canvas.kept_layers import KeptLayers
+from napari_cryospin.gui.canvas.spheres import SHOWN, middle_of_volume
+from napari_cryospin.gui.canvas.units import TAG, FittingUnits
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -18,18 +21,20 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.work.session import Session
 
 VOLUME = "cryoSPIN volume"
+_KEY = "map"
 # in standard deviations of the map: where the surface is drawn, and the range of its shading
 ISO_THRESHOLD = 3.5
 CONTRAST_LIMITS = (0.0, 12.0)
-# the posterior's spheres stand to both sides of the map
-_ROOM_FOR_SPHERES = 0.34
+# maps whose sizes differ by less than this factor are seen from where the user looks
+_SAME_SIZE = 1.1
 
 
 class VolumeLayer(QObject):
     """Shows the map that the explorer looks at, live or of a recorded epoch, in σ units.
 
-    Camera, contrast, threshold, selection and order belong to the user once the layer stands. If
-    the user deletes the layer it stays away until the next run.
+    Camera, contrast, threshold, selection and order belong to the user once the layer stands; the
+    camera is fitted to the first map, and to one of another size in Å. Maps of any shape go into
+    the one layer: taking it away and making another crashes some OpenGL drivers.
 
     Parameters
     ----------
@@ -43,59 +48,74 @@ class VolumeLayer(QObject):
 
     def __init__(self, session: Session, explorer: Explorer, viewer: ViewerModel) -> None:
         super().__init__(session)
-        self._viewer = viewer
-        self._explorer = explorer
-        self._layer: Image | None = None
-        self._deleted = False
+        self._viewer, self._explorer = viewer, explorer
+        self._kept = KeptLayers(viewer, (_KEY,))
+        self._units = FittingUnits(viewer)
+        # edge of the map that the camera was fitted to, in Å; 0 before the first
+        self._fitted = 0.0 if self.layer is None else _length(self.layer)
         session.run_started.connect(self._on_run_started)
         session.run_opened.connect(self._on_run_started)
         explorer.volume_changed.connect(self._on_volume)
-        viewer.layers.events.removed.connect(self._on_removed)
 
     @property
     def layer(self) -> Image | None:
         """The layer, while it stands."""
-        return self._layer
+        return self._kept.get(_KEY)
+
+    def bring_back(self) -> None:
+        """Make the layer anew where the user has deleted it."""
+        self._kept.bring_back()
 
     @Slot(object)
     def _on_run_started(self, _event: object) -> None:
-        self._deleted = False
+        self._kept.new_run()
 
     @Slot(object)
     def _on_volume(self, event: VolumeUpdated) -> None:
-        if self._deleted:
-            return
-        shown = in_sigma(event.volume)
-        if self._layer is not None and self._layer.data.shape == shown.shape:
-            self._layer.data = shown
-        else:
-            self._make(shown, event.pixel_size)
+        self._kept.draw(_KEY, lambda: self._draw(event))
 
-    def _make(self, shown: np.ndarray, pixel_size: float) -> None:
-        if self._layer is not None:
-            old, self._layer = self._layer, None
-            self._viewer.layers.remove(old)
-            self._deleted = False
-        self._layer = Image(
+    def _draw(self, event: VolumeUpdated) -> None:
+        shown, scale = in_sigma(event.volume), (event.pixel_size,) * 3
+        layer = self.layer
+        if layer is None:
+            layer = self._make(shown, scale)
+        else:
+            layer.data = shown
+            if tuple(layer.scale) != scale:
+                layer.scale = scale
+        factor = _length(layer) / self._fitted if self._fitted else np.inf
+        if not 1 / _SAME_SIZE < factor < _SAME_SIZE:
+            self._fit_camera(layer)
+
+    def _make(self, shown: np.ndarray, scale: tuple[float, ...]) -> Image:
+        layer = Image(
             shown,
             name=VOLUME,
-            scale=(pixel_size,) * 3,
-            units=UNITS,
+            scale=scale,
             rendering="iso",
             iso_threshold=ISO_THRESHOLD,
             contrast_limits=CONTRAST_LIMITS,
             colormap="gray",
+            metadata={TAG: _KEY},
         )
-        self._viewer.add_layer(self._layer)
-        # once, for a first look; from here on the view is the user's
-        self._viewer.dims.ndisplay = 3
-        self._viewer.reset_view()
-        self._viewer.scene.camera.zoom *= _ROOM_FOR_SPHERES
+        self._kept.add(_KEY, layer)
+        if self._viewer.layers.selection.active is None:
+            # its threshold is then at hand
+            self._viewer.layers.selection.active = layer
+        return layer
 
-    def _on_removed(self, event: object) -> None:
-        if self._layer is not None and getattr(event, "value", None) is self._layer:
-            self._layer = None
-            self._deleted = True
+    def _fit_camera(self, layer: Image) -> None:
+        """Let the map fill the canvas."""
+        camera = self._viewer.scene.camera
+        if not self._fitted:
+            # once, for a first look; from here on the view is the user's
+            self._viewer.dims.ndisplay = 3
+            show_right_handed(camera)
+            camera.angles = (0, 0, 0)
+        self._fitted = _length(layer)
+        camera.center = tuple(middle_of_volume(layer.data.shape[0], layer.scale[0]))
+        canvas = min(self._viewer.canvas.viewbox_size(self._viewer.layers))
+        camera.zoom = canvas / (2 * SHOWN * self._fitted)
 
 
 def in_sigma(volume: np.ndarray) -> np.ndarray:
@@ -103,3 +123,7 @@ def in_sigma(volume: np.ndarray) -> np.ndarray:
     sigma = float(volume.std())
     scaled = (volume - volume.mean()) / sigma if sigma > 0 else np.zeros_like(volume)
     return np.ascontiguousarray(scaled, dtype=np.float32)
+
+
+def _length(layer: Image) -> float:
+    return float(layer.data.shape[0] * layer.scale[0])

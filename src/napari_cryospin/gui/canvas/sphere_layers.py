@@ -1,19 +1,26 @@
 """The spheres around the volume: posterior, head candidates, views by winning head, heads' cells.
 
-They stay at their side of the volume however the camera turns, so that none stands before it; each
-turns with the map. See :mod:`napari_cryospin.gui.canvas.kept_layers` for what belongs to the user.
+They stay at the edges of the volume's square however the camera turns, so that none stands before
+the map; each turns with it. A view direction stands where the eye sees the map as its particles
+do. See :mod:`napari_cryospin.gui.canvas.kept_layers` for what belongs to the user.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Surface
 
-from napari_cryospin.gui.canvas.camera import CameraTurner, ClickWatch, canvas_axes, is_near
+from napari_cryospin.gui.canvas.camera import (
+    CameraTurner,
+    ClickWatch,
+    canvas_axes,
+    is_near,
+    towards_eye,
+)
 from napari_cryospin.gui.canvas.glass import glass_colours, lookup_table
 from napari_cryospin.gui.canvas.head_spheres import (
     HeadCells,
@@ -24,14 +31,15 @@ from napari_cryospin.gui.canvas.head_spheres import (
     spheres_mesh,
     vertex_colours,
 )
-from napari_cryospin.gui.canvas.kept_layers import TAG, KeptLayers
+from napari_cryospin.gui.canvas.kept_layers import KeptLayers
 from napari_cryospin.gui.canvas.spheres import (
-    below_volume,
+    above_volume,
     beside_volume,
     healpix_centres,
     healpix_mesh,
     per_vertex,
 )
+from napari_cryospin.gui.canvas.units import TAG
 from napari_cryospin.gui.colours import COLOURMAP, head_colours
 
 if TYPE_CHECKING:
@@ -48,6 +56,7 @@ CANDIDATES = "head candidates"
 VIEWS = "views by winning head"
 HEAD_CELLS = "head cells"
 HEAD_NUMBERS = "head numbers"
+_KEYS = (POSTERIOR, CANDIDATES, VIEWS, HEAD_CELLS, HEAD_NUMBERS)
 # fine enough to look round
 _VIEWS_NSIDE = 8
 _LEVELS = 256
@@ -80,32 +89,36 @@ class SphereLayers:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._kept = KeptLayers(viewer)
+        self._kept = KeptLayers(viewer, _KEYS)
         self._volume = (1, 1.0)
         self._last_click: NDArray[np.float64] | None = None
-        # hidden because there were none, not by the user
-        self._without_candidates = False
         self.turner = CameraTurner(viewer)
         self.direction_clicked: Callable[[NDArray[np.float64]], None] = self.turner.toggle
         self._place()
         viewer.scene.camera.events.angles.connect(self._on_camera)
+        viewer.scene.camera.events.orientation.connect(self._on_camera)
         viewer.dims.events.ndisplay.connect(self._on_camera)
         viewer.layers.events.removed.connect(self._on_removed)
         ClickWatch(viewer, self._on_click)
 
     def new_run(self) -> None:
-        """Let deleted layers come back."""
+        """Put the last run's spheres away until the new one has its own; deleted ones come back."""
         self._kept.new_run()
+
+    def bring_back(self) -> None:
+        """Make the deleted spheres anew, from what was drawn last."""
+        self._kept.bring_back()
 
     def set_box(self, box: int, pixel_size: float) -> None:
         """Place the spheres beside a volume of ``box`` pixels of ``pixel_size`` Å."""
-        self._volume = (box, pixel_size)
-        self._place()
+        if self._volume != (box, pixel_size):
+            self._volume = (box, pixel_size)
+            self._on_camera()
 
     @property
     def posterior_shown(self) -> bool:
-        """Whether a posterior sphere is on the canvas, so that it is worth computing."""
-        return self._kept.shown(POSTERIOR)
+        """Whether a posterior sphere is on the canvas or awaited, and so worth computing."""
+        return self._kept.wanted(POSTERIOR)
 
     def show_posterior(self, shown: PosteriorOnSphere) -> None:
         """Colour the right-hand sphere by the posterior of a particle."""
@@ -113,15 +126,11 @@ class SphereLayers:
 
     def show_candidates(self, directions: NDArray[np.floating], winner: int) -> None:
         """Put numbered points at the heads' view directions (M, 3) on the posterior sphere."""
-        layer = self._kept.get(CANDIDATES)
         if len(directions) == 0:
             # napari cannot draw numbers of no points
-            if layer is not None and layer.visible:
-                layer.visible, self._without_candidates = False, True
-            return
-        self._kept.draw(CANDIDATES, lambda: self._draw_candidates(directions, winner))
-        if layer is not None and self._without_candidates:
-            layer.visible, self._without_candidates = True, False
+            self._kept.put_away(CANDIDATES)
+        else:
+            self._kept.draw(CANDIDATES, lambda: self._draw_candidates(directions, winner))
 
     def show_views(self, directions: NDArray[np.floating], heads: NDArray[np.integer]) -> None:
         """Colour the left-hand sphere by the head that wins most particles of each view."""
@@ -141,7 +150,7 @@ class SphereLayers:
         self._kept.draw(VIEWS, lambda: self._draw_views(winners()))
 
     def show_head_cells(self, values: NDArray[np.floating], nside: int, label: str) -> None:
-        """Colour one small sphere per head below the volume.
+        """Colour one small sphere per head above the volume.
 
         Parameters
         ----------
@@ -160,10 +169,8 @@ class SphereLayers:
         self._kept.draw(HEAD_NUMBERS, lambda: self._draw_head_numbers(len(values)))
 
     def hide_head_cells(self) -> None:
-        """Hide the heads' spheres, as the eye in the layer list does."""
-        layer = self._kept.get(HEAD_CELLS)
-        if layer is not None:
-            layer.visible = False
+        """Hide the heads' spheres until they are shown again."""
+        self._kept.put_away(HEAD_CELLS)
 
     def _draw_posterior(self, shown: PosteriorOnSphere) -> None:
         facing = healpix_centres(shown.nside) @ self._towards_eye
@@ -254,15 +261,19 @@ class SphereLayers:
 
     def _place(self) -> None:
         """Find where the spheres stand, given the volume and the camera."""
-        self._axes = canvas_axes(self._viewer)
-        self._right: Sphere = beside_volume(*self._volume, 1, self._axes[0])
-        self._left: Sphere = beside_volume(*self._volume, -1, self._axes[0])
-        self._towards_eye = -np.array(self._viewer.scene.camera.view_direction)[::-1]
+        camera = self._viewer.scene.camera
+        self._axes, self._side = canvas_axes(self._viewer), towards_eye(camera)
+        self._right, self._left = (
+            replace(beside_volume(*self._volume, side, *self._axes), side=self._side)
+            for side in (1, -1)
+        )
+        self._towards_eye = -self._side * np.array(camera.view_direction)[::-1]
 
     def _row(self, count: int) -> list[Sphere]:
-        return below_volume(*self._volume, count, *self._axes)
+        row = above_volume(*self._volume, count, *self._axes)
+        return [replace(sphere, side=self._side) for sphere in row]
 
-    def _on_camera(self, _event: Any) -> None:
+    def _on_camera(self, _event: Any = None) -> None:
         self._place()
         self._kept.draw_all_again()
 

@@ -14,23 +14,34 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-# the small spheres below the volume, in box lengths: radius, distance right and down, first row
-_SMALL = 0.12
-_PITCH = (0.28, 0.36)
-_FIRST_ROW = 0.64
+# Molecules take up two thirds of their box: the rest of it is free for the spheres.
+# Of the square around the map that a canvas shows, in box lengths: half its side
+SHOWN = 0.42
+# the spheres in the lower corners: radius, distance right and down
+_RADIUS = 0.105
+_CORNER = SHOWN - _RADIUS - 0.005
+# the small ones along the upper edge: radius, distance right and down, first row
+_SMALL = 0.042
+_PITCH = (0.105, 0.12)
+_FIRST_ROW = _SMALL + 0.005 - SHOWN
 _PER_ROW = 8
 
 
 @dataclass(frozen=True)
 class Sphere:
-    """A sphere in napari's world: its centre (z, y, x) and radius in Å."""
+    """A sphere in napari's world: its centre (z, y, x) and radius in Å.
+
+    A direction stands at its own side of the sphere, or opposite, where ``side`` is -1.
+    """
 
     centre: tuple[float, float, float]
     radius: float
+    side: int = 1
 
     def place(self, directions: NDArray[np.floating], height: float = 1) -> NDArray[np.float32]:
         """Return world points (z, y, x), shape (..., 3), of unit directions (x, y, z)."""
-        points = np.asarray(directions)[..., ::-1] * (self.radius * height) + np.array(self.centre)
+        out = self.side * self.radius * height
+        points = np.asarray(directions)[..., ::-1] * out + np.array(self.centre)
         return np.ascontiguousarray(points, dtype=np.float32)
 
     def hit(
@@ -51,7 +62,7 @@ class Sphere:
         if inside < 0:
             return None
         point = start - (along + np.sqrt(inside)) * np.asarray(view_direction)
-        return np.asarray(point[::-1] / self.radius)
+        return np.asarray(self.side * point[::-1] / self.radius)
 
 
 def middle_of_volume(box: int, pixel_size: float) -> NDArray[np.float64]:
@@ -67,8 +78,14 @@ def middle_of_volume(box: int, pixel_size: float) -> NDArray[np.float64]:
     return np.full(3, (box // 2) * pixel_size)
 
 
-def beside_volume(box: int, pixel_size: float, side: int, right: ArrayLike = (0, 0, 1)) -> Sphere:
-    """Return the sphere to the right (``side=1``) or left (``side=-1``) of the volume.
+def beside_volume(
+    box: int,
+    pixel_size: float,
+    side: int,
+    right: ArrayLike = (0, 0, 1),
+    down: ArrayLike = (0, 1, 0),
+) -> Sphere:
+    """Return the sphere right (``side=1``) or left (``side=-1``) below the map.
 
     Parameters
     ----------
@@ -78,23 +95,22 @@ def beside_volume(box: int, pixel_size: float, side: int, right: ArrayLike = (0,
         Å per pixel.
     side
         1 for right, −1 for left.
-    right
-        The unit vector (z, y, x) that points right; x where not given.
+    right, down
+        The unit vectors (z, y, x) that point right and down; x and y where not given.
     """
-    length = box * pixel_size
-    return _sphere(
-        middle_of_volume(box, pixel_size) + side * length * np.asarray(right), 0.4 * length
-    )
+    length, middle = box * pixel_size, middle_of_volume(box, pixel_size)
+    offset = _CORNER * (side * np.asarray(right) + np.asarray(down))
+    return _sphere(middle + length * offset, _RADIUS * length)
 
 
-def below_volume(
+def above_volume(
     box: int,
     pixel_size: float,
     count: int,
     right: ArrayLike = (0, 0, 1),
     down: ArrayLike = (0, 1, 0),
 ) -> list[Sphere]:
-    """Return ``count`` small spheres in centred rows below the volume.
+    """Return ``count`` small spheres in centred rows above the map.
 
     Parameters
     ----------

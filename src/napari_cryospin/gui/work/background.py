@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.gui.work.threads import WorkerThread
+from napari_cryospin.gui.work.torch_libraries import load_torch_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,8 @@ class _Worker(QObject):
     @Slot(int, object)
     def work(self, ticket: int, task: Callable[[], Any]) -> None:
         try:
+            # the first task imports torch
+            load_torch_libraries()
             result = task()
         except Exception as error:
             self.failed.emit(ticket, told(error))
