@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDockWidget
 
 from napari_cryospin.gui import arrangement
+from napari_cryospin.gui.arrangement import EXPLORER
 from napari_cryospin.gui.launch import dock_of
 
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 
     import napari
     from pytestqt.qtbot import QtBot
-    from qtpy.QtWidgets import QDockWidget
 
     from napari_cryospin.gui.dock import CryoSpinDock
 
@@ -119,3 +120,17 @@ def test_an_explorer_that_was_closed_opens_again(
     qtbot.mouseClick(dock.open_posterior, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(dock.posterior.isVisible, timeout=LONG)
     assert dock_around(dock.posterior) is not None
+
+
+def test_the_explorer_goes_with_the_dock(
+    qtbot: QtBot, opened: Callable[[tuple[int, int]], CryoSpinDock]
+) -> None:
+    dock = opened(LARGE)
+    window = dock.viewer.window
+    dock_around(dock).destroyOnClose()
+    qtbot.waitUntil(lambda: not window._qt_window.findChildren(QDockWidget, EXPLORER), timeout=LONG)
+    assert EXPLORER not in window.dock_widgets
+    # and comes with the next
+    again = dock_of(dock.viewer)
+    qtbot.waitUntil(lambda: dock_around(again.posterior) is not None, timeout=LONG)
+    assert again is not dock

@@ -109,7 +109,7 @@ def test_closing_the_window_in_mid_training(
     assert RunFolder(tmp_path / "run").checkpoints()
 
 
-def test_a_deleted_layer_stays_away_until_the_next_run(
+def test_a_deleted_layer_stays_away_until_it_is_asked_for_or_the_next_run(
     qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path
 ) -> None:
     load_and_start(qtbot, dock, settings, tmp_path / "run")
@@ -117,6 +117,9 @@ def test_a_deleted_layer_stays_away_until_the_next_run(
     with qtbot.waitSignals([dock.session.volume_updated] * 2, timeout=LONG):
         pass
     assert VOLUME not in dock.viewer.layers
+    press(qtbot, dock, "show_layers")
+    assert VOLUME in dock.viewer.layers
+    dock.viewer.layers.remove(VOLUME)
     press(qtbot, dock, "run_discard")
     qtbot.waitUntil(lambda: not dock.session.active, timeout=LONG)
     with qtbot.waitSignals([dock.session.volume_updated] * 2, timeout=LONG):

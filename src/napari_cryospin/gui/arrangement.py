@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QByteArray, QEvent, QObject, QSettings, Qt, QTimer, Signal, Slot
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
@@ -112,10 +113,19 @@ class Arrangement(QObject):
         )
         dock.visibilityChanged.connect(self._on_visibility)
         self._explorer.installEventFilter(self)
-        # they go together
-        self._main.destroyed.connect(dock.deleteLater)
+        main = _dock_around(self._main)
+        if main is not None:
+            main.destroyed.connect(self._on_main_gone)
         window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
         return dock
+
+    @Slot()
+    def _on_main_gone(self) -> None:
+        """Close the explorer's dock with the main one, unless the window itself is being closed."""
+        dock = _dock_around(self._explorer) if isalive(self._explorer) else None
+        window = None if dock is None else dock.parent()
+        if isinstance(window, QMainWindow) and window.isVisible():
+            self._viewer.window.remove_dock_widget(dock)
 
     def _arrange_first(self, window: QMainWindow) -> None:
         main, explorer = _dock_around(self._main), _dock_around(self._explorer)

@@ -121,13 +121,24 @@ class CryoSpinDock(QWidget):
         )
         self.open_posterior.toggled.connect(self.arrangement.show_explorer)
         self.arrangement.explorer_shown.connect(self.open_posterior.setChecked)
+        self.show_layers = QPushButton("Show layers")
+        self.show_layers.setObjectName("show_layers")
+        self.show_layers.setToolTip("Bring back the map and the spheres where they were deleted")
+        self.show_layers.clicked.connect(self._on_show_layers)
         row = QHBoxLayout()
-        row.addWidget(self.open_posterior)
+        row.setContentsMargins(6, 0, 6, 0)
+        row.addWidget(self.open_posterior, 2)
+        row.addWidget(self.show_layers, 1)
         return row
 
     def sizeHint(self) -> QSize:
         """Ask for a narrow dock: the canvas needs the room."""
         return QSize(_PREFERRED_WIDTH, 700)
+
+    @Slot()
+    def _on_show_layers(self) -> None:
+        self.volume.bring_back()
+        self.posterior.layers.bring_back()
 
     @Slot()
     def _on_start(self) -> None:
