@@ -161,45 +161,6 @@ def test_without_a_switch_the_run_stays_in_auto_encoding(
     assert len(of_type(stream, events.EpochDone)) == 4
 
 
-@pytest.mark.parametrize("at", [events.BatchDone, events.CheckpointWritten, events.Progress])
-@pytest.mark.parametrize("mine", [(), ("notes.txt", "volumes/mine.mrc")])
-def test_discarding_removes_what_the_run_wrote_and_nothing_else(
-    unjudged: Settings, tmp_path: Path, at: type[events.Event], mine: tuple[str, ...]
-) -> None:
-    run, folder = Reconstruction(unjudged, tmp_path / "run"), tmp_path / "run"
-    for name in mine:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    for event in run.run():
-        # the last kind comes before, in, and after training
-        judging = isinstance(event, events.Progress) and event.task == "Judging the map"
-        if isinstance(event, at) and (judging or at is not events.Progress):
-            for name in mine:
-                (folder / name).write_text("mine")
-            run.controls.stop(keep=False)
-    assert isinstance(event, events.Finished)
-    assert (event.kept, event.discarded, event.left) == (False, True, ())
-    assert "has been removed" in event.sentence()
-    left = {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()}
-    assert left == set(mine)
-    assert folder.exists() == bool(mine)
-
-
-def test_discarding_a_resumed_run_before_it_begins(unjudged: Settings, copied_run: Path) -> None:
-    run = Reconstruction.resume(copied_run)
-    run.controls.stop(keep=False)
-    *_, last = run.run()
-    assert last.discarded
-    assert not copied_run.exists()
-
-
-def test_stopping_a_resumed_run_before_it_begins_keeps_it(copied_run: Path) -> None:
-    run = Reconstruction.resume(copied_run)
-    run.controls.stop()
-    *_, last = run.run()
-    assert "can be resumed" in last.sentence()
-    assert RunFolder(copied_run).checkpoints()
-
-
 def test_the_pose_search_is_part_of_auto_decoding(unjudged: Settings, tmp_path: Path) -> None:
     unjudged.stages[1].searches = 1
     stream = run(unjudged, tmp_path / "run")

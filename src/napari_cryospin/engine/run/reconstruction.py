@@ -6,8 +6,6 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from napari_cryospin.engine.data.load import of_settings
-from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.checkpoint_reading import latest, read_checkpoint
@@ -17,9 +15,9 @@ from napari_cryospin.engine.run.failures import tell, why
 from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.judgement import reach_verdict
+from napari_cryospin.engine.run.loading import load_particles
 from napari_cryospin.engine.run.lock import RunLock
 from napari_cryospin.engine.run.loop import Loop
-from napari_cryospin.engine.run.memory_estimate import require_memory
 from napari_cryospin.engine.run.mending import mend
 from napari_cryospin.engine.run.place import (
     Holds,
@@ -31,7 +29,7 @@ from napari_cryospin.engine.run.place import (
     sweep,
     what_is_in,
 )
-from napari_cryospin.engine.run.progress import Stopped, with_progress
+from napari_cryospin.engine.run.progress import Stopped
 from napari_cryospin.engine.run.results import write_results, write_set_aside
 from napari_cryospin.engine.run.snapshot import truth_or_note
 from napari_cryospin.engine.run.steering import Steering
@@ -45,12 +43,11 @@ if TYPE_CHECKING:
 
     import torch
 
+    from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.run.events import Event
     from napari_cryospin.engine.run.steering import Command
     from napari_cryospin.engine.settings import Settings
 
-# each half-map needs one
-_FEWEST = 2
 _PREPARING = "Preparing the first stage"
 _JUDGING = "Judging the map"
 
@@ -157,7 +154,13 @@ class Reconstruction:
         found = self._last_checkpoint(device) if checkpoint else None
         before = self._fingerprint_in(found)
         try:
-            stack = yield from self._load(device, notes)
+            stack = yield from load_particles(
+                self.settings,
+                device,
+                notes,
+                lambda: self.controls.stopped,
+                self.folder.settings_path if self._resume else None,
+            )
         except Stopped:
             yield self._stopped_early(found is not None)
             return
@@ -394,21 +397,3 @@ class Reconstruction:
             truth_known=self.truth is not None,
             notes=notes,
         )
-
-    def _load(self, device: torch.device, notes: list[str]) -> Generator[Event, None, WorkingStack]:
-        data = self.settings.data
-        if data.stack is None and self._resume:
-            raise InputError(f"{self.folder.settings_path} names no particle stack.")
-        table = of_settings(data)
-        notes += require_memory(self.settings, table, device)
-        stack: WorkingStack = yield from with_progress(
-            "Reading particles",
-            lambda report: prepare(table, data, report),
-            lambda: self.controls.stopped,
-        )
-        if stack.n < _FEWEST:
-            raise InputError(
-                f"{table.source}: {stack.n} particle in use; a reconstruction needs at least "
-                f"{_FEWEST}, and hundreds to show anything."
-            )
-        return stack
