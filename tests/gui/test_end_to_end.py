@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 LONG = 180_000
 
 
+@pytest.fixture(autouse=True)
+def yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who presses Discard means it."""
+    monkeypatch.setattr("napari_cryospin.gui.panels.run_panel.ask_discard", lambda *_: True)
+
+
 def press(qtbot: QtBot, dock: CryoSpinDock, name: str) -> None:
     button = dock.findChild(QPushButton, name)
     assert button.isEnabled(), name

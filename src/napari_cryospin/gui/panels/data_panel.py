@@ -247,7 +247,8 @@ class DataPanel(QWidget):
         """Show what was said of the images, now that all have been looked at."""
         stack, table = self._session.stack, self._session.table
         # another table may have been chosen while they were looked at
-        if stack is not None and table is not None and stack.table.source == table.source:
+        same = stack is not None and table is not None and stack.table.source == table.source
+        if stack is not None and (same or not self.path.text()):
             self._say(stack.notes)
 
     def _say(self, notes: tuple[str, ...]) -> None:
