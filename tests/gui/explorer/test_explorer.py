@@ -309,7 +309,9 @@ def test_a_trail_waits_for_the_posterior_of_its_particle(
     qtbot.waitUntil(lambda: drawn.xData is not None and len(drawn.xData) >= 1, timeout=LONG)
 
 
-def test_the_window_fits_a_small_screen(dock: CryoSpinDock, panel: PosteriorPanel) -> None:
+def test_the_window_fits_a_small_screen(
+    qtbot: QtBot, dock: CryoSpinDock, panel: PosteriorPanel
+) -> None:
     # 1920 × 1080 at 150 %, beside napari's layer controls, with a canvas that one can look at
     least = dock.viewer.window._qt_window.minimumSizeHint()
     assert least.height() <= 720
@@ -321,7 +323,9 @@ def test_the_window_fits_a_small_screen(dock: CryoSpinDock, panel: PosteriorPane
     for page in pages:
         panel.tabs.setCurrentWidget(page)
         (area,) = (a for a in page.findChildren(QScrollArea) if a.parent() is page)
-        assert area.widget().width() <= area.viewport().width()
+        # once the page has turned to its new shape
+        inside, seen = area.widget(), area.viewport()
+        qtbot.waitUntil(lambda i=inside, s=seen: i.width() <= s.width(), timeout=LONG)
     dock.viewer.window.resize(size.width(), size.height())
 
 
