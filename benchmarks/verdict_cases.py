@@ -21,7 +21,9 @@ BOX, N, SNR = 64, 1500, 0.3
 CALIBRATED_ON = (
     ("off-centre with shifts", "spike"),
     ("junk 30 %", "spike"),
+    ("junk 50 %", "spike"),
     ("belt of views", "spike"),
+    ("off-centre 5 %, no shifts", "30S"),
     ("exact C4", "kinase"),
     ("two states", "kinase"),
     ("mates at SNR 0.03", "spike"),
