@@ -154,6 +154,20 @@ def test_a_few_images_that_do_not_fit_are_no_fault_of_the_map() -> None:
     assert said(found, expected_right=0.7)[:2] == (Outcome.UNCERTAIN, Cause.OUTLIERS)
 
 
+def test_many_images_that_do_not_fit_spoil_the_map() -> None:
+    fits = torch.cat((torch.full((16,), 0.2), torch.ones(84)))
+    found = replace(GOOD, misfit=Misfit(0.31, 0.12, NOTHING, fits, NOTHING))
+    assert said(found)[:2] == (Outcome.UNEXPLAINED, Cause.OUTLIERS)
+
+
+def test_starts_that_come_to_other_maps_speak_against_two_structures() -> None:
+    found = replace(GOOD, misfit=BAD, variability=TWO)
+    outcome, cause, words = said(found, agree=0.42)
+    assert (outcome, cause) == (Outcome.UNEXPLAINED, None)
+    assert "agree on the poses of 42 %" in words
+    assert "structures" not in words
+
+
 def test_mates_are_a_symmetry_or_a_cause() -> None:
     turn = np.diag([-1.0, -1.0, 1.0])
     mates = Mates(np.stack((np.eye(3), turn)), 0.95, 0.95)

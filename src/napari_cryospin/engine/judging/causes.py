@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 # into, more than the second is too much whatever the cause
 DOUBTFUL, UNEXPLAINED = 0.02, 0.05
 # particles are off-centre where shifts gain so many nats, and are so large, pixels
-_SHIFT_GAIN, _SHIFT_RMS = 5.0, 0.25
+_SHIFT_GAIN, _SHIFT_RMS = 2.5, 0.3
 # there are several structures where a component gains so many nats, its humps are so far apart, and
 # the smaller one holds so much
 _VARIABILITY_GAIN, _APART, _LEAST_SHARE = 1.5, 2.0, 0.05
-# images that do not fit are a cause where they are at least so many
-_OUTLIERS = 0.02
+# images that do not fit are a cause where they are at least so many: of a map that explains the
+# others, and of one that does not
+_OUTLIERS, _MANY = 0.02, 0.1
 
 
 class Cause(StrEnum):
@@ -94,7 +95,7 @@ class Findings:
         return other is None or not self.several or found.gain > other.gain
 
     @property
-    def some_do_not_fit(self) -> bool:
+    def only_some_do_not_fit(self) -> bool:
         """Whether the map leaves much unexplained because of some of the images alone."""
         found = self.misfit
         return (
@@ -102,6 +103,11 @@ class Findings:
             and found.value > UNEXPLAINED >= found.without_worst
             and found.outliers >= _OUTLIERS
         )
+
+    @property
+    def many_do_not_fit(self) -> bool:
+        """Whether so many images do not fit that they spoil the map for the others."""
+        return self.unexplained and self.misfit is not None and self.misfit.outliers >= _MANY
 
     @property
     def cause(self) -> Cause | None:
@@ -112,7 +118,9 @@ class Findings:
             return Cause.MATES
         if self.several:
             return Cause.SEVERAL_STRUCTURES
-        return Cause.OUTLIERS if self.some_do_not_fit else None
+        if self.only_some_do_not_fit or self.many_do_not_fit:
+            return Cause.OUTLIERS
+        return None
 
 
 def look_for_causes(

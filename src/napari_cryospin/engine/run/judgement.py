@@ -67,7 +67,8 @@ class Measured:
         if self.expected_right < _MOSTLY:
             return Outcome.STUCK
         cause = self.findings.cause
-        if self.findings.unexplained and cause is not Cause.OUTLIERS:
+        good = cause is Cause.OUTLIERS and self.findings.only_some_do_not_fit
+        if self.findings.unexplained and not good:
             return Outcome.UNEXPLAINED
         if cause in (Cause.OFF_CENTRE, Cause.SEVERAL_STRUCTURES):
             return Outcome.UNEXPLAINED
@@ -77,8 +78,13 @@ class Measured:
 
     @property
     def cause(self) -> Cause | None:
-        """What is at fault; poses that are uncertain with nothing else wrong lack signal."""
+        """What is at fault; poses that are uncertain with nothing else wrong lack signal.
+
+        Starts that come to different maps tell nothing of the particles by what one map leaves.
+        """
         found = self.findings.cause
+        if found is Cause.SEVERAL_STRUCTURES and self.agree is not None and self.agree < _AGREE:
+            return None
         if found is None and self.outcome in (Outcome.UNCERTAIN, Outcome.STUCK):
             return Cause.TOO_LITTLE_SIGNAL
         return found
