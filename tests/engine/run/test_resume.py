@@ -13,7 +13,7 @@ import torch
 
 from disturbed import content, count, is_same, kill, searching
 from napari_cryospin.engine.data.columns import read_blocks
-from napari_cryospin.engine.run import events, reconstruction
+from napari_cryospin.engine.run import events, loading
 from napari_cryospin.engine.run.controls import Interrupted
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
@@ -183,7 +183,7 @@ def test_a_stop_while_particles_are_read_leaves_nothing(
     def slow(*_: object) -> None:
         time.sleep(60)
 
-    monkeypatch.setattr(reconstruction, "prepare", slow)
+    monkeypatch.setattr(loading, "prepare", slow)
     run = Reconstruction(two_starts, tmp_path / "run")
     run.controls.stop()
     (last,) = run.run()
