@@ -13,7 +13,8 @@ from command_calls import call
 from disturbed import is_same
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
-from napari_cryospin.gui.work.session import Session, SessionState
+from napari_cryospin.gui.work.session import Session
+from napari_cryospin.gui.work.states import SessionState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +83,7 @@ def test_a_steered_run_is_drawn_and_repeated(
     with qtbot.waitSignal(session.epoch_done, timeout=LONG):
         pass
     press(qtbot, dock, "run_stop")
-    qtbot.waitUntil(lambda: session.state is SessionState.FINISHED, timeout=LONG)
+    qtbot.waitUntil(lambda: session.state is SessionState.STOPPED, timeout=LONG)
     qtbot.waitUntil(lambda: lines(dock.monitor) == [place(switched)], timeout=LONG)
     ends = dock.monitor.loss.curve("epoch").getData()[0]
     assert ends[switched.epoch - 1] == place(switched)
