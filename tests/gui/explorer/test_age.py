@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.gui.explorer.posterior_feed import _MOST_INTERVAL_MS
 from napari_cryospin.gui.work.session import SessionState
 
@@ -28,12 +29,20 @@ LONG = 180_000
 
 
 @pytest.fixture
-def panel(qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path) -> PosteriorPanel:
-    """The explorer of a run under way, its first posterior shown."""
-    dock.session.start(settings, tmp_path / "run")
-    panel = dock.posterior
-    dock.open_posterior.setChecked(True)
+def panel(
+    qtbot: QtBot, shared_dock: CryoSpinDock, settings: Settings, tmp_path: Path
+) -> PosteriorPanel:
+    """The explorer of a run under way, its first particle's posterior shown; one run for all."""
+    session, panel = shared_dock.session, shared_dock.posterior
+    panel.explorer.options = PosteriorOptions(nside=4)
+    if not session.active:
+        session.start(settings, tmp_path / "run")
+    session.resume()
+    shared_dock.open_posterior.setChecked(True)
+    panel.spin.choose(0)
+    qtbot.waitUntil(lambda: session.state is SessionState.RUNNING, timeout=LONG)
     qtbot.waitUntil(lambda: panel.feed.result is not None, timeout=LONG)
+    qtbot.waitUntil(lambda: panel.feed.result.posterior.particle == 0, timeout=LONG)
     return panel
 
 
