@@ -18,6 +18,7 @@ from napari_cryospin.gui.canvas.spheres import healpix_mesh, per_vertex
 from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
 from napari_cryospin.gui.panels.training_panel import TrainingPanel
 from napari_cryospin.gui.views import mollweide
+from napari_cryospin.gui.views.epoch_plot import EpochPlot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +53,18 @@ def test_the_histogram_follows_the_heads(qtbot: QtBot, session: Session) -> None
     qtbot.waitUntil(lambda: list(panel.heads.bars.opts["height"]) == [25.0, 75.0], timeout=2000)
     session.epoch_done.emit(done(1, (0.5, 0.5)))
     qtbot.waitUntil(lambda: list(panel.heads.bars.opts["height"]) == [50.0, 50.0], timeout=2000)
+
+
+@pytest.mark.parametrize("last", [1.5, 4, 40])
+def test_epochs_are_counted(qtbot: QtBot, last: float) -> None:
+    plot = EpochPlot("Loss", "loss", {"epoch": "#fff"})
+    qtbot.addWidget(plot)
+    plot.resize(600, 200)
+    plot.show()
+    plot.setXRange(0.9, last)
+    levels = plot.getAxis("bottom").tickValues(0.9, last, 500)
+    marks = [mark for _, values in levels for mark in values]
+    assert marks and all(float(mark).is_integer() for mark in marks)
 
 
 def test_directions_come_back_from_the_mollweide_map() -> None:

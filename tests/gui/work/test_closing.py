@@ -173,5 +173,6 @@ def test_discarding_asks_where_epochs_are_done(
     assert asked
     qtbot.waitUntil(lambda: training.session.state is SessionState.STOPPED, timeout=LONG)
     assert not (tmp_path / "run").exists()
-    assert "has been removed" in training.run.message.text()
+    message = training.run.message.text()
+    assert "has been removed" in message and "shown until the next run" in message
     assert not training.results.resume.isEnabled()

@@ -266,7 +266,9 @@ class RunPanel(QWidget):
     @Slot(object)
     def _on_finished(self, event: Finished) -> None:
         if not event.results:
-            self.message.setText(event.sentence())
+            shown = self._session.latest_volume is not None and event.discarded
+            left = " Its last map and figures are shown until the next run." if shown else ""
+            self.message.setText(event.sentence() + left)
             return
         if not event.stopped:
             self.epochs.setValue(self.epochs.maximum())

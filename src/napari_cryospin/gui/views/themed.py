@@ -23,11 +23,29 @@ class ThemedWidget(QWidget):
         raise NotImplementedError
 
 
+class CountingAxis(pg.AxisItem):
+    """An axis of what is counted, such as epochs: there is no epoch 3.5."""
+
+    def tickSpacing(self, low: float, high: float, pixels: float) -> list[tuple[float, float]]:
+        """Return the distances of marks and their offset, those of whole numbers alone."""
+        found: list[tuple[float, float]] = super().tickSpacing(low, high, pixels)
+        return [(spacing, offset) for spacing, offset in found if spacing >= 1] or [(1.0, 0.0)]
+
+
 class ThemedPlot(pg.PlotWidget):
-    """A compact plot that follows the theme and leaves the mouse wheel to the dock."""
+    """A compact plot that follows the theme and leaves the mouse wheel to the dock.
+
+    Parameters
+    ----------
+    title
+        What is plotted.
+    left, bottom
+        The axes, with their units; epochs are counted.
+    """
 
     def __init__(self, title: str, left: str, bottom: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent=parent, background=None)
+        axes = {"bottom": CountingAxis("bottom")} if bottom == "epoch" else None
+        super().__init__(parent=parent, background=None, axisItems=axes)
         self._title, self._labels = title, {"left": left, "bottom": bottom}
         item = self.getPlotItem()
         item.setMouseEnabled(x=False, y=False)
