@@ -23,6 +23,7 @@ CALIBRATED_ON = (
     ("junk 30 %", "spike"),
     ("junk 50 %", "spike"),
     ("belt of views", "spike"),
+    ("belt of views", "spliceosome"),
     ("off-centre 5 %, no shifts", "30S"),
     ("exact C4", "kinase"),
     ("two states", "kinase"),

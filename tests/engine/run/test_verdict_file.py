@@ -192,6 +192,15 @@ def test_starts_that_disagree_are_told() -> None:
     assert "do not prefer" in words
 
 
+def test_poses_that_another_start_does_not_find_are_uncertain() -> None:
+    outcome, cause, words = said(GOOD, agree=0.65)
+    assert (outcome, cause) == (Outcome.UNCERTAIN, None)
+    assert "agree on the poses of 65 %" in words
+    assert said(GOOD, agree=0.86)[0] is Outcome.CONVERGED
+    # a second start that came to another map, which the particles do not prefer, says nothing
+    assert said(GOOD, agree=0.2)[0] is Outcome.CONVERGED
+
+
 def test_a_map_without_a_cause_says_so() -> None:
     outcome, cause, words = said(replace(GOOD, misfit=BAD))
     assert (outcome, cause) == (Outcome.UNEXPLAINED, None)

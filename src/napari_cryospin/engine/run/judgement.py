@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 # what a particle must tell of its pose, nats: less than this is one pose in three
 _LEAST_INFORMATION = 1.0
-# share of the particles to which two starts must give the same pose
-_AGREE = 0.5
+# share of the particles to which two starts must give the same pose: below the first they have come
+# to different maps, below the second to one map, and a part of the poses is not found again
+_AGREE, _FOUND_AGAIN = 0.5, 0.8
 # share of the poses that must be expected to be right: below the first the poses are uncertain,
 # below the second they have not converged
 _CERTAIN, _MOSTLY = 0.9, 0.5
@@ -74,7 +75,14 @@ class Measured:
             return Outcome.UNEXPLAINED
         if self.agree is not None and self.agree < _AGREE and self.rival:
             return Outcome.COMPETING
+        if self.not_found_again:
+            return Outcome.UNCERTAIN
         return Outcome.CONVERGED if self.expected_right >= _CERTAIN else Outcome.UNCERTAIN
+
+    @property
+    def not_found_again(self) -> bool:
+        """Whether two starts come to one map, and give other poses to many of the particles."""
+        return self.agree is not None and _AGREE <= self.agree < _FOUND_AGAIN
 
     @property
     def cause(self) -> Cause | None:
@@ -85,7 +93,15 @@ class Measured:
         found = self.findings.cause
         if found is Cause.SEVERAL_STRUCTURES and self.agree is not None and self.agree < _AGREE:
             return None
-        if found is None and self.outcome in (Outcome.UNCERTAIN, Outcome.STUCK):
+        if (
+            found is None
+            and self.expected_right < _CERTAIN
+            and self.outcome
+            in (
+                Outcome.UNCERTAIN,
+                Outcome.STUCK,
+            )
+        ):
             return Cause.TOO_LITTLE_SIGNAL
         return found
 
