@@ -196,6 +196,14 @@ def test_poses_that_another_start_does_not_find_are_uncertain() -> None:
     outcome, cause, words = said(GOOD, agree=0.65)
     assert (outcome, cause) == (Outcome.UNCERTAIN, None)
     assert "agree on the poses of 65 %" in words
+    assert "run more starts" in words
+    # nor do a symmetry or outliers make up for it
+    turns = np.stack((np.eye(3), np.diag([-1.0, -1.0, 1.0])))
+    symmetric = replace(GOOD, mates=Mates(turns, 0.95, 0.95))
+    assert said(symmetric, agree=0.6)[:2] == (Outcome.UNCERTAIN, None)
+    fits = torch.cat((torch.full((8,), 0.2), torch.ones(92)))
+    some = replace(GOOD, misfit=Misfit(0.2, 0.01, NOTHING, fits, NOTHING))
+    assert said(some, agree=0.7)[:2] == (Outcome.UNCERTAIN, Cause.OUTLIERS)
     assert said(GOOD, agree=0.86)[0] is Outcome.CONVERGED
     # a second start that came to another map, which the particles do not prefer, says nothing
     assert said(GOOD, agree=0.2)[0] is Outcome.CONVERGED

@@ -93,15 +93,8 @@ class Measured:
         found = self.findings.cause
         if found is Cause.SEVERAL_STRUCTURES and self.agree is not None and self.agree < _AGREE:
             return None
-        if (
-            found is None
-            and self.expected_right < _CERTAIN
-            and self.outcome
-            in (
-                Outcome.UNCERTAIN,
-                Outcome.STUCK,
-            )
-        ):
+        unsure = self.expected_right < _CERTAIN
+        if found is None and unsure and self.outcome in (Outcome.UNCERTAIN, Outcome.STUCK):
             return Cause.TOO_LITTLE_SIGNAL
         return found
 

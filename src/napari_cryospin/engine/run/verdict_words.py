@@ -27,6 +27,10 @@ _UNEXPLAINED = (
     "No cause was found among those that are looked for. Real particles that flex or are damaged "
     "leave something unexplained too: look at the map before you trust it."
 )
+_NOT_FOUND_AGAIN = (
+    "Another start gives other poses to many particles, and nothing else tells which are right: "
+    "look at the distribution of views, and run more starts (--starts)."
+)
 _COMPETING = "Look at the maps of both starts, and run more of them (--starts)."
 
 
@@ -66,6 +70,8 @@ def advice(outcome: Outcome, cause: Cause | None) -> tuple[str, ...]:
     said = [] if cause is None else [_CAUSES[cause]]
     if outcome is Outcome.UNEXPLAINED and cause is None:
         said.append(_UNEXPLAINED)
+    if outcome is Outcome.UNCERTAIN and cause is None:
+        said.append(_NOT_FOUND_AGAIN)
     if outcome is Outcome.COMPETING:
         said.append(_COMPETING)
     return tuple(said)
