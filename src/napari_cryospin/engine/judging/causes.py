@@ -25,6 +25,8 @@ _SHIFT_GAIN, _SHIFT_RMS = 2.5, 0.3
 # there are several structures where a component gains so many nats, its humps are so far apart, and
 # the smaller one holds so much
 _VARIABILITY_GAIN, _APART, _LEAST_SHARE = 1.5, 2.0, 0.05
+# particles of a map with mates differ where a component gains so many of its standard errors
+_DIFFER = 3.0
 # images that do not fit are a cause where they are at least so many: of a map that explains the
 # others, and of one that does not
 _OUTLIERS, _MANY = 0.02, 0.1
@@ -35,8 +37,8 @@ class Cause(StrEnum):
 
     OFF_CENTRE: particles lie off-centre, and shifts are not estimated. SEVERAL_STRUCTURES: the
     stack shows more than one. OUTLIERS: images that are no particles, or not of this one.
-    MATES: the map is nearly symmetric, and particles went to the wrong mate as often as to the
-    right one. TOO_LITTLE_SIGNAL: particles tell too little of their poses.
+    MATES: the map looks symmetric, and particles differ from it: it may be an average of mates.
+    TOO_LITTLE_SIGNAL: particles tell too little of their poses.
     """
 
     OFF_CENTRE = "off-centre"
@@ -59,7 +61,7 @@ class Findings:
     mates
         Turns after which the map looks the same.
     variability
-        How particles differ from the map; None where the map explains them.
+        How particles differ from the map; None where it explains them and has no mates.
     """
 
     misfit: Misfit | None
@@ -76,6 +78,13 @@ class Findings:
     def unexplained(self) -> bool:
         """Whether the map leaves too much of the signal unexplained."""
         return self.misfit is not None and self.misfit.value > UNEXPLAINED
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the map looks the same from mate to mate, and the particles do not."""
+        found = self.variability
+        differ = found is not None and found.gain > _DIFFER * found.gain_error
+        return len(self.mates.turns) > 1 and (self.unexplained or differ)
 
     @property
     def several(self) -> bool:
@@ -114,7 +123,7 @@ class Findings:
         """The cause that the findings speak for, if any; too little signal is none of them."""
         if self.off_centre:
             return Cause.OFF_CENTRE
-        if self.unexplained and len(self.mates.turns) > 1:
+        if self.mixed:
             return Cause.MATES
         if self.several:
             return Cause.SEVERAL_STRUCTURES
@@ -141,10 +150,10 @@ def look_for_causes(
     """
     one, two = (map_of_grid(grid).cpu().numpy() for grid in halves.grids)
     mates = find_mates(judged.modes.cpu().numpy(), judged.mode_weights.cpu().numpy(), (one, two))
-    doubtful = misfit is not None and misfit.value > DOUBTFUL
+    differ = len(mates.turns) > 1 or (misfit is not None and misfit.value > DOUBTFUL)
     return Findings(
         misfit,
         None if problem.model.shifts else centring(problem, halves),
         mates,
-        variability(problem, halves, problem.seed) if doubtful else None,
+        variability(problem, halves, problem.seed) if differ else None,
     )

@@ -39,8 +39,9 @@ class Variability:
 
     Parameters
     ----------
-    gain
-        Log-likelihood that the component gains on particles that it was not found from, mean, nats.
+    gain, gain_error
+        Log-likelihood that the component gains on particles that it was not found from, mean, nats,
+        and its standard error.
     rows
         Those particles, (m,).
     places
@@ -50,6 +51,7 @@ class Variability:
     """
 
     gain: float
+    gain_error: float
     rows: Tensor
     places: Tensor
     component: Tensor
@@ -119,8 +121,9 @@ def variability(problem: Problem, halves: HalfMaps, seed: int) -> Variability:
     component = max(found, key=lambda each: each[0])[1]
     places, spread, gain = _places(model, test, component)
     # as the images alone have it, without the prior
+    error = float(gain.std()) / math.sqrt(len(gain))
     return Variability(
-        float(gain.mean()), test.rows, places / (1 - spread).clamp(min=1e-3), component
+        float(gain.mean()), error, test.rows, places / (1 - spread).clamp(min=1e-3), component
     )
 
 

@@ -59,7 +59,7 @@ class Measured:
 
     @property
     def symmetric(self) -> bool:
-        """Whether the mates are those of a symmetric molecule: the map explains the particles."""
+        """Whether the map has mates, and explains the particles: any of the mates may be right."""
         return len(self.findings.mates.turns) > 1 and not self.findings.unexplained
 
     @property
@@ -75,7 +75,7 @@ class Measured:
             return Outcome.UNEXPLAINED
         if self.agree is not None and self.agree < _AGREE and self.rival:
             return Outcome.COMPETING
-        if self.not_found_again:
+        if self.not_found_again or cause is Cause.MATES:
             return Outcome.UNCERTAIN
         return Outcome.CONVERGED if self.expected_right >= _CERTAIN else Outcome.UNCERTAIN
 

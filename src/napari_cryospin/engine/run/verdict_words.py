@@ -16,8 +16,9 @@ _CAUSES = {
     Cause.SEVERAL_STRUCTURES: "Select the particles of one of them and run again.",
     Cause.OUTLIERS: "Remove the images that show no such particle, and run again.",
     Cause.MATES: (
-        "Particles went to the wrong mate as often as to the right one, and the map is an average "
-        "of both: more particles, or a larger working box, may tell the mates apart."
+        "If the molecule is not quite symmetric, particles went to the wrong mate as often as to "
+        "the right one, and the map is an average: more particles, or a larger working box, may "
+        "tell the mates apart. If it is symmetric, and flexes, any of the mates is right."
     ),
     Cause.TOO_LITTLE_SIGNAL: (
         "A particle tells too little: more particles, or less noisy ones, are needed."
@@ -121,7 +122,10 @@ def _findings(measured: Measured) -> list[str]:
             f"{100 / (1 + max(found.misfit.without_worst, 0)):.0f} % of the signal."
         )
     if cause is Cause.MATES:
-        said.append(f"The map looks much the same after turns to {len(found.mates.turns)} mates.")
+        if not measured.symmetric:
+            n = len(found.mates.turns)
+            said.append(f"The map looks much the same after turns to {n} mates.")
+        said.append("Particles differ from it by more than noise.")
     if measured.outcome is Outcome.COMPETING:
         said.append("The held-out particles do not prefer one of them.")
     return said
