@@ -25,8 +25,8 @@ _SHIFT_GAIN, _SHIFT_RMS = 2.5, 0.3
 # there are several structures where a component gains so many nats, its humps are so far apart, and
 # the smaller one holds so much
 _VARIABILITY_GAIN, _APART, _LEAST_SHARE = 1.5, 2.0, 0.05
-# particles of a map with mates differ where a component gains so many of its standard errors
-_DIFFER = 3.0
+# a map that looks symmetric may be an average of mates where it leaves more of a usual particle
+_AVERAGED = 0.005
 # images that do not fit are a cause where they are at least so many: of a map that explains the
 # others, and of one that does not
 _OUTLIERS, _MANY = 0.02, 0.1
@@ -61,7 +61,7 @@ class Findings:
     mates
         Turns after which the map looks the same.
     variability
-        How particles differ from the map; None where it explains them and has no mates.
+        How particles differ from the map; None where the map explains them.
     """
 
     misfit: Misfit | None
@@ -82,9 +82,9 @@ class Findings:
     @property
     def mixed(self) -> bool:
         """Whether the map looks the same from mate to mate, and the particles do not."""
-        found = self.variability
-        differ = found is not None and found.gain > _DIFFER * found.gain_error
-        return len(self.mates.turns) > 1 and (self.unexplained or differ)
+        if self.misfit is None or len(self.mates.turns) == 1:
+            return False
+        return self.unexplained or self.misfit.typical > _AVERAGED
 
     @property
     def several(self) -> bool:
@@ -150,10 +150,10 @@ def look_for_causes(
     """
     one, two = (map_of_grid(grid).cpu().numpy() for grid in halves.grids)
     mates = find_mates(judged.modes.cpu().numpy(), judged.mode_weights.cpu().numpy(), (one, two))
-    differ = len(mates.turns) > 1 or (misfit is not None and misfit.value > DOUBTFUL)
+    doubtful = misfit is not None and misfit.value > DOUBTFUL
     return Findings(
         misfit,
         None if problem.model.shifts else centring(problem, halves),
         mates,
-        variability(problem, halves, problem.seed) if differ else None,
+        variability(problem, halves, problem.seed) if doubtful else None,
     )

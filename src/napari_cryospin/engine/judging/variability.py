@@ -39,9 +39,8 @@ class Variability:
 
     Parameters
     ----------
-    gain, gain_error
-        Log-likelihood that the component gains on particles that it was not found from, mean, nats,
-        and its standard error.
+    gain
+        Log-likelihood that the component gains on particles that it was not found from, mean, nats.
     rows
         Those particles, (m,).
     places
@@ -51,7 +50,6 @@ class Variability:
     """
 
     gain: float
-    gain_error: float
     rows: Tensor
     places: Tensor
     component: Tensor
@@ -121,9 +119,8 @@ def variability(problem: Problem, halves: HalfMaps, seed: int) -> Variability:
     component = max(found, key=lambda each: each[0])[1]
     places, spread, gain = _places(model, test, component)
     # as the images alone have it, without the prior
-    error = float(gain.std()) / math.sqrt(len(gain))
     return Variability(
-        float(gain.mean()), error, test.rows, places / (1 - spread).clamp(min=1e-3), component
+        float(gain.mean()), test.rows, places / (1 - spread).clamp(min=1e-3), component
     )
 
 

@@ -37,6 +37,9 @@ _AGREE, _FOUND_AGAIN = 0.5, 0.8
 # share of the poses that must be expected to be right: below the first the poses are uncertain,
 # below the second they have not converged
 _CERTAIN, _MOSTLY = 0.9, 0.5
+# share of the poses expected to be right, and of those to which two starts agree, below which it is
+# worth looking for causes
+_SURE = 0.97
 # a map is of inverted contrast where its skewness is below this
 _INVERTED = -1.0
 # the pixel size is off where another one gains so many nats per particle, and is so far from it
@@ -166,7 +169,7 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
     expected_right = float(training.pose_confidence()[fitting].mean())
     agree, rival = agreement(training.starts.ended)
     findings = Findings(misfit, None, Mates.none(), None)
-    doubtful = expected_right < _CERTAIN or (agree is not None and agree < _CERTAIN)
+    doubtful = expected_right < _SURE or (agree is not None and agree < _CERTAIN)
     if findings.doubtful or doubtful:
         findings = look_for_causes(training.problem, halves, misfit, judged)
     measured = Measured(judged, findings, expected_right, agree, rival)
