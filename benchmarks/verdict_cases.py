@@ -35,6 +35,8 @@ CALIBRATED_ON = (
     ("exact D2", "kinase", "0"),
     ("exact D2", "kinase", "1"),
     ("exact D2, junk 5 %", "kinase", "0"),
+    # what another pixel size gains
+    ("pixel size 1.1", "30S", "0"),
 )
 _KINASE = "atoms/4ake_adenylate_kinase_open.cif"
 _SOURCES = MOLECULES | {"kinase": _KINASE}

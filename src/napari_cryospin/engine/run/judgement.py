@@ -43,7 +43,7 @@ _SURE = 0.97
 # a map is of inverted contrast where its skewness is below this
 _INVERTED = -1.0
 # the pixel size is off where another one gains so many nats per particle, and is so far from it
-_CTF_GAIN, _PIXEL_SIZE_OFF = 0.3, 0.05
+_CTF_GAIN, _PIXEL_SIZE_OFF = 0.1, 0.05
 
 
 @dataclass(frozen=True)
