@@ -58,17 +58,10 @@ class Trial:
         return tuple(map(str, (*parts, self.box, self.preset, " ".join(self.options))))
 
 
-def each(**options: object) -> list[Trial]:
-    """Return trials of all molecules and seeds."""
-    case = {name: options.pop(name) for name in ("shift",) if name in options}
-    return [Trial(Case(m, seed=s, **case), **options) for m in MOLECULES for s in SEEDS]
-
-
 SETS: dict[str, list[Trial]] = {
-    "box 32": each(),
+    "box 32": [Trial(Case(m, seed=s)) for m in MOLECULES for s in SEEDS],
     "Hsp90": [Trial(Case("Hsp90", seed=seed)) for seed in SEEDS],
     "box 64": [Trial(Case(molecule, 5000), 64) for molecule in MOLECULES],
-    "shifts": each(shift=0.05, options=("--shifts",)),
     "noise": [Trial(Case("noise", seed=seed)) for seed in SEEDS],
     "SNR": [Trial(Case("spike", snr=snr)) for snr in (0.3, 0.1, 0.05, 0.03, 0.01, 0.003, 0.001)],
     "paper": [

@@ -14,7 +14,6 @@ import json
 import time
 from pathlib import Path
 
-import numpy as np
 from known import read_known
 from machine import RESULTS, write_table
 from oracle import oracle_fsc
@@ -128,7 +127,7 @@ def table() -> None:
 
 
 def _seen(row: dict[str, str]) -> bool:
-    return row["seed"] == "0" and (row["kind"], row["molecule"]) in CALIBRATED_ON
+    return (row["kind"], row["molecule"], row["seed"]) in CALIBRATED_ON
 
 
 def _tally(rows: list[dict[str, str]]) -> str:
@@ -156,14 +155,15 @@ def _kinds(rows: list[dict[str, str]]) -> list[str]:
             sum(row["truth"] == each for row in part) for each in ("right", "between", "wrong")
         ]
         passed = sum(row["outcome"] == Outcome.CONVERGED for row in part)
-        misfits = [float(row["misfit"]) for row in part if row["misfit"]] or [np.nan]
+        misfits = sorted(float(row["misfit"]) for row in part if row["misfit"])
+        span = f"{misfits[0]:.3f} to {misfits[-1]:.3f}" if misfits else "–"
         causes, warned = (
             ", ".join(sorted({row[name] for row in part} - {""})) or "–"
             for name in ("cause", "warnings")
         )
         lines.append(
             f"| {kind} | {', '.join(map(str, counts))} | {passed} of {len(part)} | "
-            f"{min(misfits):.3f} to {max(misfits):.3f} | {causes} | {warned} |"
+            f"{span} | {causes} | {warned} |"
         )
     return lines
 

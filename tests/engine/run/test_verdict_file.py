@@ -178,6 +178,18 @@ def test_mates_are_a_symmetry_or_a_cause() -> None:
     outcome, cause, words = said(replace(GOOD, misfit=BAD, mates=mates))
     assert (outcome, cause) == (Outcome.UNEXPLAINED, Cause.MATES)
     assert "whichever" not in words
+    # an average of mates leaves a little of every particle, and junk much of a few
+    some = torch.cat((torch.full((92,), 0.001), torch.full((8,), 0.3)))
+    for left, expected in (
+        (some, (Outcome.CONVERGED, None)),
+        (some + 0.01, (Outcome.UNCERTAIN, Cause.MATES)),
+    ):
+        misfit = replace(GOOD.misfit, unexplained=left)
+        assert said(replace(GOOD, misfit=misfit))[:2] == (Outcome.CONVERGED, None)
+        outcome, cause, words = said(replace(GOOD, misfit=misfit, mates=mates))
+        assert (outcome, cause) == expected
+        assert "C2, 2 mates" in words
+        assert ("differ from it by more than noise" in words) == (cause is Cause.MATES)
 
 
 def test_poses_that_are_unsure_for_no_other_reason_lack_signal() -> None:
@@ -190,6 +202,23 @@ def test_starts_that_disagree_are_told() -> None:
     assert outcome is Outcome.COMPETING
     assert "agree on the poses of 30 %" in words
     assert "do not prefer" in words
+
+
+def test_poses_that_another_start_does_not_find_are_uncertain() -> None:
+    outcome, cause, words = said(GOOD, agree=0.65)
+    assert (outcome, cause) == (Outcome.UNCERTAIN, None)
+    assert "agree on the poses of 65 %" in words
+    assert "run more starts" in words
+    # nor do a symmetry or outliers make up for it
+    turns = np.stack((np.eye(3), np.diag([-1.0, -1.0, 1.0])))
+    symmetric = replace(GOOD, mates=Mates(turns, 0.95, 0.95))
+    assert said(symmetric, agree=0.6)[:2] == (Outcome.UNCERTAIN, None)
+    fits = torch.cat((torch.full((8,), 0.2), torch.ones(92)))
+    some = replace(GOOD, misfit=Misfit(0.2, 0.01, NOTHING, fits, NOTHING))
+    assert said(some, agree=0.7)[:2] == (Outcome.UNCERTAIN, Cause.OUTLIERS)
+    assert said(GOOD, agree=0.86)[0] is Outcome.CONVERGED
+    # a second start that came to another map, which the particles do not prefer, says nothing
+    assert said(GOOD, agree=0.2)[0] is Outcome.CONVERGED
 
 
 def test_a_map_without_a_cause_says_so() -> None:

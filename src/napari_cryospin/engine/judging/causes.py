@@ -25,6 +25,8 @@ _SHIFT_GAIN, _SHIFT_RMS = 2.5, 0.3
 # there are several structures where a component gains so many nats, its humps are so far apart, and
 # the smaller one holds so much
 _VARIABILITY_GAIN, _APART, _LEAST_SHARE = 1.5, 2.0, 0.05
+# a map that looks symmetric may be an average of mates where it leaves more of a usual particle
+_AVERAGED = 0.005
 # images that do not fit are a cause where they are at least so many: of a map that explains the
 # others, and of one that does not
 _OUTLIERS, _MANY = 0.02, 0.1
@@ -35,8 +37,8 @@ class Cause(StrEnum):
 
     OFF_CENTRE: particles lie off-centre, and shifts are not estimated. SEVERAL_STRUCTURES: the
     stack shows more than one. OUTLIERS: images that are no particles, or not of this one.
-    MATES: the map is nearly symmetric, and particles went to the wrong mate as often as to the
-    right one. TOO_LITTLE_SIGNAL: particles tell too little of their poses.
+    MATES: the map looks symmetric, and particles differ from it: it may be an average of mates.
+    TOO_LITTLE_SIGNAL: particles tell too little of their poses.
     """
 
     OFF_CENTRE = "off-centre"
@@ -78,6 +80,13 @@ class Findings:
         return self.misfit is not None and self.misfit.value > UNEXPLAINED
 
     @property
+    def mixed(self) -> bool:
+        """Whether the map looks the same from mate to mate, and the particles do not."""
+        if self.misfit is None or len(self.mates.turns) == 1:
+            return False
+        return self.unexplained or self.misfit.typical > _AVERAGED
+
+    @property
     def several(self) -> bool:
         """Whether the particles show two structures."""
         found = self.variability
@@ -114,7 +123,7 @@ class Findings:
         """The cause that the findings speak for, if any; too little signal is none of them."""
         if self.off_centre:
             return Cause.OFF_CENTRE
-        if self.unexplained and len(self.mates.turns) > 1:
+        if self.mixed:
             return Cause.MATES
         if self.several:
             return Cause.SEVERAL_STRUCTURES

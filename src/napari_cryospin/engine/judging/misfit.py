@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 _PARTICLES, _PART = 1500, 250
 # shells count where the half-maps agree, and the signal is no less than this share of the noise
 _LEAST_FSC, _LEAST_SIGNAL = 0.5, 0.03
-# share of the images that is left out as the worst
-_WORST = 0.3
+# share of the images that is left out as the worst; of the worst, and of the best, that are not
+# usual ones
+_WORST, _UNUSUAL = 0.3, 0.1
 # an image is an outlier where its fit is so many deviations below the median; the deviation is the
 # median one times what makes it a normal distribution's, and the limit lies between these two
 _DEVIATIONS, _NORMAL, _LIMITS = 3.0, 1.48, (0.5, 0.8)
@@ -71,6 +72,13 @@ class Misfit:
     def explained(self) -> float:
         """Share of the signal that the map explains."""
         return 1 / (1 + max(self.value, 0.0))
+
+    @property
+    def typical(self) -> float:
+        """The misfit of usual images: the mean without the worst and the best tenth of them."""
+        n, ordered = len(self.unexplained), self.unexplained.sort().values
+        left_out = int(_UNUSUAL * n)
+        return float(ordered[left_out : n - left_out].mean())
 
     @property
     def outlying(self) -> Tensor:

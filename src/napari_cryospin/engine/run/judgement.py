@@ -31,15 +31,19 @@ if TYPE_CHECKING:
 
 # what a particle must tell of its pose, nats: less than this is one pose in three
 _LEAST_INFORMATION = 1.0
-# share of the particles to which two starts must give the same pose
-_AGREE = 0.5
+# share of the particles to which two starts must give the same pose: below the first they have come
+# to different maps, below the second to one map, and a part of the poses is not found again
+_AGREE, _FOUND_AGAIN = 0.5, 0.8
 # share of the poses that must be expected to be right: below the first the poses are uncertain,
 # below the second they have not converged
 _CERTAIN, _MOSTLY = 0.9, 0.5
+# share of the poses expected to be right, and of those to which two starts agree, below which it is
+# worth looking for causes
+_SURE = 0.97
 # a map is of inverted contrast where its skewness is below this
 _INVERTED = -1.0
 # the pixel size is off where another one gains so many nats per particle, and is so far from it
-_CTF_GAIN, _PIXEL_SIZE_OFF = 0.3, 0.05
+_CTF_GAIN, _PIXEL_SIZE_OFF = 0.1, 0.05
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Measured:
 
     @property
     def symmetric(self) -> bool:
-        """Whether the mates are those of a symmetric molecule: the map explains the particles."""
+        """Whether the map has mates, and explains the particles: any of the mates may be right."""
         return len(self.findings.mates.turns) > 1 and not self.findings.unexplained
 
     @property
@@ -74,7 +78,14 @@ class Measured:
             return Outcome.UNEXPLAINED
         if self.agree is not None and self.agree < _AGREE and self.rival:
             return Outcome.COMPETING
+        if self.not_found_again or cause is Cause.MATES:
+            return Outcome.UNCERTAIN
         return Outcome.CONVERGED if self.expected_right >= _CERTAIN else Outcome.UNCERTAIN
+
+    @property
+    def not_found_again(self) -> bool:
+        """Whether two starts come to one map, and give other poses to many of the particles."""
+        return self.agree is not None and _AGREE <= self.agree < _FOUND_AGAIN
 
     @property
     def cause(self) -> Cause | None:
@@ -85,7 +96,8 @@ class Measured:
         found = self.findings.cause
         if found is Cause.SEVERAL_STRUCTURES and self.agree is not None and self.agree < _AGREE:
             return None
-        if found is None and self.outcome in (Outcome.UNCERTAIN, Outcome.STUCK):
+        unsure = self.expected_right < _CERTAIN
+        if found is None and unsure and self.outcome in (Outcome.UNCERTAIN, Outcome.STUCK):
             return Cause.TOO_LITTLE_SIGNAL
         return found
 
@@ -157,7 +169,7 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
     expected_right = float(training.pose_confidence()[fitting].mean())
     agree, rival = agreement(training.starts.ended)
     findings = Findings(misfit, None, Mates.none(), None)
-    doubtful = expected_right < _CERTAIN or (agree is not None and agree < _CERTAIN)
+    doubtful = expected_right < _SURE or (agree is not None and agree < _CERTAIN)
     if findings.doubtful or doubtful:
         findings = look_for_causes(training.problem, halves, misfit, judged)
     measured = Measured(judged, findings, expected_right, agree, rival)

@@ -16,8 +16,9 @@ _CAUSES = {
     Cause.SEVERAL_STRUCTURES: "Select the particles of one of them and run again.",
     Cause.OUTLIERS: "Remove the images that show no such particle, and run again.",
     Cause.MATES: (
-        "Particles went to the wrong mate as often as to the right one, and the map is an average "
-        "of both: more particles, or a larger working box, may tell the mates apart."
+        "If the molecule is not quite symmetric, particles went to the wrong mate as often as to "
+        "the right one, and the map is an average: more particles, or a larger working box, may "
+        "tell the mates apart. If it is symmetric, and flexes, any of the mates is right."
     ),
     Cause.TOO_LITTLE_SIGNAL: (
         "A particle tells too little: more particles, or less noisy ones, are needed."
@@ -26,6 +27,10 @@ _CAUSES = {
 _UNEXPLAINED = (
     "No cause was found among those that are looked for. Real particles that flex or are damaged "
     "leave something unexplained too: look at the map before you trust it."
+)
+_NOT_FOUND_AGAIN = (
+    "Another start gives other poses to many particles, and nothing else tells which are right: "
+    "look at the distribution of views, and run more starts (--starts)."
 )
 _COMPETING = "Look at the maps of both starts, and run more of them (--starts)."
 
@@ -66,6 +71,8 @@ def advice(outcome: Outcome, cause: Cause | None) -> tuple[str, ...]:
     said = [] if cause is None else [_CAUSES[cause]]
     if outcome is Outcome.UNEXPLAINED and cause is None:
         said.append(_UNEXPLAINED)
+    if outcome is Outcome.UNCERTAIN and cause is None:
+        said.append(_NOT_FOUND_AGAIN)
     if outcome is Outcome.COMPETING:
         said.append(_COMPETING)
     return tuple(said)
@@ -115,7 +122,10 @@ def _findings(measured: Measured) -> list[str]:
             f"{100 / (1 + max(found.misfit.without_worst, 0)):.0f} % of the signal."
         )
     if cause is Cause.MATES:
-        said.append(f"The map looks much the same after turns to {len(found.mates.turns)} mates.")
+        if not measured.symmetric:
+            n = len(found.mates.turns)
+            said.append(f"The map looks much the same after turns to {n} mates.")
+        said.append("Particles differ from it by more than noise.")
     if measured.outcome is Outcome.COMPETING:
         said.append("The held-out particles do not prefer one of them.")
     return said
