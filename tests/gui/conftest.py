@@ -49,8 +49,12 @@ def own_arrangement(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture
 def settings(short_settings: Settings) -> Settings:
-    """Settings whose run takes long enough to be steered, on the small stack with its truth."""
+    """Settings whose run takes long enough to be steered, on the small stack.
+
+    The truth is not told: comparing with it takes most of so short an epoch.
+    """
     settings = short_settings.model_copy(deep=True)
+    settings.data.truth_map = settings.data.truth_star = None
     settings.stages = [
         AmortizedStage(
             epochs=400, until="hand", learning_rate_encoder=1e-3, learning_rate_volume=2e-2

@@ -95,8 +95,6 @@ def test_nothing_is_left_behind(
     finished_run: Path,
     tmp_path: Path,
 ) -> None:
-    # comparing with the truth takes most of so short an epoch
-    settings.data.truth_map = settings.data.truth_star = None
     seen: list[Held] = []
     for n in range(CYCLES):
         cycle(qtbot, shared_dock, settings, tmp_path, finished_run, n)

@@ -55,8 +55,7 @@ def test_a_steered_run_is_drawn_and_repeated(
     session = dock.session
     # an epoch of many batches: there is time to press a button within it
     settings.stages[0].batch_size = 16
-    # neither compared nor judged: that takes most of the time
-    settings.data.truth_map = settings.data.truth_star = None
+    # not judged: that takes most of the time
     settings.held_out = 0.0
     with qtbot.waitSignal(session.table_changed, timeout=LONG):
         dock.open_path(settings.data.stack)

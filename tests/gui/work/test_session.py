@@ -60,8 +60,9 @@ def test_bad_input_is_one_sentence(qtbot: QtBot, session: Session, tmp_path: Pat
 
 
 def test_a_run_is_paused_resumed_switched_and_kept(
-    qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
+    qtbot: QtBot, session: Session, settings: Settings, small_stack: Path, tmp_path: Path
 ) -> None:
+    settings.data.truth_star = small_stack / "truth.star"
     start(qtbot, session, settings, tmp_path / "run")
     assert session.stack is not None
     session.pause()
