@@ -37,8 +37,7 @@ _AGREE, _FOUND_AGAIN = 0.5, 0.8
 # share of the poses that must be expected to be right: below the first the poses are uncertain,
 # below the second they have not converged
 _CERTAIN, _MOSTLY = 0.9, 0.5
-# share of the poses expected to be right, and of those to which two starts agree, below which it is
-# worth looking for causes
+# share of the poses expected to be right below which it is worth looking for causes
 _SURE = 0.97
 # a map is of inverted contrast where its skewness is below this
 _INVERTED = -1.0
