@@ -50,7 +50,7 @@ class Measured:
     """What was measured of a run that shows a structure.
 
     ``agree`` and ``rival`` are of :func:`~.agreement.agreement`; ``expected_right`` and they are
-    modulo the mates of the findings where the map explains the particles.
+    modulo the mates of the findings where ``modulo_mates`` says so.
     """
 
     judged: Judgement
@@ -60,8 +60,8 @@ class Measured:
     rival: bool
 
     @property
-    def symmetric(self) -> bool:
-        """Whether the map has mates, and explains the particles: any of the mates may be right."""
+    def modulo_mates(self) -> bool:
+        """Whether poses are counted modulo the mates: the map has some, and explains particles."""
         return len(self.findings.mates.turns) > 1 and not self.findings.unexplained
 
     @property
@@ -172,7 +172,7 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
     if findings.doubtful or doubtful:
         findings = look_for_causes(training.problem, halves, misfit, judged)
     measured = Measured(judged, findings, expected_right, agree, rival)
-    if not measured.symmetric:
+    if not measured.modulo_mates:
         return measured
     turns = findings.mates.turns
     on_device = torch.from_numpy(turns).float().to(training.problem.device)
