@@ -193,10 +193,9 @@ def right_trials() -> list[Trial]:
                 found.append(Trial(kind, molecule, seed, "", options, _CENTRED))
             found.append(Trial("noisy", molecule, seed, reconstruct=_CENTRED, snr=0.1))
         for group in ("C4", "D2"):
-            for molecule in ("kinase", "30S", "spliceosome"):
-                if seed and molecule == "spliceosome":
-                    continue
+            for molecule in ("kinase", "30S"):
                 found.append(_symmetric(group, molecule, seed))
+    found += [_symmetric(group, "spliceosome", 0) for group in ("C4", "D2")]
     found.append(_symmetric("C4", "30S", 0, ", contrast", "--contrast-spread", "0.3"))
     found.append(_symmetric("D2", "kinase", 0, ", junk 5 %", "--junk", "0.05"))
     found.append(_symmetric("C4", "spliceosome", 1, ", junk 5 %", "--junk", "0.05"))

@@ -37,8 +37,7 @@ _AGREE, _FOUND_AGAIN = 0.5, 0.8
 # share of the poses that must be expected to be right: below the first the poses are uncertain,
 # below the second they have not converged
 _CERTAIN, _MOSTLY = 0.9, 0.5
-# share of the poses expected to be right, and of those to which two starts agree, below which it is
-# worth looking for causes
+# share of the poses expected to be right below which it is worth looking for causes
 _SURE = 0.97
 # a map is of inverted contrast where its skewness is below this
 _INVERTED = -1.0
@@ -51,7 +50,7 @@ class Measured:
     """What was measured of a run that shows a structure.
 
     ``agree`` and ``rival`` are of :func:`~.agreement.agreement`; ``expected_right`` and they are
-    modulo the mates of the findings where the map explains the particles.
+    modulo the mates of the findings where ``modulo_mates`` says so.
     """
 
     judged: Judgement
@@ -61,8 +60,8 @@ class Measured:
     rival: bool
 
     @property
-    def symmetric(self) -> bool:
-        """Whether the map has mates, and explains the particles: any of the mates may be right."""
+    def modulo_mates(self) -> bool:
+        """Whether poses are counted modulo the mates: the map has some, and explains particles."""
         return len(self.findings.mates.turns) > 1 and not self.findings.unexplained
 
     @property
@@ -173,7 +172,7 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
     if findings.doubtful or doubtful:
         findings = look_for_causes(training.problem, halves, misfit, judged)
     measured = Measured(judged, findings, expected_right, agree, rival)
-    if not measured.symmetric:
+    if not measured.modulo_mates:
         return measured
     turns = findings.mates.turns
     on_device = torch.from_numpy(turns).float().to(training.problem.device)

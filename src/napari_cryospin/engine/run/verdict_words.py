@@ -51,7 +51,7 @@ def evidence(judged: Judgement, measured: Measured | None) -> tuple[str, ...]:
             "97 % or more is usual."
         )
     mates, modulo = measured.findings.mates, ""
-    if measured.symmetric:
+    if measured.modulo_mates:
         said.append(_symmetric(len(mates.turns), mates.symmetry))
         modulo = ", whichever of the mates they are at"
     said.append(
@@ -122,7 +122,7 @@ def _findings(measured: Measured) -> list[str]:
             f"{100 / (1 + max(found.misfit.without_worst, 0)):.0f} % of the signal."
         )
     if cause is Cause.MATES:
-        if not measured.symmetric:
+        if not measured.modulo_mates:
             n = len(found.mates.turns)
             said.append(f"The map looks much the same after turns to {n} mates.")
         said.append("Particles differ from it by more than noise.")
