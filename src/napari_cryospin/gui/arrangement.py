@@ -122,7 +122,8 @@ class Arrangement(QObject):
     @Slot()
     def _on_main_gone(self) -> None:
         """Close the explorer's dock with the main one, unless the window itself is being closed."""
-        dock = _dock_around(self._explorer) if isalive(self._explorer) else None
+        alive = isalive(self._explorer)  # type: ignore[no-untyped-call]
+        dock = _dock_around(self._explorer) if alive else None
         window = None if dock is None else dock.parent()
         if isinstance(window, QMainWindow) and window.isVisible():
             self._viewer.window.remove_dock_widget(dock)
