@@ -127,6 +127,8 @@ class Arrangement(QObject):
         window = None if dock is None else dock.parent()
         if isinstance(window, QMainWindow) and window.isVisible():
             self._viewer.window.remove_dock_widget(dock)
+            # now, while all that listens to it is there, not when Python comes to its garbage
+            self._explorer.deleteLater()
 
     def _arrange_first(self, window: QMainWindow) -> None:
         main, explorer = _dock_around(self._main), _dock_around(self._explorer)

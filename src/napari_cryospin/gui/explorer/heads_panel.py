@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QWidget
 
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.views.export import SaveButtons
-from napari_cryospin.gui.views.flowing import flowing_row
+from napari_cryospin.gui.views.flowing import turning_row
 from napari_cryospin.gui.views.heads_view import HeadsView
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.work.background import Background
@@ -63,7 +63,7 @@ class HeadsPanel(QWidget):
         self.on_canvas.toggled.connect(self._on_canvas_toggled)
         save = SaveButtons(self.view, self)
         save.message.connect(self._explorer.message)
-        row = flowing_row(self.figure, self.on_canvas, save)
+        row = turning_row(self, self.figure, self.on_canvas, save)
         self.note = QLabel("", self)
         self.note.setWordWrap(True)
         layout = scrolling_layout(self)

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
 from napari_cryospin.gui.views.export import SaveButtons
-from napari_cryospin.gui.views.flowing import flowing_row
+from napari_cryospin.gui.views.flowing import turning_row
 from napari_cryospin.gui.views.particle_table import ParticleTable
 from napari_cryospin.gui.work.background import Background
 from napari_cryospin.gui.work.long_task import LongTask
@@ -86,7 +86,7 @@ class ParticlesPanel(QWidget):
         self.note.setWordWrap(True)
         save = SaveButtons(self.table, self)
         save.message.connect(self._explorer.message)
-        row = flowing_row(self.compute, self.live, save)
+        row = turning_row(self, self.compute, self.live, save)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(3)

@@ -14,7 +14,7 @@ from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.colours import DECODING, ENCODING
 from napari_cryospin.gui.explorer.state import candidates_of
 from napari_cryospin.gui.views.export import SaveButtons
-from napari_cryospin.gui.views.flowing import as_stretched, flowing_row, turning_box
+from napari_cryospin.gui.views.flowing import as_stretched, turning_box, turning_row
 from napari_cryospin.gui.views.in_plane_view import InPlaneView
 from napari_cryospin.gui.views.mode_table import ModeRows, ModeTable
 from napari_cryospin.gui.views.mollweide_view import Marks, MollweideView, Scale
@@ -23,7 +23,7 @@ from napari_cryospin.gui.views.zoom_view import ZoomView
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from superqt import QFlowLayout
+    from qtpy.QtWidgets import QBoxLayout
 
     from napari_cryospin.engine.run.events import PosesUpdated
     from napari_cryospin.engine.run.records import Trajectory
@@ -89,7 +89,7 @@ class PosePanel(QWidget):
         layout.addLayout(self._controls())
         layout.addLayout(turning_box(self, (heatmap, 4), (self._small_views(), 5), (facts, 3)), 1)
 
-    def _controls(self) -> QFlowLayout:
+    def _controls(self) -> QBoxLayout:
         self.scale = QComboBox(self)
         for scale in Scale:
             self.scale.addItem(scale.label, scale)
@@ -113,7 +113,7 @@ class PosePanel(QWidget):
         self.temperature.valueChanged.connect(self._on_temperature)
         self.save = SaveButtons(self.mollweide, self)
         self.save.message.connect(self._explorer.message)
-        return flowing_row(self.scale, self.low_pass, self.temperature, self.save)
+        return turning_row(self, self.scale, self.low_pass, self.temperature, self.save)
 
     def _small_views(self) -> QHBoxLayout:
         row = QHBoxLayout()

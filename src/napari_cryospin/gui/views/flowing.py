@@ -1,12 +1,15 @@
-"""Layouts that follow the shape of the dock: rows that break, boxes that turn."""
+"""Layouts that follow the shape of the dock: boxes and rows that turn.
+
+They are Qt's own: a layout written in Python is asked for its size while its widgets are destroyed,
+which PySide6 answers with tracebacks.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QBoxLayout, QSizePolicy, QWidget
-from superqt import QFlowLayout
+from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QLayout
@@ -15,27 +18,37 @@ if TYPE_CHECKING:
 _WIDE = 640
 
 
-def flowing_row(*widgets: QWidget) -> QFlowLayout:
-    """Return a row of widgets that goes on in the next line where it has no room."""
-    row = QFlowLayout()
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setHorizontalSpacing(4)
-    row.setVerticalSpacing(3)
-    for widget in widgets:
-        row.addWidget(widget)
-    return row
+def turning_row(page: QWidget, *widgets: QWidget) -> QBoxLayout:
+    """Return a row of widgets, of which half are in a second row where the page is too narrow."""
+    half = (len(widgets) + 1) // 2
+    rows = QHBoxLayout(), QHBoxLayout()
+    for row, part in zip(rows, (widgets[:half], widgets[half:]), strict=True):
+        row.setSpacing(4)
+        for widget in part:
+            row.addWidget(widget)
+        row.addStretch(1)
+    box = turning_box(page, (rows[0], 0), (rows[1], 1), wide=None)
+    box.setSpacing(3)
+    return box
 
 
 class _Turner(QObject):
-    def __init__(self, page: QWidget, box: QBoxLayout, wide: int) -> None:
+    def __init__(self, page: QWidget, box: QBoxLayout, wide: int | None) -> None:
         super().__init__(page)
         self._box, self._wide = box, wide
         page.installEventFilter(self)
 
+    def _least(self) -> int:
+        """Return the width from which on the parts stand side by side."""
+        if self._wide is not None:
+            return self._wide
+        parts = [self._box.itemAt(place) for place in range(self._box.count())]
+        return sum(part.sizeHint().width() + self._box.spacing() for part in parts if part)
+
     def eventFilter(self, page: QObject | None, event: QEvent | None) -> bool:
         """Turn the box where its page has another shape."""
         if event is not None and event.type() == QEvent.Type.Resize and isinstance(page, QWidget):
-            wide = page.width() >= self._wide
+            wide = page.width() >= self._least()
             along = QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom
             if self._box.direction() != along:
                 self._box.setDirection(along)
@@ -51,7 +64,7 @@ def as_stretched(*widgets: QWidget) -> None:
 
 
 def turning_box(
-    page: QWidget, *parts: tuple[QWidget | QLayout, int], wide: int = _WIDE
+    page: QWidget, *parts: tuple[QWidget | QLayout, int], wide: int | None = _WIDE
 ) -> QBoxLayout:
     """Return a box whose parts stand side by side on a wide page, else below each other.
 
@@ -62,7 +75,7 @@ def turning_box(
     parts
         Widgets or layouts, each with its stretch.
     wide
-        Width from which on the parts stand side by side, pixels.
+        Width from which on the parts stand side by side, pixels; None where they have room.
     """
     box = QBoxLayout(QBoxLayout.Direction.TopToBottom)
     box.setContentsMargins(0, 0, 0, 0)

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cryospin.gui.views.flowing import flowing_row
+from napari_cryospin.gui.views.flowing import turning_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -232,7 +232,7 @@ class ParticleTable(QWidget):
         self.save.clicked.connect(self._on_save)
         self.drop.clicked.connect(self._on_drop)
         self.restore.clicked.connect(self.restore_asked)
-        row = flowing_row(self.save, self.drop, self.restore, self.count)
+        row = turning_row(self, self.save, self.drop, self.restore, self.count)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)

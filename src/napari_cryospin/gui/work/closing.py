@@ -71,6 +71,8 @@ class ClosingGuard(QObject):
         docked: Any = self._docked()
         if docked is not None:
             type(docked).destroyOnClose(docked)
+            # now, while all that listens to it is there, not when Python comes to its garbage
+            self._dock.deleteLater()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Hold the window's close event back where a run is under way."""
