@@ -49,6 +49,8 @@ def panel(qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path) 
     """
     session, panel = dock.session, dock.posterior
     if not session.active:
+        # what credible sets hold of the true poses is one of the views
+        settings.data.truth_star = settings.data.stack.with_name("truth.star")
         session.start(settings, tmp_path / "run")
     session.resume()
     put_back(dock)
@@ -312,14 +314,15 @@ def test_a_trail_waits_for_the_posterior_of_its_particle(
 def test_the_window_fits_a_small_screen(
     qtbot: QtBot, dock: CryoSpinDock, panel: PosteriorPanel
 ) -> None:
-    # 1920 × 1080 at 150 %, beside napari's layer controls, with a canvas that one can look at
+    # 1920 × 1080 at 150 %, above napari's tallest layer controls, with title and task bars around
+    dock.viewer.layers.selection.active = dock.viewer.layers["cryoSPIN volume"]
     least = dock.viewer.window._qt_window.minimumSizeHint()
-    assert least.height() <= 720
+    assert least.height() <= 680
     assert least.width() <= 800
     # a page that is cut scrolls
     size = dock.viewer.window._qt_window.size()
     dock.viewer.window.resize(1366, 768)
-    pages = (panel.pose, panel.candidates, panel.heads, panel.views, panel.survey)
+    pages = [panel.tabs.widget(place) for place in range(panel.tabs.count())]
     for page in pages:
         panel.tabs.setCurrentWidget(page)
         (area,) = (a for a in page.findChildren(QScrollArea) if a.parent() is page)

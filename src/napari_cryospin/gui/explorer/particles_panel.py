@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QProgressBar,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -21,6 +20,7 @@ from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import turning_row
 from napari_cryospin.gui.views.particle_table import ParticleTable
+from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.work.background import Background
 from napari_cryospin.gui.work.long_task import LongTask
 from napari_cryospin.gui.work.saving import ask_where
@@ -87,7 +87,7 @@ class ParticlesPanel(QWidget):
         save = SaveButtons(self.table, self)
         save.message.connect(self._explorer.message)
         row = turning_row(self, self.compute, self.live, save)
-        layout = QVBoxLayout(self)
+        layout = scrolling_layout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(3)
         layout.addLayout(row)
