@@ -65,7 +65,8 @@ test-relion: $(VENV)/.stamp-test
 
 test-slow: $(VENV)/.stamp-test
 	@sh scripts/system.sh window xvfb
-	@sh scripts/pytest_in_windows.sh $(VENV) pyqt6 -m slow_campaign
+	@sh scripts/pytest_in_windows.sh $(VENV) pyqt6 -m slow_campaign \
+	    -o faulthandler_timeout=7200
 
 docs: $(VENV)/.stamp-docs
 	$(VENV)/bin/mkdocs build --strict

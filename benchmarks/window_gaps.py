@@ -67,7 +67,7 @@ def train(dock: CryoSpinDock, folder: Path, ticker: Ticker, box: int, page: str)
         nuisances=REALISTIC,
     )
     settings = demo_settings(folder)
-    settings.model.box = box
+    settings.data.box = box
     settings.threads = spare_threads()
     dock.arrangement.show_explorer(page == "Posterior")
     dock.training.show_settings(settings)

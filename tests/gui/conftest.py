@@ -10,9 +10,11 @@ import pytest
 from qtpy.QtCore import QCoreApplication, QSettings
 
 from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.engine.run.events import EpochDone
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage
 from napari_cryospin.gui.work.session import Session
 from napari_cryospin.gui.work.threads import WorkerThread
+from napari_cryospin.gui.work.worker import ReconstructionWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,8 +23,12 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
     from qtpy.QtWidgets import QApplication
 
+    from napari_cryospin.engine.run.events import Event
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.gui.dock import CryoSpinDock
+
+
+_REST_SECONDS = 1.0
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -45,6 +51,19 @@ def own_arrangement(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is remembered of windows lies in a folder of the tests, not in the user's."""
     ini, user = QSettings.Format.IniFormat, QSettings.Scope.UserScope
     QSettings.setPath(ini, user, str(tmp_path_factory.mktemp("remembered")))
+
+
+@pytest.fixture
+def rests_between_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run rests after each epoch, as if it were a longer one: views have time to follow it."""
+    pass_on = ReconstructionWorker._pass_on
+
+    def rested(worker: ReconstructionWorker, event: Event) -> None:
+        pass_on(worker, event)
+        if isinstance(event, EpochDone):
+            time.sleep(_REST_SECONDS)
+
+    monkeypatch.setattr(ReconstructionWorker, "_pass_on", rested)
 
 
 @pytest.fixture

@@ -42,7 +42,13 @@ def dock(shared_dock: CryoSpinDock) -> CryoSpinDock:
 
 
 @pytest.fixture
-def panel(qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path) -> PosteriorPanel:
+def panel(
+    qtbot: QtBot,
+    dock: CryoSpinDock,
+    settings: Settings,
+    tmp_path: Path,
+    rests_between_epochs: None,
+) -> PosteriorPanel:
     """The explorer of a run under way that has recorded two epochs, as one finds it at first.
 
     The run is one for all tests; what the test before left in the window is put back.
