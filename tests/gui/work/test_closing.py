@@ -27,8 +27,11 @@ LONG = 180_000
 
 
 @pytest.fixture
-def training(qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path) -> CryoSpinDock:
+def training(
+    qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tiny_stack: Path, tmp_path: Path
+) -> CryoSpinDock:
     """The dock in a window, with a run of which an epoch is done."""
+    settings.data.stack = tiny_stack / "particles.star"
     with qtbot.waitSignal(dock.session.epoch_done, timeout=LONG):
         dock.session.start(settings, tmp_path / "run")
     return kept(dock)
@@ -83,17 +86,32 @@ def gone(dock: CryoSpinDock, widget: QWidget) -> Callable[[], bool]:
     return is_gone
 
 
-@pytest.mark.parametrize("close", [close_dock, close_window])
-def test_a_run_that_is_to_go_on_goes_on(
-    qtbot: QtBot, training: CryoSpinDock, close: Callable[[CryoSpinDock], None]
+def test_a_run_that_is_to_go_on_goes_on_until_it_is_discarded(
+    qtbot: QtBot, training: CryoSpinDock, tmp_path: Path
 ) -> None:
-    asked = answered(Ending.GO_ON)
-    close(training)
-    assert "under way" in asked[0]
-    assert training.isVisible()
-    with qtbot.waitSignals([training.session.epoch_done] * 2, timeout=LONG):
-        pass
-    assert training.session.state is SessionState.RUNNING
+    session = training.session
+    for close in (close_dock, close_window):
+        asked = answered(Ending.GO_ON)
+        close(training)
+        assert "under way" in asked[0]
+        assert training.isVisible()
+        with qtbot.waitSignal(session.epoch_done, timeout=LONG):
+            pass
+        assert session.state is SessionState.RUNNING
+
+    discard = training.run.discard
+    asked = answered("Cancel")
+    qtbot.mouseClick(discard, Qt.MouseButton.LeftButton)
+    assert "maps, poses and checkpoints" in asked[0]
+    assert session.state is SessionState.RUNNING
+    asked = answered("Discard")
+    qtbot.mouseClick(discard, Qt.MouseButton.LeftButton)
+    assert asked
+    qtbot.waitUntil(lambda: session.state is SessionState.STOPPED, timeout=LONG)
+    assert not (tmp_path / "run").exists()
+    message = training.run.message.text()
+    assert "has been removed" in message and "shown until the next run" in message
+    assert not training.results.resume.isEnabled()
 
 
 @pytest.mark.parametrize(
@@ -151,28 +169,12 @@ def test_a_script_that_closes_the_viewer_is_asked_nothing(
     assert RunFolder(tmp_path / "run").checkpoints()
 
 
-@pytest.mark.parametrize("close", [close_dock, close_window])
-def test_without_a_run_nothing_is_asked(
-    qtbot: QtBot, dock: CryoSpinDock, close: Callable[[CryoSpinDock], None]
-) -> None:
-    closed = gone(dock, docked(kept(dock)))
-    close(dock)
-    qtbot.waitUntil(closed, timeout=LONG)
-
-
-def test_discarding_asks_where_epochs_are_done(
-    qtbot: QtBot, training: CryoSpinDock, tmp_path: Path
-) -> None:
-    discard = training.run.discard
-    asked = answered("Cancel")
-    qtbot.mouseClick(discard, Qt.MouseButton.LeftButton)
-    assert "maps, poses and checkpoints" in asked[0]
-    assert training.session.state is SessionState.RUNNING
-    asked = answered("Discard")
-    qtbot.mouseClick(discard, Qt.MouseButton.LeftButton)
-    assert asked
-    qtbot.waitUntil(lambda: training.session.state is SessionState.STOPPED, timeout=LONG)
-    assert not (tmp_path / "run").exists()
-    message = training.run.message.text()
-    assert "has been removed" in message and "shown until the next run" in message
-    assert not training.results.resume.isEnabled()
+def test_without_a_run_nothing_is_asked(qtbot: QtBot, dock: CryoSpinDock) -> None:
+    window, dock_widget = dock.viewer.window._qt_window, docked(kept(dock))
+    window_closed, dock_closed = gone(dock, window), gone(dock, dock_widget)
+    close_window(dock)
+    qtbot.waitUntil(window_closed, timeout=LONG)
+    window.show()
+    qtbot.waitUntil(lambda: not dock_closed(), timeout=LONG)
+    close_dock(dock)
+    qtbot.waitUntil(dock_closed, timeout=LONG)

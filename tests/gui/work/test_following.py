@@ -57,9 +57,10 @@ def child(tiny_settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[
 
 @pytest.fixture
 def opened(
-    qtbot: QtBot, dock: CryoSpinDock, child: subprocess.Popen[bytes], tmp_path: Path
+    qtbot: QtBot, shared_dock: CryoSpinDock, child: subprocess.Popen[bytes], tmp_path: Path
 ) -> CryoSpinDock:
     """The dock with the child's run, before its first epoch."""
+    dock = shared_dock
     qtbot.waitUntil((tmp_path / "run" / "settings.toml").exists, timeout=LONG)
     with qtbot.waitSignal(dock.session.run_opened, timeout=LONG):
         dock.open_path(tmp_path / "run")

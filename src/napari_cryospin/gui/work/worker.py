@@ -19,6 +19,7 @@ from napari_cryospin.engine.run.events import (
     VolumeUpdated,
 )
 from napari_cryospin.gui.work.mailbox import Mailbox
+from napari_cryospin.gui.work.memory import give_back
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +64,16 @@ class ReconstructionWorker(QObject):
     @Slot()
     def run(self) -> None:
         """Iterate the reconstruction to its end, whatever happens."""
+        last = self._iterate()
+        if not isinstance(last, Finished | Failed):
+            last = Failed("The run ended without a word: look at its events.jsonl.", "")
+        self.standing = self._standing()
+        # what the run has held is free now
+        give_back()
+        self.ended.emit(last)
+
+    def _iterate(self) -> Event | None:
+        """Pass the run's events on, and return the last one."""
         last: Event | None = None
         try:
             # torch is imported here, off the main thread
@@ -79,16 +90,13 @@ class ReconstructionWorker(QObject):
                 last = event
                 self._pass_on(event)
         except InputError as error:
-            last = Failed(str(error), traceback.format_exc(), bad_input=True)
+            return Failed(str(error), traceback.format_exc(), bad_input=True)
         except Exception as error:
             from napari_cryospin.engine.run.failures import tell
 
             said = tell(error, self._folder)
-            last = Failed(said.message, traceback.format_exc(), said.bad_input)
-        if not isinstance(last, Finished | Failed):
-            last = Failed("The run ended without a word: look at its events.jsonl.", "")
-        self.standing = self._standing()
-        self.ended.emit(last)
+            return Failed(said.message, traceback.format_exc(), said.bad_input)
+        return last
 
     def _standing(self) -> Standing | None:
         """Return how the run stands in its folder, where it has one."""
