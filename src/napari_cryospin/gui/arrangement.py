@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EXPLORER = "cryoSPIN posterior"
 # logical pixels: in a smaller window the explorer is closed at first, and napari's docks are tabs
 _LARGE = (1500, 800)
-_DOCK_WIDTHS, _EXPLORER_HEIGHT = (360, 440), 330
+_DOCK_WIDTHS, _EXPLORER_HEIGHT = (340, 440), 330
 _NAPARI_WIDTH = 230
 # wishes within this time are one
 _REMEMBER_MS = 500

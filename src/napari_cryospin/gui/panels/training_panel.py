@@ -236,6 +236,9 @@ class TrainingPanel(QWidget):
         advanced = Container(widgets=[self._widget(field) for field in _ADVANCED])
         self.advanced = QCollapsible("Advanced settings")
         self.advanced.addWidget(advanced.native)
+        inside = self.advanced.layout()
+        assert inside is not None
+        inside.setContentsMargins(0, 0, 0, 0)
         column = scrolling_layout(self)
         column.setContentsMargins(0, 0, 0, 0)
         self.locked = QLabel(_LOCKED)
