@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Slot
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QObject
@@ -31,6 +32,19 @@ class RestingTimer(QTimer):
         super().__init__(parent)
         self._least_ms, self._rest, self._most_ms = least_ms, rest, most_ms
         self.setInterval(least_ms)
+        # fires once the event loop has drawn; a child, so that it ends with this
+        self._drawn, self._since = QTimer(self), 0.0
+        self._drawn.setSingleShot(True)
+        self._drawn.timeout.connect(self._on_drawn)
+
+    def draws(self) -> None:
+        """Choose the next interval when all has been drawn that is asked for from now on."""
+        self._since = time.perf_counter()
+        self._drawn.start()
+
+    @Slot()
+    def _on_drawn(self) -> None:
+        self.worked(time.perf_counter() - self._since)
 
     def worked(self, seconds: float) -> None:
         """Choose the next interval: the work took so many seconds."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer, Signal, Slot
+from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
@@ -38,7 +37,7 @@ VOLUME_INTERVAL_MS = 500
 # where drawing is slow (no GPU), it gets at most one part in so many of the main thread's time,
 # but a new map at least so often
 _REST, MOST_INTERVAL_MS = 20, 8_000
-PLOT_INTERVAL_MS = 100
+PLOT_INTERVAL_MS, _PLOT_REST, _MOST_PLOT_INTERVAL_MS = 100, 10, 1_000
 # a batch, a checkpoint and the final maps fit in here
 STOP_TIMEOUT_MS = 60_000
 
@@ -115,13 +114,9 @@ class Session(QObject):
         self._follower.looked.connect(self._on_looked)
         self._follower.failed.connect(self.message)
         self._slow = RestingTimer(VOLUME_INTERVAL_MS, _REST, self, MOST_INTERVAL_MS)
-        self._fast = QTimer(self)
-        # fires once the event loop has drawn; a child, so that it ends with the session
-        self._drawn, self._drawing_since = QTimer(self), 0.0
-        self._drawn.setSingleShot(True)
-        self._drawn.timeout.connect(self._on_drawn)
         self._slow.timeout.connect(self._pull_states)
-        self._fast.setInterval(PLOT_INTERVAL_MS)
+        # each repaints the window
+        self._fast = RestingTimer(PLOT_INTERVAL_MS, _PLOT_REST, self, _MOST_PLOT_INTERVAL_MS)
         self._fast.timeout.connect(self._pull_batches)
         self._closed = False
 
@@ -316,14 +311,8 @@ class Session(QObject):
         if poses is not None:
             self._show_poses(poses)
         if volume is not None:
+            self._slow.draws()
             self._show_volume(volume)
-            self._drawing_since = time.perf_counter()
-            self._drawn.start()
-
-    @Slot()
-    def _on_drawn(self) -> None:
-        """Choose when to pull next: a canvas that draws slowly is given fewer maps."""
-        self._slow.worked(time.perf_counter() - self._drawing_since)
 
     def _show_poses(self, poses: events.PosesUpdated) -> None:
         self.latest_poses, self.truth_rotations = poses, poses.truth
@@ -341,6 +330,7 @@ class Session(QObject):
             self.losses.append(self._worker.losses.popleft().loss)
         batch = self._worker.batch.take()
         if batch is not None:
+            self._fast.draws()
             self.batch_done.emit(batch)
 
     @Slot(object)
