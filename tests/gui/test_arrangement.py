@@ -102,6 +102,19 @@ def test_the_dock_is_useful_when_it_is_narrow(
         qtbot.wait(50)
         # nothing is cut off at the right
         assert page.minimumSizeHint().width() <= page.width() <= 345
+    dock.tabs.setCurrentWidget(dock.monitor)
+    monitor = dock.monitor
+    for plot in (
+        monitor.loss,
+        monitor.gain,
+        monitor.switch,
+        monitor.pose_error,
+        monitor.resolution,
+    ):
+        plot.show()
+        qtbot.wait(50)
+        title = plot.getPlotItem().titleLabel.item
+        assert plot.rect().contains(plot.mapFromScene(title.sceneBoundingRect()).boundingRect())
 
 
 def test_the_users_own_arrangement_is_remembered(

@@ -172,8 +172,8 @@ def test_the_monitor_draws_what_each_stage_measures(qtbot: QtBot, session: Sessi
     figures = SwitchFigures(gain=2.0, threshold=2.1, winner_in_best_mode=0.25, amortization_gap=0.1)
     end(session, 0, Inference.AMORTIZED, 0, held_out_gain=2.0, switch=figures)
     qtbot.waitUntil(monitor.switch.isVisible)
-    shown = {name: monitor.switch.curve(name).getData()[1][0] for name in ("winner in best mode",)}
-    assert shown == {"winner in best mode": pytest.approx(25)}
+    shown = {name: monitor.switch.curve(name).getData()[1][0] for name in ("in best mode",)}
+    assert shown == {"in best mode": pytest.approx(25)}
     assert monitor.gain.curve("needed").getData()[1][0] == pytest.approx(2.1)
     assert monitor.heads.isVisible()
     end(session, 1, Inference.MARGINAL, 1, held_out_gain=2.5)

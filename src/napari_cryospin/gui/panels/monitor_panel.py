@@ -25,8 +25,8 @@ INTERVAL_MS = 100
 _BLUE, _ORANGE, _GREEN, _PURPLE = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
 # curves of the switch, and the figures that they show
 _SWITCH = {
-    "winner in best mode": "winner_in_best_mode",
-    "amortization gap": "amortization_gap",
+    "in best mode": "winner_in_best_mode",
+    "gap": "amortization_gap",
 }
 _NOTE = "A lower loss is not a better map: look at the map, and at its resolution."
 
@@ -64,10 +64,10 @@ class MonitorPanel(QWidget):
             "Pose error", "error (°)", {"median": _BLUE, "mean": _ORANGE}, parent=self
         )
         self.resolution = EpochPlot(
-            "Resolution, FSC 0.5 against the truth", "Å", {"resolution": _GREEN}, parent=self
+            "Resolution, FSC 0.5 with the truth", "Å", {"resolution": _GREEN}, parent=self
         )
         self.gain = EpochPlot(
-            "Held-out particles: gain by the map",
+            "Gain by the map",
             "nats each",
             {"gain": _PURPLE, "needed": _ORANGE},
             parent=self,
@@ -81,7 +81,7 @@ class MonitorPanel(QWidget):
         self.switch = EpochPlot(
             "Switch",
             "%",
-            {"winner in best mode": _BLUE, "amortization gap": _GREEN},
+            {"in best mode": _BLUE, "gap": _GREEN},
             parent=self,
         )
         self.switch.setToolTip(
