@@ -199,7 +199,7 @@ class RunPanel(QWidget):
         running = state in (SessionState.RUNNING, SessionState.PAUSED)
         settings = self._session.settings
         text, tip = "Next stage", _NEXT_STAGE
-        if settings is not None:
+        if settings is not None and running:
             text, tip = _next(settings, self._clock)
         possible = settings is not None and tip != _LAST_STAGE
         self.switch.setEnabled(running and possible and not self._switching)
