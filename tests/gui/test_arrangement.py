@@ -144,6 +144,22 @@ def test_an_explorer_that_was_closed_opens_again(
     assert dock_around(dock.posterior) is not None
 
 
+def test_an_explorer_that_is_asked_for_at_once_is_docked_once(
+    make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot
+) -> None:
+    arrangement._settings().clear()
+    dock = dock_of(make_napari_viewer(show=True))
+    dock.open_posterior.setChecked(True)
+    qtbot.wait(200)
+    window = dock.window()
+    assert len(window.findChildren(QDockWidget, EXPLORER)) == 1
+    # no button of it is cut off where it is narrow
+    window.resizeDocks([dock_around(dock.posterior)], [10], Qt.Orientation.Horizontal)
+    qtbot.wait(200)
+    for button in (dock.posterior.random, dock.posterior.give_back):
+        assert button.width() >= button.minimumSizeHint().width()
+
+
 def test_the_explorer_goes_with_the_dock(
     qtbot: QtBot, opened: Callable[[tuple[int, int]], CryoSpinDock]
 ) -> None:

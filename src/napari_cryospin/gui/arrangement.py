@@ -96,8 +96,11 @@ class Arrangement(QObject):
     def _arrange(self) -> None:
         window = self._window
         # alone, as in a test or a window of its own
-        if window is None or self._dock_explorer() is None:
+        if window is None:
             return
+        # it is docked already where it was asked for at once
+        if _dock_around(self._explorer) is None:
+            self._dock_explorer()
         self._arrange_first(window)
         kept = _settings().value(self._key(window))
         if isinstance(kept, QByteArray):

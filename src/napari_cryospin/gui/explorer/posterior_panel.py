@@ -142,7 +142,6 @@ class PosteriorPanel(QWidget):
         for widget in (QLabel("Particle", self), self.previous, self.spin, self.next, self.of):
             row.addWidget(widget)
         row.addStretch()
-        row.addWidget(self.give_back)
         row.addWidget(self.random)
         return row
 
@@ -162,6 +161,7 @@ class PosteriorPanel(QWidget):
         row = QHBoxLayout()
         for widget, stretch in ((QLabel("Epoch", self), 0), (self.slider, 1), (self.when, 0)):
             row.addWidget(widget, stretch)
+        row.addWidget(self.give_back)
         return row
 
     def _connect(self) -> None:
