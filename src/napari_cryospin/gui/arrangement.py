@@ -8,6 +8,8 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QByteArray, QEvent, QObject, QSettings, Qt, QTimer, Signal, Slot
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
+from napari_cryospin.gui.work.ancestor import ancestor
+
 if TYPE_CHECKING:
     import napari
     from qtpy.QtWidgets import QWidget
@@ -88,9 +90,8 @@ class Arrangement(QObject):
 
     @property
     def _window(self) -> QMainWindow | None:
-        dock = _dock_around(self._main)
-        window = None if dock is None else dock.parent()
-        return window if isinstance(window, QMainWindow) else None
+        window: QMainWindow | None = ancestor(self._main, QMainWindow)
+        return window
 
     @Slot()
     def _arrange(self) -> None:
@@ -174,5 +175,5 @@ def _settings() -> QSettings:
 
 
 def _dock_around(widget: QWidget) -> QDockWidget | None:
-    parent = widget.parent()
-    return parent if isinstance(parent, QDockWidget) else None
+    dock: QDockWidget | None = ancestor(widget, QDockWidget)
+    return dock

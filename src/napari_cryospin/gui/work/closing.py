@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QObject, QTimer, Slot
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
+from napari_cryospin.gui.work.ancestor import ancestor
 from napari_cryospin.gui.work.questions import Ending, ask_ending
 from napari_cryospin.gui.work.states import SessionState
 
@@ -45,7 +46,7 @@ class ClosingGuard(QObject):
 
     def watch(self) -> None:
         """Watch the window and the dock widget that the dock is in now."""
-        docked, window = _ancestor(self._dock, QDockWidget), _ancestor(self._dock, QMainWindow)
+        docked, window = ancestor(self._dock, QDockWidget), ancestor(self._dock, QMainWindow)
         if window is not None and window is not self._window():
             self._window = weakref.ref(window)
             window.installEventFilter(self)
@@ -125,11 +126,3 @@ def _closed_by_a_program(window: Any) -> bool:
     """
     canvas = getattr(window, "_qt_viewer", None)
     return canvas is not None and canvas.isHidden()
-
-
-def _ancestor(widget: QWidget, kind: type[Any]) -> Any:
-    """Return the nearest widget of a kind that a widget is in, or None."""
-    parent = widget.parentWidget()
-    while parent is not None and not isinstance(parent, kind):
-        parent = parent.parentWidget()
-    return parent
