@@ -282,6 +282,8 @@ class RunPanel(QWidget):
     @Slot(str)
     def _on_message(self, sentence: str) -> None:
         self.message.setText(sentence)
+        # two lines may not hold it
+        self.message.setToolTip(sentence)
 
 
 def _next(settings: Settings, clock: Clock) -> tuple[str, str]:
