@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     # of conftest.py
     Canvas = Any
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 BOX, PIXEL = 32, 2.0
 MIDDLE = BOX // 2 * PIXEL
 ANGLES = [(0, 0, 0), (-160, 40, 70)]

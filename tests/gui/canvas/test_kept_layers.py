@@ -22,6 +22,8 @@ NAMES = [
     "Heads: numbers",
 ]
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 
 @pytest.fixture
 def drawn(canvas: Canvas) -> Canvas:

@@ -14,6 +14,8 @@ from napari_cryospin.gui.explorer.state import Explorer
 if TYPE_CHECKING:
     from napari_cryospin.gui.work.session import Session
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 
 def update(seed: int, box: int = 8, pixel_size: float = 4.0) -> VolumeUpdated:
     volume = np.random.default_rng(seed).normal(size=(box,) * 3).astype(np.float32)

@@ -11,6 +11,8 @@ from napari_cryospin.gui.canvas.head_spheres import cell_colours
 from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers
 from napari_cryospin.gui.canvas.spheres import SHOWN
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 
 @pytest.fixture
 def spheres() -> tuple[ViewerModel, SphereLayers]:

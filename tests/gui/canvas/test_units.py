@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     # of conftest.py
     Canvas = Any
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 
 @pytest.fixture(autouse=True)
 def nothing_told() -> None:

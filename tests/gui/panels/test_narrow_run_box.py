@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from qtpy.QtCore import QEvent, QObject
 
 from napari_cryospin.engine.run.events import BatchDone, EpochStarted, Progress, RunStarted
 from napari_cryospin.engine.settings import Settings
@@ -52,6 +53,28 @@ def box(qtbot: QtBot, dock: CryoSpinDock, tmp_path: Path) -> RunPanel:
         )
     )
     return box
+
+
+def test_a_new_rate_lays_nothing_out_anew(qtbot: QtBot, dock: CryoSpinDock) -> None:
+    """Or the window lays all its docks out several times a second."""
+    asked = list[str]()
+
+    class Watch(QObject):
+        def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+            if event is not None and event.type() == QEvent.Type.LayoutRequest:
+                asked.append(type(watched).__name__)
+            return False
+
+    qtbot.wait(200)
+    watch = Watch()
+    dock.window().installEventFilter(watch)
+    dock.installEventFilter(watch)
+    for batch in range(1, 6):
+        event = BatchDone(0, batch, 45, Inference.AMORTIZED, 1.5, 10_000.0 / batch, 7.0 * batch)
+        dock.session.batch_done.emit(event)
+        qtbot.wait(30)
+    assert "batch 5 of 45" in dock.run.batches.text()
+    assert asked == []
 
 
 @pytest.mark.parametrize(("stage", "start"), [(0, 0), (0, 19), (2, 0), (3, 0)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 
 from napari_cryospin.engine.judging.switching import SwitchFigures
 from napari_cryospin.engine.run.controls import Controls
@@ -171,15 +171,48 @@ def test_the_monitor_draws_what_each_stage_measures(qtbot: QtBot, session: Sessi
         monitor.show()
     figures = SwitchFigures(gain=2.0, threshold=2.1, winner_in_best_mode=0.25, amortization_gap=0.1)
     end(session, 0, Inference.AMORTIZED, 0, held_out_gain=2.0, switch=figures)
-    qtbot.waitUntil(monitor.switch.isVisible)
+    qtbot.waitUntil(lambda: monitor.switch.isVisible() and monitor.heads.isVisible())
     shown = {name: monitor.switch.curve(name).getData()[1][0] for name in ("in best mode",)}
     assert shown == {"in best mode": pytest.approx(25)}
     assert monitor.gain.curve("needed").getData()[1][0] == pytest.approx(2.1)
-    assert monitor.heads.isVisible()
     end(session, 1, Inference.MARGINAL, 1, held_out_gain=2.5)
     qtbot.waitUntil(lambda: not monitor.switch.isVisible())
     assert list(monitor.gain.curve("gain").getData()[1]) == [2.0, 2.5]
     assert "marginalisation" in monitor.note.text()
+
+
+def test_a_batch_draws_the_loss_alone(qtbot: QtBot, session: Session) -> None:
+    """What is linked with it keeps its range, so that nothing else is painted."""
+    monitor = MonitorPanel(session)
+    qtbot.addWidget(monitor)
+    with qtbot.waitExposed(monitor):
+        monitor.show()
+    end(session, 0, Inference.AMORTIZED, 0, median_pose_error=30.0)
+    begin(session, 1, 0, 0)
+    qtbot.waitUntil(monitor.pose_error.isVisible)
+    batches = [
+        BatchDone(1, batch, 9, Inference.AMORTIZED, 5.0 - batch, 1000.0, None)
+        for batch in range(1, 10)
+    ]
+    session.batch_done.emit(batches[0])
+    qtbot.wait(100)
+    ranges = monitor.pose_error.viewRange()
+    painted = list[object]()
+
+    class Watch(QObject):
+        def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+            if event is not None and event.type() == QEvent.Type.Paint:
+                painted.append(watched)
+            return False
+
+    watch = Watch()
+    for plot in (*monitor._over_epochs, monitor.heads):
+        plot.viewport().installEventFilter(watch)
+    for batch in batches[1:]:
+        session.batch_done.emit(batch)
+        qtbot.wait(20)
+    assert monitor.pose_error.viewRange() == ranges
+    assert set(painted) == {monitor.loss.viewport()}
 
 
 def test_the_monitor_draws_a_switch_where_it_was_made(qtbot: QtBot, session: Session) -> None:

@@ -79,7 +79,7 @@ def spheres_mesh(
 def head_numbers(
     points: NDArray[np.float32], sizes: NDArray[np.float64], name: str, key: str
 ) -> Points:
-    """Return a layer with a disc per head in its colour, its number on it."""
+    """Return a layer with a disc per head in its colour, its number on it once that is visible."""
     heads = np.arange(len(points))
     return Points(
         points,
@@ -91,7 +91,13 @@ def head_numbers(
         # where the limits enlarge a disc, they enlarge its border alone
         border_color=head_colours(heads),
         features=numbers(len(points)),
-        text={"string": "{head}", "size": 9, "color": text_colours(len(points))},
+        text={
+            "string": "{head}",
+            "size": 9,
+            "color": text_colours(len(points)),
+            # the first text of a canvas takes as long to draw as all the rest
+            "visible": False,
+        },
         metadata={TAG: key},
     )
 

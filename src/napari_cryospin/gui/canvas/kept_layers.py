@@ -2,12 +2,16 @@
 
 Camera, contrast, selection, order and visibility belong to the user. A layer that the user deletes
 comes back when asked for, or with the next run; one that is hidden is drawn when it is shown again;
-one that has nothing to show is out of sight until it has.
+one that has nothing to show is out of sight until it has. New ones come step by step: to make one,
+with its controls, and to draw it for the first time takes a part of a second each.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer
 
 from napari_cryospin.gui.canvas.units import TAG, fitting_units
 
@@ -16,6 +20,13 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
     from napari.layers import Layer
+    from qtpy.QtCore import QObject
+
+# set in the metadata of a layer that has nothing to show: whether it will be seen once it has
+_AWAY = "cryospin away"
+
+# between two steps that take long: enough for the canvas to be drawn
+_BEAT_MS = 50
 
 
 class KeptLayers:
@@ -27,17 +38,24 @@ class KeptLayers:
         Where the layers stand.
     keys
         The keys; layers of a dock that was closed and opened again are taken over.
+    owner
+        With it ends what is still to be made.
     """
 
-    def __init__(self, viewer: ViewerModel, keys: Iterable[str]) -> None:
+    def __init__(
+        self, viewer: ViewerModel, keys: Iterable[str], owner: QObject | None = None
+    ) -> None:
         self._viewer = viewer
         self._layers: dict[str, Layer] = {}
         # in the order in which they were deleted, and where in the list each stood
         self._deleted: list[str] = []
         self._places: dict[str, int] = {}
-        # what has nothing to show, and whether it will be seen once it has
-        self._away: dict[str, bool] = {}
         self._drawings: dict[str, Callable[[], None]] = {}
+        self._steps: list[Callable[[], None]] = []
+        self._beat = QTimer(owner)
+        self._beat.setSingleShot(True)
+        self._beat.setInterval(_BEAT_MS)
+        self._beat.timeout.connect(self._on_beat)
         self._adopt(frozenset(keys))
         viewer.layers.events.removed.connect(self._on_removed)
 
@@ -67,17 +85,27 @@ class KeptLayers:
 
     def wanted(self, key: str) -> bool:
         """Return whether a layer is visible, or will be once it has something to show."""
-        return self.shown(key) or self._away.get(key, False)
+        return self.shown(key) or (self.away(key) and self._layers[key].metadata[_AWAY])
+
+    def away(self, key: str) -> bool:
+        """Return whether a layer stands, and has nothing to show."""
+        layer = self._layers.get(key)
+        return layer is not None and _AWAY in layer.metadata
 
     def draw(self, key: str, drawing: Callable[[], None]) -> None:
-        """Draw a layer, or make it, with a function that may be called again at any time."""
+        """Draw a layer, or make it soon, with a function that may be called again at any time."""
         self._drawings[key] = drawing
-        if self._away.pop(key, False):
-            layer = self._layers[key]
-            with layer.events.visible.blocker(self._on_visible):
-                layer.visible = True
-        if key not in self._deleted and (key not in self._layers or self.shown(key)):
+        self._reveal(key)
+        if self.shown(key):
             drawing()
+        elif key not in self._layers:
+            self.step(partial(self._make, key))
+
+    def step(self, step: Callable[[], None]) -> None:
+        """Do something that takes long: soon, and after what was asked for before."""
+        self._steps.append(step)
+        if not self._beat.isActive():
+            self._beat.start()
 
     def draw_again(self, key: str) -> None:
         """Draw a layer anew from what was drawn last, unless it is hidden."""
@@ -96,18 +124,39 @@ class KeptLayers:
         self._drawings.pop(key, None)
         layer = self._layers.get(key)
         if layer is not None:
-            self._away[key] = self.wanted(key)
+            layer.metadata[_AWAY] = self.wanted(key)
             layer.visible = False
 
     def add(self, key: str, layer: Layer) -> None:
-        """Add a layer above the others, or where it stood; the user's selection stays as it is."""
+        """Add a layer above the others, or where it stood, and show it in a next step.
+
+        The user's selection stays as it is.
+        """
         layers = self._viewer.layers
         selected, active = set(layers.selection), layers.selection.active
         layer.units = fitting_units(layers)
+        layer.visible, layer.metadata[_AWAY] = False, True
         layers.insert(min(self._places.pop(key, len(layers)), len(layers)), layer)
         layers.selection = selected
         layers.selection.active = active
         self._keep(key, layer)
+        self.step(partial(self._reveal, key))
+
+    def _make(self, key: str) -> None:
+        if key in self._drawings and key not in self._layers and key not in self._deleted:
+            self._drawings[key]()
+
+    def _reveal(self, key: str) -> None:
+        layer = self._layers.get(key)
+        if layer is not None and key in self._drawings and layer.metadata.pop(_AWAY, False):
+            with layer.events.visible.blocker(self._on_visible):
+                layer.visible = True
+
+    def _on_beat(self) -> None:
+        step = self._steps.pop(0)
+        if self._steps:
+            self._beat.start()
+        step()
 
     def _keep(self, key: str, layer: Layer) -> None:
         self._layers[key] = layer
@@ -121,9 +170,9 @@ class KeptLayers:
 
     def _on_visible(self, event: Any) -> None:
         layer, key = event.source, event.source.metadata.get(TAG)
-        if key in self._away and layer.visible:
+        if _AWAY in layer.metadata and layer.visible:
             # seen as soon as there is something to see
-            self._away[key] = True
+            layer.metadata[_AWAY] = True
             layer.visible = False
         else:
             self.draw_again(key)
@@ -133,6 +182,5 @@ class KeptLayers:
             if layer is event.value:
                 layer.events.visible.disconnect(self._on_visible)
                 del self._layers[key]
-                self._away.pop(key, None)
                 self._deleted.append(key)
                 self._places[key] = event.index

@@ -10,8 +10,9 @@ from qtpy.QtCore import QObject, Slot
 
 from napari_cryospin.gui.canvas.camera import show_right_handed
 from napari_cryospin.gui.canvas.kept_layers import KeptLayers
+from napari_cryospin.gui.canvas.rays import choose_steps
 from napari_cryospin.gui.canvas.spheres import SHOWN, middle_of_volume
-from napari_cryospin.gui.canvas.units import TAG, FittingUnits
+from napari_cryospin.gui.canvas.units import TAG, FittingUnits, load_units
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -48,13 +49,15 @@ class VolumeLayer(QObject):
 
     def __init__(self, session: Session, explorer: Explorer, viewer: ViewerModel) -> None:
         super().__init__(session)
-        self._viewer, self._explorer = viewer, explorer
-        self._kept = KeptLayers(viewer, (_KEY,))
+        load_units()
+        self._session, self._explorer, self._viewer = session, explorer, viewer
+        self._kept = KeptLayers(viewer, (_KEY,), self)
         self._units = FittingUnits(viewer)
         # edge of the map that the camera was fitted to, in Å; 0 before the first
         self._fitted = 0.0 if self.layer is None else _length(self.layer)
         session.run_started.connect(self._on_run_started)
-        session.run_opened.connect(self._on_run_started)
+        session.run_opened.connect(self._on_run_opened)
+        session.state_changed.connect(self._choose_steps)
         explorer.volume_changed.connect(self._on_volume)
 
     @property
@@ -69,6 +72,18 @@ class VolumeLayer(QObject):
     @Slot(object)
     def _on_run_started(self, _event: object) -> None:
         self._kept.new_run()
+        if self.layer is None:
+            # layer, controls and shader take a moment to make: not when the first map comes
+            self._kept.draw(_KEY, self._draw_nothing)
+
+    @Slot(object)
+    def _on_run_opened(self, _event: object) -> None:
+        self._kept.new_run()
+
+    @Slot()
+    def _choose_steps(self) -> None:
+        if self.layer is not None:
+            choose_steps(self._viewer, self.layer, hurried=self._session.active)
 
     @Slot(object)
     def _on_volume(self, event: VolumeUpdated) -> None:
@@ -83,9 +98,17 @@ class VolumeLayer(QObject):
             layer.data = shown
             if tuple(layer.scale) != scale:
                 layer.scale = scale
+        self._choose_steps()
         factor = _length(layer) / self._fitted if self._fitted else np.inf
         if not 1 / _SAME_SIZE < factor < _SAME_SIZE:
             self._fit_camera(layer)
+
+    def _draw_nothing(self) -> None:
+        """Make the layer with an empty map: 3D at once where there is nothing else to be seen."""
+        if not any(layer.visible for layer in self._viewer.layers):
+            self._viewer.dims.ndisplay = 3
+        if self.layer is None:
+            self._make(np.zeros((2,) * 3, dtype=np.float32), (1.0,) * 3)
 
     def _make(self, shown: np.ndarray, scale: tuple[float, ...]) -> Image:
         layer = Image(
@@ -126,4 +149,5 @@ def in_sigma(volume: np.ndarray) -> np.ndarray:
 
 
 def _length(layer: Image) -> float:
-    return float(layer.data.shape[0] * layer.scale[0])
+    """Return the edge of a map in Å, 0 of one that is empty."""
+    return float(layer.data.shape[0] * layer.scale[0]) if layer.data.any() else 0.0

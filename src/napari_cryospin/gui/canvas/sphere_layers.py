@@ -8,7 +8,7 @@ do. See :mod:`napari_cryospin.gui.canvas.kept_layers` for what belongs to the us
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
     from numpy.typing import NDArray
+    from qtpy.QtCore import QObject
 
     from napari_cryospin.gui.canvas.camera import Click
     from napari_cryospin.gui.canvas.spheres import Sphere
@@ -77,6 +78,13 @@ class PosteriorOnSphere:
 class SphereLayers:
     """Draws the spheres of one viewer; what is hidden is drawn when it is shown again.
 
+    Parameters
+    ----------
+    viewer
+        Where the spheres stand.
+    owner
+        With it ends what is still to be made.
+
     Attributes
     ----------
     turner
@@ -87,9 +95,9 @@ class SphereLayers:
         gives the view back.
     """
 
-    def __init__(self, viewer: ViewerModel) -> None:
+    def __init__(self, viewer: ViewerModel, owner: QObject | None = None) -> None:
         self._viewer = viewer
-        self._kept = KeptLayers(viewer, _KEYS)
+        self._kept = KeptLayers(viewer, _KEYS, owner)
         self._volume = (1, 1.0)
         self._last_click: NDArray[np.float64] | None = None
         self.turner = CameraTurner(viewer)
@@ -218,7 +226,9 @@ class SphereLayers:
     ) -> None:
         layer = self._kept.get(key)
         if layer is None:
-            self._kept.add(key, head_numbers(points, sizes, name, key))
+            layer = head_numbers(points, sizes, name, key)
+            self._kept.add(key, layer)
+            self._kept.step(partial(setattr, layer.text, "visible", True))
         else:
             move_numbers(layer, points, sizes)
 

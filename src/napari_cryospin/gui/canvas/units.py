@@ -6,7 +6,12 @@ kinds, it warns at every layer that comes, and uses none. A user's image without
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
+
+import pint
+from napari.qt.threading import create_worker
+from pint.registry import LazyRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +39,30 @@ def fitting_units(layers: Iterable[Layer]) -> tuple[str | Unit, ...]:
                 if not layer.units[axis].is_compatible_with(UNITS[axis]):
                     units[axis] = layer.units[axis]
     return tuple(units)
+
+
+@cache
+def load_units() -> None:
+    """Read the definitions of all units off the main thread, once for the process.
+
+    With its first layer napari would read them while the window stands still, and it imports
+    scipy's image functions as well.
+    """
+    worker = create_worker(_definitions)
+    worker.returned.connect(_use_definitions)
+    worker.start()
+
+
+def _definitions() -> pint.UnitRegistry[Any]:
+    import scipy.ndimage  # noqa: F401
+
+    return pint.UnitRegistry()
+
+
+def _use_definitions(registry: pint.UnitRegistry[Any]) -> None:
+    # units of two registries do not mix: only where nobody has one yet
+    if isinstance(pint.get_application_registry().get(), LazyRegistry):
+        pint.set_application_registry(registry)
 
 
 class FittingUnits:

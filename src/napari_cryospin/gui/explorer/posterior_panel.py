@@ -70,7 +70,7 @@ class PosteriorPanel(QWidget):
         super().__init__(parent)
         self.explorer = Explorer(session, self)
         self.explorer.message.connect(session.message)
-        self.layers = SphereLayers(viewer)
+        self.layers = SphereLayers(viewer, self)
         self.layers.direction_clicked = self._on_direction_clicked
         self.feed = PosteriorFeed(self.explorer, self._wanted, self, factory=factory)
         self.trails = TrailReader(self.explorer, self)

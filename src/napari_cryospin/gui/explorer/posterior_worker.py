@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QObject, QThread, Signal, Slot
+from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.gui.work.background import told
@@ -199,7 +199,7 @@ class PosteriorService(QObject):
         )
         self._wake.connect(self._worker.work)
         self._worker.done.connect(self._on_done)
-        self._thread.start(QThread.Priority.LowPriority)
+        self._thread.start()
 
     @property
     def busy(self) -> bool:

@@ -21,27 +21,41 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.events import BatchDone, EpochDone, EpochStarted, RunStarted
     from napari_cryospin.gui.work.session import Session
 
-INTERVAL_MS = 100
 _BLUE, _ORANGE, _GREEN, _PURPLE = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
 # curves of the switch, and the figures that they show
 _SWITCH = {
     "in best mode": "winner_in_best_mode",
     "gap": "amortization_gap",
 }
+# between two plots of an epoch: enough for the window to be drawn
+_BETWEEN_PLOTS_MS = 50
 _NOTE = "A lower loss is not a better map: look at the map, and at its resolution."
 
 
 class MonitorPanel(QWidget):
-    """Plots of a session's run over its epochs, redrawn at most ten times a second when visible."""
+    """Plots of a session's run over its epochs, drawn while they are seen.
+
+    Every batch draws the loss alone, and the session sees to it that batches do not come faster
+    than they can be drawn. An epoch draws one plot after the other: all at once take too long.
+    """
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
         self._build()
+        self._plots = (
+            self._draw_loss,
+            self._draw_gain,
+            self._draw_switch,
+            self._draw_truth,
+            self._draw_heads,
+        )
+        # those that are still to be drawn
+        self._waiting: list[Callable[[], None]] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(INTERVAL_MS)
-        self._timer.timeout.connect(self._draw)
+        self._timer.setInterval(_BETWEEN_PLOTS_MS)
+        self._timer.timeout.connect(self._draw_next)
         self._clear()
         for done in session.history:
             self._on_epoch_done(done)
@@ -54,7 +68,9 @@ class MonitorPanel(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Draw what happened while the panel was hidden."""
         super().showEvent(event)
-        self._draw()
+        self._waiting.clear()
+        for draw in self._plots:
+            draw()
 
     def _build(self) -> None:
         self.loss = EpochPlot(
@@ -139,12 +155,14 @@ class MonitorPanel(QWidget):
     @Slot(object)
     def _on_batch_done(self, event: BatchDone) -> None:
         self._batches.append((event.epoch + event.batch / event.n_batches, event.loss))
-        self._soon()
+        if self.isVisible():
+            self._draw_batches()
 
     @Slot(object)
     def _on_epoch_started(self, event: EpochStarted) -> None:
         self._present = event
-        self._soon()
+        if self.isVisible():
+            self._mark_stages()
 
     @Slot(object)
     def _on_epoch_done(self, event: EpochDone) -> None:
@@ -152,15 +170,30 @@ class MonitorPanel(QWidget):
         self._soon()
 
     def _soon(self) -> None:
-        if self.isVisible() and not self._timer.isActive():
-            self._timer.start()
+        if self.isVisible():
+            self._waiting += [draw for draw in self._plots if draw not in self._waiting]
+            if not self._timer.isActive():
+                self._timer.start(0)
 
     @Slot()
-    def _draw(self) -> None:
-        if not self.isVisible():
-            return
-        self.loss.set_curve("batch", *_columns(self._batches))
+    def _draw_next(self) -> None:
+        if self._waiting and self.isVisible():
+            self._waiting.pop(0)()
+            self._timer.start(_BETWEEN_PLOTS_MS)
+
+    def _draw_loss(self) -> None:
+        self._draw_batches()
         self.loss.set_curve("epoch", *_columns(self._over(lambda done: done.loss)))
+        self._mark_stages()
+
+    def _mark_stages(self) -> None:
+        history = list(self._epochs.values())
+        self.note.setText(f"{_NOTE} {stage_names(history)}".strip())
+        begins = stage_begins(history, self._present)
+        for plot in self._over_epochs:
+            plot.mark_stages(begins)
+
+    def _draw_truth(self) -> None:
         median = self._over(lambda done: done.median_pose_error)
         self.pose_error.set_curve("median", *_columns(median))
         mean = self._over(lambda done: done.mean_pose_error)
@@ -169,23 +202,33 @@ class MonitorPanel(QWidget):
         self.resolution.set_curve("resolution", *_columns(resolution))
         self.pose_error.setVisible(bool(median))
         self.resolution.setVisible(bool(resolution))
-        last = max(self._epochs, default=None)
-        encoding = last is not None and self._epochs[last].inference is Inference.AMORTIZED
-        self.heads.setVisible(encoding)
-        if encoding and last is not None:
-            self.heads.set_shares(self._epochs[last].head_share)
-        self.switch.setVisible(encoding)
+
+    def _draw_heads(self) -> None:
+        last = self._last_encoding()
+        self.heads.setVisible(last is not None)
+        if last is not None:
+            self.heads.set_shares(last.head_share)
+
+    def _draw_switch(self) -> None:
+        self.switch.setVisible(self._last_encoding() is not None)
         for name, figure in _SWITCH.items():
             self.switch.set_curve(name, *_columns(self._over(partial(_switch_percent, figure))))
+
+    def _draw_gain(self) -> None:
         gain = self._over(lambda done: done.held_out_gain)
         self.gain.setVisible(bool(gain))
         self.gain.set_curve("gain", *_columns(gain))
         self.gain.set_curve("needed", *_columns(self._over(_needed)))
-        history = list(self._epochs.values())
-        self.note.setText(f"{_NOTE} {stage_names(history)}".strip())
-        begins = stage_begins(history, self._present)
-        for plot in self._over_epochs:
-            plot.mark_stages(begins)
+
+    def _last_encoding(self) -> EpochDone | None:
+        """Return the last epoch, where it was one of auto-encoding."""
+        last = max(self._epochs, default=None)
+        if last is None or self._epochs[last].inference is not Inference.AMORTIZED:
+            return None
+        return self._epochs[last]
+
+    def _draw_batches(self) -> None:
+        self.loss.set_curve("batch", *_columns(self._batches))
 
     def _over(self, figure: Callable[[EpochDone], float | None]) -> list[tuple[float, float]]:
         """Return (end of the epoch, figure) where the figure is known."""

@@ -17,6 +17,7 @@ from superqt import QElidingLabel
 
 from napari_cryospin.engine.run.clock import Clock
 from napari_cryospin.engine.run.pace import TaskPace, duration
+from napari_cryospin.gui.views.still import StillLine
 from napari_cryospin.gui.work.questions import ask_discard
 from napari_cryospin.gui.work.states import ACTIVE, SessionState
 
@@ -111,8 +112,8 @@ class RunPanel(QWidget):
             for button in buttons:
                 row.addWidget(button, button.sizeHint().width())
             layout.addLayout(row)
-        shown = (self.state, self.epochs, self.batches, self.rate, self.device, self.message)
-        for widget in shown:
+        state, rate = StillLine(self.state), StillLine(self.rate)
+        for widget in (state, self.epochs, self.batches, rate, self.device, self.message):
             layout.addWidget(widget)
         self._clear()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
@@ -46,6 +47,7 @@ class EpochPlot(ThemedPlot):
         super().__init__(title, left, "epoch", parent)
         self._curves = {name: self._curve(c, name in thin) for name, c in curves.items()}
         self._lines: list[pg.InfiniteLine] = []
+        self._begins: list[tuple[float, str]] = []
         # or the numbers of a low plot touch
         self.getAxis("left").setTickDensity(0.5)
         self.restyle()
@@ -60,6 +62,9 @@ class EpochPlot(ThemedPlot):
 
     def mark_stages(self, begins: Sequence[tuple[float, str]]) -> None:
         """Put a line with its name where each stage after the first begins."""
+        if list(begins) == self._begins:
+            return
+        self._begins = list(begins)
         while len(self._lines) < len(begins):
             # the names of neighbours stand at different heights
             height = 0.9 - 0.3 * (len(self._lines) % 3)
@@ -84,11 +89,27 @@ class EpochPlot(ThemedPlot):
 
     def _curve(self, colour: str, thin: bool) -> pg.PlotDataItem:
         if thin:
-            curve = self.plot(pen=pg.mkPen(colour, width=1))
+            curve = _WholeEpochs(pen=pg.mkPen(colour, width=1))
             curve.setDownsampling(auto=True, method="peak")
+            self.addItem(curve)
             return curve
         pen = pg.mkPen(colour, width=2)
         return self.plot(pen=pen, symbol="o", symbolSize=5, symbolBrush=colour, symbolPen=None)
+
+
+class _WholeEpochs(pg.PlotDataItem):
+    """A curve that takes up whole epochs, and of many some more than it has.
+
+    With every batch the plot would have another range, and so would all that are linked with it.
+    """
+
+    def dataBounds(self, ax: int, *args: Any, **options: Any) -> Sequence[float | None]:
+        low, high = super().dataBounds(ax, *args, **options)
+        if ax == 0 and low is not None and high is not None:
+            # to an eighth of the epochs that there are
+            step = max(2.0 ** math.floor(math.log2(max(high, 1))) / 8, 1.0)
+            return math.floor(low), step * math.ceil(high / step)
+        return low, high
 
 
 class HeadPlot(ThemedPlot):

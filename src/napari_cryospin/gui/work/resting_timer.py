@@ -10,6 +10,9 @@ from qtpy.QtCore import QTimer, Slot
 if TYPE_CHECKING:
     from qtpy.QtCore import QObject
 
+# Qt gathers what is to be drawn for some milliseconds before it draws
+_UNTIL_DRAWN_MS = 15
+
 
 class RestingTimer(QTimer):
     """A timer whose interval grows with the time that the work took.
@@ -35,6 +38,7 @@ class RestingTimer(QTimer):
         # fires once the event loop has drawn; a child, so that it ends with this
         self._drawn, self._since = QTimer(self), 0.0
         self._drawn.setSingleShot(True)
+        self._drawn.setInterval(_UNTIL_DRAWN_MS)
         self._drawn.timeout.connect(self._on_drawn)
 
     def draws(self) -> None:
@@ -44,7 +48,7 @@ class RestingTimer(QTimer):
 
     @Slot()
     def _on_drawn(self) -> None:
-        self.worked(time.perf_counter() - self._since)
+        self.worked(max(time.perf_counter() - self._since - _UNTIL_DRAWN_MS / 1000, 0))
 
     def worked(self, seconds: float) -> None:
         """Choose the next interval: the work took so many seconds."""

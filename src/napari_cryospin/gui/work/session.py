@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 VOLUME_INTERVAL_MS = 500
 # where drawing is slow (no GPU), it gets at most one part in so many of the main thread's time,
 # but a new map at least so often
-_REST, MOST_INTERVAL_MS = 20, 8_000
+_REST, MOST_INTERVAL_MS = 30, 8_000
 PLOT_INTERVAL_MS, _PLOT_REST, _MOST_PLOT_INTERVAL_MS = 100, 10, 1_000
 # a batch, a checkpoint and the final maps fit in here
 STOP_TIMEOUT_MS = 60_000

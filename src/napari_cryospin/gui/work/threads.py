@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
+import sys
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
-from qtpy.QtCore import QCoreApplication, QObject, QThread, Slot
+from qtpy.QtCore import QCoreApplication, QObject, Qt, QThread, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MOMENT_MS = 50
+# by so much "nicer" than the window is a worker; the scale goes to 19
+_NICER = 10
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +28,16 @@ def take_one_core() -> None:
 
     if torch.get_num_threads() > 1:
         torch.set_num_threads(1)
+
+
+def _step_back() -> None:
+    """Let the calling thread leave the processor to the window where both want it."""
+    if sys.platform == "linux":
+        # of a thread, not of the process, and those that torch starts from it inherit it
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICER)
+    else:
+        QThread.currentThread().setPriority(QThread.Priority.LowPriority)
 
 
 class _Reaper(QObject):
@@ -72,6 +88,8 @@ class WorkerThread:
         self._worker, self._hurry, self._timeout_ms = worker, hurry, timeout_ms
         self.thread = QThread()
         self.thread.setObjectName(name)
+        # before all else that the start of the thread sets going there
+        self.thread.started.connect(_step_back, type=Qt.ConnectionType.DirectConnection)  # type: ignore[call-arg]
         worker.moveToThread(self.thread)
         self._left = False
         if WorkerThread._reaper is None:
@@ -82,10 +100,10 @@ class WorkerThread:
         if application is not None:
             application.aboutToQuit.connect(self.end)
 
-    def start(self, priority: QThread.Priority = QThread.Priority.InheritPriority) -> None:
+    def start(self) -> None:
         """Start the thread."""
         self._running.add(self)
-        self.thread.start(priority)
+        self.thread.start()
 
     def leave(self, *_: object) -> None:
         """Tell the thread to end, and do not wait for it."""

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from qtpy.QtCore import QObject, Slot
+
+from napari_cryospin.gui.work.threads import WorkerThread
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+
+class Worker(QObject):
+    nice: tuple[int, int] | None = None
+
+    @Slot()
+    def work(self) -> None:
+        nice = [os.getpriority(os.PRIO_PROCESS, threading.get_native_id())]
+        # as those that torch starts
+        child = threading.Thread(
+            target=lambda: nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        )
+        child.start()
+        child.join()
+        self.nice = (nice[0], nice[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Qt sets the priority")
+def test_a_worker_leaves_the_processor_to_the_window(qtbot: QtBot) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    owner, worker = QObject(), Worker()
+    thread = WorkerThread(worker, owner, "cryospin-test")
+    thread.thread.started.connect(worker.work)
+    thread.start()
+    qtbot.waitUntil(lambda: worker.nice is not None)
+    thread.end()
+    assert worker.nice == (before + 10, before + 10)
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
