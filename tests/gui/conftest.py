@@ -12,6 +12,7 @@ from qtpy.QtCore import QCoreApplication, QSettings
 from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.run.events import EpochDone
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage
+from napari_cryospin.gui.canvas.kept_layers import KeptLayers
 from napari_cryospin.gui.work.session import Session
 from napari_cryospin.gui.work.threads import WorkerThread
 from napari_cryospin.gui.work.worker import ReconstructionWorker
@@ -51,6 +52,12 @@ def own_arrangement(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is remembered of windows lies in a folder of the tests, not in the user's."""
     ini, user = QSettings.Format.IniFormat, QSettings.Scope.UserScope
     QSettings.setPath(ini, user, str(tmp_path_factory.mktemp("remembered")))
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let new layers come all at once, not one after the other."""
+    monkeypatch.setattr(KeptLayers, "step", lambda _kept, step: step())
 
 
 @pytest.fixture

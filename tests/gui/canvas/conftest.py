@@ -9,7 +9,6 @@ import pytest
 
 from napari_cryospin.engine.run.events import VolumeUpdated
 from napari_cryospin.engine.stages import Inference
-from napari_cryospin.gui.canvas.kept_layers import KeptLayers
 from napari_cryospin.gui.canvas.layers import VolumeLayer
 from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers
 from napari_cryospin.gui.explorer.state import Explorer
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
     import napari
 
     from napari_cryospin.gui.work.session import Session
-
-
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let new layers come all at once, not one after the other."""
-    monkeypatch.setattr(KeptLayers, "step", lambda _kept, step: step())
 
 
 class Canvas:

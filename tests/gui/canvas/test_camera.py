@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import napari
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 BOX, PIXEL = 32, 4.0
 # no mirror image of these is like them: where they are, and how bright
 BLOBS = [((7, 0, 2), 1.0), ((-6, 5, 0), 0.7), ((0, -8, 5), 0.5), ((3, 6, -7), 0.3)]

@@ -107,6 +107,17 @@ def test_the_camera_is_fitted_to_the_first_map_and_to_one_of_another_size(
     assert viewer.dims.ndisplay == 2
 
 
+def test_the_map_fills_a_canvas_of_another_size_until_the_user_zooms(viewer: ViewerModel) -> None:
+    camera, canvas = viewer.scene.camera, viewer.canvas
+    camera.angles = (10, 20, 30)
+    fitted, (height, width) = camera.zoom, canvas.size
+    canvas.size = (height // 2, width // 2)
+    assert camera.zoom == pytest.approx(fitted / 2)
+    camera.zoom = 7
+    canvas.size = (height, width)
+    assert camera.zoom == 7
+
+
 def test_the_last_runs_map_is_out_of_sight_until_there_is_a_new_one(
     viewer: ViewerModel, session: Session
 ) -> None:

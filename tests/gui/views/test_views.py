@@ -91,7 +91,7 @@ def test_the_sphere_is_a_sphere() -> None:
     assert np.array_equal(per_vertex(np.arange(3.0)), np.repeat(np.arange(3.0), 4))
 
 
-def test_spheres_are_updated_in_place_and_leave_the_view_alone() -> None:
+def test_spheres_are_updated_in_place_and_leave_the_view_alone(at_once: None) -> None:
     viewer = ViewerModel()
     layers = SphereLayers(viewer)
     layers.set_box(32, 4.0)

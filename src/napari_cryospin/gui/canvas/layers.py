@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
@@ -34,7 +34,8 @@ class VolumeLayer(QObject):
     """Shows the map that the explorer looks at, live or of a recorded epoch, in σ units.
 
     Camera, contrast, threshold, selection and order belong to the user once the layer stands; the
-    camera is fitted to the first map, and to one of another size in Å. Maps of any shape go into
+    camera is fitted to the first map, to one of another size in Å, and to a canvas of another size
+    until the user zooms. Maps of any shape go into
     the one layer: taking it away and making another crashes some OpenGL drivers.
 
     Parameters
@@ -55,6 +56,9 @@ class VolumeLayer(QObject):
         self._units = FittingUnits(viewer)
         # edge of the map that the camera was fitted to, in Å; 0 before the first
         self._fitted = 0.0 if self.layer is None else _length(self.layer)
+        # centre and zoom since the camera was fitted last
+        self._left_as: tuple[tuple[float, ...], float] | None = None
+        viewer.canvas.events.size.connect(self._on_canvas)
         session.run_started.connect(self._on_run_started)
         session.run_opened.connect(self._on_run_opened)
         session.state_changed.connect(self._choose_steps)
@@ -137,8 +141,20 @@ class VolumeLayer(QObject):
             camera.angles = (0, 0, 0)
         self._fitted = _length(layer)
         camera.center = tuple(middle_of_volume(layer.data.shape[0], layer.scale[0]))
+        self._fill_canvas()
+
+    def _fill_canvas(self) -> None:
+        camera = self._viewer.scene.camera
         canvas = min(self._viewer.canvas.viewbox_size(self._viewer.layers))
         camera.zoom = canvas / (2 * SHOWN * self._fitted)
+        self._left_as = (tuple(camera.center), camera.zoom)
+
+    @Slot()
+    def _on_canvas(self, _event: Any = None) -> None:
+        """Let the map fill the canvas where it has another size, unless the user has zoomed."""
+        camera = self._viewer.scene.camera
+        if self._left_as == (tuple(camera.center), camera.zoom):
+            self._fill_canvas()
 
 
 def in_sigma(volume: np.ndarray) -> np.ndarray:
