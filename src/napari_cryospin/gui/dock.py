@@ -5,6 +5,7 @@ The posterior explorer is a dock of its own, which the main one opens.
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
@@ -67,6 +68,8 @@ class CryoSpinDock(QWidget):
         self.session.failed.connect(self._on_failed)
         self._simulation.done.connect(self._on_simulated)
         self._simulation.message.connect(self.session.message)
+        # as the window opens: later all would wait for Python to look through what this has made
+        gc.collect()
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Watch over the window and the dock that this is shown in."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FIRST_BYTES = 65_536
+# read at a time: small reads, each of which lets go of Python for a moment, starve other threads
+_BUFFER_BYTES = 2**22
 # a value in quotes ends at a quote that a space follows; bounded, so that no line takes long
 _TOKEN = re.compile(r"""(?:"(.{0,999}?)"|'(.{0,999}?)')(?=\s|$)|(\S+)""", re.ASCII)
 # no other blank parts values: names may hold a no-break space
@@ -73,7 +75,7 @@ def read_text(path: Path) -> dict[str, Block]:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines that are neither empty nor a comment, with their numbers."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=_BUFFER_BYTES) as file:
             if b"\0" in file.read(_FIRST_BYTES):
                 raise InputError(f"{path} is not a STAR file: it holds no text.")
             file.seek(0)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal, Slot
 
+from napari_cryospin.gui.work.engine_import import import_engine
 from napari_cryospin.gui.work.threads import WorkerThread
-from napari_cryospin.gui.work.torch_libraries import load_torch_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,7 @@ class _Worker(QObject):
     @Slot(int, object)
     def work(self, ticket: int, task: Callable[[], Any]) -> None:
         try:
-            # the first task imports torch
-            load_torch_libraries()
+            import_engine()
             result = task()
         except Exception as error:
             self.failed.emit(ticket, told(error))
