@@ -136,9 +136,11 @@ class KeptLayers:
         selected, active = set(layers.selection), layers.selection.active
         layer.units = fitting_units(layers)
         layer.visible, layer.metadata[_AWAY] = False, True
-        layers.insert(min(self._places.pop(key, len(layers)), len(layers)), layer)
-        layers.selection = selected
-        layers.selection.active = active
+        # nobody hears of what is not for long: to show the controls of a layer takes a moment
+        with layers.selection.events.blocker_all():
+            layers.insert(min(self._places.pop(key, len(layers)), len(layers)), layer)
+            layers.selection = selected
+            layers.selection.active = active
         self._keep(key, layer)
         self.step(partial(self._reveal, key))
 
