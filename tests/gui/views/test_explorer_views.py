@@ -251,7 +251,7 @@ def test_surveys_are_curves_over_epochs(qtbot: QtBot) -> None:
         EpochSurvey(1, "direct", 0.2, 0.1, 178.0, 1.0),
     ]
     view.set_surveys(surveys)
-    x, y = view.curve("more than one mode").getData()
+    x, y = view.curve("more than one").getData()
     assert (list(x), list(y)) == ([1, 2], [90, 20])
     assert list(view.curve("in best mode").getData()[1]) == [10]
     assert np.isnan(view.table()["winner_in_best_mode"][1])
