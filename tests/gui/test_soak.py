@@ -88,6 +88,10 @@ def cycle(
     with qtbot.waitSignal(session.volume_updated, timeout=LONG):
         dock.open_path(other)
     qtbot.waitUntil(lambda: session.state is SessionState.FINISHED, timeout=LONG)
+    if n % 2 == 0:
+        # with all its layers, or they would come in a later cycle
+        feed, layers = dock.posterior.feed, dock.viewer.layers
+        qtbot.waitUntil(lambda: feed.result is not None and len(layers) > 2, timeout=LONG)
 
 
 @pytest.mark.usefixtures("little_rest")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
 import sys
 
 import numpy as np
@@ -19,6 +21,46 @@ def test_what_is_free_goes_back_to_the_system() -> None:
     give_back()
     assert full - resident() > 200_000_000
     assert kept[0] == 1
+
+
+ARENAS = """
+import ctypes, re, sys, tempfile, threading
+from pathlib import Path
+from napari_cryospin.gui.work.memory import share_arenas
+if sys.argv[1] == "share":
+    share_arenas()
+libc = ctypes.CDLL(None)
+libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+barrier = threading.Barrier(8)
+def take():
+    barrier.wait()
+    libc.malloc(5000)
+threads = [threading.Thread(target=take) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc.fopen.restype = ctypes.c_void_p
+libc.malloc_info.argtypes, libc.fclose.argtypes = [ctypes.c_int, ctypes.c_void_p], [ctypes.c_void_p]
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "info.xml"
+    file = libc.fopen(str(path).encode(), b"w")
+    libc.malloc_info(0, file)
+    libc.fclose(file)
+    print(len(re.findall("<heap ", path.read_text())))
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_info"),
+    reason="asks the C library of GNU",
+)
+def test_threads_share_few_arenas() -> None:
+    found = {}
+    for how in ("share", "leave"):
+        done = subprocess.run(
+            [sys.executable, "-c", ARENAS, how], capture_output=True, text=True, check=True
+        )
+        found[how] = int(done.stdout)
+    assert found["share"] <= 4 < found["leave"]
 
 
 def resident() -> int:

@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_cryospin.gui.work.memory import share_arenas
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,6 +25,7 @@ _ENDINGS = {"linux": ".so", "darwin": ".dylib"}
 @cache
 def import_engine() -> None:
     """Import what the engine needs: off the main thread, once for the process."""
+    share_arenas()
     load_torch_libraries()
     with _no_collection():
         for name in _MODULES:
