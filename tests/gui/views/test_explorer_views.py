@@ -251,9 +251,9 @@ def test_surveys_are_curves_over_epochs(qtbot: QtBot) -> None:
         EpochSurvey(1, "direct", 0.2, 0.1, 178.0, 1.0),
     ]
     view.set_surveys(surveys)
-    x, y = view.curve("more than one").getData()
+    x, y = view.curve("several").getData()
     assert (list(x), list(y)) == ([1, 2], [90, 20])
-    assert list(view.curve("in best mode").getData()[1]) == [10]
+    assert list(view.curve("in best").getData()[1]) == [10]
     assert np.isnan(view.table()["winner_in_best_mode"][1])
 
 

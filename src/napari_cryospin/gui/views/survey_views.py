@@ -86,8 +86,8 @@ class ModesOverEpochs(SurveyPlot):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         curves = {
-            "more than one": (_ORANGE, "multimodal"),
-            "in best mode": (_BLUE, "winner_in_best_mode"),
+            "several": (_ORANGE, "multimodal"),
+            "in best": (_BLUE, "winner_in_best_mode"),
         }
         super().__init__("Modes", curves, parent)
 
