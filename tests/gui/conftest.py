@@ -57,7 +57,7 @@ def own_arrangement(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let new layers come all at once, not one after the other."""
-    monkeypatch.setattr(KeptLayers, "step", lambda _kept, step: step())
+    monkeypatch.setattr(KeptLayers, "later", lambda _kept, work: work())
 
 
 @pytest.fixture

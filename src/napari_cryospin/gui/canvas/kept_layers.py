@@ -2,7 +2,7 @@
 
 Camera, contrast, selection, order and visibility belong to the user. A layer that the user deletes
 comes back when asked for, or with the next run; one that is hidden is drawn when it is shown again;
-one that has nothing to show is out of sight until it has. New ones come step by step: to make one,
+one that has nothing to show is out of sight until it has. New ones come one by one: to make one,
 with its controls, and to draw it for the first time takes a part of a second each.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # set in the metadata of a layer that has nothing to show: whether it will be seen once it has
 _AWAY = "cryospin away"
 
-# between two steps that take long: enough for the canvas to be drawn
+# between two pieces of work that take long: enough for the canvas to be drawn
 _BEAT_MS = 50
 
 
@@ -51,7 +51,7 @@ class KeptLayers:
         self._deleted: list[str] = []
         self._places: dict[str, int] = {}
         self._drawings: dict[str, Callable[[], None]] = {}
-        self._steps: list[Callable[[], None]] = []
+        self._waiting: list[Callable[[], None]] = []
         self._beat = QTimer(owner)
         self._beat.setSingleShot(True)
         self._beat.setInterval(_BEAT_MS)
@@ -85,12 +85,8 @@ class KeptLayers:
 
     def wanted(self, key: str) -> bool:
         """Return whether a layer is visible, or will be once it has something to show."""
-        return self.shown(key) or (self.away(key) and self._layers[key].metadata[_AWAY])
-
-    def away(self, key: str) -> bool:
-        """Return whether a layer stands, and has nothing to show."""
         layer = self._layers.get(key)
-        return layer is not None and _AWAY in layer.metadata
+        return layer is not None and bool(layer.visible or layer.metadata.get(_AWAY))
 
     def draw(self, key: str, drawing: Callable[[], None]) -> None:
         """Draw a layer, or make it soon, with a function that may be called again at any time."""
@@ -98,12 +94,12 @@ class KeptLayers:
         self._reveal(key)
         if self.shown(key):
             drawing()
-        elif key not in self._layers:
-            self.step(partial(self._make, key))
+        elif key not in self._layers and key not in self._deleted:
+            self.later(partial(self._make, key))
 
-    def step(self, step: Callable[[], None]) -> None:
+    def later(self, work: Callable[[], None]) -> None:
         """Do something that takes long: soon, and after what was asked for before."""
-        self._steps.append(step)
+        self._waiting.append(work)
         if not self._beat.isActive():
             self._beat.start()
 
@@ -128,7 +124,7 @@ class KeptLayers:
             layer.visible = False
 
     def add(self, key: str, layer: Layer) -> None:
-        """Add a layer above the others, or where it stood, and show it in a next step.
+        """Add a layer above the others, or where it stood, and show it a little later.
 
         The user's selection stays as it is.
         """
@@ -142,7 +138,7 @@ class KeptLayers:
             layers.selection = selected
             layers.selection.active = active
         self._keep(key, layer)
-        self.step(partial(self._reveal, key))
+        self.later(partial(self._reveal, key))
 
     def _make(self, key: str) -> None:
         if key in self._drawings and key not in self._layers and key not in self._deleted:
@@ -155,10 +151,10 @@ class KeptLayers:
                 layer.visible = True
 
     def _on_beat(self) -> None:
-        step = self._steps.pop(0)
-        if self._steps:
+        work = self._waiting.pop(0)
+        if self._waiting:
             self._beat.start()
-        step()
+        work()
 
     def _keep(self, key: str, layer: Layer) -> None:
         self._layers[key] = layer

@@ -228,7 +228,7 @@ class SphereLayers:
         if layer is None:
             layer = head_numbers(points, sizes, name, key)
             self._kept.add(key, layer)
-            self._kept.step(partial(setattr, layer.text, "visible", True))
+            self._kept.later(partial(setattr, layer.text, "visible", True))
         else:
             move_numbers(layer, points, sizes)
 

@@ -54,7 +54,6 @@ class MonitorPanel(QWidget):
         self._waiting: list[Callable[[], None]] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(_BETWEEN_PLOTS_MS)
         self._timer.timeout.connect(self._draw_next)
         self._clear()
         for done in session.history:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MOMENT_MS = 50
-# by so much "nicer" than the window is a worker; the scale goes to 19
-_NICER = 10
+# by so much "nicer" than the window is a worker, and the end of that scale
+_NICER, _NICEST = 10, 19
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,9 @@ def _step_back() -> None:
     if sys.platform == "linux":
         # of a thread, not of the process, and those that torch starts from it inherit it
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICER)
+            thread = threading.get_native_id()
+            nice = os.getpriority(os.PRIO_PROCESS, thread) + _NICER
+            os.setpriority(os.PRIO_PROCESS, thread, min(nice, _NICEST))
     else:
         QThread.currentThread().setPriority(QThread.Priority.LowPriority)
 

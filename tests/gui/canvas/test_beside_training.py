@@ -1,4 +1,4 @@
-"""The canvas beside training: what is new comes step by step, and a processor draws in a hurry."""
+"""The canvas beside training: new layers come one by one, and a processor draws in a hurry."""
 
 from __future__ import annotations
 
