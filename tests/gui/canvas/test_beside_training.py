@@ -89,6 +89,20 @@ def test_the_maps_layer_is_there_before_its_first_map(
     assert tuple(viewer.scene.camera.center) == (16, 16, 16), "fitted to the map"
 
 
+def test_a_layer_that_is_deleted_before_its_first_map_stays_away(
+    session: Session, at_once: None
+) -> None:
+    viewer, explorer = ViewerModel(), Explorer(session)
+    layer = VolumeLayer(session, explorer, viewer)
+    session.run_started.emit(None)
+    viewer.layers.clear()
+    session.volume_updated.emit(a_map())
+    assert len(viewer.layers) == 0
+    layer.bring_back()
+    assert viewer.layers[VOLUME].visible
+    assert viewer.layers[VOLUME].data.any(), "the map that came meanwhile"
+
+
 @pytest.mark.parametrize(
     ("n_voxels", "step"), [(8, rays.FINE_STEP), (16, 0.8), (32, 1.6), (64, 3.2), (256, 4.0)]
 )
