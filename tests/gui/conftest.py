@@ -12,7 +12,7 @@ from qtpy.QtCore import QCoreApplication, QSettings
 from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.run.events import EpochDone
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage
-from napari_cryospin.gui.canvas.kept_layers import KeptLayers
+from napari_cryospin.gui.work.one_by_one import OneByOne
 from napari_cryospin.gui.work.session import Session
 from napari_cryospin.gui.work.threads import WorkerThread
 from napari_cryospin.gui.work.worker import ReconstructionWorker
@@ -57,7 +57,8 @@ def own_arrangement(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let new layers come all at once, not one after the other."""
-    monkeypatch.setattr(KeptLayers, "later", lambda _kept, work: work())
+    for name in ("add", "add_next"):
+        monkeypatch.setattr(OneByOne, name, lambda _, piece: piece())
 
 
 @pytest.fixture

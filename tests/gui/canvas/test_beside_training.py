@@ -104,7 +104,7 @@ def test_a_layer_that_is_deleted_before_its_first_map_stays_away(
 
 
 @pytest.mark.parametrize(
-    ("n_voxels", "step"), [(8, rays.FINE_STEP), (16, 0.8), (32, 1.6), (64, 3.2), (256, 4.0)]
+    ("n_voxels", "step"), [(8, rays.FINE_STEP), (32, 2.0), (64, 4.0), (128, 6.0), (256, 6.0)]
 )
 def test_steps_grow_with_the_map(n_voxels: int, step: float) -> None:
     assert rays.coarse_step(n_voxels) == pytest.approx(step)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
-
+from napari_cryospin.gui.canvas.behind import keep_still
 from napari_cryospin.gui.canvas.units import TAG, fitting_units
+from napari_cryospin.gui.work.one_by_one import OneByOne
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 # set in the metadata of a layer that has nothing to show: whether it will be seen once it has
 _AWAY = "cryospin away"
-
-# between two pieces of work that take long: enough for the canvas to be drawn
-_BEAT_MS = 50
 
 
 class KeptLayers:
@@ -51,11 +48,7 @@ class KeptLayers:
         self._deleted: list[str] = []
         self._places: dict[str, int] = {}
         self._drawings: dict[str, Callable[[], None]] = {}
-        self._waiting: list[Callable[[], None]] = []
-        self._beat = QTimer(owner)
-        self._beat.setSingleShot(True)
-        self._beat.setInterval(_BEAT_MS)
-        self._beat.timeout.connect(self._on_beat)
+        self._pieces = OneByOne(owner)
         self._adopt(frozenset(keys))
         viewer.layers.events.removed.connect(self._on_removed)
 
@@ -99,9 +92,7 @@ class KeptLayers:
 
     def later(self, work: Callable[[], None]) -> None:
         """Do something that takes long: soon, and after what was asked for before."""
-        self._waiting.append(work)
-        if not self._beat.isActive():
-            self._beat.start()
+        self._pieces.add(work)
 
     def draw_again(self, key: str) -> None:
         """Draw a layer anew from what was drawn last, unless it is hidden."""
@@ -132,13 +123,14 @@ class KeptLayers:
         selected, active = set(layers.selection), layers.selection.active
         layer.units = fitting_units(layers)
         layer.visible, layer.metadata[_AWAY] = False, True
+        keep_still(self._viewer)
         # nobody hears of what is not for long: to show the controls of a layer takes a moment
         with layers.selection.events.blocker_all():
             layers.insert(min(self._places.pop(key, len(layers)), len(layers)), layer)
             layers.selection = selected
             layers.selection.active = active
         self._keep(key, layer)
-        self.later(partial(self._reveal, key))
+        self._pieces.add_next(partial(self._reveal, key))
 
     def _make(self, key: str) -> None:
         if key in self._drawings and key not in self._layers and key not in self._deleted:
@@ -149,12 +141,6 @@ class KeptLayers:
         if layer is not None and key in self._drawings and layer.metadata.pop(_AWAY, False):
             with layer.events.visible.blocker(self._on_visible):
                 layer.visible = True
-
-    def _on_beat(self) -> None:
-        work = self._waiting.pop(0)
-        if self._waiting:
-            self._beat.start()
-        work()
 
     def _keep(self, key: str, layer: Layer) -> None:
         self._layers[key] = layer

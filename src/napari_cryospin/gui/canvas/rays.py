@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from vispy.gloo import gl
 
+from napari_cryospin.gui.canvas.behind import canvas_of
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
 # in voxels
-FINE_STEP, _LONGEST_STEP = 0.8, 4.0
+FINE_STEP, _LONGEST_STEP = 0.8, 6.0
 # of a ray along an edge of the map
-_COARSE_STEPS = 20
+_COARSE_STEPS = 16
 # what Mesa, Chromium's and Windows' own drawing by the processor call themselves
 _PROCESSORS = ("llvmpipe", "softpipe", "swiftshader", "gdi generic", "basic render")
 
@@ -39,10 +41,8 @@ def choose_steps(viewer: ViewerModel, layer: Image, *, hurried: bool) -> None:
 
     napari has no setting for this: where its canvas is not as expected, the steps stay as they are.
     """
-    # what a plugin is given warns of every look behind it
-    whole = getattr(viewer, "__wrapped__", viewer)
     with suppress(AttributeError, KeyError):
-        canvas = whole.window._qt_viewer.canvas
+        canvas = canvas_of(viewer)
         node = canvas.layer_to_visual[layer]._layer_node.get_node(3)
         step = coarse_step(layer.data.shape[0]) if hurried and _draws_slowly(canvas) else FINE_STEP
         if node.relative_step_size != step:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Surface
 
+from napari_cryospin.gui.canvas.behind import prepare_character
 from napari_cryospin.gui.canvas.camera import (
     CameraTurner,
     ClickWatch,
@@ -27,6 +28,7 @@ from napari_cryospin.gui.canvas.head_spheres import (
     common_options,
     head_numbers,
     move_numbers,
+    numbers,
     set_mesh,
     spheres_mesh,
     vertex_colours,
@@ -228,6 +230,8 @@ class SphereLayers:
         if layer is None:
             layer = head_numbers(points, sizes, name, key)
             self._kept.add(key, layer)
+            for character in sorted({*"".join(numbers(len(points))["head"])}):
+                self._kept.later(partial(prepare_character, self._viewer, character))
             self._kept.later(partial(setattr, layer.text, "visible", True))
         else:
             move_numbers(layer, points, sizes)

@@ -32,6 +32,7 @@ from napari_cryospin.gui.explorer.views_panel import ViewsPanel
 from napari_cryospin.gui.views.flowing import turning_box
 from napari_cryospin.gui.views.mollweide_view import Scale
 from napari_cryospin.gui.views.particle_spin import ParticleSpin
+from napari_cryospin.gui.work.one_by_one import OneByOne
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -74,6 +75,9 @@ class PosteriorPanel(QWidget):
         self.layers.direction_clicked = self._on_direction_clicked
         self.feed = PosteriorFeed(self.explorer, self._wanted, self, factory=factory)
         self.trails = TrailReader(self.explorer, self)
+        # the answer that each page shows
+        self._seen: dict[QWidget, PosteriorResult] = {}
+        self._pieces = OneByOne(self)
         self._build()
         self._connect()
 
@@ -89,6 +93,7 @@ class PosteriorPanel(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Catch up with what happened while the panel was hidden."""
         super().showEvent(event)
+        self._show_in_view()
         self.feed.refresh()
         self._ask_trail()
         self._say_age()
@@ -201,6 +206,7 @@ class PosteriorPanel(QWidget):
 
     @Slot()
     def _on_run_changed(self) -> None:
+        self._seen.clear()
         self.layers.new_run()
         self._set_numbers()
         self._say_age()
@@ -260,14 +266,30 @@ class PosteriorPanel(QWidget):
 
     @Slot(int)
     def _on_tab(self, _index: int) -> None:
+        self._show_in_view()
         self.feed.refresh()
         self._ask_trail()
 
     @Slot(object)
-    def _on_ready(self, result: PosteriorResult) -> None:
+    def _on_ready(self, _result: PosteriorResult) -> None:
+        self._show_in_view()
+        # the canvas takes as long as a page
+        self._pieces.add(self._draw_spheres)
+        self._say_age()
+
+    def _show_in_view(self) -> None:
+        """Bring the page that is looked at up to date; others are when they are looked at."""
+        result = self.feed.result
+        for page in (self.pose, self.candidates):
+            if result is not None and page.isVisible() and self._seen.get(page) is not result:
+                self._seen[page] = result
+                page.show_result(result)
+
+    def _draw_spheres(self) -> None:
+        result = self.feed.result
+        if result is None:
+            return
         posterior, volume = result.posterior, result.request.volume
-        self.pose.show_result(result)
-        self.candidates.show_result(result)
         self.layers.set_box(volume.volume.shape[0], volume.pixel_size)
         self.layers.show_posterior(
             PosteriorOnSphere(
@@ -278,7 +300,6 @@ class PosteriorPanel(QWidget):
             )
         )
         self._show_on_spheres()
-        self._say_age()
 
     @Slot(object)
     def _on_failed(self, failure: PosteriorFailure) -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer, Slot
+from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.describe import stage_begins, stage_names
 from napari_cryospin.gui.views.epoch_plot import EpochPlot, HeadPlot
 from napari_cryospin.gui.views.scrolling import scrolling_layout
+from napari_cryospin.gui.work.one_by_one import OneByOne
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from qtpy.QtGui import QShowEvent
+    from qtpy.QtGui import QHideEvent, QShowEvent
 
     from napari_cryospin.engine.run.events import BatchDone, EpochDone, EpochStarted, RunStarted
     from napari_cryospin.gui.work.session import Session
@@ -27,8 +28,6 @@ _SWITCH = {
     "in best mode": "winner_in_best_mode",
     "gap": "amortization_gap",
 }
-# between two plots of an epoch: enough for the window to be drawn
-_BETWEEN_PLOTS_MS = 50
 _NOTE = "A lower loss is not a better map: look at the map, and at its resolution."
 
 
@@ -50,11 +49,7 @@ class MonitorPanel(QWidget):
             self._draw_truth,
             self._draw_heads,
         )
-        # those that are still to be drawn
-        self._waiting: list[Callable[[], None]] = []
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._draw_next)
+        self._pieces = OneByOne(self, first_ms=0)
         self._clear()
         for done in session.history:
             self._on_epoch_done(done)
@@ -67,9 +62,14 @@ class MonitorPanel(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Draw what happened while the panel was hidden."""
         super().showEvent(event)
-        self._waiting.clear()
+        self._pieces.forget()
         for draw in self._plots:
             draw()
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Draw no more: all is drawn when the panel is shown again."""
+        super().hideEvent(event)
+        self._pieces.forget()
 
     def _build(self) -> None:
         self.loss = EpochPlot(
@@ -170,15 +170,8 @@ class MonitorPanel(QWidget):
 
     def _soon(self) -> None:
         if self.isVisible():
-            self._waiting += [draw for draw in self._plots if draw not in self._waiting]
-            if not self._timer.isActive():
-                self._timer.start(0)
-
-    @Slot()
-    def _draw_next(self) -> None:
-        if self._waiting and self.isVisible():
-            self._waiting.pop(0)()
-            self._timer.start(_BETWEEN_PLOTS_MS)
+            for draw in self._plots:
+                self._pieces.add(draw)
 
     def _draw_loss(self) -> None:
         self._draw_batches()
