@@ -14,6 +14,7 @@ from vispy.gloo import gl
 from napari_cryospin.engine.run.events import VolumeUpdated
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas import rays
+from napari_cryospin.gui.canvas.behind import canvas_of
 from napari_cryospin.gui.canvas.layers import VOLUME, VolumeLayer
 from napari_cryospin.gui.canvas.units import _use_definitions
 from napari_cryospin.gui.explorer.state import Explorer
@@ -46,6 +47,29 @@ def test_new_layers_come_one_after_the_other(qtbot: QtBot, canvas: Canvas) -> No
     assert len(layers) == 0
     qtbot.waitUntil(lambda: len(canvas.visible()) == ALL, timeout=LONG)
     assert set(drawn) >= set(range(2, ALL)), "the canvas was drawn in between"
+
+
+def test_digits_are_ready_before_they_are_drawn(qtbot: QtBot, canvas: Canvas) -> None:
+    """Or the canvas makes their pictures as it is drawn, which doubles the time."""
+    font = canvas_of(canvas.viewer).font_info()
+    glyphs = font.font_manager.get_font(font.face)._glyphs
+    ready = list[set[str]]()
+    canvas.viewer.layers.events.inserted.connect(lambda _: ready.append({*glyphs}))
+    assert not glyphs
+    canvas.draw(0)
+    qtbot.waitUntil(lambda: len(canvas.visible()) == ALL, timeout=LONG)
+    assert ready[-1] == {*glyphs} >= {*"123"}
+
+
+def test_the_canvas_is_not_drawn_in_the_turn_that_makes_a_layer(
+    qtbot: QtBot, canvas: Canvas
+) -> None:
+    native, still = canvas_of(canvas.viewer).native, list[bool]()
+    canvas.viewer.layers.events.inserted.connect(lambda _: still.append(native.updatesEnabled()))
+    canvas.draw(0)
+    qtbot.waitUntil(lambda: len(canvas.visible()) == ALL, timeout=LONG)
+    assert still == [False] * ALL
+    qtbot.waitUntil(native.updatesEnabled, timeout=LONG)
 
 
 def test_what_is_still_to_come_is_of_this_run_and_comes_as_it_is_by_then(

@@ -39,14 +39,15 @@ def keep_still(viewer: ViewerModel) -> None:
         _Still(native).start(_STILL_MS)
 
 
-def prepare_character(viewer: ViewerModel, character: str) -> None:
-    """Make the picture of a character that is to be written on the canvas.
+def prepare_characters(viewer: ViewerModel, characters: str) -> None:
+    """Make the pictures of characters that are to be written on the canvas.
 
     napari makes those of all characters as they are first drawn, in one turn.
     """
     with suppress(AttributeError):
         font = canvas_of(viewer).font_info()
-        font.font_manager.get_font(font.face)[character]
+        for character in characters:
+            font.font_manager.get_font(font.face)[character]
 
 
 class _Still(QTimer):

@@ -126,10 +126,14 @@ class VolumeLayer(QObject):
             metadata={TAG: _KEY},
         )
         self._kept.add(_KEY, layer)
-        if self._viewer.layers.selection.active is None:
-            # its threshold is then at hand
-            self._viewer.layers.selection.active = layer
+        self._kept.later(self._select)
         return layer
+
+    def _select(self) -> None:
+        """Have the map's threshold at hand, where no other layer is selected."""
+        layers = self._viewer.layers
+        if self.layer is not None and layers.selection.active is None:
+            layers.selection.active = self.layer
 
     def _fit_camera(self, layer: Image) -> None:
         """Let the map fill the canvas."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Surface
 
-from napari_cryospin.gui.canvas.behind import prepare_character
+from napari_cryospin.gui.canvas.behind import prepare_characters
 from napari_cryospin.gui.canvas.camera import (
     CameraTurner,
     ClickWatch,
@@ -28,7 +28,6 @@ from napari_cryospin.gui.canvas.head_spheres import (
     common_options,
     head_numbers,
     move_numbers,
-    numbers,
     set_mesh,
     spheres_mesh,
     vertex_colours,
@@ -65,6 +64,8 @@ _VIEWS_NSIDE = 8
 _LEVELS = 256
 # of the radius of a head's sphere: how far below it its number stands, and the size of the disc
 _NUMBER_BELOW, _NUMBER_SIZE = 1.28, 0.4
+# what a number of a head needs: vispy takes the height of a line from the letters; a few at a time
+_CHARACTERS: tuple[str, ...] = ("ÅÉÑŐ", "jgpq", "y 01", "2345", "6789")
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class SphereLayers:
         self._viewer = viewer
         self._kept = KeptLayers(viewer, _KEYS, owner)
         self._volume = (1, 1.0)
+        self._unprepared = _CHARACTERS
         self._last_click: NDArray[np.float64] | None = None
         self.turner = CameraTurner(viewer)
         self.direction_clicked: Callable[[NDArray[np.float64]], None] = self.turner.toggle
@@ -140,6 +142,7 @@ class SphereLayers:
             # napari cannot draw numbers of no points
             self._kept.put_away(CANDIDATES)
         else:
+            self._prepare_numbers()
             self._kept.draw(CANDIDATES, lambda: self._draw_candidates(directions, winner))
 
     def show_views(self, directions: NDArray[np.floating], heads: NDArray[np.integer]) -> None:
@@ -175,12 +178,19 @@ class SphereLayers:
             return
         cells = HeadCells(values, nside, label)
         colours = cache(lambda: vertex_colours(cells))
+        self._prepare_numbers()
         self._kept.draw(HEAD_CELLS, lambda: self._draw_head_cells(cells, colours()))
         self._kept.draw(HEAD_NUMBERS, lambda: self._draw_head_numbers(len(values)))
 
     def hide_head_cells(self) -> None:
         """Hide the heads' spheres until they are shown again."""
         self._kept.put_away(HEAD_CELLS)
+
+    def _prepare_numbers(self) -> None:
+        """Make the pictures of digits before they are drawn, which would then take long."""
+        characters, self._unprepared = self._unprepared, ()
+        for some in characters:
+            self._kept.later(partial(prepare_characters, self._viewer, some))
 
     def _draw_posterior(self, shown: PosteriorOnSphere) -> None:
         facing = healpix_centres(shown.nside) @ self._towards_eye
@@ -230,8 +240,6 @@ class SphereLayers:
         if layer is None:
             layer = head_numbers(points, sizes, name, key)
             self._kept.add(key, layer)
-            for character in sorted({*"".join(numbers(len(points))["head"])}):
-                self._kept.later(partial(prepare_character, self._viewer, character))
             self._kept.later(partial(setattr, layer.text, "visible", True))
         else:
             move_numbers(layer, points, sizes)
