@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.records import Trajectory
     from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
     from napari_cryospin.gui.explorer.state import Explorer
+    from napari_cryospin.gui.work.one_by_one import OneByOne
 
 _LEGEND = (
     "① candidate · ○ winner · ✚ present · ★ truth · way: "
@@ -47,14 +48,17 @@ class PosePanel(QWidget):
     ----------
     explorer
         What is looked at.
+    pieces
+        Where what a posterior changes waits for its turn.
     """
 
-    def __init__(self, explorer: Explorer, parent: QWidget | None = None) -> None:
+    def __init__(self, explorer: Explorer, pieces: OneByOne, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._explorer = explorer
         self._result: PosteriorResult | None = None
         self._trail: Trajectory | None = None
         self._mode = 0
+        self._pieces = pieces
         self._build()
         explorer.run_changed.connect(self.clear)
         explorer.particle_changed.connect(self._on_particle_changed)
@@ -139,10 +143,17 @@ class PosePanel(QWidget):
         self.mollweide.set_posterior(
             posterior.direction_probability, posterior.nside, result.best_psi
         )
+        self.text.setText(describe(result))
+        self._pieces.add(self._show_details)
+
+    def _show_details(self) -> None:
+        if self._result is None:
+            return
+        posterior = self._result.posterior
         self.zoom.set_posterior(*posterior.fine_directions, posterior.fine.nside)
         self._show_mode()
         self._show_marks()
-        self.text.setText(describe(result))
+        self.modes.set_modes(mode_rows(self._result))
 
     def wait_for(self, epoch: int) -> None:
         """Say that the posterior against the map of an epoch is being computed."""
@@ -199,7 +210,6 @@ class PosePanel(QWidget):
         marks = marks_of(self._explorer, self._result.request.poses, particle, trail)
         self.mollweide.set_marks(marks)
         self.zoom.set_marks(marks)
-        self.modes.set_modes(mode_rows(self._result))
 
     def _offer_low_passes(self) -> None:
         """Name the low-passes in Å of the present stack."""

@@ -32,6 +32,7 @@ from napari_cryospin.gui.explorer.views_panel import ViewsPanel
 from napari_cryospin.gui.views.flowing import turning_box
 from napari_cryospin.gui.views.mollweide_view import Scale
 from napari_cryospin.gui.views.particle_spin import ParticleSpin
+from napari_cryospin.gui.views.still import StillLine
 from napari_cryospin.gui.work.one_by_one import OneByOne
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class PosteriorPanel(QWidget):
         self._say_age()
 
     def _build(self) -> None:
-        self.pose = PosePanel(self.explorer)
+        self.pose = PosePanel(self.explorer, self._pieces)
         self.candidates = CandidatesPanel(self.explorer)
         self.particles = ParticlesPanel(self.explorer)
         self.heads = HeadsPanel(self.explorer, self.layers)
@@ -122,7 +123,7 @@ class PosteriorPanel(QWidget):
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(2)
         layout.addLayout(turning_box(self, (self._chooser(), 0), (self._time(), 1)))
-        layout.addWidget(self.age)
+        layout.addWidget(StillLine(self.age))
         layout.addWidget(self.tabs, 1)
         self._set_numbers()
         self._on_recorded([])
@@ -184,6 +185,8 @@ class PosteriorPanel(QWidget):
         self.feed.failed.connect(self._on_failed)
         self.feed.asked.connect(self._say_age)
         explorer.session.state_changed.connect(self._say_age)
+        # drawn together with what a batch changes: every drawing of the window takes a moment
+        explorer.session.batch_done.connect(self._say_age)
         self.trails.ready.connect(self.pose.show_trail)
         self.tabs.currentChanged.connect(self._on_tab)
 
@@ -309,7 +312,7 @@ class PosteriorPanel(QWidget):
 
     @Slot()
     @Slot(object)
-    def _say_age(self, _state: object = None) -> None:
+    def _say_age(self, _event: object = None) -> None:
         """Say which map the shown posterior is of, how old that is, and whether one is to come."""
         shown = None if self.feed.result is None else self.feed.result.request
         parts = []
@@ -350,7 +353,7 @@ class PosteriorPanel(QWidget):
 
 # pixels
 _NARROWEST = 340
-# how often what is said of seconds is said anew
-_AGE_INTERVAL_MS = 1000
+# how often what is said of seconds is said anew, where no batch comes
+_AGE_INTERVAL_MS = 1500
 # cosine of the angle up to which a clicked direction means a mode
 _NEAR = 0.99
