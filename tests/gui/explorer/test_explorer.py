@@ -345,6 +345,20 @@ def test_hidden_views_compute_nothing(
     assert not any(each.busy for each in work)
 
 
+def test_a_page_is_drawn_when_it_is_looked_at(
+    qtbot: QtBot, panel: PosteriorPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    monkeypatch.setattr(panel.candidates, "show_result", shown.append)
+    panel.spin.choose(3)
+    qtbot.waitUntil(lambda: panel.feed.result.posterior.particle == 3, timeout=LONG)
+    assert shown == []
+    for _ in range(2):
+        panel.tabs.setCurrentWidget(panel.candidates)
+        assert shown == [panel.feed.result], "once for each answer"
+        panel.tabs.setCurrentWidget(panel.pose)
+
+
 def test_shifts_are_searched_where_the_run_estimates_them(
     qtbot: QtBot, dock: CryoSpinDock, settings: Settings, tmp_path: Path
 ) -> None:
