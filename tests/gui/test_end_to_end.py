@@ -102,7 +102,9 @@ def test_from_a_stack_to_a_map(
     qtbot.waitUntil(lambda: feed.result.posterior.particle == 4, timeout=LONG)
     assert not np.array_equal(np.nan_to_num(heatmap), np.nan_to_num(mollweide.map.image.image))
     spheres = {"Posterior of particle 5", "Views by winning candidate"}
-    assert {VOLUME, *spheres} <= {layer.name for layer in dock.viewer.layers}
+    qtbot.waitUntil(
+        lambda: {VOLUME, *spheres} <= {layer.name for layer in dock.viewer.layers}, timeout=LONG
+    )
 
     press(qtbot, dock, "run_stop")
     qtbot.waitUntil(lambda: session.state is SessionState.STOPPED, timeout=LONG)
