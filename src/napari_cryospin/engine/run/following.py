@@ -13,7 +13,7 @@ from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.lock import writer_of
 from napari_cryospin.engine.run.records import recorded_epochs
 from napari_cryospin.engine.run.snapshot import Snapshot, maps_of, read_snapshot
-from napari_cryospin.engine.run.standing import Standing, read_standing
+from napari_cryospin.engine.run.standing import Doing, Standing, read_standing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +90,11 @@ def look(folder: Path, before: Seen | None = None) -> Seen:
             stamp = ()
         elif snapshot is not None:
             snapshot = replace(snapshot, notes=(str(error),))
-    return Seen(folder, settings, stack, snapshot, _standing(run, settings, snapshot), stamp)
+    standing = _standing(run, settings, snapshot)
+    if standing.doing is not Doing.WRITTEN and stamp != _stamp(run):
+        # its end was written while it was read: nobody writes any more, and all can be seen
+        return look(folder, before)
+    return Seen(folder, settings, stack, snapshot, standing, stamp)
 
 
 def _has_epochs(run: RunFolder) -> bool:
