@@ -9,6 +9,7 @@ import pint
 import pytest
 from napari.components import ViewerModel
 from pint.registry import LazyRegistry
+from qtpy.QtCore import QTimer
 from vispy.gloo import gl
 
 from napari_cryospin.engine.run.events import VolumeUpdated
@@ -64,12 +65,21 @@ def test_digits_are_ready_before_they_are_drawn(qtbot: QtBot, canvas: Canvas) ->
 def test_the_canvas_is_not_drawn_in_the_turn_that_makes_a_layer(
     qtbot: QtBot, canvas: Canvas
 ) -> None:
-    native, still = canvas_of(canvas.viewer).native, list[bool]()
-    canvas.viewer.layers.events.inserted.connect(lambda _: still.append(native.updatesEnabled()))
+    node = canvas_of(canvas.viewer)._scene_canvas
+    drawn, between = list[None](), list[int]()
+    node.events.draw.connect(lambda _: drawn.append(None))
+
+    def on_inserted(_event: object) -> None:
+        before = len(drawn)
+        QTimer.singleShot(0, lambda: between.append(len(drawn) - before))
+
+    canvas.viewer.layers.events.inserted.connect(on_inserted)
     canvas.draw(0)
     qtbot.waitUntil(lambda: len(canvas.visible()) == ALL, timeout=LONG)
-    assert still == [False] * ALL
-    qtbot.waitUntil(native.updatesEnabled, timeout=LONG)
+    qtbot.waitUntil(lambda: len(between) == ALL, timeout=LONG)
+    assert between == [0] * ALL
+    seen = len(drawn)
+    qtbot.waitUntil(lambda: len(drawn) > seen, timeout=LONG)
 
 
 def test_what_is_still_to_come_is_of_this_run_and_comes_as_it_is_by_then(

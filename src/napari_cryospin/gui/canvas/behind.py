@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer, Slot
+from qtpy.QtCore import QEvent, QObject, QTimer, Slot
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -36,7 +36,7 @@ def keep_still(viewer: ViewerModel) -> None:
     """
     native = getattr(canvas_of(viewer), "native", None)
     if native is not None:
-        _Still(native).start(_STILL_MS)
+        _Still(native)
 
 
 def prepare_characters(viewer: ViewerModel, characters: str) -> None:
@@ -50,17 +50,27 @@ def prepare_characters(viewer: ViewerModel, characters: str) -> None:
             font.font_manager.get_font(font.face)[character]
 
 
-class _Still(QTimer):
-    """Holds a widget still until it fires; the widget's child, for the widget outlives docks."""
+class _Still(QObject):
+    """Keeps a widget from being painted for a moment; its child, for it outlives our docks."""
 
     def __init__(self, widget: QWidget) -> None:
         super().__init__(widget)
-        self._widget = widget
-        self.setSingleShot(True)
-        self.timeout.connect(self._end)
-        widget.setUpdatesEnabled(False)
+        self._widget, self._missed = widget, False
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._end)
+        self._timer.start(_STILL_MS)
+        widget.installEventFilter(self)
+
+    def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
+        """Keep paintings away: what was painted last stays."""
+        painting = event is not None and event.type() == QEvent.Type.Paint
+        self._missed |= painting
+        return painting
 
     @Slot()
     def _end(self) -> None:
-        self._widget.setUpdatesEnabled(True)
+        self._widget.removeEventFilter(self)
+        if self._missed:
+            self._widget.update()
         self.deleteLater()
