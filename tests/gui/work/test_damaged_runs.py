@@ -48,7 +48,7 @@ def test_what_can_be_read_is_shown_with_a_message(
         session.open_run(run)
     assert session.stack is not None
     assert session.stack.n == 40
-    assert messages[-1].startswith(f"Showing the run in {run}. {run}") or (
+    assert messages[-1].startswith(f"Showing the run in {run.name}. {run}") or (
         "checkpoint" in messages[-1] or "map.mrc" in messages[-1]
     )
 

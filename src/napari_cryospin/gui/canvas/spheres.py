@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 # Molecules take up two thirds of their box: the rest of it is free for the spheres.
 # Of the square around the map that a canvas shows, in box lengths: half its side
 SHOWN = 0.42
-# the spheres in the lower corners: radius, distance right and down
-_RADIUS = 0.105
-_CORNER = SHOWN - _RADIUS - 0.005
+# the spheres in the lower corners: radius, room for the discs of candidates on their edge, distance
+# right and down
+_RADIUS, _DISCS = 0.105, 0.017
+_CORNER = SHOWN - _RADIUS - _DISCS
 # the small ones along the upper edge: radius, distance right and down, first row
 _SMALL = 0.042
 _PITCH = (0.105, 0.12)

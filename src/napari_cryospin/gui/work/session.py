@@ -351,7 +351,7 @@ class Session(QObject):
         self.standing = None
         self._show_table(seen.stack.table)
         self.run_opened.emit(seen)
-        self._show_seen(seen, f"Showing the run in {seen.folder}.")
+        self._show_seen(seen, f"Showing the run in {seen.folder.name}.")
 
     @Slot(object)
     def _on_looked(self, seen: Seen) -> None:
