@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 # the explorer is shown at an early epoch of auto-encoding, and at the last
 EARLY, PARTICLE = 4, 11
+HEAD_NUMBERS = "Heads: numbers"
 
 
 def main() -> None:
@@ -51,6 +52,8 @@ def main() -> None:
     picture(dock, "explorer_views", panel.views)
     panel.heads.on_canvas.setChecked(True)
     panel.tabs.setCurrentWidget(panel.pose)
+    # the last that comes
+    until(lambda: any(layer.name == HEAD_NUMBERS and layer.visible for layer in viewer.layers))
     wait(2500)
     viewer.window.screenshot(IMAGES / "explorer_early.png", canvas_only=False, flash=False)
     panel.heads.on_canvas.setChecked(False)
