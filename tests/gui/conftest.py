@@ -12,6 +12,7 @@ from qtpy.QtCore import QCoreApplication, QSettings
 from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.run.events import EpochDone
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage
+from napari_cryospin.gui.work.engine_import import import_engine
 from napari_cryospin.gui.work.one_by_one import OneByOne
 from napari_cryospin.gui.work.session import Session
 from napari_cryospin.gui.work.threads import WorkerThread
@@ -40,6 +41,20 @@ def little_rest() -> Iterator[None]:
         for name in shown:
             patch.setattr(f"napari_cryospin.gui.{name}._REST", 1)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def imported() -> Iterator[None]:
+    """What is imported is looked through for garbage once, not by every window that is closed."""
+    import_engine()
+    import napari.viewer  # noqa: F401
+
+    import napari_cryospin.gui.dock  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
