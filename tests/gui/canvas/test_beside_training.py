@@ -40,44 +40,28 @@ def a_map(box: int = 8) -> VolumeUpdated:
 
 
 def test_new_layers_come_one_after_the_other(qtbot: QtBot, canvas: Canvas) -> None:
-    """Or the window stands still for all of them at once."""
-    layers, drawn = canvas.viewer.layers, list[int]()
-    node = canvas.viewer.window._qt_viewer.canvas._scene_canvas
-    node.events.draw.connect(lambda _: drawn.append(len(layers)))
-    canvas.draw(0)
-    assert len(layers) == 0
-    qtbot.waitUntil(lambda: len(canvas.visible()) == ALL, timeout=LONG)
-    assert set(drawn) >= set(range(2, ALL)), "the canvas was drawn in between"
+    """Or the window stands still for all of them at once.
 
-
-def test_digits_are_ready_before_they_are_drawn(qtbot: QtBot, canvas: Canvas) -> None:
-    """Or the canvas makes their pictures as it is drawn, which doubles the time."""
-    font = canvas_of(canvas.viewer).font_info()
+    To make one takes as long as to draw the canvas, and so does to make the pictures of digits.
+    """
+    layers, shown = canvas.viewer.layers, canvas_of(canvas.viewer)
+    font = shown.font_info()
     glyphs = font.font_manager.get_font(font.face)._glyphs
-    ready = list[set[str]]()
-    canvas.viewer.layers.events.inserted.connect(lambda _: ready.append({*glyphs}))
-    assert not glyphs
-    canvas.draw(0)
-    qtbot.waitUntil(lambda: len(canvas.visible()) == ALL, timeout=LONG)
-    assert ready[-1] == {*glyphs} >= {*"123"}
-
-
-def test_the_canvas_is_not_drawn_in_the_turn_that_makes_a_layer(
-    qtbot: QtBot, canvas: Canvas
-) -> None:
-    node = canvas_of(canvas.viewer)._scene_canvas
-    drawn, between = list[None](), list[int]()
-    node.events.draw.connect(lambda _: drawn.append(None))
+    drawn, between, ready = list[int](), list[int](), list[set[str]]()
+    shown._scene_canvas.events.draw.connect(lambda _: drawn.append(len(layers)))
 
     def on_inserted(_event: object) -> None:
         before = len(drawn)
         QTimer.singleShot(0, lambda: between.append(len(drawn) - before))
+        ready.append({*glyphs})
 
-    canvas.viewer.layers.events.inserted.connect(on_inserted)
+    layers.events.inserted.connect(on_inserted)
     canvas.draw(0)
-    qtbot.waitUntil(lambda: len(canvas.visible()) == ALL, timeout=LONG)
-    qtbot.waitUntil(lambda: len(between) == ALL, timeout=LONG)
-    assert between == [0] * ALL
+    assert len(layers) == 0
+    qtbot.waitUntil(lambda: len(canvas.visible()) == len(between) == ALL, timeout=LONG)
+    assert set(drawn) >= set(range(2, ALL)), "the canvas was drawn in between"
+    assert between == [0] * ALL, "but not in the turn that makes a layer"
+    assert ready[-1] == {*glyphs} >= {*"123"}, "no digit was left to the drawing"
     seen = len(drawn)
     qtbot.waitUntil(lambda: len(drawn) > seen, timeout=LONG)
 
