@@ -195,7 +195,9 @@ def test_a_batch_draws_the_loss_alone(qtbot: QtBot, session: Session) -> None:
         for batch in range(1, 10)
     ]
     session.batch_done.emit(batches[0])
-    qtbot.wait(100)
+    # what the epoch has changed is drawn in pieces
+    qtbot.waitUntil(lambda: not monitor._pieces.isActive())
+    qtbot.wait(200)
     ranges = monitor.pose_error.viewRange()
     painted = list[object]()
 
