@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QTimer, Slot
 
+from napari_cryospin.gui.work.one_by_one import BEAT_MS
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from qtpy.QtWidgets import QWidget
 
 # a little longer than to the next piece of work, which shows what was made meanwhile
-_STILL_MS = 60
+_STILL_MS = BEAT_MS + 10
 
 
 def canvas_of(viewer: ViewerModel) -> Any:

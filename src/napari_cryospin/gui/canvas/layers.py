@@ -35,8 +35,8 @@ class VolumeLayer(QObject):
 
     Camera, contrast, threshold, selection and order belong to the user once the layer stands; the
     camera is fitted to the first map, to one of another size in Å, and to a canvas of another size
-    until the user zooms. Maps of any shape go into
-    the one layer: taking it away and making another crashes some OpenGL drivers.
+    until the user zooms. Maps of any shape go into the one layer: taking it away and making another
+    crashes some OpenGL drivers.
 
     Parameters
     ----------
