@@ -1,0 +1,71 @@
+"""Which kernels are used where."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.kernels.reference import TorchInserter, TorchSlicer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+    from torch import Tensor
+
+    from napari_cryospin.engine.kernels.interface import Inserter, Slicer
+
+_torch_alone = False
+
+
+@contextmanager
+def with_torch_alone() -> Iterator[None]:
+    """Use the kernels in torch alone, to compare the others with them."""
+    global _torch_alone
+    before, _torch_alone = _torch_alone, True
+    try:
+        yield
+    finally:
+        _torch_alone = before
+
+
+@cache
+def has_numba() -> bool:
+    """Return whether numba can be used; without it torch does the work."""
+    try:
+        import numba  # noqa: F401
+    except ImportError:  # it is missing, or does not go with this numpy
+        return False
+    return True
+
+
+def compiles(device: torch.device) -> bool:
+    """Return whether compiled loops are used on a device."""
+    return device.type == "cpu" and not _torch_alone and has_numba()
+
+
+def make_ready(device: torch.device) -> None:
+    """Compile what is used on a device, which takes seconds where it was never done before."""
+    if compiles(device):
+        from napari_cryospin.engine.kernels.cpu import compile_all
+
+        compile_all()
+
+
+def slicer(grid: Tensor) -> Slicer:
+    """Return what reads the slices of a Hartley grid, (D+1)³."""
+    if compiles(grid.device):
+        from napari_cryospin.engine.kernels.cpu import CompiledSlicer
+
+        return CompiledSlicer(grid)
+    return TorchSlicer(grid)
+
+
+def inserter(box: int, device: torch.device) -> Inserter:
+    """Return empty Hartley grids of a box, on a device, that slices are added to."""
+    if compiles(device):
+        from napari_cryospin.engine.kernels.cpu import CompiledInserter
+
+        return CompiledInserter(box)
+    return TorchInserter(box, device)

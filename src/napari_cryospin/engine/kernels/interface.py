@@ -1,0 +1,133 @@
+"""What a set of kernels offers: another device's stands behind the same two classes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# a pose's rows are of unit length but for so much; what is beyond is no rotation
+_ROUNDING = 1e-3
+
+
+@dataclass(frozen=True)
+class PoseFit:
+    """How well p poses fit their images, and which way they would fit better.
+
+    The five parameters of a pose are a turn ω by which ``R ← exp([ω]×) R``, radians, and its origin
+    shift (x, y), pixels. All is for one coefficient: means over the frequencies in use.
+
+    Parameters
+    ----------
+    errors
+        Error of each, squared or absolute, (p,).
+    gradient
+        Its derivative by the parameters, at ω = 0, (p, 5).
+    normal
+        The normal matrix of Gauss and Newton, (p, 5, 5): the second derivative of the squared error
+        but for a part that vanishes with it.
+    """
+
+    errors: Tensor
+    gradient: Tensor
+    normal: Tensor
+
+
+class Slicer(ABC):
+    """A map whose slices are read: by themselves, or compared with images at once.
+
+    Where several methods have them, parameters are:
+
+    rotations, shifts
+        Euler matrices (p, 3, 3) and origin shifts (x, y), pixels, (p, 2); None: no shifts.
+    frequencies
+        The disk in use, (K, 2), as :func:`~.geometry.fourier.disk` gives it.
+    observed, ctf
+        Images, and what multiplies projections, (n, ≥ K): of frequencies in the same order, the
+        last of which need not be in use. CTFs are the same at k and −k.
+    numbers
+        The image of every pose, (p,); None: one pose for each.
+
+    Raises
+    ------
+    ValueError
+        By all of them, if a pose is no rotation or no number.
+    """
+
+    @abstractmethod
+    def slices(self, rotations: Tensor, frequencies: Tensor) -> Tensor:
+        """Return slices of the map, (p, K)."""
+
+    @abstractmethod
+    def fit(
+        self,
+        observed: Tensor,
+        ctf: Tensor,
+        rotations: Tensor,
+        shifts: Tensor | None,
+        frequencies: Tensor,
+        *,
+        numbers: Tensor | None = None,
+        absolute: bool = False,
+    ) -> PoseFit:
+        """Return error, gradient and normal matrix of poses."""
+
+    @abstractmethod
+    def errors(
+        self,
+        observed: Tensor,
+        ctf: Tensor,
+        rotations: Tensor,
+        shifts: Tensor | None,
+        frequencies: Tensor,
+        *,
+        numbers: Tensor | None = None,
+        absolute: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Return mean errors of poses, (p,), and the sum over all poses of squares, (K,)."""
+
+
+class Inserter(ABC):
+    """Hartley grids that slices are added to: the transpose of reading them.
+
+    Parameters are those of :class:`Slicer`.
+    """
+
+    @abstractmethod
+    def add(self, values: Tensor, weights: Tensor, rotations: Tensor, frequencies: Tensor) -> None:
+        """Add slices (p, K) and their weights, the same at k and −k, (p, K)."""
+
+    @abstractmethod
+    def add_images(
+        self,
+        observed: Tensor,
+        ctf: Tensor,
+        rotations: Tensor,
+        shifts: Tensor | None,
+        frequencies: Tensor,
+    ) -> None:
+        """Add images (p, K) that are centred first: CTF · image, with CTF² as weights."""
+
+    @abstractmethod
+    def total(self) -> Tensor:
+        """Return the sums of values and of weights so far, (2, D+1, D+1, D+1)."""
+
+
+def require_rotations(rotations: Tensor, shifts: Tensor | None) -> None:
+    """Raise ValueError where poses (p, 3, 3) are no rotations, or shifts (p, 2) no numbers."""
+    lengths = rotations[:, :2].square().sum(-1)
+    sound = ((lengths - 1).abs() < _ROUNDING).all()
+    if shifts is not None:
+        sound &= shifts.isfinite().all()
+    # NaN is in no interval
+    if not bool(sound):
+        raise ValueError("A pose has become no rotation, or its shift no number.")
+
+
+def require_inside(frequencies: Tensor, side: int) -> None:
+    """Raise ValueError where frequencies (K, 2) are not all within a grid of a side of voxels."""
+    if float(frequencies.square().sum(1).max()) > ((side - 1) / 2 - 1) ** 2 + _ROUNDING:
+        raise ValueError("Frequencies beyond Nyquist have no place in the map.")

@@ -1,0 +1,176 @@
+"""Every set of kernels gives what plain torch gives in double precision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cryospin.engine.geometry.fourier import disk, shift_hartley
+from napari_cryospin.engine.geometry.rotations import exponential_map, random_rotations
+from napari_cryospin.engine.geometry.slices import central_slices
+from napari_cryospin.engine.kernels import inserter, slicer
+from napari_cryospin.engine.kernels.choice import has_numba
+from napari_cryospin.engine.kernels.reference import TorchInserter, TorchSlicer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+BOX = 32
+NYQUIST = BOX / 2 - 1
+needs_numba = pytest.mark.skipif(not has_numba(), reason="numba is not installed")
+
+
+class Case:
+    """Random images, poses and map; 7 poses of 4 images."""
+
+    def __init__(self, *, shifted: bool = True, seed: int = 0) -> None:
+        draw = torch.Generator().manual_seed(seed)
+        self.frequencies = disk(BOX, NYQUIST)
+        k = len(self.frequencies)
+        self.grid = torch.randn(BOX + 1, BOX + 1, BOX + 1, generator=draw)
+        self.observed = torch.randn(4, k, generator=draw)
+        self.ctf = torch.randn(4, k // 2, generator=draw).repeat_interleave(2, 1)
+        self.numbers = torch.tensor([0, 1, 1, 3, 2, 0, 3])
+        rotations = random_rotations(7, np.random.default_rng(seed))
+        self.rotations = torch.from_numpy(rotations).float()
+        self.shifts = 3 * torch.randn(7, 2, generator=draw) if shifted else None
+
+    def args(self, n_used: int | None = None, *, double: bool = False) -> list[Any]:
+        """Return what slicers take, in either precision."""
+        values = [self.observed, self.ctf, self.rotations, self.shifts]
+        values.append(self.frequencies[:n_used])
+        return [each.double() if double and each is not None else each for each in values]
+
+    @property
+    def reference(self) -> TorchSlicer:
+        return TorchSlicer(self.grid.double())
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    if has_numba():
+        # all of it over threads, few as they are
+        monkeypatch.setattr("napari_cryospin.engine.kernels.cpu._LEAST_SHARE", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("n_used", [None, 100])
+def test_a_fit_is_that_in_double_precision(
+    threads: int, absolute: bool, shifted: bool, n_used: int | None
+) -> None:
+    case = Case(shifted=shifted)
+    options: dict[str, Any] = {"numbers": case.numbers, "absolute": absolute}
+    found = slicer(case.grid).fit(*case.args(n_used), **options)
+    expected = case.reference.fit(*case.args(n_used, double=True), **options)
+    assert found.errors.numpy() == pytest.approx(expected.errors.numpy(), rel=1e-5)
+    # where a point lies on the face of a cell the slope jumps, and rounding decides
+    off = (found.gradient - expected.gradient).abs() / expected.gradient.abs().mean()
+    assert off.flatten().quantile(0.95) < 1e-4
+    off = (found.normal - expected.normal).abs() / expected.normal.abs().mean()
+    assert off.flatten().quantile(0.95) < 1e-4
+    errors, power = slicer(case.grid).errors(*case.args(n_used), **options)
+    assert errors.numpy() == pytest.approx(expected.errors.numpy(), rel=1e-5)
+    if not absolute:
+        total = float(expected.errors.sum()) * len(power)
+        assert float(power.sum()) == pytest.approx(total, rel=1e-5)
+
+
+def predicted(case: Case, step: Tensor) -> Tensor:
+    """Return the residuals of poses after a step of their five parameters."""
+    observed, ctf, rotations, shifts, frequencies = case.args(N_LOW, double=True)
+    turned = exponential_map(step[:, :3]) @ rotations
+    slices = central_slices(case.grid.double(), turned, frequencies)
+    moved = shift_hartley(slices, frequencies, -(shifts + step[:, 3:]), BOX)
+    return ctf[case.numbers, :N_LOW] * moved - observed[case.numbers, :N_LOW]
+
+
+# of the lowest frequencies, which are enough
+N_LOW = 60
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_the_reference_is_what_automatic_derivatives_give(absolute: bool) -> None:
+    case = Case()
+    step = torch.zeros(7, 5, dtype=torch.double, requires_grad=True)
+    residual = predicted(case, step)
+    errors = (residual.abs() if absolute else residual.square()).mean(1)
+    (gradient,) = torch.autograd.grad(errors.sum(), step)
+    found = case.reference.fit(
+        *case.args(N_LOW, double=True), numbers=case.numbers, absolute=absolute
+    )
+    assert found.errors.numpy() == pytest.approx(errors.detach().numpy())
+    assert found.gradient.numpy() == pytest.approx(gradient.numpy(), rel=1e-6, abs=1e-6)
+    jacobian = torch.autograd.functional.jacobian(lambda one: predicted(case, one)[0], step)[:, 0]
+    normal = 2 * jacobian.T @ jacobian / len(jacobian)
+    assert found.normal[0].numpy() == pytest.approx(normal.numpy(), rel=1e-6, abs=1e-6)
+
+
+@needs_numba
+@pytest.mark.parametrize("n_used", [None, 100])
+def test_slices_are_those_of_torch(threads: int, n_used: int | None) -> None:
+    case = Case()
+    frequencies = case.frequencies[:n_used]
+    found = slicer(case.grid).slices(case.rotations, frequencies)
+    expected = TorchSlicer(case.grid).slices(case.rotations, frequencies)
+    assert found.numpy() == pytest.approx(expected.numpy(), abs=3e-5)
+    assert slicer(case.grid).slices(case.rotations[:0], frequencies).shape == found[:0].shape
+
+
+@needs_numba
+@pytest.mark.parametrize("shifted", [False, True])
+def test_insertion_is_that_of_torch(threads: int, shifted: bool) -> None:
+    case = Case(shifted=shifted)
+    observed, ctf = case.observed[case.numbers], case.ctf[case.numbers]
+    ours, torchs = inserter(BOX, torch.device("cpu")), TorchInserter(BOX, torch.device("cpu"))
+    for sums in (ours, torchs):
+        sums.add_images(observed, ctf, case.rotations, case.shifts, case.frequencies)
+        sums.add(observed[:2], ctf[:2], case.rotations[:2], case.frequencies)
+        sums.add(observed[:0], ctf[:0], case.rotations[:0], case.frequencies)
+    assert ours.total().numpy() == pytest.approx(torchs.total().numpy(), abs=1e-4)
+
+
+def test_inserting_is_the_transpose_of_slicing() -> None:
+    case = Case()
+    sums = inserter(BOX, torch.device("cpu"))
+    values = torch.randn(7, len(case.frequencies))
+    sums.add(values, torch.zeros_like(values), case.rotations, case.frequencies)
+    slices = slicer(case.grid).slices(case.rotations, case.frequencies)
+    assert float((sums.total()[0] * case.grid).sum()) == pytest.approx(
+        float((slices * values).sum()), rel=1e-4
+    )
+
+
+def test_what_is_no_pose_is_refused() -> None:
+    case = Case()
+    for spoilt in (torch.full((7, 3, 3), torch.nan), 1.1 * case.rotations):
+        with pytest.raises(ValueError, match="no rotation"):
+            slicer(case.grid).slices(spoilt, case.frequencies)
+    shifts = torch.full((7, 2), torch.inf)
+    arguments = (case.observed[case.numbers], case.ctf[case.numbers], case.rotations, shifts)
+    with pytest.raises(ValueError, match="no number"):
+        slicer(case.grid).fit(*arguments, case.frequencies)
+    with pytest.raises(ValueError, match="Nyquist"):
+        slicer(case.grid).slices(case.rotations, case.frequencies * 1.1)
+
+
+@needs_numba
+def test_it_compiles_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_cryospin.engine.kernels import compiled
+
+    def njit(*, cache: bool = False, **_options: object) -> Any:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(compiled, "njit", njit)
+    assert compiled._compiled(len) is len
