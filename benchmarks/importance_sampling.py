@@ -84,12 +84,12 @@ def compared(inference: MarginalInference, rows: torch.Tensor) -> dict[str, floa
     sampled = SampledSum(quadrature, grid, variance, inference.memory, inference._sampling, draw)
     started = time.perf_counter()
     found = sampled.posteriors(images, collect=True)
-    sampled.statistics()
+    sampled.collected()
     sampling = time.perf_counter() - started
     exact = ExactSum(quadrature, grid, variance)
     started = time.perf_counter()
     expected = exact.posteriors(images, collect=True)
-    exact.statistics()
+    exact.collected()
     summing = time.perf_counter() - started
     used = quadrature.n_used
     precision = 1 / variance[:used]

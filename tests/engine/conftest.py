@@ -55,6 +55,8 @@ def second_device(
     if request.param != PRETENDED:
         return lambda: nullcontext(torch.device(request.param))
     monkeypatch.setattr("napari_cryospin.engine.run.reconstruction.find_device", torch.device)
+    # to the number the same: not even by other loops
+    monkeypatch.setattr("napari_cryospin.engine.kernels.choice._torch_alone", True)
     return pretended.pretended_device
 
 

@@ -76,6 +76,11 @@ class DirectStage(_Stage):
     inference: Literal[Inference.DIRECT] = Inference.DIRECT
     epochs: Annotated[int, Field(ge=0)] = Field(13, description="Epochs, at most.")
     batch_size: Annotated[int, Field(ge=1)] = Field(64, description="Particles per batch.")
+    pose_update: Literal["adam", "gauss-newton"] = Field(
+        "adam",
+        description="Steps of the poses by Adam, or by Gauss and Newton's equations, which need "
+        "fewer and no rate.",
+    )
     learning_rate_pose: Annotated[float, Field(gt=0)] = Field(
         5e-2, description="Learning rate of the poses (Adam)."
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from napari_cryospin.engine.geometry.rotations import rotation_from_6d
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import Problem
@@ -46,7 +47,10 @@ def problem(stack: WorkingStack, settings: Settings) -> Problem:
     volume = HartleyVolume(stack.box, signal_amplitude(stack.images), draw)
     poses = PoseTable.empty(stack.n, 5, torch.device("cpu"))
     for name, tensor in vars(poses).items():
-        if tensor.is_floating_point():
+        if name in ("rotations", "candidates"):
+            given = torch.randn(*tensor.shape[:-2], 6, generator=draw)
+            setattr(poses, name, rotation_from_6d(given))
+        elif tensor.is_floating_point():
             setattr(poses, name, torch.randn(tensor.shape, generator=draw))
     poses.winning_head = torch.randint(5, (stack.n,), generator=draw)
     held_out = torch.arange(stack.n) % 4 == 0

@@ -10,6 +10,7 @@ import torch
 
 from napari_cryospin.engine.geometry.rotations import angular_distance, exponential_map
 from napari_cryospin.engine.inference.local import Alignment
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import grid_of_map
 
@@ -28,7 +29,7 @@ def test_poses_a_little_off_are_refined(
     model = ImageModel.within(32, 16)
     ctf = stack.ctf(None, model.frequencies)
     grid = grid_of_map(true_map)
-    aligned = Alignment(model, grid, model.coefficients(stack.images), ctf, "squared")
+    aligned = Alignment(model, slicer(grid), model.coefficients(stack.images), ctf)
     shifts = 0.3 * torch.randn(stack.n, 2) if shifted else None
     found = aligned.refine(near, shifts)
     before = angular_distance(near.numpy(), true_rotations.numpy())

@@ -8,6 +8,8 @@ import torch
 
 from napari_cryospin.engine.inference.gradient import GradientInference
 from napari_cryospin.engine.inference.interface import shuffled_batches
+from napari_cryospin.engine.inference.local import Alignment
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.encoder import PoseEncoder, default_width
 from napari_cryospin.engine.models.image import image_error
 from napari_cryospin.engine.random_streams import torch_draws_from
@@ -142,19 +144,11 @@ class AmortizedInference(GradientInference):
         self, grid: Tensor, rotations: Tensor, shifts: Tensor | None, observed: Tensor, ctf: Tensor
     ) -> Tensor:
         """Return the error of every head's pose, (n, M); finding the winner needs no gradient."""
-        heads = rotations.shape[1]
-        losses = [
-            image_error(
-                ctf
-                * self.model.project(
-                    grid, rotations[:, head], None if shifts is None else shifts[:, head]
-                ),
-                observed,
-                self.loss,
-            )
-            for head in range(heads)
-        ]
-        return torch.stack(losses, 1)
+        n, heads = rotations.shape[:2]
+        numbers = torch.arange(n, device=rotations.device).repeat_interleave(heads)
+        aligned = Alignment(self.model, slicer(grid), observed, ctf, self.loss, numbers)
+        flat = None if shifts is None else shifts.flatten(0, 1)
+        return aligned.errors(rotations.flatten(0, 1), flat).view(n, heads)
 
     @torch.no_grad()
     def _record(

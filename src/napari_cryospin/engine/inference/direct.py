@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_cryospin.engine.geometry.rotations import rotation_angle
-from napari_cryospin.engine.geometry.slices import insert_slices
+from napari_cryospin.engine.inference.gauss_newton import improve, schedule
 from napari_cryospin.engine.inference.gradient import GradientInference
 from napari_cryospin.engine.inference.interface import shuffled_batches
 from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.marginal.search import search_modes
 from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import image_error
-from napari_cryospin.engine.models.map_update import MapUpdate, Statistics
+from napari_cryospin.engine.models.map_update import MapUpdate
 from napari_cryospin.engine.models.noise import NoiseSpectrum
+from napari_cryospin.engine.models.sums import MapSums
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.inference.interface import Place, Problem
+    from napari_cryospin.engine.kernels import Slicer
     from napari_cryospin.engine.stages import DirectStage
 
 # a hypothesis so far behind the best one of its particle is given up, nats: sooner, and a map that
@@ -73,7 +76,8 @@ class DirectInference(GradientInference):
                 self.stack.box, self.volume.amplitude, memory=1, device=problem.device
             )
         self._noise = noise or NoiseSpectrum.white(self.stack.box, problem.device)
-        self._statistics: Statistics | None = None
+        self._sums: MapSums | None = None
+        self._slicer: Slicer | None = None
         self._settled_at: int | None = None
         self._epochs = 0
         self._searched_at: int | None = None
@@ -141,33 +145,39 @@ class DirectInference(GradientInference):
         """Take the pose steps on particles ``rows``, and the map's share; return the mean error."""
         observed = self.model.coefficients(self.stack.images[rows])
         ctf = self.ctf(rows)
-        grid = self.volume().detach()
         # pairs of a particle and one of its hypotheses
         image, hypothesis = self.active[rows].nonzero(as_tuple=True)
         chosen = rows[image], hypothesis
-        aligned = Alignment(self.model, grid, observed[image], ctf[image], self.loss)
+        aligned = Alignment(self.model, self._map(), observed, ctf, self.loss, image)
         self._take_steps(aligned, chosen)
         self._choose(aligned, rows, image, hypothesis)
         if self._update is None:
             losses = self._volume_step(rows, observed, ctf)
         else:
-            losses = self._collect(rows, grid, observed, ctf)
+            losses = self._collect(rows, replace(aligned, numbers=None))
         self.poses.losses[rows] = losses
         return losses.mean().item()
 
     def end_epoch(self, rows: Tensor) -> None:
         """Make the map anew, where that is done in closed form."""
-        statistics, self._statistics = self._statistics, None
+        sums, self._sums, self._slicer = self._sums, None, None
         everyone = int((~self.problem.held_out[rows]).sum())
         # an epoch that was ended early saw too few particles for a map
-        if statistics is not None and self._update is not None and statistics.n == everyone:
-            power = statistics.residual / statistics.n
+        if sums is not None and self._update is not None and sums.n == everyone:
+            power = sums.mean_residual
             self._noise = NoiseSpectrum.of_residuals(power, self.model, self.stack.mask_power)
-            self.volume.assign(self._update(statistics.inserted, self._noise))
+            self.volume.assign(self._update(sums.inserted, self._noise))
         self._epochs += 1
         turned = rotation_angle(self._before[rows], self.poses.rotations[rows]) > _OTHER_MODE
         if self._settled_at is None and float(turned.float().mean()) < _SETTLED:
             self._settled_at = self._epochs
+
+    def _map(self) -> Slicer:
+        """Return the map of the batch; in closed form it stays for an epoch."""
+        if self._update is None:
+            return slicer(self.volume())
+        self._slicer = self._slicer or slicer(self.volume())
+        return self._slicer
 
     def _take_candidates(self) -> None:
         """Start from the present poses, or from the best candidates of each particle."""
@@ -206,19 +216,31 @@ class DirectInference(GradientInference):
     def _take_steps(self, aligned: Alignment, chosen: tuple[Tensor, Tensor]) -> None:
         """Take the pose steps of a visit from the chosen hypotheses of the batch's particles."""
         row, hypothesis = chosen
-        numbers = row * self.active.shape[1] + hypothesis
-        optimizer, steps = self.pose_optimizer, self.stage.pose_steps
         rotations = self.rotations[chosen]
         shifts = self.origins[chosen] if self.shifts else None
+        if self.stage.pose_update == "adam":
+            numbers = row * self.active.shape[1] + hypothesis
+            rotations, shifts = self._adam_steps(aligned, rotations, shifts, numbers)
+        else:
+            # what comes from a grid or from an encoder is degrees off
+            far = self._epochs in (0, self._searched_at)
+            sizes = schedule(aligned, self.stage.pose_steps, far=far)
+            rotations, shifts = improve(aligned, rotations, shifts, sizes)
+        self.rotations[chosen] = rotations
+        if shifts is not None:
+            self.origins[chosen] = shifts
+
+    def _adam_steps(
+        self, aligned: Alignment, rotations: Tensor, shifts: Tensor | None, numbers: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        optimizer, steps = self.pose_optimizer, self.stage.pose_steps
         rate = optimizer.learning_rate
         for step in range(steps):
             left = 1 - (1 - self.stage.visit_rate) * step / max(steps - 1, 1)
             optimizer.learning_rate = left * rate
             rotations, shifts, _ = aligned.step(rotations, shifts, optimizer, numbers)
         optimizer.learning_rate = rate
-        self.rotations[chosen] = rotations
-        if shifts is not None:
-            self.origins[chosen] = shifts
+        return rotations, shifts
 
     @torch.no_grad()
     def _choose(self, aligned: Alignment, rows: Tensor, image: Tensor, hypothesis: Tensor) -> None:
@@ -255,32 +277,21 @@ class DirectInference(GradientInference):
             self.volume_optimizer.step()
         return losses.detach()
 
-    @torch.no_grad()
-    def _collect(self, rows: Tensor, grid: Tensor, observed: Tensor, ctf: Tensor) -> Tensor:
-        """Add the particles to the statistics of the epoch's map; return their errors."""
-        rotations, shifts = self.poses.rotations[rows], self.poses.shifts[rows]
-        slices = self.model.project(grid, rotations, None)
-        centred = self.model.shift(observed, shifts) if self.shifts else observed
-        errors = (centred - ctf * slices).square()
-        learning = ~self.problem.held_out[rows]
-        own, ctf = centred[learning], ctf[learning]
-        model = self.model
-        inserted = insert_slices(
-            torch.stack((ctf * own, ctf.square())),
-            rotations[learning],
-            model.frequencies,
-            model.box,
-        )
-        if self._statistics is None:
-            self._statistics = Statistics(
-                torch.zeros_like(inserted), torch.zeros_like(errors[0]), 0
-            )
-        self._statistics.inserted += inserted
-        self._statistics.residual += errors[learning].sum(0)
-        self._statistics.n += len(own)
-        if self.loss == "absolute":
-            return errors.sqrt().mean(1)
-        return errors.mean(1)
+    def _collect(self, rows: Tensor, aligned: Alignment) -> Tensor:
+        """Add the particles to the sums of the epoch's map; return their errors."""
+        rotations = self.poses.rotations[rows]
+        shifts = self.poses.shifts[rows] if self.shifts else None
+        self._sums = self._sums or MapSums(self.model)
+        held_out = self.problem.held_out[rows]
+        errors = torch.empty(len(rows), device=rows.device)
+        for learning, part in ((True, ~held_out), (False, held_out)):
+            own = replace(aligned, observed=aligned.observed[part], ctf=aligned.ctf[part])
+            here = rotations[part], None if shifts is None else shifts[part]
+            errors[part], power = own.residuals(*here)
+            if learning:
+                self._sums.add_images(own.observed, own.ctf, *here)
+                self._sums.count(power, len(own.observed))
+        return errors
 
     def state(self) -> dict[str, Any]:
         """Return hypotheses and optimisers for a checkpoint."""
@@ -292,7 +303,7 @@ class DirectInference(GradientInference):
             "volume_optimizer": self.volume_optimizer.state_dict(),
             "map_update": None if self._update is None else self._update.state(),
             "noise": self._noise.variance,
-            "statistics": None if self._statistics is None else vars(self._statistics),
+            "statistics": None if self._sums is None else self._sums.state(),
             "before": self._before,
             "settled_at": self._settled_at,
             "epochs": self._epochs,
@@ -308,7 +319,9 @@ class DirectInference(GradientInference):
         if self._update is not None:
             self._update.load_state(state["map_update"])
         self._noise = NoiseSpectrum(state["noise"])
-        statistics = state["statistics"]
-        self._statistics = None if statistics is None else Statistics(**statistics)
+        self._sums = None
+        if state["statistics"] is not None:
+            self._sums = MapSums(self.model)
+            self._sums.load_state(state["statistics"])
         self._before, self._settled_at = state["before"], state["settled_at"]
         self._epochs, self._searched_at = state["epochs"], state["searched_at"]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from napari_cryospin.engine.geometry.slices import insert_slices
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.sums import MapSums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,12 +75,9 @@ def back_project(
 
     A particle's scale multiplies its CTF, as in training.
     """
-    side = stack.box + 1
-    total = torch.zeros(2, side, side, side, device=stack.images.device)
+    sums = MapSums(model)
     for part in rows.split(batch):
         observed = model.coefficients(stack.images[part])
-        observed = model.shift(observed, poses.shifts[part])
         ctf = stack.ctf(part, model.frequencies) * poses.scales[part, None]
-        values = torch.stack((ctf * observed, ctf.square()))
-        total += insert_slices(values, poses.rotations[part], model.frequencies, stack.box)
-    return total
+        sums.add_images(observed, ctf, poses.rotations[part], poses.shifts[part])
+    return sums.inserted

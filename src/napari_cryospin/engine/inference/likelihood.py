@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_cryospin.engine.geometry.slices import central_slices
 from napari_cryospin.engine.inference.grid import GridSlices
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import grid_of_map
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
-
-# samples of one call of the slicer: each needs its three coordinates in memory
-_SAMPLES = 8_000_000
 
 
 class PoseLikelihood:
@@ -53,7 +50,7 @@ class PoseLikelihood:
         tensor = torch.as_tensor(np.array(volume, dtype=np.float32)).to(device)
         # the very grid that training holds, of which the map is the picture: a finer interpolation
         # would see what lies in the corners of the box otherwise than training does
-        self._grid = grid_of_map(tensor)
+        self._map = slicer(grid_of_map(tensor))
         factors = np.ones(stack.n) if scales is None else np.array(scales)
         self._scales = torch.from_numpy(factors.astype(np.float32)).to(device)
         self.noise = noise or NoiseSpectrum.white(stack.box, device)
@@ -86,9 +83,7 @@ class PoseLikelihood:
         """Return the slices of the map at poses (J, 3, 3)."""
         poses = torch.as_tensor(np.asarray(rotations, dtype=np.float32))
         poses = poses.to(self.stack.images.device)
-        rows = max(1, _SAMPLES // len(model.frequencies))
-        parts = [central_slices(self._grid, part, model.frequencies) for part in poses.split(rows)]
-        values = torch.cat(parts)
+        values = self._map.slices(poses, model.frequencies)
         return GridSlices(model, values, values.square())
 
     def projections(self, row: int, rotations: ArrayLike, shifts: ArrayLike) -> Tensor:

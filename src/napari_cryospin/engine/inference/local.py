@@ -1,42 +1,44 @@
-"""Aligning images with a map from given poses: gradient steps on SO(3), each image for itself."""
+"""Aligning images with a map from given poses: steps on SO(3), each image for itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from napari_cryospin.engine.geometry.rotations import exponential_map
-from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
-from napari_cryospin.engine.models.image import image_error
+from napari_cryospin.engine.inference.gauss_newton import improve, schedule
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
+    from napari_cryospin.engine.kernels import PoseFit, Slicer
     from napari_cryospin.engine.models.image import ImageModel
 
 # one unit of the shift's parameter: the shift and the rotation share a learning rate in radians,
 # and a radian at half the mask's radius moves the outline of a particle by about D/8
 _SHIFT_UNIT = 1 / 8
-# steps of a whole refinement, and learning rates at its beginning and end
-_STEPS, _RATE, _LAST_RATE = 12, 0.03, 0.003
+# steps of a refinement with all frequencies in use: the second one comes to the optimum
+_STEPS = 2
 
 
 @dataclass(frozen=True)
 class Refined:
-    """Poses of m images after a refinement.
+    """Poses of p images after a refinement.
 
     Parameters
     ----------
     rotations
-        Euler matrices, (m, 3, 3).
+        Euler matrices, (p, 3, 3).
     shifts
-        Their shifts, (m, 2); None where they were left out.
+        Their shifts, (p, 2); None where they were left out.
     errors
-        Their errors per Fourier coefficient, the least on the way, (m,).
+        Their errors per Fourier coefficient, (p,): none is larger than before.
     first_errors
-        The errors before, (m,).
+        The errors before, (p,).
     """
 
     rotations: Tensor
@@ -52,25 +54,62 @@ class Alignment:
     Parameters
     ----------
     model
-        Image model of the frequencies in use.
-    grid
-        Hartley grid of the map, (D+1)³.
+        Image model of the frequencies in use, K of them.
+    slicer
+        The map.
     observed, ctf
-        Coefficients of the images, and what multiplies those of a projection, (m, K).
+        Coefficients of the images, and what multiplies those of a projection, (n, K).
     loss
         Error of the coefficients.
+    numbers
+        The image of every pose, (p,); by default there is one pose of each.
     """
 
     model: ImageModel
-    grid: Tensor
+    slicer: Slicer
     observed: Tensor
     ctf: Tensor
-    loss: Literal["squared", "absolute"]
+    loss: Literal["squared", "absolute"] = "squared"
+    numbers: Tensor | None = None
+
+    @cached_property
+    def norms(self) -> Tensor:
+        """Radius of every frequency in use, in units of 1/box, (K,)."""
+        norms: Tensor = self.model.frequencies.norm(dim=1)
+        return norms
 
     def errors(self, rotations: Tensor, shifts: Tensor | None) -> Tensor:
-        """Return the error of a pose of each image, (m,)."""
-        predicted = self.ctf * self.model.project(self.grid, rotations, shifts)
-        return image_error(predicted, self.observed, self.loss)
+        """Return the error of every pose per coefficient, (p,)."""
+        return self.residuals(rotations, shifts)[0]
+
+    def residuals(self, rotations: Tensor, shifts: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the errors of poses, (p,), and the sums of squares at all frequencies, (K,)."""
+        return self.slicer.errors(
+            self.observed,
+            self.ctf,
+            rotations,
+            shifts,
+            self.model.frequencies,
+            numbers=self.numbers,
+            absolute=self.loss == "absolute",
+        )
+
+    def fit(self, rotations: Tensor, shifts: Tensor | None, n_used: int | None = None) -> PoseFit:
+        """Return the squared errors of poses by the first frequencies, and where they fall."""
+        return self._fit(rotations, shifts, n_used, absolute=False)
+
+    def _fit(
+        self, rotations: Tensor, shifts: Tensor | None, n_used: int | None, *, absolute: bool
+    ) -> PoseFit:
+        return self.slicer.fit(
+            self.observed,
+            self.ctf,
+            rotations,
+            shifts,
+            self.model.frequencies[:n_used],
+            numbers=self.numbers,
+            absolute=absolute,
+        )
 
     def step(
         self, rotations: Tensor, shifts: Tensor | None, adam: PerImageAdam, numbers: Tensor
@@ -80,52 +119,38 @@ class Alignment:
         Parameters
         ----------
         rotations, shifts
-            Present poses, (m, 3, 3) and (m, 2); None leaves the shifts out.
+            Present poses, (p, 3, 3) and (p, 2); None leaves the shifts out.
         adam
             Optimiser with five parameters of each pose.
         numbers
-            Numbers of the poses in it, (m,).
+            Numbers of the poses in it, (p,).
 
         Returns
         -------
         rotations, shifts
             The poses after the step.
         errors
-            The errors before it, (m,).
+            The errors before it, (p,).
         """
-        step = torch.zeros(len(rotations), 5, device=rotations.device, requires_grad=True)
-        errors = self.errors(*self._moved(rotations, shifts, step))
-        # the sum, not the mean: each image's gradient is its own
-        errors.sum().backward()
-        assert step.grad is not None
-        taken = adam.step(numbers, step.grad)
-        return *self._moved(rotations, shifts, taken), errors.detach()
+        found = self._fit(rotations, shifts, None, absolute=self.loss == "absolute")
+        gradient, unit = found.gradient.clone(), _SHIFT_UNIT * self.model.box
+        gradient[:, 3:] *= 0 if shifts is None else unit
+        taken = adam.step(numbers, gradient)
+        turned = exponential_map(taken[:, :3]) @ rotations
+        moved = None if shifts is None else shifts + unit * taken[:, 3:]
+        return turned, moved, found.errors
 
     def refine(self, rotations: Tensor, shifts: Tensor | None) -> Refined:
-        """Take a number of steps from poses (m, 3, 3) and shifts (m, 2), while the map stays."""
-        numbers = torch.arange(len(rotations), device=rotations.device)
-        adam = PerImageAdam(len(numbers), 5, _RATE, rotations.device)
-        poses, places, found = [], [], []
-        for number in range(_STEPS + 1):
-            adam.learning_rate = _RATE + (_LAST_RATE - _RATE) * number / _STEPS
-            poses.append(rotations)
-            places.append(shifts)
-            rotations, shifts, errors = self.step(rotations, shifts, adam, numbers)
-            found.append(errors)
-        least, place = torch.stack(found).min(0)
-        known = [each for each in places if each is not None]
-        moved = torch.stack(known)[place, numbers] if known else None
+        """Refine poses (p, 3, 3) and shifts (p, 2), while the map stays."""
+        first = self.errors(rotations, shifts)
+        turned, moved = improve(self, rotations, shifts, schedule(self, _STEPS, far=True))
+        errors = self.errors(turned, moved)
+        good = errors <= first
+        if shifts is not None and moved is not None:
+            moved = torch.where(good[:, None], moved, shifts)
         return Refined(
-            torch.stack(poses)[place, numbers],
+            torch.where(good[:, None, None], turned, rotations),
             moved,
-            least,
-            found[0],
+            torch.where(good, errors, first),
+            first,
         )
-
-    def _moved(
-        self, rotations: Tensor, shifts: Tensor | None, step: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        turned = exponential_map(step[:, :3]) @ rotations
-        if shifts is None:
-            return turned, None
-        return turned, shifts + _SHIFT_UNIT * self.model.box * step[:, 3:]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 
 if TYPE_CHECKING:
@@ -60,14 +61,14 @@ class ParticleFit:
             Noise of the images.
         """
         stack, poses, device = problem.stack, problem.poses, problem.device
-        model, grid = ImageModel.within(stack.box, radius, device), problem.volume()
+        model, present = ImageModel.within(stack.box, radius, device), slicer(problem.volume())
         precision = noise.deviation(model) ** -2
         gains: list[Tensor] = []
         powers: list[Tensor] = []
         rows = torch.arange(stack.n, device=device)
         for part in rows.split(max(1, _BLOCK // stack.box**2)):
             shifts = poses.shifts[part] if problem.model.shifts else None
-            projected = model.project(grid, poses.rotations[part], shifts)
+            projected = model.project(present, poses.rotations[part], shifts)
             projected *= stack.ctf(part, model.frequencies) * poses.scales[part, None]
             images = stack.images[part]
             gain = projected * (2 * model.coefficients(images) - projected)

@@ -9,6 +9,7 @@ import torch
 
 from napari_cryospin.engine.inference.interface import evenly_spread
 from napari_cryospin.engine.inference.local import Alignment
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 
@@ -44,16 +45,17 @@ def centring(problem: Problem, halves: HalfMaps) -> Centring:
     gains, shifts = [], []
     one, two = halves.grids
     for all_rows, grid in zip(halves.rows, (two, one), strict=True):
+        half_map = slicer(grid)
         rows = evenly_spread(all_rows, _PARTICLES)
         rotations, present = poses.rotations[rows], poses.shifts[rows]
         ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
         observed = model.coefficients(stack.images[rows])
-        residual = observed - ctf * model.project(grid, rotations, present)
+        residual = observed - ctf * model.project(half_map, rotations, present)
         noise = NoiseSpectrum.of_residuals(residual.square().mean(0), model, stack.mask_power)
         deviation = noise.deviation(model)
-        aligned = Alignment(model, grid, observed / deviation, ctf / deviation, "squared")
+        aligned = Alignment(model, half_map, observed / deviation, ctf / deviation)
         centred = model.shift(observed, present)
-        held = Alignment(model, grid, centred / deviation, ctf / deviation, "squared")
+        held = Alignment(model, half_map, centred / deviation, ctf / deviation)
         without = held.refine(rotations, None)
         moved = aligned.refine(rotations, present)
         gains.append(0.5 * len(deviation) * (without.errors - moved.errors))

@@ -11,6 +11,7 @@ from napari_cryospin.engine.inference.interface import evenly_spread
 from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.marginal.search import PoseSearch
 from napari_cryospin.engine.inference.modes import SAME_MODE
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.kernels import Slicer
 
 # other modes that a pose is weighed against
 _MODES = 4
@@ -52,8 +54,8 @@ def pose_confidence(
     stack, poses = problem.stack, problem.poses
     radius = min(stack.box / 2, _MOST_RADIUS)
     model = ImageModel.within(stack.box, radius, problem.device)
-    grid = problem.volume().detach()
-    noise = _noise(problem, model, grid, learning)
+    present = slicer(problem.volume())
+    noise = _noise(problem, model, present, learning)
     search, deviation = PoseSearch(problem, noise), noise.deviation(model)
     found = []
     for rows in held.split(_PART):
@@ -64,9 +66,7 @@ def pose_confidence(
         image = torch.arange(len(rows), device=rows.device).repeat_interleave(_MODES + 1)
         ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
         observed = model.coefficients(stack.images[rows])
-        aligned = Alignment(
-            model, grid, (observed / deviation)[image], (ctf / deviation)[image], "squared"
-        )
+        aligned = Alignment(model, present, observed / deviation, ctf / deviation, numbers=image)
         refined = aligned.refine(rotations.flatten(0, 1), shifts if problem.model.shifts else None)
         nats = (-0.5 * len(deviation) * refined.errors).reshape(rotations.shape[:2])
         own = _distance(refined.rotations.reshape(rotations.shape), rotations[:, :1], turns)
@@ -86,13 +86,13 @@ def _distance(a: Tensor, b: Tensor, turns: Tensor | None) -> Tensor:
 
 
 @torch.no_grad()
-def _noise(problem: Problem, model: ImageModel, grid: Tensor, learning: Tensor) -> NoiseSpectrum:
+def _noise(problem: Problem, model: ImageModel, present: Slicer, learning: Tensor) -> NoiseSpectrum:
     """Return the noise as the residuals at the present poses show it."""
     stack, poses = problem.stack, problem.poses
     rows = evenly_spread(learning, _NOISE_PARTICLES)
     shifts = poses.shifts[rows] if problem.model.shifts else None
     ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
     residual = model.coefficients(stack.images[rows]) - ctf * model.project(
-        grid, poses.rotations[rows], shifts
+        present, poses.rotations[rows], shifts
     )
     return NoiseSpectrum.of_residuals(residual.square().mean(0), model, stack.mask_power)

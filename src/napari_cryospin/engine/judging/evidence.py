@@ -93,8 +93,8 @@ def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
         fitted = ExactSum(points, grid, noise.variance[shells])
         images = Observed.of(stack, some, points.model, problem.poses)
         fitted.posteriors(images, collect=True)
-        found = fitted.statistics()
-        noise = NoiseSpectrum.of_residuals(found.residual / found.n, points.model, stack.mask_power)
+        power = fitted.collected().mean_residual
+        noise = NoiseSpectrum.of_residuals(power, points.model, stack.mask_power)
     variance = noise.variance[shells]
     images = Observed.of(stack, held, points.model, problem.poses)
     posteriors = ExactSum(points, grid, variance).posteriors(images)

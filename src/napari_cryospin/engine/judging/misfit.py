@@ -15,6 +15,7 @@ import torch
 from napari_cryospin.engine.data.normalise import soft_mask
 from napari_cryospin.engine.evaluation.fsc import fsc
 from napari_cryospin.engine.inference.interface import evenly_spread
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import shells_of
 from napari_cryospin.engine.models.volume import map_of_grid
@@ -168,7 +169,8 @@ class Predictions:
     def __init__(
         self, problem: Problem, halves: HalfMaps, model: ImageModel, also: Tensor | None
     ) -> None:
-        self.problem, self.model, self.grids = problem, model, halves.grids
+        self.problem, self.model = problem, model
+        self.maps = [slicer(grid) for grid in halves.grids]
         self._rows = []
         for rows in halves.rows:
             chosen = evenly_spread(rows, _PARTICLES)
@@ -181,8 +183,8 @@ class Predictions:
             for rows in all_rows.split(_PART):
                 ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
                 other, own = (
-                    ctf * model.project(grid, poses.rotations[rows], poses.shifts[rows])
-                    for grid in (self.grids[1 - half], self.grids[half])
+                    ctf * model.project(each, poses.rotations[rows], poses.shifts[rows])
+                    for each in (self.maps[1 - half], self.maps[half])
                 )
                 yield rows, model.coefficients(stack.images[rows]), other, own
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.inference.interface import evenly_spread
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import shells_of
 
@@ -61,7 +62,7 @@ def fitting_pixel_size(problem: Problem, halves: HalfMaps) -> PixelSizeFit | Non
         rows = evenly_spread(all_rows, _PARTICLES)
         n += len(rows)
         observed = model.coefficients(stack.images[rows])
-        slices = model.project(grid, poses.rotations[rows], poses.shifts[rows])
+        slices = model.project(slicer(grid), poses.rotations[rows], poses.shifts[rows])
         slices = slices * poses.scales[rows, None]
         total += _by_shell(observed.square(), shells, n_shells)
         for place, factor in enumerate(_TRIED):

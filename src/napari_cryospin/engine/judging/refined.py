@@ -9,6 +9,7 @@ import torch
 
 from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 
 if TYPE_CHECKING:
@@ -29,14 +30,15 @@ def with_refined_poses(problem: Problem, halves: HalfMaps) -> Problem:
     model = ImageModel.within(stack.box, min(_RADIUS, stack.box // 2 - 1), problem.device)
     one, two = halves.grids
     for all_rows, grid in zip(halves.rows, (two, one), strict=True):
+        half_map = slicer(grid)
         for rows in all_rows.split(_PART):
             with torch.no_grad():
                 observed = model.coefficients(stack.images[rows])
                 ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
-            aligned = Alignment(model, grid, observed, ctf, "squared")
+            aligned = Alignment(model, half_map, observed, ctf)
             present = poses.shifts[rows] if problem.model.shifts else None
             refined = aligned.refine(poses.rotations[rows], present)
-            poses.rotations[rows] = refined.rotations.detach()
+            poses.rotations[rows] = refined.rotations
             if refined.shifts is not None:
-                poses.shifts[rows] = refined.shifts.detach()
+                poses.shifts[rows] = refined.shifts
     return replace(problem, poses=poses)

@@ -17,6 +17,7 @@ from napari_cryospin.engine.geometry.rotations import rotation_angle
 from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.modes import SAME_MODE
 from napari_cryospin.engine.judging.evidence import judge
+from napari_cryospin.engine.kernels import slicer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,7 +135,7 @@ def amortization_gap(problem: Problem, model: ImageModel, rows: Tensor) -> float
     stack, poses, loss = problem.stack, problem.poses, problem.model.loss
     observed = model.coefficients(stack.images[rows])
     ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
-    aligned = Alignment(model, problem.volume().detach(), observed, ctf, loss)
+    aligned = Alignment(model, slicer(problem.volume()), observed, ctf, loss)
     shifts = poses.shifts[rows] if problem.model.shifts else None
     refined = aligned.refine(poses.rotations[rows], shifts)
     return float((refined.first_errors - refined.errors).mean() / refined.first_errors.mean())

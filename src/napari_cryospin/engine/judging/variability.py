@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_cryospin.engine.geometry.slices import insert_slices
 from napari_cryospin.engine.inference.interface import evenly_spread
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
+from napari_cryospin.engine.models.sums import MapSums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,7 +131,7 @@ def _left(problem: Problem, model: ImageModel, rows: Tensor, grid: Tensor) -> _L
     rotations, shifts = poses.rotations[rows], poses.shifts[rows]
     ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
     observed = model.shift(model.coefficients(stack.images[rows]), shifts)
-    predicted = ctf * model.project(grid, rotations, None)
+    predicted = ctf * model.project(slicer(grid), rotations, None)
     fits = (observed * predicted).sum(1) / predicted.square().sum(1).clamp(min=_TINY)
     ctf = ctf * fits.clamp(0.2, 3)[:, None]
     residual = observed - predicted * fits.clamp(0.2, 3)[:, None]
@@ -145,8 +146,9 @@ def _places(model: ImageModel, left: _Left, component: Tensor) -> tuple[Tensor, 
         *(each.split(_PART) for each in (left.rotations, left.residual, left.ctf)), strict=True
     )
     cross, power = [], []
+    along = slicer(component)
     for rotations, residual, ctf in parts:
-        predicted = ctf * model.project(component, rotations, None)
+        predicted = ctf * model.project(along, rotations, None)
         cross.append((predicted * residual).sum(1))
         power.append(predicted.square().sum(1))
     precision = 1 + torch.cat(power)
@@ -157,11 +159,13 @@ def _places(model: ImageModel, left: _Left, component: Tensor) -> tuple[Tensor, 
 
 def _component(model: ImageModel, left: _Left, places: Tensor, squares: Tensor) -> Tensor:
     """Return the component from the places of particles and their mean squares, (m,) each."""
-    weighted = torch.stack(
-        (places[:, None] * left.ctf * left.residual, squares[:, None] * left.ctf.square())
+    sums = MapSums(model)
+    sums.add_averages(
+        places[:, None] * left.ctf * left.residual,
+        squares[:, None] * left.ctf.square(),
+        left.rotations,
     )
-    sums = insert_slices(weighted, left.rotations, model.frequencies, model.box)
-    return divide(sums)
+    return divide(sums.inserted)
 
 
 def two_humps(values: NDArray[np.float64], steps: int = 100) -> Humps:

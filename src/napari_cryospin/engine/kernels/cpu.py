@@ -16,6 +16,7 @@ from napari_cryospin.engine.kernels.interface import (
     Slicer,
     require_inside,
     require_rotations,
+    total_of,
 )
 
 if TYPE_CHECKING:
@@ -165,14 +166,20 @@ class CompiledInserter(Inserter):
 
     def total(self) -> Tensor:
         """Return the sums of values and of weights so far, (2, D+1, D+1, D+1)."""
-        side = self._box + 1
-        if not self._grids:
-            return torch.zeros(2, side, side, side)
-        grid = torch.from_numpy(sum(self._grids[1:], start=self._grids[0]))
-        first, second, weight, _ = grid.unbind(-1)
-        # what was added at k stands for −k as well
-        other = (-3, -2, -1)
-        return torch.stack((first + second.flip(other), weight + weight.flip(other)))
+        return total_of(self.state())
+
+    def state(self) -> Tensor:
+        """Return the sums as they are kept, from which adding goes on to the last bit."""
+        self._make_room(1)
+        return torch.from_numpy(np.stack(self._grids))
+
+    def load_state(self, state: Tensor) -> None:
+        """Restore :meth:`state`, which may be that of another set of kernels."""
+        if state.dim() == 4:
+            # a weight stands for both of a pair, and is added to its other half in the end
+            value, weight = state
+            state = torch.stack((value, 0 * value, weight / 2, 0 * value), -1)[None]
+        self._grids = [np.array(grid, np.float32) for grid in state.cpu().numpy()]
 
     def _insert(
         self,

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -114,6 +116,27 @@ class Inserter(ABC):
     @abstractmethod
     def total(self) -> Tensor:
         """Return the sums of values and of weights so far, (2, D+1, D+1, D+1)."""
+
+    @abstractmethod
+    def state(self) -> Tensor:
+        """Return the sums as they are kept, from which adding goes on to the last bit."""
+
+    @abstractmethod
+    def load_state(self, state: Tensor) -> None:
+        """Restore :meth:`state`, which may be that of another set of kernels."""
+
+
+def total_of(state: Tensor) -> Tensor:
+    """Return the sums of values and weights, (2, D+1, D+1, D+1), of the state of any kernels.
+
+    It is just that, or the grids of several threads (T, D+1, D+1, D+1, 4) that hold a pair of
+    values and a weight, of which the second value belongs to −k.
+    """
+    if state.dim() == 4:
+        return state
+    first, second, weight, _ = state.sum(0).unbind(-1)
+    other = (-3, -2, -1)
+    return torch.stack((first + second.flip(other), weight + weight.flip(other)))
 
 
 def require_rotations(rotations: Tensor, shifts: Tensor | None) -> None:

@@ -15,6 +15,7 @@ from napari_cryospin.engine.kernels.interface import (
     Slicer,
     require_inside,
     require_rotations,
+    total_of,
 )
 
 if TYPE_CHECKING:
@@ -186,6 +187,14 @@ class TorchInserter(Inserter):
     def total(self) -> Tensor:
         """Return the sums of values and of weights so far, (2, D+1, D+1, D+1)."""
         return self._sums
+
+    def state(self) -> Tensor:
+        """Return the sums as they are kept, from which adding goes on to the last bit."""
+        return self._sums
+
+    def load_state(self, state: Tensor) -> None:
+        """Restore :meth:`state`, which may be that of another set of kernels."""
+        self._sums = total_of(state).to(self._sums)
 
 
 def _turned(pairs: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from napari_cryospin.engine.geometry.fourier import (
     shift_hartley,
 )
 from napari_cryospin.engine.geometry.slices import central_slices
+from napari_cryospin.engine.kernels import Slicer
 
 if TYPE_CHECKING:
     import torch
@@ -53,12 +54,22 @@ class ImageModel:
         full[..., self.index] = coefficients
         return inverse_hartley_2d(full.unflatten(-1, (self.box, self.box)))
 
-    def project(self, grid: Tensor, rotations: Tensor, shifts: Tensor | None) -> Tensor:
+    def project(self, grid: Tensor | Slicer, rotations: Tensor, shifts: Tensor | None) -> Tensor:
         """Return projections before the CTF, shape (n, K).
 
-        ``shifts`` are origin shifts (x, y) in pixels, as RELION's: the content lies at ``−shift``.
+        Parameters
+        ----------
+        grid
+            Hartley grid (D+1)³, in which projections can be differentiated; or what reads it
+            without, which is much faster.
+        rotations, shifts
+            Euler matrices (n, 3, 3), and origin shifts (x, y) in pixels, (n, 2), as RELION's: the
+            content lies at ``−shift``.
         """
-        slices = central_slices(grid, rotations, self.frequencies)
+        if isinstance(grid, Slicer):
+            slices = grid.slices(rotations, self.frequencies)
+        else:
+            slices = central_slices(grid, rotations, self.frequencies)
         return slices if shifts is None else self.shift(slices, -shifts)
 
     def shift(self, coefficients: Tensor, shifts: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -26,25 +25,6 @@ _PROJECTIONS = 30
 
 Update = Literal["closed form", "gradient"]
 Prior = Literal["shells", "non-negative", "none"]
-
-
-@dataclass
-class Statistics:
-    """Sums over the particles of a batch, weighted by their posteriors.
-
-    Parameters
-    ----------
-    inserted
-        Sums of CTF·image and of CTF², inserted into Hartley grids, (2, D+1, D+1, D+1).
-    residual
-        Sum of |image − CTF·slice|² at every frequency, (K,).
-    n
-        Number of particles.
-    """
-
-    inserted: Tensor
-    residual: Tensor
-    n: int
 
 
 class MapUpdate:

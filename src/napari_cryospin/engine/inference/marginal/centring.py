@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.geometry.slices import central_slices
 from napari_cryospin.engine.inference.interface import evenly_spread
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 
@@ -149,7 +149,7 @@ def evidence_of_average(
         Variance of the noise at every frequency, (K,).
     """
     used, model = quadrature.n_used, quadrature.model
-    average = central_slices(grid, quadrature.rotations[:1], model.frequencies)
+    average = slicer(grid).slices(quadrature.rotations[:1], model.frequencies)
     predicted = images.ctf * average
     precision = torch.zeros_like(variance)
     precision[:used] = 1 / variance[:used]

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.geometry.slices import insert_slices
 from napari_cryospin.engine.inference.grid import normalised_together
 from napari_cryospin.engine.inference.marginal.posteriors import (
     KEPT_CELLS,
     PoseSum,
     Posteriors,
-    posterior_scale,
 )
-from napari_cryospin.engine.models.map_update import Statistics
+from napari_cryospin.engine.models.sums import MapSums
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,23 +129,19 @@ class ExactSum(PoseSum):
             mean_cross += (weights[1] * moved.cross).sum((1, 2))
         mean_power = (by_pose * power).sum(1)
         found, cells = by_pose.topk(min(KEPT_CELLS, n_poses), 1)
-        noise = (images.coefficients[:, :used].square() * precision).sum(1)
         if collect:
             self._collect(weights, by_pose, signal, moved, ctf2, images.coefficients)
-        log_evidence = total - math.log(n_poses)
-        beyond = torch.zeros_like(total)
-        if look_beyond:
-            beyond = self._with_all(signal, ctf2, moved, parts) - total
-        return Posteriors(
-            log_evidence=log_evidence,
-            information=mean_cross - 0.5 * mean_power - log_evidence,
-            cells=cells,
-            weights=found,
-            cell_shifts=quadrature.shifts[self._best_shifts(cells, parts, moved)],
-            scales=posterior_scale(mean_cross, mean_power, images.scales),
-            errors=(noise - 2 * mean_cross + mean_power) / used,
-            points=torch.full((len(found),), self._n_points, device=cells.device),
+        beyond = self._with_all(signal, ctf2, moved, parts) - total if look_beyond else None
+        shifts = quadrature.shifts[self._best_shifts(cells, parts, moved)]
+        return Posteriors.told_by(
+            images,
+            precision,
+            cross=mean_cross,
+            power=mean_power,
+            log_evidence=total - math.log(n_poses),
             beyond=beyond,
+            points=self._n_points,
+            heaviest=(cells, found, shifts),
         )
 
     def _moved(self, images: Observed, log_p: Tensor, power: Tensor) -> _Moved:
@@ -218,19 +212,16 @@ class ExactSum(PoseSum):
         averaged = weights[1].transpose(1, 2) @ moved.signal
         self._sums[0].index_add_(0, moved.cells[image, place], averaged[image, place])
 
-    def statistics(self) -> Statistics:
+    def collected(self) -> MapSums:
         """Return what was collected."""
         assert self._sums is not None, "nothing was collected"
         quadrature = self.quadrature
         signal, ctf2 = self._sums
         weight = ctf2.mean(1)
         used = weight > _NEGLIGIBLE * weight.mean()
-        inserted = insert_slices(
-            self._sums[:, used],
-            quadrature.rotations[used],
-            quadrature.model.frequencies,
-            quadrature.model.box,
-        )
+        sums = MapSums(quadrature.model)
+        sums.add_averages(signal[used], ctf2[used], quadrature.rotations[used])
         # a shift mixes k and −k alone: shell by shell the power is what it was
         residual = self._power - 2 * (signal * self._slices).sum(0) + (ctf2 * self._squares).sum(0)
-        return Statistics(inserted, residual, self._n)
+        sums.count(residual, self._n)
+        return sums

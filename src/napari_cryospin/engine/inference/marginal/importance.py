@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.geometry.slices import central_slices, insert_slices
 from napari_cryospin.engine.inference.grid import normalised
 from napari_cryospin.engine.inference.marginal.posteriors import (
     KEPT_CELLS,
     PoseSum,
     Posteriors,
-    posterior_scale,
 )
 from napari_cryospin.engine.inference.marginal.proposals import (
     effective_samples,
     propose_poses,
 )
-from napari_cryospin.engine.models.map_update import Statistics
+from napari_cryospin.engine.kernels import slicer
+from napari_cryospin.engine.models.sums import MapSums
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,12 +69,10 @@ class SampledSum(PoseSum):
         generator: torch.Generator,
     ) -> None:
         super().__init__(quadrature, variance)
-        self._grid, self._memory = grid, memory
+        self._map, self._memory = slicer(grid), memory
         self._options, self._generator = options, generator
         self._table = quadrature.slices(grid) if quadrature.keeps_slices else None
-        self._inserted = grid.new_zeros(2, *grid.shape)
-        self._residual = torch.zeros_like(variance)
-        self._n = 0
+        self._sums = MapSums(quadrature.model)
 
     def posteriors(
         self, images: Observed, *, collect: bool = False, look_beyond: bool = False
@@ -95,9 +92,9 @@ class SampledSum(PoseSum):
         joined = Posteriors.join(found)
         return joined.rows(torch.cat(places).argsort())
 
-    def statistics(self) -> Statistics:
+    def collected(self) -> MapSums:
         """Return what was collected."""
-        return Statistics(self._inserted, self._residual, self._n)
+        return self._sums
 
     def share(self, rows: Tensor) -> float:
         """Return the share of all points that particles ``rows`` (b,) would have computed."""
@@ -134,29 +131,25 @@ class SampledSum(PoseSum):
         by_pose = weights.sum(1)
         mean_cross = torch.einsum("bsj,bsj->b", weights, cross)
         mean_power = (by_pose * power).sum(1)
-        noise = (images.coefficients[:, :used].square() * precision).sum(1)
         if collect:
             self._collect(weights, poses.points, slices, signal, ctf2, images.coefficients)
         best_shift = quadrature.shifts[log_p.max(1).indices]
-        cells, found, at_cells = _heaviest(poses.points, by_pose, best_shift)
-        log_evidence = total - math.log(n_poses) - math.log(len(quadrature.rotations))
-        beyond = torch.zeros_like(total)
+        beyond = None
         if look_beyond:
             rest = self._precision[used:]
             more, squares = slices[..., used:], slices[..., used:].square()
             power = (squares @ (ctf2[:, used:] * rest)[..., None])[..., 0]
             weighted += (signal[..., used:] * rest) @ more.transpose(1, 2) - 0.5 * power[:, None]
             beyond = torch.logsumexp(weighted.flatten(1), 1) - total
-        return Posteriors(
-            log_evidence=log_evidence,
-            information=mean_cross - 0.5 * mean_power - log_evidence,
-            cells=cells,
-            weights=found,
-            cell_shifts=at_cells,
-            scales=posterior_scale(mean_cross, mean_power, images.scales),
-            errors=(noise - 2 * mean_cross + mean_power) / used,
-            points=torch.full((len(rows),), n_poses * centred.shape[1], device=rows.device),
+        return Posteriors.told_by(
+            images,
+            precision,
+            cross=mean_cross,
+            power=mean_power,
+            log_evidence=total - math.log(n_poses) - math.log(len(quadrature.rotations)),
             beyond=beyond,
+            points=n_poses * centred.shape[1],
+            heaviest=_heaviest(poses.points, by_pose, best_shift),
         )
 
     def _slices(self, cells: Tensor) -> Tensor:
@@ -165,7 +158,7 @@ class SampledSum(PoseSum):
             return self._table[cells]
         unique, place = cells.unique(return_inverse=True)
         rotations = self.quadrature.rotations[unique]
-        return central_slices(self._grid, rotations, self.quadrature.model.frequencies)[place]
+        return self._map.slices(rotations, self.quadrature.model.frequencies)[place]
 
     def _collect(
         self,
@@ -185,17 +178,11 @@ class SampledSum(PoseSum):
         own = by_pose[image, sample, None]
         factor = own.clamp(min=least) / own
         averaged = (weights.transpose(1, 2) @ signal)[image, sample]
-        values = torch.stack((factor * averaged, factor * own * ctf2[image]))
-        model = self.quadrature.model
-        rotations = self.quadrature.rotations[cells[image, sample]]
-        self._inserted += insert_slices(values, rotations, model.frequencies, model.box)
+        values, heavy = factor * averaged, factor * own * ctf2[image]
+        self._sums.add_averages(values, heavy, self.quadrature.rotations[cells[image, sample]])
         known = slices[image, sample]
-        self._residual += (
-            images.square().sum(0)
-            - 2 * (values[0] * known).sum(0)
-            + (values[1] * known.square()).sum(0)
-        )
-        self._n += len(images)
+        fitted = (heavy * known - 2 * values) * known
+        self._sums.count(images.square().sum(0) + fitted.sum(0), len(images))
 
 
 def _power_of_two(wanted: Tensor, least: int, most: int) -> Tensor:

@@ -161,11 +161,11 @@ class MarginalInference(PoseInference):
         images = self._observed(rows, quadrature)
         found = total.posteriors(images, collect=True)
         self._record(images, found, quadrature)
-        statistics = total.statistics()
-        power = statistics.residual / statistics.n
+        sums = total.collected()
+        power = sums.mean_residual
         estimated = NoiseSpectrum.of_residuals(power, quadrature.model, self.stack.mask_power)
         self._noise = self._noise.replaced(estimated, quadrature.model)
-        self.volume.assign(self._update(statistics.inserted, self._noise))
+        self.volume.assign(self._update(sums.inserted, self._noise))
         self._maps += 1
         if self._maps % _CHECK_EVERY == 0:
             self._check()

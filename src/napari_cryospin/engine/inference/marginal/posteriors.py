@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
     from napari_cryospin.engine.inference.poses import PoseTable
     from napari_cryospin.engine.models.image import ImageModel
-    from napari_cryospin.engine.models.map_update import Statistics
+    from napari_cryospin.engine.models.sums import MapSums
 
 # heaviest cells of a particle that are remembered
 KEPT_CELLS = 64
@@ -104,6 +104,52 @@ class Posteriors:
     beyond: Tensor
 
     @classmethod
+    def told_by(
+        cls,
+        images: Observed,
+        precision: Tensor,
+        *,
+        cross: Tensor,
+        power: Tensor,
+        log_evidence: Tensor,
+        beyond: Tensor | None,
+        points: int,
+        heaviest: tuple[Tensor, Tensor, Tensor],
+    ) -> Posteriors:
+        """Return what a sum over poses tells of images, whichever points it is over.
+
+        Parameters
+        ----------
+        images
+            The images.
+        precision
+            One over the noise's variance at the frequencies that poses are judged by, (k,).
+        cross, power
+            Expected products of image and CTF · slice, and of CTF · slice with itself, over the
+            noise's variance, (b,) each.
+        log_evidence, beyond
+            As in the result; None: it was not asked for.
+        points
+            Points that were computed for each.
+        heaviest
+            Cells, weights and shifts of the result.
+        """
+        k = len(precision)
+        own = (images.coefficients[:, :k].square() * precision).sum(1)
+        cells, weights, shifts = heaviest
+        return cls(
+            log_evidence=log_evidence,
+            information=cross - 0.5 * power - log_evidence,
+            cells=cells,
+            weights=weights,
+            cell_shifts=shifts,
+            scales=posterior_scale(cross, power, images.scales),
+            errors=(own - 2 * cross + power) / k,
+            points=torch.full((len(cells),), points, device=cells.device),
+            beyond=torch.zeros_like(log_evidence) if beyond is None else beyond,
+        )
+
+    @classmethod
     def join(cls, parts: list[Posteriors]) -> Posteriors:
         """Return the posteriors of all parts as one."""
         names = [field.name for field in fields(cls)]
@@ -147,7 +193,7 @@ class PoseSum(ABC):
         """
 
     @abstractmethod
-    def statistics(self) -> Statistics:
+    def collected(self) -> MapSums:
         """Return what was collected."""
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from napari_cryospin.engine.geometry.cells import n_cells, rotations_of_cells
-from napari_cryospin.engine.geometry.slices import central_slices
 from napari_cryospin.engine.inference.grid import shift_grid
 from napari_cryospin.engine.inference.marginal.centring import shift_log_prior
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 
 if TYPE_CHECKING:
@@ -154,10 +154,7 @@ class Quadrature:
 
     def slices(self, grid: Tensor) -> Tensor:
         """Return the slices of a Hartley grid (D+1)³ at all cells, (J, K)."""
-        frequencies = self.model.frequencies
-        rows = max(1, _BLOCK // (4 * len(frequencies)))
-        parts = self.rotations.split(rows)
-        return torch.cat([central_slices(grid, part, frequencies) for part in parts])
+        return slicer(grid).slices(self.rotations, self.model.frequencies)
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,144 @@
+"""Refining poses by Gauss and Newton's steps, damped as Levenberg and Marquardt do, on SO(3) × R².
+
+A step solves ``(N + λ diag N) δ = −g`` for turn and shift of every image by itself, with the
+gradient g and the normal matrix N of its squared error. The low frequencies see further, the high
+ones more sharply: poses that may be degrees off begin with the former.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.geometry.rotations import exponential_map
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from napari_cryospin.engine.inference.local import Alignment
+    from napari_cryospin.engine.kernels import PoseFit
+
+# frequency radii of the steps of a whole refinement, in units of 1/box; beyond them all that is in
+# use. From 5° away a last radius alone leaves up to a third of the particles beside their optimum.
+_RADII = (10.0, 18.0)
+# damping at first, and what it is divided and multiplied with where a step was good or bad
+_DAMPING, _EASED, _STIFFENED = 1e-2, 5.0, 20.0
+# a step turns no further than moves the outermost frequency by so many voxels, and shifts no
+# further than so many of its periods
+_REACH, _PERIODS = 1.5, 0.25
+# keeps the equations of images without signal solvable
+_TINY = 1e-12
+
+
+@dataclass
+class Poses:
+    """Poses on their way: the best so far, and the fit there.
+
+    Parameters
+    ----------
+    rotations, shifts
+        Euler matrices (p, 3, 3) and origin shifts (p, 2), pixels; None where these are left out.
+    fit
+        Errors, gradients and normal matrices there.
+    damping
+        λ of each, (p,).
+    """
+
+    rotations: Tensor
+    shifts: Tensor | None
+    fit: PoseFit
+    damping: Tensor
+
+
+def schedule(aligned: Alignment, steps: int, *, far: bool) -> list[int]:
+    """Return the number of frequencies of every step.
+
+    Parameters
+    ----------
+    aligned
+        Images and map.
+    steps
+        Steps with all frequencies in use.
+    far
+        Whether poses may be degrees off: lower frequencies come first then.
+    """
+    norms, everything = aligned.norms, len(aligned.norms)
+    low = [int((norms <= radius + 1e-4).sum()) for radius in _RADII] if far else []
+    return [*(n for n in low if 0 < n < everything), *[everything] * steps]
+
+
+def improve(
+    aligned: Alignment, rotations: Tensor, shifts: Tensor | None, sizes: Sequence[int]
+) -> tuple[Tensor, Tensor | None]:
+    """Return poses after a step for every number of frequencies, ascending.
+
+    A step that made the error of the same frequencies larger is taken back. The last one is not
+    looked at.
+
+    Parameters
+    ----------
+    aligned
+        Images and map.
+    rotations, shifts
+        Euler matrices (p, 3, 3) and origin shifts (p, 2), pixels; None leaves these out.
+    sizes
+        Number of frequencies of every step.
+    """
+    best: Poses | None = None
+    before = 0
+    for size in sizes:
+        fit = aligned.fit(rotations, shifts, size)
+        if best is None or size != before:
+            damping = torch.full_like(fit.errors, _DAMPING) if best is None else best.damping
+            best = Poses(rotations, shifts, fit, damping)
+        else:
+            best = _better(best, Poses(rotations, shifts, fit, best.damping))
+        before = size
+        rotations, shifts = _stepped(aligned, best, size)
+    return rotations, shifts
+
+
+def _better(old: Poses, new: Poses) -> Poses:
+    """Return of every image the pose with the smaller error, and the damping that comes next."""
+    good = new.fit.errors <= old.fit.errors
+    fit = type(old.fit)(
+        *(
+            torch.where(good.view(-1, *[1] * (one.dim() - 1)), two, one)
+            for one, two in zip(vars(old.fit).values(), vars(new.fit).values(), strict=True)
+        )
+    )
+    shifts = None
+    if old.shifts is not None and new.shifts is not None:
+        shifts = torch.where(good[:, None], new.shifts, old.shifts)
+    return Poses(
+        torch.where(good[:, None, None], new.rotations, old.rotations),
+        shifts,
+        fit,
+        torch.where(good, old.damping / _EASED, old.damping * _STIFFENED),
+    )
+
+
+def _stepped(aligned: Alignment, at: Poses, size: int) -> tuple[Tensor, Tensor | None]:
+    """Return the poses after a step from where they are."""
+    n = 3 if at.shifts is None else 5
+    normal, gradient = at.fit.normal[:, :n, :n].double(), at.fit.gradient[:, :n].double()
+    diagonal = normal.diagonal(dim1=1, dim2=2)
+    damped = diagonal * at.damping[:, None] + _TINY + 1e-6 * diagonal.mean(1, keepdim=True)
+    step = -torch.linalg.solve(normal + torch.diag_embed(damped), gradient)
+    radius = float(aligned.norms[size - 1])
+    turn = _limited(step[:, :3], _REACH / radius).float()
+    rotations = exponential_map(turn) @ at.rotations
+    if at.shifts is None:
+        return rotations, None
+    moved = _limited(step[:, 3:], _PERIODS * aligned.model.box / radius).float()
+    return rotations, at.shifts + moved
+
+
+def _limited(step: Tensor, most: float) -> Tensor:
+    length = step.norm(dim=1, keepdim=True)
+    limited: Tensor = step * (most / length.clamp(min=most))
+    return limited
