@@ -12,24 +12,25 @@ from napari_cryospin.engine.geometry.rotations import angular_distance, exponent
 from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import grid_of_map
+from particle_images import all_images
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
 
 
 @pytest.mark.parametrize("shifted", [False, True])
 def test_poses_a_little_off_are_refined(
-    stack: WorkingStack, true_map: Tensor, true_rotations: Tensor, shifted: bool
+    particles: Particles, true_map: Tensor, true_rotations: Tensor, shifted: bool
 ) -> None:
     torch.manual_seed(0)
-    near = exponential_map(0.1 * torch.randn(stack.n, 3)) @ true_rotations
+    near = exponential_map(0.1 * torch.randn(particles.n, 3)) @ true_rotations
     model = ImageModel.within(32, 16)
-    ctf = stack.ctf(None, model.frequencies)
+    ctf = particles.ctf(None, model.frequencies)
     grid = grid_of_map(true_map)
-    aligned = Alignment(model, grid, model.coefficients(stack.images), ctf, "squared")
-    shifts = 0.3 * torch.randn(stack.n, 2) if shifted else None
+    aligned = Alignment(model, grid, model.coefficients(all_images(particles)), ctf, "squared")
+    shifts = 0.3 * torch.randn(particles.n, 2) if shifted else None
     found = aligned.refine(near, shifts)
     before = angular_distance(near.numpy(), true_rotations.numpy())
     after = angular_distance(found.rotations.numpy(), true_rotations.numpy())

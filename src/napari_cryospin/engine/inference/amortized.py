@@ -66,7 +66,7 @@ class AmortizedInference(GradientInference):
     ) -> None:
         super().__init__(problem, stage)
         self.stage = stage
-        box, device = self.stack.box, problem.device
+        box, device = self.particles.box, problem.device
         width = problem.model.encoder_width or default_width(box, device)
         model = problem.model
         with torch_draws_from(problem.seed, "encoder weights", start):
@@ -107,9 +107,9 @@ class AmortizedInference(GradientInference):
 
     def train_batch(self, rows: Tensor) -> float:
         """Take one step on the particles ``rows``; return the winners' mean error."""
-        images = self.stack.images[rows]
-        observed = self.model.coefficients(images)
-        ctf = self.ctf(rows)
+        images = self.particles.images(rows)
+        seen = self.observed(rows, images)
+        observed, ctf = seen.coefficients, seen.ctf
         rotations, shifts = self.encoder(images)
         grid = self.volume()
         losses = self._candidate_losses(grid.detach(), rotations, shifts, observed, ctf)
@@ -128,13 +128,14 @@ class AmortizedInference(GradientInference):
     @torch.no_grad()
     def _propose(self, rows: Tensor) -> None:
         """Record what the encoder says of particles, without learning from them."""
-        images = self.stack.images[rows]
+        images = self.particles.images(rows)
         self.encoder.eval()
         rotations, shifts = self.encoder(images)
         self.encoder.train()
-        observed = self.model.coefficients(images)
-        ctf = self.ctf(rows)
-        losses = self._candidate_losses(self.volume(), rotations, shifts, observed, ctf)
+        seen = self.observed(rows, images)
+        losses = self._candidate_losses(
+            self.volume(), rotations, shifts, seen.coefficients, seen.ctf
+        )
         self._record(rows, rotations, shifts, losses, losses.argmin(1))
 
     @torch.no_grad()

@@ -70,9 +70,9 @@ class DirectInference(GradientInference):
         self._update: MapUpdate | None = None
         if stage.volume_update == "closed form":
             self._update = MapUpdate(
-                self.stack.box, self.volume.amplitude, memory=1, device=problem.device
+                self.particles.box, self.volume.amplitude, memory=1, device=problem.device
             )
-        self._noise = noise or NoiseSpectrum.white(self.stack.box, problem.device)
+        self._noise = noise or NoiseSpectrum.white(self.particles.box, problem.device)
         self._statistics: Statistics | None = None
         self._settled_at: int | None = None
         self._epochs = 0
@@ -139,8 +139,8 @@ class DirectInference(GradientInference):
 
     def train_batch(self, rows: Tensor) -> float:
         """Take the pose steps on particles ``rows``, and the map's share; return the mean error."""
-        observed = self.model.coefficients(self.stack.images[rows])
-        ctf = self.ctf(rows)
+        seen = self.observed(rows)
+        observed, ctf = seen.coefficients, seen.ctf
         grid = self.volume().detach()
         # pairs of a particle and one of its hypotheses
         image, hypothesis = self.active[rows].nonzero(as_tuple=True)
@@ -162,7 +162,7 @@ class DirectInference(GradientInference):
         # an epoch that was ended early saw too few particles for a map
         if statistics is not None and self._update is not None and statistics.n == everyone:
             power = statistics.residual / statistics.n
-            self._noise = NoiseSpectrum.of_residuals(power, self.model, self.stack.mask_power)
+            self._noise = NoiseSpectrum.of_residuals(power, self.model, self.particles.mask_power)
             self.volume.assign(self._update(statistics.inserted, self._noise))
         self._epochs += 1
         turned = rotation_angle(self._before[rows], self.poses.rotations[rows]) > _OTHER_MODE
@@ -171,7 +171,7 @@ class DirectInference(GradientInference):
 
     def _take_candidates(self) -> None:
         """Start from the present poses, or from the best candidates of each particle."""
-        poses, n = self.poses, self.stack.n
+        poses, n = self.poses, self.particles.n
         wanted = min(self.stage.hypotheses, poses.candidate_losses.shape[1])
         if wanted > 1:
             losses = poses.candidate_losses.nan_to_num(nan=math.inf)

@@ -26,7 +26,7 @@ from napari_cryospin.engine.models.map_update import Statistics
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.marginal.posteriors import Observed
+    from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 
 # slices with less than this share of the mean weight are left out: they carry nothing
