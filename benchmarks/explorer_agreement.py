@@ -22,7 +22,6 @@ from napari_cryospin.engine.inference.coarse_grid import CoarseGrid
 from napari_cryospin.engine.inference.grid import GridSlices, normalised
 from napari_cryospin.engine.inference.likelihood import PoseLikelihood
 from napari_cryospin.engine.inference.marginal import exact
-from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
 
 BOX, PARTICLES = 32, 48
 # standard deviation of the noise of a learned map, over that of its grid
@@ -50,12 +49,12 @@ class PaddedLikelihood(PoseLikelihood):
 
     def __init__(
         self,
-        stack: WorkingStack,
+        particles: Particles,
         volume: NDArray[np.float32],
         noise: NoiseSpectrum,
         scales: NDArray[np.float32] | None,
     ) -> None:
-        super().__init__(stack, volume, noise, scales)
+        super().__init__(particles, volume, noise, scales)
         self._projector = Projector(torch.from_numpy(volume))
 
     def slices(self, rotations, model):
@@ -75,7 +74,7 @@ def main() -> None:
         learned = true + NOISE_OF_MAP * true.std() * torch.randn(true.shape, generator=draw)
         for radius in (8, 15) if not shift else (8,):
             for name, grid in (("true", true), ("learned", learned)):
-                found = measure(known.stack, grid, radius, shifts=shift > 0)
+                found = measure(known.particles, grid, radius, shifts=shift > 0)
                 cells = " | ".join(f"{one.max():.2g}, {one.mean():.2g}" for one in found)
                 moved = "a step around" if shift else "known"
                 lines.append(f"| {molecule} | {name} | {radius} | {moved} | {cells} |")
@@ -97,18 +96,20 @@ def main() -> None:
     write_table("explorer_agreement", "Explorer and training agree", lines, machine)
 
 
-def measure(stack: WorkingStack, grid: Tensor, radius: int, *, shifts: bool) -> list[Tensor]:
+def measure(particles: Particles, grid: Tensor, radius: int, *, shifts: bool) -> list[Tensor]:
     """Return total variations of particles, (n,), for the three explorers."""
     rng = np.random.default_rng(0)
-    scales = rng.uniform(0.5, 2, stack.n).astype(np.float32)
+    scales = rng.uniform(0.5, 2, particles.n).astype(np.float32)
     noise = NoiseSpectrum(torch.from_numpy(rng.uniform(0.8, 1.4, BOX // 2)).float())
     # shifts near the present one are equally probable to the explorer
     quadrature = Quadrature.at(BOX, radius, radius, spread=1000.0 if shifts else None)
     rows = torch.arange(PARTICLES)
     total = exact.ExactSum(quadrature, grid, noise.variance[shells_of(quadrature.model)])
-    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
     poses.scales = torch.from_numpy(scales)
-    images = Observed.of(stack, rows, quadrature.model, poses)
+    images = particles.observed(
+        rows, quadrature.model, scales=poses.scales[rows], shifts=poses.shifts[rows]
+    )
     # the sum remembers the heaviest cells alone; all of them, at all shifts, are compared here
     everything = {"KEPT_CELLS": len(quadrature.rotations), "_FEW_POINTS": quadrature.n_points}
     with patch.multiple(exact, **everything):
@@ -117,9 +118,9 @@ def measure(stack: WorkingStack, grid: Tensor, radius: int, *, shifts: bool) -> 
     trained.scatter_(1, found.cells, found.weights)
     volume = map_of_grid(grid).numpy()
     explorers = [
-        PoseLikelihood(stack, volume, noise, scales),
-        PoseLikelihood(stack, volume, noise, None),
-        PaddedLikelihood(stack, volume, noise, scales),
+        PoseLikelihood(particles, volume, noise, scales),
+        PoseLikelihood(particles, volume, noise, None),
+        PaddedLikelihood(particles, volume, noise, scales),
     ]
     return [0.5 * (shown(one, quadrature, radius) - trained).abs().sum(1) for one in explorers]
 

@@ -116,13 +116,13 @@ def look(
     watch.look("verdict", folder.verdict)
     watch.look("metrics", folder.metrics)
     watch.look("checkpoint", lambda: folder.read_checkpoint(torch.device("cpu")))
-    watch.look("snapshot", lambda: read_snapshot(folder, whole.stack))
+    watch.look("snapshot", lambda: read_snapshot(folder, whole.particles))
     watch.look("trajectory", lambda: TrajectoryReader(folder).read(3, 1))
     last = recorded_epochs(folder)[-1:]
     if last and kind in (None, "volumes", "poses"):
-        watch.look("epoch", lambda: read_epoch(folder, last[0], whole.stack, whole.truth))
+        watch.look("epoch", lambda: read_epoch(folder, last[0], whole.particles, whole.truth))
         watch.look(
-            "survey", lambda: survey_epoch(folder, last[0], whole.stack, whole.truth, probes=2)
+            "survey", lambda: survey_epoch(folder, last[0], whole.particles, whole.truth, probes=2)
         )
     true = stack_folder / "truth.star", stack_folder / "truth.mrc"
     if kind in (None, "particles.star", "map.mrc"):

@@ -70,10 +70,10 @@ def reconstructed(stack: Path, run: Path) -> RunFolder:
 
 def near_twofold(known: Known) -> np.ndarray:
     """Return the rotation of the true map, (3, 3), that relates most pairs of modes at 44 Å."""
-    explorer = PosteriorExplorer(known.stack, PosteriorOptions(radius=5))
+    explorer = PosteriorExplorer(known.particles, PosteriorOptions(radius=5))
     explorer.set_volume(known.volume)
     rows = np.arange(300)
-    modes = summarise(explorer, rows, np.zeros((known.stack.n, 2))).modes
+    modes = summarise(explorer, rows, np.zeros((known.particles.n, 2))).modes
     rotations = modes.rotations[modes.counts > 1]
     turns = np.swapaxes(rotations[:, 0], 1, 2) @ rotations[:, 1]
     near = angular_distance(turns[:, None], turns[None]) < separation(modes.nside)
@@ -90,8 +90,8 @@ def over_epochs(run: RunFolder, known: Known, turn: np.ndarray) -> list[str]:
     ]
     snapshot = read_snapshot(run)
     for epoch in recorded_epochs(run):
-        volume, poses = read_epoch(run, epoch, snapshot.stack, snapshot.truth)
-        explorer = PosteriorExplorer(snapshot.stack)
+        volume, poses = read_epoch(run, epoch, snapshot.particles, snapshot.truth)
+        explorer = PosteriorExplorer(snapshot.particles)
         explorer.set_volume(volume.volume)
         found = summarise(explorer, probe_rows(poses.used), poses.shifts)
         one = figures_of(found, poses)
@@ -135,16 +135,16 @@ def by_low_pass(known: Known) -> list[str]:
         "in any mode |",
         "|---:|---:|---:|---:|---:|---:|",
     ]
-    rows, still = np.arange(500), np.zeros((known.stack.n, 2))
+    rows, still = np.arange(500), np.zeros((known.particles.n, 2))
     for radius in RADII:
-        explorer = PosteriorExplorer(known.stack, PosteriorOptions(radius=radius))
+        explorer = PosteriorExplorer(known.particles, PosteriorOptions(radius=radius))
         explorer.set_volume(known.volume)
         found = summarise(explorer, rows, still)
         several, rotations = found.modes.counts > 1, found.modes.rotations
         tolerance = separation(found.modes.nside)
         angle, share = common_rotation(rotations[several, 0], rotations[several, 1], tolerance)
         held = coverage(rotations, known.rotations[rows], tolerance)
-        low_pass = known.stack.box * known.stack.pixel_size / radius
+        low_pass = known.particles.box * known.particles.pixel_size / radius
         lines.append(
             f"| {low_pass:.0f} | {percent(found.multimodal_share)} | "
             f"{np.median(found.entropy):.2f} | {angle:.0f}°, {percent(share)} | "

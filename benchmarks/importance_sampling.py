@@ -23,7 +23,6 @@ from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.importance import SampledSum
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
-from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.models.noise import shells_of
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.settings import DataSettings, Settings
@@ -79,7 +78,7 @@ def compared(inference: MarginalInference, rows: torch.Tensor) -> dict[str, floa
     quadrature = inference._points()
     grid, noise = inference.volume().detach(), inference.noise
     variance = noise.variance[shells_of(quadrature.model)]
-    images = Observed.of(inference.stack, rows, quadrature.model, inference.poses)
+    images = inference.problem.observed(rows, quadrature.model)
     draw = torch.Generator().manual_seed(0)
     sampled = SampledSum(quadrature, grid, variance, inference.memory, inference._sampling, draw)
     started = time.perf_counter()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from napari_cryospin.engine.data.load import open_particles
-from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
+from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.geometry.projection import Projector
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.run.truth import Truth
@@ -18,6 +18,8 @@ from napari_cryospin.engine.settings import DataSettings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_cryospin.engine.data.particles import Particles
+
 
 @dataclass(frozen=True)
 class Known:
@@ -25,7 +27,7 @@ class Known:
 
     Parameters
     ----------
-    stack
+    particles
         The n particles at the working box of D pixels.
     rotations
         True poses, (n, 3, 3).
@@ -37,7 +39,7 @@ class Known:
         Which particles belong to it, (n,): the others are junk, or of a second structure.
     """
 
-    stack: WorkingStack
+    particles: Particles
     rotations: np.ndarray
     shifts: np.ndarray
     volume: np.ndarray
@@ -47,23 +49,23 @@ class Known:
 def read_known(folder: Path, box: int) -> Known:
     """Read a simulated stack; the true map is scaled to the images by least squares."""
     settings = DataSettings(
-        stack=folder / "particles.star",
+        particles=folder / "particles.star",
         truth_star=folder / "truth.star",
         truth_map=folder / "truth.mrc",
         box=box,
     )
     assert settings.stack is not None
-    stack = prepare(open_particles(settings.stack), settings)
-    truth = Truth.of(settings, stack)
+    particles = prepare(open_particles(settings.stack), settings)
+    truth = Truth.of(settings, particles)
     table = open_particles(folder / "truth.star")
     assert truth is not None and truth.volume is not None and table.shifts is not None
-    shifts = table.shifts[stack.rows] / stack.pixel_size
-    model = ImageModel.within(stack.box, stack.box / 2)
+    shifts = table.shifts[particles.rows] / particles.pixel_size
+    model = ImageModel.within(particles.box, particles.box / 2)
     rows = torch.from_numpy(np.flatnonzero(truth.belongs)[:500])
     poses = torch.from_numpy(truth.rotations[rows.numpy()]).float()
     slices = Projector(torch.from_numpy(truth.volume)).slices(poses, model.frequencies)
     moved = model.shift(slices, -torch.from_numpy(shifts[rows.numpy()]).float())
-    predicted = stack.ctf(rows, model.frequencies) * moved
-    observed = model.coefficients(stack.images[rows])
+    predicted = particles.ctf(rows, model.frequencies) * moved
+    observed = particles.observed(rows, model).coefficients
     scale = float((predicted * observed).sum() / predicted.square().sum())
-    return Known(stack, truth.rotations, shifts, scale * truth.volume, truth.belongs)
+    return Known(particles, truth.rotations, shifts, scale * truth.volume, truth.belongs)

@@ -35,24 +35,26 @@ def oracle_poses(known: Known, *, shifts: bool) -> np.ndarray:
 
     Shifts start at the true ones: what is bounded is the pose.
     """
-    stack = known.stack
+    particles = known.particles
     volume = HartleyVolume(
-        stack.box, signal_amplitude(stack.images), torch.Generator().manual_seed(0)
+        particles.box,
+        signal_amplitude(particles, torch.arange(particles.n)),
+        torch.Generator().manual_seed(0),
     )
     volume.assign(grid_of_map(torch.from_numpy(known.volume)))
-    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
     if shifts:
         poses.shifts = torch.from_numpy(known.shifts).float()
     problem = Problem(
-        stack,
+        particles,
         volume,
         poses,
-        torch.zeros(stack.n, dtype=torch.bool),
+        torch.zeros(particles.n, dtype=torch.bool),
         ModelSettings(shifts=shifts),
         0,
     )
-    rows = torch.arange(stack.n)
-    noise = NoiseSpectrum.white(stack.box)
+    rows = torch.arange(particles.n)
+    noise = NoiseSpectrum.white(particles.box)
     for _ in search_modes(problem, rows, _HYPOTHESES, noise):
         pass
     refined = DirectInference(
@@ -77,12 +79,12 @@ def oracle_fsc(known: Known) -> float:
 
     It is made of the particles that belong to it.
     """
-    stack = known.stack
-    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    particles = known.particles
+    poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
     poses.rotations = torch.from_numpy(known.rotations).float()
     poses.shifts = torch.from_numpy(known.shifts).float()
-    model = ImageModel.within(stack.box, stack.box / 2)
+    model = ImageModel.within(particles.box, particles.box / 2)
     rows = np.flatnonzero(known.belongs)
-    found = divide(back_project(stack, poses, torch.from_numpy(rows), model))
+    found = divide(back_project(particles, poses, torch.from_numpy(rows), model))
     curve = fsc(map_of_grid(found).numpy(), known.volume)
     return crossing_shell(curve, 0.5) / (len(curve) - 1)

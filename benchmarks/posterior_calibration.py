@@ -60,10 +60,10 @@ def main() -> None:
 def measure(molecule: str, snr: float, folder: Path) -> list[float]:
     """Return the three shares, and seconds per particle."""
     known = read_known(Case(molecule, PARTICLES, snr=snr).stack(folder), BOX)
-    explorer = PosteriorExplorer(known.stack, OPTIONS)
+    explorer = PosteriorExplorer(known.particles, OPTIONS)
     explorer.set_volume(known.volume)
     start = time.perf_counter()
-    shifts = np.zeros((known.stack.n, 2))
+    shifts = np.zeros((known.particles.n, 2))
     levels = credible_levels(explorer, np.arange(PARTICLES), shifts, known.rotations)
     seconds = (time.perf_counter() - start) / PARTICLES
     figures = [*reliability(levels, NOMINAL), seconds]

@@ -53,7 +53,7 @@ def main() -> None:
 
 def blurred(known: Known) -> np.ndarray:
     """Return the true map without frequencies beyond a radius."""
-    box = known.stack.box
+    box = known.particles.box
     k = np.fft.fftfreq(box, 1 / box)
     radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)
     return np.fft.ifftn(np.fft.fftn(known.volume) * (radius <= BLUR)).real.astype(np.float32)
@@ -61,7 +61,7 @@ def blurred(known: Known) -> np.ndarray:
 
 def timings(name: str, known: Known, volume: np.ndarray, chosen: np.ndarray) -> list[str]:
     """Return lines of seconds for a new map, one particle, and all."""
-    explorer = PosteriorExplorer(known.stack, PosteriorOptions())
+    explorer = PosteriorExplorer(known.particles, PosteriorOptions())
     explorer.set_volume(volume)
     explorer.particle(0)
     start = time.perf_counter()
@@ -87,7 +87,7 @@ def timings(name: str, known: Known, volume: np.ndarray, chosen: np.ndarray) -> 
 
 def total_variation(known: Known, chosen: np.ndarray, nside: int) -> tuple[float, float]:
     """Return the largest and the mean distance between refined and exhaustive posteriors."""
-    explorer = PosteriorExplorer(known.stack, PosteriorOptions(nside=nside))
+    explorer = PosteriorExplorer(known.particles, PosteriorOptions(nside=nside))
     explorer.set_volume(known.volume)
     likelihood, rows = explorer.grid.likelihood, torch.from_numpy(chosen)
     model = likelihood.model(explorer.radius)

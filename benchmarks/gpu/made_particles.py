@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from napari_cryospin.engine.data.image_store import InMemory
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.normalise import soft_mask
-from napari_cryospin.engine.data.preprocess import WorkingStack
+from napari_cryospin.engine.data.particles import Particles
 from napari_cryospin.engine.data.table import OpticsGroup, ParticleTable
 from napari_cryospin.engine.geometry.projection import Projector
 from napari_cryospin.engine.geometry.rotations import random_rotations
@@ -24,7 +26,7 @@ _AT_ONCE = 500
 
 def made_particles(
     n: int, box: int, device: str, *, snr: float = 0.1, seed: int = 0
-) -> tuple[WorkingStack, np.ndarray]:
+) -> tuple[Particles, np.ndarray]:
     """Return particles of the made-up molecule on a device, and their true poses, (n, 3, 3).
 
     As the simulator's: uniform poses, centred, uniform defocus, white noise; noise of unit variance
@@ -33,38 +35,44 @@ def made_particles(
     pixel_size = _EXTENT / box
     rng = np.random.default_rng(seed)
     rotations = random_rotations(n, rng)
-    stack = WorkingStack(
+    images = torch.empty(n, box, box, device=device)
+    particles = Particles(
         table=_table(n, box, pixel_size, rotations),
         rows=np.arange(n),
-        images=torch.empty(n, box, box, device=device),
-        box=box,
+        store=InMemory(images),
         pixel_size=pixel_size,
         ctf_parameters=_ctf_parameters(n, rng).to(device),
         mask_power=1.0,
         notes=(),
+        device=images.device,
     )
     mask = soft_mask(box, box).to(device)
-    _fill(stack, torch.from_numpy(rotations).float().to(device), mask, snr, seed)
+    _fill(particles, images, torch.from_numpy(rotations).float().to(device), mask, snr, seed)
     power = float(mask.square().mean())
-    return WorkingStack(**{**vars(stack), "mask_power": power}), rotations
+    return replace(particles, mask_power=power), rotations
 
 
 def _fill(
-    stack: WorkingStack, rotations: torch.Tensor, mask: torch.Tensor, snr: float, seed: int
+    particles: Particles,
+    images: torch.Tensor,
+    rotations: torch.Tensor,
+    mask: torch.Tensor,
+    snr: float,
+    seed: int,
 ) -> None:
     """Write clean images first, for their variance, and then the noise onto them."""
-    device = stack.images.device
-    volume = torch.from_numpy(procedural_molecule(stack.box, stack.pixel_size)).to(device)
-    projector, model = Projector(volume), ImageModel.within(stack.box, stack.box / 2, device)
-    parts = torch.arange(stack.n, device=device).split(_AT_ONCE)
+    box, device = particles.box, particles.device
+    volume = torch.from_numpy(procedural_molecule(box, particles.pixel_size)).to(device)
+    projector, model = Projector(volume), ImageModel.within(box, box / 2, device)
+    parts = torch.arange(particles.n, device=device).split(_AT_ONCE)
     for rows in parts:
         slices = projector.slices(rotations[rows], model.frequencies)
-        stack.images[rows] = model.images(stack.ctf(rows, model.frequencies) * slices)
-    deviation = torch.stack([stack.images[rows].var() for rows in parts]).mean().sqrt()
+        images[rows] = model.images(particles.ctf(rows, model.frequencies) * slices)
+    deviation = torch.stack([images[rows].var() for rows in parts]).mean().sqrt()
     draw = torch.Generator(device).manual_seed(seed)
     for rows in parts:
-        noise = torch.randn(len(rows), stack.box, stack.box, generator=draw, device=device)
-        stack.images[rows] = mask * (stack.images[rows] * (snr**0.5 / deviation) + noise)
+        noise = torch.randn(len(rows), box, box, generator=draw, device=device)
+        images[rows] = mask * (images[rows] * (snr**0.5 / deviation) + noise)
 
 
 def _ctf_parameters(n: int, rng: np.random.Generator) -> torch.Tensor:

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from napari_cryospin.engine.data.density import read_map
-from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
+from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.inference.interface import Problem
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
 from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.settings import DataSettings
+from particle_images import all_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import Settings
 
 PRETENDED = "pretended"
@@ -61,7 +63,7 @@ def second_device(
 
 
 @pytest.fixture
-def stack(small_stack: Path) -> WorkingStack:
+def particles(small_stack: Path) -> Particles:
     return prepare(read_star(small_stack / "particles.star"), DataSettings(box=32))
 
 
@@ -73,25 +75,27 @@ def true_rotations(small_stack: Path) -> Tensor:
 
 
 @pytest.fixture
-def true_map(small_stack: Path, stack: WorkingStack, true_rotations: Tensor) -> Tensor:
+def true_map(small_stack: Path, particles: Particles, true_rotations: Tensor) -> Tensor:
     """The true map in the unit of the normalised images."""
     from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.models.volume import grid_of_map
 
     volume = torch.from_numpy(read_map(small_stack / "truth.mrc")[0])
     model = ImageModel.within(32, 10)
-    predicted = stack.ctf(None, model.frequencies) * model.project(
+    predicted = particles.ctf(None, model.frequencies) * model.project(
         grid_of_map(volume), true_rotations, None
     )
-    observed = model.coefficients(stack.images)
+    observed = model.coefficients(all_images(particles))
     return volume * (predicted * observed).sum() / predicted.square().sum()
 
 
 @pytest.fixture
-def problem(stack: WorkingStack, settings: Settings, true_map: Tensor) -> Problem:
+def problem(particles: Particles, settings: Settings, true_map: Tensor) -> Problem:
     """The small stack with its true map."""
-    volume = HartleyVolume(32, signal_amplitude(stack.images), torch.Generator().manual_seed(0))
+    volume = HartleyVolume(
+        32, signal_amplitude(particles, torch.arange(particles.n)), torch.Generator().manual_seed(0)
+    )
     volume.assign(grid_of_map(true_map))
-    poses = PoseTable.empty(stack.n, 3, torch.device("cpu"))
-    held_out = torch.arange(stack.n) % 4 == 0
-    return Problem(stack, volume, poses, held_out, settings.model, 0)
+    poses = PoseTable.empty(particles.n, 3, torch.device("cpu"))
+    held_out = torch.arange(particles.n) % 4 == 0
+    return Problem(particles, volume, poses, held_out, settings.model, 0)

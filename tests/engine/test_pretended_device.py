@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.run.survey import EpochSurvey
 
     SecondDevice = Callable[[], AbstractContextManager[torch.device]]
@@ -225,7 +225,7 @@ def test_a_finished_run_is_read_where_there_is_no_such_device(
     with second_device() as device:
         finished(case(particles, "paper-synthetic", False), tmp_path, str(device))
     snapshot = read_snapshot(RunFolder(tmp_path))
-    assert snapshot.stack.images.device.type == "cpu"
+    assert snapshot.all_images(particles).device.type == "cpu"
     # what is recorded of an epoch is rounded
     recorded = read_poses(RunFolder(tmp_path), 1).rotations
     assert np.allclose(snapshot.poses.rotations, recorded, atol=1e-3)
@@ -252,23 +252,23 @@ def test_particles_can_be_chosen_in_a_run_on_a_device(
 
 @pytest.mark.parametrize("extent", [0.0, 1.0])
 def test_the_explorer_on_a_device_shows_what_it_shows_on_the_cpu(
-    stack: WorkingStack, true_map: Tensor, second_device: SecondDevice, extent: float
+    particles: Particles, true_map: Tensor, second_device: SecondDevice, extent: float
 ) -> None:
     options = PosteriorOptions(nside=2, depth=4, shift_extent=extent)
-    truth = random_rotations(stack.n, np.random.default_rng(0))
+    truth = random_rotations(particles.n, np.random.default_rng(0))
 
-    def explored(stack: WorkingStack) -> tuple[Any, Any, Any]:
-        explorer = PosteriorExplorer(stack, options)
-        shifts = np.zeros((stack.n, 2))
+    def explored(particles: Particles) -> tuple[Any, Any, Any]:
+        explorer = PosteriorExplorer(particles, options)
+        shifts = np.zeros((particles.n, 2))
         explorer.set_volume(true_map.numpy(), shifts)
-        rows = np.arange(0, stack.n, 70)
+        rows = np.arange(0, particles.n, 70)
         summary = summarise(explorer, rows, shifts)
         levels = credible_levels(explorer, rows[:2], shifts, truth)
         return explorer.particle(3, (0.2, 0.1), truth[:2]), summary, levels
 
-    expected = explored(stack)
+    expected = explored(particles)
     with second_device() as device:
-        found = explored(stack.to(device))
+        found = explored(particles.to(device))
     tolerance = 0.05 if device.type == "cuda" else 1e-3
     for name in ("probability", "mode_weights", "projection", "candidate_projections", "image"):
         pair = getattr(found[0], name), getattr(expected[0], name)
@@ -285,12 +285,12 @@ def test_an_epoch_can_be_surveyed_on_a_device(
     snapshot = read_snapshot(folder)
     options = PosteriorOptions(nside=2)
 
-    def surveyed(stack: WorkingStack) -> EpochSurvey:
-        return survey_epoch(folder, 0, stack, snapshot.truth, options=options, probes=10)
+    def surveyed(particles: Particles) -> EpochSurvey:
+        return survey_epoch(folder, 0, particles, snapshot.truth, options=options, probes=10)
 
-    expected = surveyed(snapshot.stack)
+    expected = surveyed(snapshot.particles)
     with second_device() as device:
-        found = surveyed(snapshot.stack.to(device))
+        found = surveyed(snapshot.particles.to(device))
     assert found.entropy == pytest.approx(expected.entropy, abs=0.5)
     assert found.multimodal == pytest.approx(expected.multimodal, abs=0.2)
     if device.type != "cuda":

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import Settings
 
 NAMES = ("held out", "order", "map", "samples", "encoder weights")
@@ -44,13 +44,13 @@ def test_streams_of_other_names_numbers_and_seeds_share_nothing() -> None:
 
 
 def test_held_out_choice_and_first_order_do_not_coincide(
-    stack: WorkingStack, settings: Settings
+    particles: Particles, settings: Settings
 ) -> None:
-    assert settings.seed == 0 and stack.n >= 150
+    assert settings.seed == 0 and particles.n >= 150
     settings.held_out = 0.4
-    training = Training(stack, settings)
+    training = Training(particles, settings)
     held = training.held_out
-    order = torch.randperm(stack.n, generator=stream(settings.seed, "order", 0))
+    order = torch.randperm(particles.n, generator=stream(settings.seed, "order", 0))
     first = held[order[: int(held.sum())]].float().mean()
     # were they one stream, the held-out particles would be the first of the order
     assert first < 0.6
@@ -60,22 +60,22 @@ def test_held_out_choice_and_first_order_do_not_coincide(
 
 
 def test_a_checkpoint_of_an_earlier_version_keeps_to_its_held_out_particles(
-    stack: WorkingStack, settings: Settings
+    particles: Particles, settings: Settings
 ) -> None:
     """It chose others from the same seed, and its map has learned from those of today."""
-    training = Training(stack, settings)
+    training = Training(particles, settings)
     state = training.state()
     del state["kept_apart"]
-    state["held_out"] = torch.arange(stack.n) % 5 == 0
+    state["held_out"] = torch.arange(particles.n) % 5 == 0
     assert not torch.equal(state["held_out"], training.held_out)
-    resumed = Training(stack, settings)
+    resumed = Training(particles, settings)
     resumed.load_state(state)
     resumed.begin_epoch()
     assert torch.equal(resumed.held_out, state["held_out"])
 
 
-def test_orders_of_epochs_differ_and_repeat(stack: WorkingStack, settings: Settings) -> None:
-    training, again = Training(stack, settings), Training(stack, settings)
+def test_orders_of_epochs_differ_and_repeat(particles: Particles, settings: Settings) -> None:
+    training, again = Training(particles, settings), Training(particles, settings)
     orders = []
     for epoch in range(3):
         training.clock.epoch = again.clock.epoch = epoch
@@ -85,13 +85,13 @@ def test_orders_of_epochs_differ_and_repeat(stack: WorkingStack, settings: Setti
 
 
 def test_a_run_draws_nothing_from_torchs_own_generator(
-    stack: WorkingStack, settings: Settings
+    particles: Particles, settings: Settings
 ) -> None:
     states = []
     for own in (1, 2):
         torch.manual_seed(own)
         before = torch.get_rng_state()
-        training = Training(stack, settings)
+        training = Training(particles, settings)
         training.begin_epoch()
         training.inference.train_batch(training.batches()[0])
         assert torch.equal(torch.get_rng_state(), before)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.evaluation.report import Evaluation
     from napari_cryospin.engine.inference.posterior import ParticlePosterior
     from napari_cryospin.engine.run.survey import EpochSurvey
@@ -80,15 +80,15 @@ def posterior_of(
     _require_power_of_two("--depth", depth, 1024)
     snapshot = read_snapshot(RunFolder(run))
     print_notes(snapshot.notes)
-    stack, volume, poses = snapshot.stack, snapshot.volume, snapshot.poses
-    place = _place_of(particle, stack)
+    particles, volume, poses = snapshot.particles, snapshot.volume, snapshot.poses
+    place = _place_of(particle, particles)
     if epoch is not None:
-        volume, poses = read_epoch(RunFolder(run), epoch - 1, stack, snapshot.truth)
-    radius = None if not low_pass else stack.box * stack.pixel_size / low_pass
+        volume, poses = read_epoch(RunFolder(run), epoch - 1, particles, snapshot.truth)
+    radius = None if not low_pass else particles.box * particles.pixel_size / low_pass
     if radius is not None and radius < 1:
         raise InputError(
             f"--low-pass {low_pass:g} Å leaves nothing: the box is only "
-            f"{stack.box * stack.pixel_size:.0f} Å wide."
+            f"{particles.box * particles.pixel_size:.0f} Å wide."
         )
     options = PosteriorOptions(
         nside=nside,
@@ -97,21 +97,21 @@ def posterior_of(
         temperature=temperature,
         shift_extent=SHIFT_EXTENT if snapshot.settings.model.shifts else 0.0,
     )
-    explorer = PosteriorExplorer(stack, options)
-    shifts = poses.shifts / stack.pixel_size
+    explorer = PosteriorExplorer(particles, options)
+    shifts = poses.shifts / particles.pixel_size
     explorer.set_volume(volume.volume, shifts, scales=poses.scales)
     return explorer.particle(place, shifts[place])
 
 
-def _place_of(number: int, stack: WorkingStack) -> int:
+def _place_of(number: int, particles: Particles) -> int:
     """Return the place in the working stack of a particle, given its row of the table from 1."""
-    (found,) = np.nonzero(stack.rows == number - 1)
+    (found,) = np.nonzero(particles.rows == number - 1)
     if len(found):
         return int(found[0])
-    if 1 <= number <= stack.table.n_particles:
+    if 1 <= number <= particles.table.n_particles:
         raise InputError(f"Particle {number} of the table takes no part in this run.")
     raise InputError(
-        f"There is no particle {number}: the table has 1 to {stack.table.n_particles:,}."
+        f"There is no particle {number}: the table has 1 to {particles.table.n_particles:,}."
     )
 
 
@@ -197,7 +197,7 @@ def survey_of(run: Path, probes: int) -> list[EpochSurvey]:
             report(place, len(epochs))
             try:
                 found.append(
-                    survey_epoch(folder, epoch, snapshot.stack, snapshot.truth, probes=probes)
+                    survey_epoch(folder, epoch, snapshot.particles, snapshot.truth, probes=probes)
                 )
             except InputError as error:
                 problems.append(str(error))

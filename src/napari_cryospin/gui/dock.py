@@ -171,9 +171,9 @@ class CryoSpinDock(QWidget):
             self.tabs.setCurrentWidget(self.monitor)
         if self.session.settings is not None:
             keep_if_used(self.session.settings)
-        stack = self.session.stack
-        if stack is not None and stack.set_aside.warning:
-            show_warning(stack.set_aside.warning)
+        particles = self.session.particles
+        if particles is not None and particles.set_aside.warning:
+            show_warning(particles.set_aside.warning)
 
     @Slot(object)
     def _on_failed(self, event: Failed) -> None:

@@ -20,6 +20,7 @@ from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.data.table import OpticsGroup, ParticleTable
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.settings import DataSettings
+from particle_images import all_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,8 +111,8 @@ def test_what_cannot_be_used_is_set_aside(tmp_path: Path, kind: str) -> None:
     assert f"2 of {N} images are set aside (2 {reason.words})." in stack.notes
     # the others are as if these had never been there
     clean = prepare(without(table, [4, 17]), SETTINGS)
-    np.testing.assert_array_equal(stack.images.numpy(), clean.images.numpy())
-    assert stack.n == clean.n == len(stack.images)
+    np.testing.assert_array_equal(all_images(stack).numpy(), all_images(clean).numpy())
+    assert stack.n == clean.n == len(all_images(stack))
 
 
 DUST: dict[str, tuple[Callable[[np.ndarray], None], int]] = {
@@ -143,13 +144,13 @@ def test_dust_is_replaced(tmp_path: Path, kind: str) -> None:
     stack = prepare(table, SETTINGS)
     assert stack.n == N
     assert stack.notes == (f"2 images had wild pixels replaced ({2 * pixels} pixels).",)
-    difference = (stack.images - clean.images).square().flatten(1).mean(1)
+    difference = (all_images(stack) - all_images(clean)).square().flatten(1).mean(1)
     # no more than noise in place of noise, and signal lost, where the pixels were
     assert difference[[4, 17]].max() < 0.25
     others = np.setdiff1d(np.arange(N), [4, 17])
     assert difference[others].max() < 1e-4
     again = prepare(table, SETTINGS)
-    np.testing.assert_array_equal(again.images.numpy(), stack.images.numpy())
+    np.testing.assert_array_equal(all_images(again).numpy(), all_images(stack).numpy())
 
 
 def test_dust_is_mended_the_same_in_another_order(tmp_path: Path) -> None:
@@ -157,8 +158,8 @@ def test_dust_is_mended_the_same_in_another_order(tmp_path: Path) -> None:
     hot(images[9], (30, 31))
     table = table_of(tmp_path, images)
     turned = replace(table, image_index=table.image_index[::-1].copy())
-    one, other = prepare(table, SETTINGS).images[9], prepare(turned, SETTINGS).images[N - 1 - 9]
-    np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-5, atol=1e-5)
+    one, other = prepare(table, SETTINGS).image(9), prepare(turned, SETTINGS).image(N - 1 - 9)
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_saturated_pixels_of_integers_are_dust(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_saturated_pixels_of_integers_are_dust(tmp_path: Path) -> None:
     counts[5, 12, 40:43] = 32767
     stack = prepare(table_of(tmp_path, counts), SETTINGS)
     assert stack.notes == ("1 image had wild pixels replaced (3 pixels).",)
-    assert stack.images.abs().max() < 8
+    assert all_images(stack).abs().max() < 8
 
 
 def counts_of_few_electrons() -> np.ndarray:
@@ -271,12 +272,12 @@ def test_damage_is_mended_in_a_stack_that_was_made_smaller(tmp_path: Path, kind:
     damage(images[6])
     damaged = fourier_crop(torch.from_numpy(images), 32).numpy()
     assert np.square(damaged[6] - clean[6]).mean() > before
-    expected = prepare(table_of(tmp_path, clean), SETTINGS).images[6]
+    expected = all_images(prepare(table_of(tmp_path, clean), SETTINGS))[6]
     stack = prepare(table_of(tmp_path, damaged), SETTINGS)
     # two pixels of a bead are dust; what is left of the ripples is of the noise's order
     assert stack.notes == stack.notes[:1]
     assert "1 image had wild pixels replaced" in stack.notes[0]
-    assert (stack.images[6] - expected).square().mean() < 1.5
+    assert (all_images(stack)[6] - expected).square().mean() < 1.5
 
 
 def test_few_images_of_an_optics_group_are_judged_by_all(tmp_path: Path) -> None:
@@ -348,8 +349,8 @@ def test_a_wild_pixel_in_every_image_is_replaced(
     stack = prepare(table_of(tmp_path, images), SETTINGS)
     assert f"{N} images had wild pixels replaced ({N} pixels)." in stack.notes
     # but for one pixel of noise they are what they were
-    difference = (stack.images - clean.images).flatten(1).norm(dim=1)
-    assert (difference < 0.2 * clean.images.flatten(1).norm(dim=1)).all()
+    difference = (all_images(stack) - all_images(clean)).flatten(1).norm(dim=1)
+    assert (difference < 0.2 * all_images(clean).flatten(1).norm(dim=1)).all()
 
 
 def test_numbers_that_overflow_are_no_images(tmp_path: Path) -> None:
@@ -357,4 +358,4 @@ def test_numbers_that_overflow_are_no_images(tmp_path: Path) -> None:
     images[3:] = np.sign(images[3:] - 20) * 3e38
     stack = prepare(table_of(tmp_path, images), SETTINGS)
     assert stack.rows.tolist() == [0, 1, 2]
-    assert torch.isfinite(stack.images).all()
+    assert torch.isfinite(all_images(stack)).all()

@@ -11,13 +11,16 @@ import pytest
 
 from napari_cryospin.engine.data.given import Given
 from napari_cryospin.engine.data.load import open_particles
-from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
+from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.settings import DataSettings
+from particle_images import all_images
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_cryospin.engine.data.particles import Particles
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def reports(shared_data: Path) -> Path:
     return shared_data / "bug_reports"
 
 
-def read(path: Path, given: Given | None = None) -> WorkingStack:
+def read(path: Path, given: Given | None = None) -> Particles:
     return prepare(open_particles(path, given=given), DataSettings(box=32))
 
 
@@ -35,7 +38,7 @@ def notes(path: Path) -> str:
 
 @pytest.mark.parametrize("name", ["metadata.star", "own/particles.star", "data/particles.mrcs"])
 def test_usual_tables_are_read(reports: Path, name: str) -> None:
-    assert read(reports / name).images.isfinite().all()
+    assert all_images(read(reports / name)).isfinite().all()
 
 
 def test_what_particles_say_of_their_voltage_and_contrast_wins(reports: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from napari_cryospin.engine.data.ctf import as_applied, ctf
-from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
+from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.data.table import CtfApplied, ParticleTable
 from napari_cryospin.engine.inference.halves import back_project
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
+
+    from napari_cryospin.engine.data.particles import Particles
 
 COLUMNS = {
     CtfApplied.NOTHING: "rlnUnused",
@@ -48,7 +50,7 @@ def image_ctf(table: ParticleTable) -> np.ndarray:
     return values.reshape(-1, table.box, table.box).numpy()
 
 
-def treated(folder: Path, small_stack: Path, applied: CtfApplied, told: CtfApplied) -> WorkingStack:
+def treated(folder: Path, small_stack: Path, applied: CtfApplied, told: CtfApplied) -> Particles:
     """Write the small stack with images treated in one way, and a table that tells of another."""
     table = read_star(small_stack / "particles.star")
     images, values = mrcfile.read(small_stack / "particles.mrcs"), image_ctf(table)
@@ -69,10 +71,10 @@ def treated(folder: Path, small_stack: Path, applied: CtfApplied, told: CtfAppli
     return prepare(read_star(folder / "particles.star"), DataSettings(box=32))
 
 
-def correlation(stack: WorkingStack, rotations: Tensor, truth: Tensor) -> float:
-    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+def correlation(particles: Particles, rotations: Tensor, truth: Tensor) -> float:
+    poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
     poses.rotations = rotations
-    sums = back_project(stack, poses, torch.arange(stack.n), ImageModel.within(32, 14))
+    sums = back_project(particles, poses, torch.arange(particles.n), ImageModel.within(32, 14))
     found = map_of_grid(divide(sums))
     pair = torch.stack((found.flatten(), truth.flatten()))
     return float(torch.corrcoef(pair)[0, 1])
@@ -108,11 +110,11 @@ def test_each_image_has_the_transfer_function_of_what_was_done_to_it() -> None:
 def test_the_working_stack_squares_the_ctf_of_images_multiplied_by_it(
     tmp_path: Path, small_stack: Path
 ) -> None:
-    stack = treated(tmp_path / "a", small_stack, CtfApplied.NOTHING, CtfApplied.MULTIPLIED)
+    particles = treated(tmp_path / "a", small_stack, CtfApplied.NOTHING, CtfApplied.MULTIPLIED)
     frequencies = torch.tensor([[0, 3], [5, 5]])
     plain = prepare(read_star(small_stack / "particles.star"), DataSettings(box=32))
     assert plain.ctf_applied is None
     rows = torch.tensor([3, 0])
     squared = plain.ctf(rows, frequencies).square()
-    torch.testing.assert_close(stack.ctf(rows, frequencies), squared)
-    torch.testing.assert_close(stack.to("cpu").ctf(rows, frequencies), squared)
+    torch.testing.assert_close(particles.ctf(rows, frequencies), squared)
+    torch.testing.assert_close(particles.to("cpu").ctf(rows, frequencies), squared)

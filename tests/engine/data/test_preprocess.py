@@ -16,6 +16,7 @@ from napari_cryospin.engine.data.table import Defocus, OpticsGroup, ParticleTabl
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.fourier import disk, hartley_2d
 from napari_cryospin.engine.settings import DataSettings
+from particle_images import all_images
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,19 +66,19 @@ def test_noise_has_unit_variance_per_coefficient(tmp_path: Path, box: int) -> No
     gain = np.linspace(0.5, 50, 100)[:, None, None]
     table = table_of(tmp_path, gain * noise(100, 64) + 7 * gain)
     stack = prepare(table, DataSettings(box=box))
-    assert stack.images.shape == (100, box, box)
+    assert all_images(stack).shape == (100, box, box)
     assert stack.pixel_size == 2.0 * 64 / box
     mask = soft_mask(box, box)
-    middle = stack.images[:, mask == 1]
+    middle = all_images(stack)[:, mask == 1]
     assert middle.std() == pytest.approx(1, abs=0.03)
     # every image for itself, and every coefficient as far as the mask lets it
     np.testing.assert_allclose(middle.std(1), 1, atol=0.15)
-    power = hartley_2d(stack.images).square().mean()
+    power = hartley_2d(all_images(stack)).square().mean()
     assert power == pytest.approx(float(mask.square().mean()), rel=0.03)
 
 
 def test_background_has_zero_mean_and_the_mask_ends_softly(tmp_path: Path) -> None:
-    images = prepare(table_of(tmp_path, noise(200, 32) + 100), DataSettings(box=32)).images
+    images = all_images(prepare(table_of(tmp_path, noise(200, 32) + 100), DataSettings(box=32)))
     assert abs(float(images.mean())) < 0.01
     assert (images[:, soft_mask(32, 32) == 0] == 0).all()
     edge = soft_mask(32, 32)[16, 16:]
@@ -87,9 +88,8 @@ def test_background_has_zero_mean_and_the_mask_ends_softly(tmp_path: Path) -> No
 
 
 def test_mask_diameter_is_in_angstrom(tmp_path: Path) -> None:
-    images = prepare(
-        table_of(tmp_path, noise(20, 32)), DataSettings(box=32, mask_diameter=20)
-    ).images
+    settings = DataSettings(box=32, mask_diameter=20)
+    images = all_images(prepare(table_of(tmp_path, noise(20, 32)), settings))
     row = images[:, 16].abs().amax(0) > 0
     # 20 Å are 10 pixels, and a soft edge of 3 more on either side, 0 at its end
     assert row.nonzero().flatten().tolist() == list(range(9, 24))
@@ -100,13 +100,13 @@ def test_fourier_crop_keeps_content_where_it_is(tmp_path: Path, size: int) -> No
     image = blob(size, 2.0, x=14.0, y=-22.0) + 1e-3 * noise(1, size)
     stack = prepare(table_of(tmp_path, image), DataSettings(box=32))
     assert stack.box == 32
-    found = centre_of_mass(stack.images[0], stack.pixel_size)
+    found = centre_of_mass(all_images(stack)[0], stack.pixel_size)
     np.testing.assert_allclose(found, (14, -22), atol=0.5)
 
 
 def test_a_working_box_beyond_the_images_is_reduced_and_told(tmp_path: Path) -> None:
     stack = prepare(table_of(tmp_path, noise(3, 33)), DataSettings(box=64))
-    assert stack.images.shape == (3, 32, 32)
+    assert all_images(stack).shape == (3, 32, 32)
     assert stack.pixel_size == 2.0
     assert any("32 pixels, not 64" in note for note in stack.notes)
 
@@ -117,7 +117,7 @@ def test_optics_groups_come_to_one_scale(tmp_path: Path) -> None:
     table = table_of(tmp_path, coarse, fine, pixel_sizes=(4.0, 2.0))
     stack = prepare(table, DataSettings(box=32))
     assert stack.pixel_size == 6.0
-    a, b = (image.flatten() for image in stack.images)
+    a, b = (image.flatten() for image in all_images(stack))
     assert torch.corrcoef(torch.stack((a, b)))[0, 1] > 0.999
     assert stack.notes == ()
 
@@ -143,7 +143,7 @@ def test_particles_become_white(
     table = table_of(tmp_path, blob(32, 2.0, 0, 0)[None] + 0.01 * noise(1, 32))
     table = replace(table, particles_are_white=white_in_table)
     stack = prepare(table, DataSettings(box=32, contrast=contrast))
-    assert np.sign(float(stack.images[0, 16, 16])) == sign
+    assert np.sign(float(all_images(stack)[0, 16, 16])) == sign
     assert any("inverted" in note for note in stack.notes) == (sign < 0)
 
 
@@ -153,7 +153,7 @@ def test_the_first_particles_are_taken_in_table_order(tmp_path: Path) -> None:
     everything = prepare(replace(table), DataSettings(box=32))
     few = prepare(table, DataSettings(box=32, max_particles=4))
     assert few.rows.tolist() == [0, 1, 2, 3]
-    ratio = few.images[:, 16, 16] / everything.images[:4, 16, 16]
+    ratio = all_images(few)[:, 16, 16] / all_images(everything)[:4, 16, 16]
     np.testing.assert_allclose(ratio, float(ratio[0]), rtol=1e-4)
 
 
@@ -166,14 +166,14 @@ def test_works_in_chunks_and_tells_progress(
     seen: list[tuple[int, int]] = []
     in_chunks = prepare(table, DataSettings(box=32), lambda *state: seen.append(state))
     assert seen == [(2, 9), (4, 9), (5, 9), (7, 9), (9, 9)]
-    torch.testing.assert_close(in_chunks.images, at_once.images)
+    torch.testing.assert_close(all_images(in_chunks), all_images(at_once))
 
 
 def test_images_without_noise_are_usable_and_told(tmp_path: Path) -> None:
     image = blob(32, 2.0, 0, 0)
     image[image < 0.05] = 0
     stack = prepare(table_of(tmp_path, image[None]), DataSettings(box=32))
-    assert 0.5 < float(stack.images.max()) < 10
+    assert 0.5 < float(all_images(stack).max()) < 10
     assert any("no noise" in note for note in stack.notes)
 
 

@@ -12,7 +12,6 @@ from napari_cryospin.engine.inference.coarse_grid import CoarseGrid
 from napari_cryospin.engine.inference.grid import normalised
 from napari_cryospin.engine.inference.likelihood import PoseLikelihood
 from napari_cryospin.engine.inference.marginal import exact
-from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.inference.posterior import PosteriorExplorer
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
 
 N = 36
 
@@ -34,8 +33,8 @@ def noise() -> NoiseSpectrum:
 
 
 @pytest.fixture
-def scales(stack: WorkingStack) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(0).uniform(0.5, 2, stack.n)).float()
+def scales(particles: Particles) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(0).uniform(0.5, 2, particles.n)).float()
 
 
 @pytest.fixture
@@ -47,13 +46,16 @@ def learned(true_map: Tensor) -> Tensor:
 
 
 def trained_with(
-    stack: WorkingStack, grid: Tensor, quadrature: Quadrature, scales: Tensor, noise: NoiseSpectrum
+    particles: Particles, grid: Tensor, quadrature: Quadrature, scales: Tensor, noise: NoiseSpectrum
 ) -> Tensor:
     """Return the posteriors of training's own sum over poses, (N, J)."""
     total = exact.ExactSum(quadrature, grid, noise.variance[shells_of(quadrature.model)])
-    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
     poses.scales = scales
-    images = Observed.of(stack, torch.arange(N), quadrature.model, poses)
+    rows = torch.arange(N)
+    images = particles.observed(
+        rows, quadrature.model, scales=poses.scales[rows], shifts=poses.shifts[rows]
+    )
     found = total.posteriors(images)
     return torch.zeros(N, len(quadrature.rotations)).scatter_(1, found.cells, found.weights)
 
@@ -65,7 +67,7 @@ def total_variation(one: Tensor, other: Tensor) -> Tensor:
 @pytest.mark.parametrize("radius", [6, 8])
 @pytest.mark.parametrize("shifts", [False, True])
 def test_explorer_and_training_agree(
-    stack: WorkingStack,
+    particles: Particles,
     learned: Tensor,
     scales: Tensor,
     noise: NoiseSpectrum,
@@ -78,12 +80,12 @@ def test_explorer_and_training_agree(
     monkeypatch.setattr(exact, "_FEW_POINTS", 1_000_000)
     # shifts near the present one are equally probable to the explorer
     spread = 1000.0 if shifts else None
-    quadrature = Quadrature.at(stack.box, radius, radius, spread=spread)
+    quadrature = Quadrature.at(particles.box, radius, radius, spread=spread)
     assert len(quadrature.shifts) == (9 if shifts else 1)
-    trained = trained_with(stack, learned, quadrature, scales, noise)
+    trained = trained_with(particles, learned, quadrature, scales, noise)
 
     def shown(factors: NDArray[np.float32] | None) -> Tensor:
-        likelihood = PoseLikelihood(stack, map_of_grid(learned).numpy(), noise, factors)
+        likelihood = PoseLikelihood(particles, map_of_grid(learned).numpy(), noise, factors)
         grid = CoarseGrid(likelihood, quadrature.nside, radius)
         rows = torch.arange(N)
         log_p = [grid.log_probability(rows, one.expand(N, 2)) for one in quadrature.shifts]
@@ -95,10 +97,10 @@ def test_explorer_and_training_agree(
     assert total_variation(shown(None), trained).max() > 0.1
 
 
-def test_the_explorer_takes_scales_everywhere(stack: WorkingStack, true_map: Tensor) -> None:
+def test_the_explorer_takes_scales_everywhere(particles: Particles, true_map: Tensor) -> None:
     """A map twice as strong, and particles with half of it, are what they were."""
-    half = np.full(stack.n, 0.5)
-    one, other = PosteriorExplorer(stack), PosteriorExplorer(stack)
+    half = np.full(particles.n, 0.5)
+    one, other = PosteriorExplorer(particles), PosteriorExplorer(particles)
     one.set_volume(true_map.numpy())
     other.set_volume(2 * true_map.numpy(), scales=half)
     found, again = one.particle(3), other.particle(3)

@@ -19,13 +19,14 @@ from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.models.volume import HartleyVolume
 from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
+from particle_images import all_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.interface import PoseInference
     from napari_cryospin.engine.settings import Settings
 
@@ -41,30 +42,32 @@ CANDIDATES = {"amortized": 3, "direct": 0, "hypotheses": 2, "marginal": N_MODES}
 
 
 @pytest.fixture
-def problem(stack: WorkingStack, settings: Settings) -> Problem:
+def problem(particles: Particles, settings: Settings) -> Problem:
     """The small stack in the course of a run: poses and candidates are known."""
     draw = torch.Generator().manual_seed(0)
-    volume = HartleyVolume(stack.box, signal_amplitude(stack.images), draw)
-    poses = PoseTable.empty(stack.n, 5, torch.device("cpu"))
+    volume = HartleyVolume(
+        particles.box, signal_amplitude(particles, torch.arange(particles.n)), draw
+    )
+    poses = PoseTable.empty(particles.n, 5, torch.device("cpu"))
     for name, tensor in vars(poses).items():
         if name in ("rotations", "candidates"):
             given = torch.randn(*tensor.shape[:-2], 6, generator=draw)
             setattr(poses, name, rotation_from_6d(given))
         elif tensor.is_floating_point():
             setattr(poses, name, torch.randn(tensor.shape, generator=draw))
-    poses.winning_head = torch.randint(5, (stack.n,), generator=draw)
-    held_out = torch.arange(stack.n) % 4 == 0
-    return Problem(stack, volume, poses, held_out, settings.model, 0)
+    poses.winning_head = torch.randint(5, (particles.n,), generator=draw)
+    held_out = torch.arange(particles.n) % 4 == 0
+    return Problem(particles, volume, poses, held_out, settings.model, 0)
 
 
 def everything(problem: Problem) -> dict[str, Tensor]:
-    stack = problem.stack
+    particles = problem.particles
     return {
         **{f"poses.{name}": tensor.clone() for name, tensor in problem.poses.state().items()},
         **{f"map.{name}": value.clone() for name, value in problem.volume.state_dict().items()},
         "held out": problem.held_out.clone(),
-        "images": stack.images.clone(),
-        "ctf": stack.ctf_parameters.clone(),
+        "images": all_images(particles).clone(),
+        "ctf": particles.ctf_parameters.clone(),
         "random": torch.get_rng_state(),
     }
 
@@ -85,7 +88,7 @@ def test_making_an_inference_changes_nothing(problem: Problem, kind: str) -> Non
 def test_a_stage_that_begins_makes_room_for_its_candidates(problem: Problem, kind: str) -> None:
     inference = MAKE[kind](problem)
     inference.begin()
-    assert problem.poses.candidate_losses.shape == (problem.stack.n, CANDIDATES[kind])
+    assert problem.poses.candidate_losses.shape == (problem.particles.n, CANDIDATES[kind])
 
 
 @pytest.mark.parametrize("kind", MAKE)

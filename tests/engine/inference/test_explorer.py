@@ -28,16 +28,17 @@ from napari_cryospin.engine.inference.refinement import (
 )
 from napari_cryospin.engine.inference.summary import credible_levels, summarise
 from napari_cryospin.engine.models.noise import NoiseSpectrum
+from particle_images import all_images, with_images
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
 
 
 @pytest.fixture
-def explorer(stack: WorkingStack, true_map: Tensor) -> PosteriorExplorer:
-    explorer = PosteriorExplorer(stack, PosteriorOptions(nside=4, depth=16))
+def explorer(particles: Particles, true_map: Tensor) -> PosteriorExplorer:
+    explorer = PosteriorExplorer(particles, PosteriorOptions(nside=4, depth=16))
     explorer.set_volume(true_map.numpy())
     return explorer
 
@@ -88,8 +89,8 @@ def test_log_probabilities_agree_with_float64(explorer: PosteriorExplorer) -> No
     shifts = np.array([(0.0, 0.0), (1.5, -2.0)])
     found = log_probability(likelihood, rows, slices, shifts)
     deviation = likelihood.noise.deviation(model).double()
-    images = likelihood.stack.images[rows].double()
-    ctf = likelihood.stack.ctf(rows, model.frequencies).double()
+    images = all_images(likelihood.particles)[rows].double()
+    ctf = likelihood.particles.ctf(rows, model.frequencies).double()
     exact_model = replace(model, frequencies=model.frequencies.double())
     for place, shift in enumerate(torch.from_numpy(shifts)):
         centred = exact_model.shift(exact_model.coefficients(images), shift)
@@ -102,7 +103,7 @@ def test_log_probabilities_agree_with_float64(explorer: PosteriorExplorer) -> No
 
 
 def test_the_gradient_of_the_likelihood_is_that_of_float64(
-    stack: WorkingStack, true_map: Tensor, true_rotations: Tensor
+    particles: Particles, true_map: Tensor, true_rotations: Tensor
 ) -> None:
     from napari_cryospin.engine.geometry.rotations import exponential_map
     from napari_cryospin.engine.geometry.slices import central_slices
@@ -116,8 +117,8 @@ def test_the_gradient_of_the_likelihood_is_that_of_float64(
         omega = torch.zeros(4, 3, dtype=kind, requires_grad=True)
         poses = exponential_map(omega) @ true_rotations[:4].to(kind)
         slices = central_slices(grid_of_map(true_map).to(kind), poses, model.frequencies)
-        observed = model.coefficients(stack.images[:4].to(kind))
-        ctf = stack.ctf(torch.arange(4), model.frequencies.float()).to(kind)
+        observed = model.coefficients(all_images(particles)[:4].to(kind))
+        ctf = particles.ctf(torch.arange(4), model.frequencies.float()).to(kind)
         (-0.5 * (observed - ctf * slices).square().sum()).backward()
         gradients.append(omega.grad.double())
     assert torch.allclose(*gradients, rtol=1e-3, atol=1e-2)
@@ -131,47 +132,47 @@ def test_white_noise_is_found_white(explorer: PosteriorExplorer) -> None:
     assert (variance > 0.7).all() and (variance < 1.6).all()
 
 
-def test_coloured_noise_is_found_by_shell(stack: WorkingStack, true_map: Tensor) -> None:
+def test_coloured_noise_is_found_by_shell(particles: Particles, true_map: Tensor) -> None:
     from napari_cryospin.engine.models.image import ImageModel
 
     model = ImageModel.within(32, 15)
     radius = model.frequencies.norm(dim=1)
     generator = torch.Generator().manual_seed(0)
     colour = torch.where(radius > 10, 2.0, 0.0)
-    extra = colour * torch.randn(stack.n, len(radius), generator=generator)
-    louder = replace(stack, images=stack.images + model.images(extra))
+    extra = colour * torch.randn(particles.n, len(radius), generator=generator)
+    louder = with_images(particles, all_images(particles) + model.images(extra))
     explorer = PosteriorExplorer(louder, PosteriorOptions(nside=4))
     explorer.set_volume(true_map.numpy())
     variance = explorer.grid.likelihood.noise.variance
     # what was added is not masked: its variance counts over the mask's power
-    expected = 1 + 4 / stack.mask_power
+    expected = 1 + 4 / particles.mask_power
     assert variance[12:].mean() == pytest.approx(expected, rel=0.1)
     assert variance[4:10].mean() == pytest.approx(1, abs=0.12)
 
 
 def test_a_poor_map_leaves_noise_and_broad_posteriors(
-    stack: WorkingStack, true_map: Tensor
+    particles: Particles, true_map: Tensor
 ) -> None:
-    rows, shifts = np.arange(60), np.zeros((stack.n, 2))
+    rows, shifts = np.arange(60), np.zeros((particles.n, 2))
     entropies = []
     noise = torch.randn(true_map.shape, generator=torch.Generator().manual_seed(3))
     for volume in (true_map, true_map + 10 * true_map.std() * noise):
-        explorer = PosteriorExplorer(stack, PosteriorOptions(nside=4))
+        explorer = PosteriorExplorer(particles, PosteriorOptions(nside=4))
         explorer.set_volume(volume.numpy())
         entropies.append(np.median(summarise(explorer, rows, shifts).entropy))
     assert entropies[1] > entropies[0] + 0.5
 
 
 def test_a_symmetric_map_has_as_many_modes_as_its_symmetry(
-    stack: WorkingStack, true_map: Tensor, true_rotations: Tensor
+    particles: Particles, true_map: Tensor, true_rotations: Tensor
 ) -> None:
     # symmetrised about z; the box is even, and its centre is at D/2
     turned = torch.rot90(torch.rot90(true_map[1:, 1:, 1:], 1, (1, 2)), 1, (1, 2))
     double = torch.zeros_like(true_map)
     double[1:, 1:, 1:] = 0.5 * (true_map[1:, 1:, 1:] + turned)
-    explorer = PosteriorExplorer(stack, PosteriorOptions(nside=4, depth=16))
+    explorer = PosteriorExplorer(particles, PosteriorOptions(nside=4, depth=16))
     explorer.set_volume(double.numpy())
-    summary = summarise(explorer, np.arange(100), np.zeros((stack.n, 2)))
+    summary = summarise(explorer, np.arange(100), np.zeros((particles.n, 2)))
     assert summary.multimodal_share > 0.6
     two = summary.modes.counts > 1
     rotations = summary.modes.rotations[two]
@@ -195,14 +196,16 @@ def test_modes_of_two_peaks() -> None:
     assert modes.weights[0, 0] > modes.weights[0, 1] > 0.2
 
 
-def test_shifts_are_marginalised(stack: WorkingStack, true_map: Tensor) -> None:
+def test_shifts_are_marginalised(particles: Particles, true_map: Tensor) -> None:
     from napari_cryospin.engine.models.image import ImageModel
 
     model = ImageModel.within(32, 16)
-    moved = model.images(model.shift(model.coefficients(stack.images), torch.tensor([-1.5, 0.75])))
+    moved = model.images(
+        model.shift(model.coefficients(all_images(particles)), torch.tensor([-1.5, 0.75]))
+    )
     options = PosteriorOptions(nside=4, depth=32, shift_extent=3)
-    explorer = PosteriorExplorer(replace(stack, images=moved), options)
-    explorer.set_volume(true_map.numpy(), np.tile((1.5, 0.75), (stack.n, 1)) * (1, -1))
+    explorer = PosteriorExplorer(with_images(particles, moved), options)
+    explorer.set_volume(true_map.numpy(), np.tile((1.5, 0.75), (particles.n, 1)) * (1, -1))
     shifts = np.array([explorer.particle(particle).best_shift for particle in range(12)])
     assert np.median(np.abs(shifts - (1.5, -0.75))) < 0.4
 
@@ -214,24 +217,24 @@ def test_temperature_flattens(explorer: PosteriorExplorer) -> None:
 
 
 def test_the_refined_posterior_is_calibrated(
-    stack: WorkingStack, true_map: Tensor, true_rotations: Tensor
+    particles: Particles, true_map: Tensor, true_rotations: Tensor
 ) -> None:
-    explorer = PosteriorExplorer(stack, PosteriorOptions(nside=4, depth=256, enough=100))
+    explorer = PosteriorExplorer(particles, PosteriorOptions(nside=4, depth=256, enough=100))
     explorer.set_volume(true_map.numpy())
     rows = np.arange(0, 200, 2)
-    levels = credible_levels(explorer, rows, np.zeros((stack.n, 2)), true_rotations.numpy())
+    levels = credible_levels(explorer, rows, np.zeros((particles.n, 2)), true_rotations.numpy())
     found = reliability(levels, np.array([0.5, 0.8, 0.95]))
     # three standard deviations of a share of 100 particles
     assert found == pytest.approx([0.5, 0.8, 0.95], abs=0.15)
 
 
 def test_wrong_noise_is_not_calibrated(
-    stack: WorkingStack, true_map: Tensor, true_rotations: Tensor
+    particles: Particles, true_map: Tensor, true_rotations: Tensor
 ) -> None:
-    explorer = PosteriorExplorer(stack, PosteriorOptions(nside=4, depth=256, enough=100))
+    explorer = PosteriorExplorer(particles, PosteriorOptions(nside=4, depth=256, enough=100))
     explorer.set_volume(true_map.numpy(), noise=NoiseSpectrum(torch.full((16,), 0.1)))
     rows = np.arange(0, 200, 8)
-    levels = credible_levels(explorer, rows, np.zeros((stack.n, 2)), true_rotations.numpy())
+    levels = credible_levels(explorer, rows, np.zeros((particles.n, 2)), true_rotations.numpy())
     assert reliability(levels, np.array([0.8]))[0] < 0.6
 
 

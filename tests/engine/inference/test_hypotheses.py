@@ -61,7 +61,7 @@ def test_a_particle_without_candidates_keeps_its_pose(
     problem: Problem, true_rotations: Tensor
 ) -> None:
     """Such as one that was dropped while the others were searched."""
-    poses, searched = problem.poses, torch.arange(problem.stack.n) % 2 == 0
+    poses, searched = problem.poses, torch.arange(problem.particles.n) % 2 == 0
     poses.rotations = true_rotations.clone()
     poses.candidates[searched] = true_rotations[searched, None].flip(0)
     poses.candidate_losses[searched] = torch.arange(3.0)
@@ -76,15 +76,15 @@ def test_a_search_that_is_stopped_leaves_the_poses(
 ) -> None:
     before = problem.poses.rotations.clone()
     inference = DirectInference(problem, DirectStage(hypotheses=2, searches=1))
-    search = inference.begin_epoch(Place(0, 0.0), torch.arange(problem.stack.n))
-    for done in (0, problem.stack.n):
-        assert next(search) == (done, problem.stack.n)
+    search = inference.begin_epoch(Place(0, 0.0), torch.arange(problem.particles.n))
+    for done in (0, problem.particles.n):
+        assert next(search) == (done, problem.particles.n)
         assert torch.equal(problem.poses.rotations, before)
     list(search)
     error = angular_distance(problem.poses.rotations.numpy(), true_rotations.numpy())
     assert np.median(error) < 10
     # a run that goes on from here does not search again
-    assert not list(inference.begin_epoch(Place(0, 0.0), torch.arange(problem.stack.n)))
+    assert not list(inference.begin_epoch(Place(0, 0.0), torch.arange(problem.particles.n)))
 
 
 def test_rates_fall_where_epochs_run_out(problem: Problem) -> None:

@@ -17,20 +17,19 @@ from napari_cryospin.engine.models.volume import grid_of_map
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
 
 
 @pytest.mark.parametrize("shifted", [False, True])
 def test_poses_a_little_off_are_refined(
-    stack: WorkingStack, true_map: Tensor, true_rotations: Tensor, shifted: bool
+    particles: Particles, true_map: Tensor, true_rotations: Tensor, shifted: bool
 ) -> None:
     torch.manual_seed(0)
-    near = exponential_map(0.1 * torch.randn(stack.n, 3)) @ true_rotations
+    near = exponential_map(0.1 * torch.randn(particles.n, 3)) @ true_rotations
     model = ImageModel.within(32, 16)
-    ctf = stack.ctf(None, model.frequencies)
-    grid = grid_of_map(true_map)
-    aligned = Alignment(model, slicer(grid), model.coefficients(stack.images), ctf)
-    shifts = 0.3 * torch.randn(stack.n, 2) if shifted else None
+    everyone = particles.observed(torch.arange(particles.n), model)
+    aligned = Alignment(model, slicer(grid_of_map(true_map)), everyone)
+    shifts = 0.3 * torch.randn(particles.n, 2) if shifted else None
     found = aligned.refine(near, shifts)
     before = angular_distance(near.numpy(), true_rotations.numpy())
     after = angular_distance(found.rotations.numpy(), true_rotations.numpy())
@@ -38,6 +37,8 @@ def test_poses_a_little_off_are_refined(
     assert np.median(after) < 3
     assert (found.errors <= found.first_errors).all()
     assert torch.allclose(found.first_errors, aligned.errors(near, shifts))
-    # without shifts the errors are those of the poses that are returned
-    if not shifted:
-        assert torch.allclose(found.errors, aligned.errors(found.rotations, None), atol=1e-4)
+    assert torch.allclose(found.errors, aligned.errors(found.rotations, found.shifts), atol=1e-5)
+    # no pose nearby is better
+    again = aligned.refine(found.rotations, found.shifts)
+    nats = (found.errors - again.errors) * len(model.frequencies) / 2
+    assert float(nats.quantile(0.9)) < 0.1

@@ -13,11 +13,12 @@ from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
 from napari_cryospin.engine.run.training import signal_amplitude
+from particle_images import all_images, with_images
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import Settings
 
 NOISE = NoiseSpectrum(torch.linspace(1.5, 0.8, 16))
@@ -25,25 +26,32 @@ NOISE = NoiseSpectrum(torch.linspace(1.5, 0.8, 16))
 
 @pytest.fixture
 def problem(
-    stack: WorkingStack, settings: Settings, true_map: Tensor, true_rotations: Tensor
+    particles: Particles, settings: Settings, true_map: Tensor, true_rotations: Tensor
 ) -> Problem:
     """The small stack at its true poses, with the true map."""
-    volume = HartleyVolume(32, signal_amplitude(stack.images), torch.Generator().manual_seed(0))
+    volume = HartleyVolume(
+        32, signal_amplitude(particles, torch.arange(particles.n)), torch.Generator().manual_seed(0)
+    )
     volume.assign(grid_of_map(true_map))
-    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
-    poses.rotations, poses.losses = true_rotations.clone(), torch.ones(stack.n)
+    poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
+    poses.rotations, poses.losses = true_rotations.clone(), torch.ones(particles.n)
     return Problem(
-        stack, volume, poses, torch.zeros(stack.n, dtype=torch.bool), settings.model, settings.seed
+        particles,
+        volume,
+        poses,
+        torch.zeros(particles.n, dtype=torch.bool),
+        settings.model,
+        settings.seed,
     )
 
 
 def test_the_log_likelihood_is_what_the_map_gains(problem: Problem) -> None:
-    problem.poses.scales = torch.linspace(0.5, 2, problem.stack.n)
+    problem.poses.scales = torch.linspace(0.5, 2, problem.particles.n)
     found = ParticleFit.measured(problem, 9, NOISE)
     model = ImageModel.within(32, 9)
     variance = NOISE.variance[shells_of(model)]
-    images = model.coefficients(problem.stack.images)
-    ctf = problem.stack.ctf(None, model.frequencies) * problem.poses.scales[:, None]
+    images = model.coefficients(all_images(problem.particles))
+    ctf = problem.particles.ctf(None, model.frequencies) * problem.poses.scales[:, None]
     projected = ctf * model.project(problem.volume(), problem.poses.rotations, None)
     without = torch.distributions.Normal(0, variance.sqrt()).log_prob(images).sum(1)
     given = torch.distributions.Normal(projected, variance.sqrt()).log_prob(images).sum(1)
@@ -62,7 +70,7 @@ def test_a_right_map_at_right_poses_explains_about_all(problem: Problem) -> None
 def test_shifts_count_where_they_are_estimated(problem: Problem) -> None:
     problem.model.shifts = False
     still = ParticleFit.measured(problem, 9, NOISE)
-    problem.poses.shifts = torch.full((problem.stack.n, 2), 3.0)
+    problem.poses.shifts = torch.full((problem.particles.n, 2), 3.0)
     assert torch.equal(ParticleFit.measured(problem, 9, NOISE).log_likelihood, still.log_likelihood)
     problem.model.shifts = True
     moved = ParticleFit.measured(problem, 9, NOISE)
@@ -70,12 +78,14 @@ def test_shifts_count_where_they_are_estimated(problem: Problem) -> None:
 
 
 def test_what_cannot_be_known_is_no_number(problem: Problem) -> None:
-    stack, poses = problem.stack, problem.poses
-    images = stack.images.clone()
+    particles, poses = problem.particles, problem.poses
+    images = all_images(particles).clone()
     # an image of noise alone, as the mask leaves it; and a particle that has no pose yet
-    images[3] *= (stack.mask_power * 32**2) ** 0.5 / images[3].norm()
+    images[3] *= (particles.mask_power * 32**2) ** 0.5 / images[3].norm()
     poses.losses[5] = torch.nan
-    found = ParticleFit.measured(replace(problem, stack=replace(stack, images=images)), 9, NOISE)
+    found = ParticleFit.measured(
+        replace(problem, particles=with_images(particles, images)), 9, NOISE
+    )
     assert found.explained[3].isnan() and found.log_likelihood[3].isfinite()
     assert found.explained[5].isnan() and found.log_likelihood[5].isnan()
     assert found.explained.isfinite().float().mean() > 0.9

@@ -13,20 +13,21 @@ from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.inference.posterior import PosteriorExplorer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import grid_of_map
+from particle_images import all_images
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
 
 
-def test_log_probabilities_equal_brute_force(stack: WorkingStack, true_map: Tensor) -> None:
+def test_log_probabilities_equal_brute_force(particles: Particles, true_map: Tensor) -> None:
     model = ImageModel.within(32, 7)
     grid = grid_of_map(true_map).double()
     rotations = torch.from_numpy(rotations_of_cells(np.arange(n_cells(2)), 2))
     rows = torch.arange(5)
-    observed = model.coefficients(stack.images[rows].double())
-    ctf = stack.ctf(rows, model.frequencies).double()
+    observed = model.coefficients(all_images(particles)[rows].double())
+    ctf = particles.ctf(rows, model.frequencies).double()
     model = ImageModel(model.box, model.frequencies.double(), model.index)
     slices = model.project(grid, rotations, None)
     log_p = GridSlices(model, slices, slices.square()).log_probability(observed, ctf)
@@ -37,9 +38,9 @@ def test_log_probabilities_equal_brute_force(stack: WorkingStack, true_map: Tens
 
 
 def test_the_posterior_peaks_at_the_true_pose(
-    stack: WorkingStack, true_map: Tensor, true_rotations: Tensor
+    particles: Particles, true_map: Tensor, true_rotations: Tensor
 ) -> None:
-    explorer = PosteriorExplorer(stack)
+    explorer = PosteriorExplorer(particles)
     explorer.set_volume(true_map.numpy())
     errors = []
     for particle in range(20):
@@ -53,8 +54,8 @@ def test_the_posterior_peaks_at_the_true_pose(
     assert np.corrcoef(posterior.image.ravel(), posterior.projection.ravel())[0, 1] > 0.4
 
 
-def test_a_better_map_gives_a_sharper_posterior(stack: WorkingStack, true_map: Tensor) -> None:
-    explorer = PosteriorExplorer(stack, PosteriorOptions(nside=4))
+def test_a_better_map_gives_a_sharper_posterior(particles: Particles, true_map: Tensor) -> None:
+    explorer = PosteriorExplorer(particles, PosteriorOptions(nside=4))
     explorer.set_volume(true_map.numpy())
     sharp = explorer.particle(0).entropy
     explorer.set_volume(np.zeros((32, 32, 32)))
@@ -64,9 +65,9 @@ def test_a_better_map_gives_a_sharper_posterior(stack: WorkingStack, true_map: T
     assert sharp < 0.5 * flat.entropy
 
 
-def test_the_explorer_needs_a_map(stack: WorkingStack) -> None:
+def test_the_explorer_needs_a_map(particles: Particles) -> None:
     with pytest.raises(RuntimeError, match="set_volume"):
-        PosteriorExplorer(stack).particle(0)
+        PosteriorExplorer(particles).particle(0)
 
 
 def test_shift_grid_is_a_disk() -> None:

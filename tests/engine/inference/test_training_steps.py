@@ -20,28 +20,30 @@ from napari_cryospin.engine.run.training import signal_amplitude
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import Settings
 
 
-def volume_like(stack: WorkingStack) -> HartleyVolume:
+def volume_like(particles: Particles) -> HartleyVolume:
     generator = torch.Generator().manual_seed(0)
-    return HartleyVolume(stack.box, signal_amplitude(stack.images), generator)
+    return HartleyVolume(
+        particles.box, signal_amplitude(particles, torch.arange(particles.n)), generator
+    )
 
 
 def problem_of(
-    stack: WorkingStack, volume: HartleyVolume, poses: PoseTable, settings: Settings
+    particles: Particles, volume: HartleyVolume, poses: PoseTable, settings: Settings
 ) -> Problem:
-    held_out = torch.zeros(stack.n, dtype=torch.bool)
-    return Problem(stack, volume, poses, held_out, settings.model, settings.seed)
+    held_out = torch.zeros(particles.n, dtype=torch.bool)
+    return Problem(particles, volume, poses, held_out, settings.model, settings.seed)
 
 
 @pytest.mark.parametrize("shifts", [False, True])
-def test_winner_takes_all(stack: WorkingStack, settings: Settings, shifts: bool) -> None:
+def test_winner_takes_all(particles: Particles, settings: Settings, shifts: bool) -> None:
     torch.manual_seed(0)
     settings.model.shifts = shifts
-    poses = PoseTable.empty(stack.n, 3, torch.device("cpu"))
-    problem = problem_of(stack, volume_like(stack), poses, settings)
+    poses = PoseTable.empty(particles.n, 3, torch.device("cpu"))
+    problem = problem_of(particles, volume_like(particles), poses, settings)
     inference = AmortizedInference(
         problem, settings.stages[0], SwitchCriterion.of(problem, settings.stages[0])
     )
@@ -59,30 +61,30 @@ def test_winner_takes_all(stack: WorkingStack, settings: Settings, shifts: bool)
         assert bool(last.weight.grad[head].any()) == bool((winners == head).any())
 
 
-def test_auto_encoding_lowers_the_loss(stack: WorkingStack, settings: Settings) -> None:
+def test_auto_encoding_lowers_the_loss(particles: Particles, settings: Settings) -> None:
     torch.manual_seed(0)
-    poses = PoseTable.empty(stack.n, 3, torch.device("cpu"))
-    problem = problem_of(stack, volume_like(stack), poses, settings)
+    poses = PoseTable.empty(particles.n, 3, torch.device("cpu"))
+    problem = problem_of(particles, volume_like(particles), poses, settings)
     inference = AmortizedInference(
         problem, settings.stages[0], SwitchCriterion.of(problem, settings.stages[0])
     )
-    batches = torch.arange(stack.n).split(50)
+    batches = torch.arange(particles.n).split(50)
     losses = [inference.train_batch(rows) for _ in range(10) for rows in batches]
     assert np.mean(losses[-4:]) < 0.9 * np.mean(losses[:4])
 
 
 @pytest.mark.parametrize("loss", ["squared", "absolute"])
 def test_auto_decoding_refines_poses(
-    stack: WorkingStack, settings: Settings, true_map: Tensor, true_rotations: Tensor, loss: str
+    particles: Particles, settings: Settings, true_map: Tensor, true_rotations: Tensor, loss: str
 ) -> None:
     torch.manual_seed(0)
     settings.model.loss = loss
-    volume = volume_like(stack)
+    volume = volume_like(particles)
     volume.assign(grid_of_map(true_map))
-    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
-    off = exponential_map(0.1 * torch.randn(stack.n, 3))
+    poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
+    off = exponential_map(0.1 * torch.randn(particles.n, 3))
     poses.rotations = off @ true_rotations
-    inference = DirectInference(problem_of(stack, volume, poses, settings), settings.stages[1])
+    inference = DirectInference(problem_of(particles, volume, poses, settings), settings.stages[1])
 
     def error() -> float:
         return float(np.median(angular_distance(poses.rotations.numpy(), true_rotations.numpy())))
@@ -91,7 +93,7 @@ def test_auto_decoding_refines_poses(
     settings.stages[1].final_rate = 0.05
     for done in (0.0, 0.5, 0.7, 0.9):
         inference.set_place(Place(0, done))
-        for rows in torch.arange(stack.n).split(50):
+        for rows in torch.arange(particles.n).split(50):
             inference.train_batch(rows)
     assert error() < 0.4 * before
     turned = poses.rotations @ poses.rotations.mT
@@ -99,20 +101,20 @@ def test_auto_decoding_refines_poses(
 
 
 def test_auto_decoding_refines_shifts(
-    stack: WorkingStack, settings: Settings, true_map: Tensor, true_rotations: Tensor
+    particles: Particles, settings: Settings, true_map: Tensor, true_rotations: Tensor
 ) -> None:
     torch.manual_seed(0)
     settings.model.shifts = True
-    volume = volume_like(stack)
+    volume = volume_like(particles)
     volume.assign(grid_of_map(true_map))
-    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
     poses.rotations = true_rotations.clone()
-    poses.shifts = torch.randn(stack.n, 2)
-    inference = DirectInference(problem_of(stack, volume, poses, settings), settings.stages[1])
+    poses.shifts = torch.randn(particles.n, 2)
+    inference = DirectInference(problem_of(particles, volume, poses, settings), settings.stages[1])
     settings.stages[1].final_rate = 0.05
     for done in (0.0, 0.5, 0.7, 0.9):
         inference.set_place(Place(0, done))
-        inference.train_batch(torch.arange(stack.n))
+        inference.train_batch(torch.arange(particles.n))
     # the particles lie in the middle: shifts of about 1.2 pixels have to go
     assert poses.shifts.norm(dim=1).median() < 0.5
 

@@ -48,13 +48,19 @@ def solved(tmp_path: Path, molecule: np.ndarray) -> Callable[..., tuple[Problem,
             second=second,
             nuisances=Nuisances(**nuisances),
         )
-        stack = prepare(open_particles(tmp_path / "stack" / "particles.star"), DataSettings(box=32))
+        particles = prepare(
+            open_particles(tmp_path / "stack" / "particles.star"), DataSettings(box=32)
+        )
         rotations = open_particles(tmp_path / "stack" / "truth.star").rotations
-        poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+        poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
         poses.rotations = torch.from_numpy(rotations).float()
-        volume = HartleyVolume(32, signal_amplitude(stack.images), torch.Generator().manual_seed(0))
-        none = torch.zeros(stack.n, dtype=torch.bool)
-        problem = Problem(stack, volume, poses, none, ModelSettings(shifts=False), 0)
-        return problem, HalfMaps.of(stack, poses, ~none)
+        volume = HartleyVolume(
+            32,
+            signal_amplitude(particles, torch.arange(particles.n)),
+            torch.Generator().manual_seed(0),
+        )
+        none = torch.zeros(particles.n, dtype=torch.bool)
+        problem = Problem(particles, volume, poses, none, ModelSettings(shifts=False), 0)
+        return problem, HalfMaps.of(particles, poses, ~none)
 
     return solve

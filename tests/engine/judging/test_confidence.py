@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,22 +13,26 @@ from napari_cryospin.engine.inference.interface import Problem
 from napari_cryospin.engine.inference.marginal.search import search_modes
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.judging.confidence import pose_confidence
-from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
 from napari_cryospin.engine.run.training import signal_amplitude
+from particle_images import all_images, with_images
 
 if TYPE_CHECKING:
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import Settings
 
 
-def problem_with(volume: Tensor, stack: WorkingStack, settings: Settings, poses: Tensor) -> Problem:
-    grid = HartleyVolume(32, signal_amplitude(stack.images), torch.Generator().manual_seed(0))
+def problem_with(
+    volume: Tensor, particles: Particles, settings: Settings, poses: Tensor
+) -> Problem:
+    grid = HartleyVolume(
+        32, signal_amplitude(particles, torch.arange(particles.n)), torch.Generator().manual_seed(0)
+    )
     grid.assign(grid_of_map(volume))
-    table = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    table = PoseTable.empty(particles.n, 1, torch.device("cpu"))
     table.rotations = poses.clone()
-    held_out = torch.arange(stack.n) % 2 == 0
-    return Problem(stack, grid, table, held_out, settings.model, 0)
+    held_out = torch.arange(particles.n) % 2 == 0
+    return Problem(particles, grid, table, held_out, settings.model, 0)
 
 
 def confidence(problem: Problem) -> Tensor:
@@ -38,18 +41,18 @@ def confidence(problem: Problem) -> Tensor:
 
 
 def test_right_poses_are_sure_and_wrong_ones_are_not(
-    stack: WorkingStack, settings: Settings, true_map: Tensor, true_rotations: Tensor
+    particles: Particles, settings: Settings, true_map: Tensor, true_rotations: Tensor
 ) -> None:
-    sure = confidence(problem_with(true_map, stack, settings, true_rotations))
+    sure = confidence(problem_with(true_map, particles, settings, true_rotations))
     assert sure.shape == (100,)
     assert sure.mean() > 0.95
-    wrong = confidence(problem_with(true_map, stack, settings, true_rotations.flip(0)))
+    wrong = confidence(problem_with(true_map, particles, settings, true_rotations.flip(0)))
     assert wrong.mean() < 0.15
 
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_twofold_map_is_sure_of_half(
-    stack: WorkingStack,
+    particles: Particles,
     settings: Settings,
     true_map: Tensor,
     true_rotations: Tensor,
@@ -59,7 +62,7 @@ def test_a_twofold_map_is_sure_of_half(
     turned = true_map.flip(1, 2).roll((1, 1), (1, 2))
     half_turn = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))
     mate = true_rotations @ half_turn if which else true_rotations
-    problem = problem_with((true_map + turned) / 2, stack, settings, mate)
+    problem = problem_with((true_map + turned) / 2, particles, settings, mate)
     found = confidence(problem)
     # where the two views are nearly one, they are one mode
     apart = angular_distance(true_rotations.numpy(), (true_rotations @ half_turn).numpy())
@@ -68,14 +71,14 @@ def test_a_twofold_map_is_sure_of_half(
 
 
 def test_the_mean_is_the_share_of_right_poses(
-    stack: WorkingStack, settings: Settings, true_map: Tensor, true_rotations: Tensor
+    particles: Particles, settings: Settings, true_map: Tensor, true_rotations: Tensor
 ) -> None:
     """So noisy that a search of all poses takes many particles to the wrong one."""
-    noise = torch.randn(stack.images.shape, generator=torch.Generator().manual_seed(0))
-    noisy = replace(stack, images=stack.images + 6 * noise)
+    noise = torch.randn(all_images(particles).shape, generator=torch.Generator().manual_seed(0))
+    noisy = with_images(particles, all_images(particles) + 6 * noise)
     problem = problem_with(true_map, noisy, settings, true_rotations)
-    rows = torch.arange(stack.n)
-    list(search_modes(problem, rows, 1, NoiseSpectrum.of_images(noisy.images, noisy.mask_power)))
+    rows = torch.arange(particles.n)
+    list(search_modes(problem, rows, 1, noisy.noise(rows)))
     found = confidence(problem)
     errors = angular_distance(problem.poses.rotations.numpy(), true_rotations.numpy())
     right = (errors < 30)[problem.held_out.numpy()]

@@ -37,10 +37,10 @@ def test_judging_on_a_device(
     expected = figures(problem, halves)
     with second_device() as device:
         table = {name: values.to(device) for name, values in problem.poses.state().items()}
-        stack = problem.stack.to(device)
-        moved = replace(problem, stack=stack, poses=PoseTable(**table))
-        used = torch.ones(stack.n, dtype=torch.bool).to(device)
-        found = figures(moved, HalfMaps.of(stack, moved.poses, used))
+        particles = problem.particles.to(device)
+        moved = replace(problem, particles=particles, poses=PoseTable(**table))
+        used = torch.ones(particles.n, dtype=torch.bool).to(device)
+        found = figures(moved, HalfMaps.of(particles, moved.poses, used))
     assert found == pytest.approx(expected, rel=0.02, abs=0.02)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from napari_cryospin.engine.inference.halves import HalfMaps
 from napari_cryospin.engine.judging.misfit import Misfit, local_misfit
+from particle_images import all_images, with_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,9 +39,9 @@ def test_wrong_poses_leave_signal_unexplained(solved: Callable[..., Solved]) -> 
     problem, _ = solved()
     turn = torch.linalg.matrix_exp(torch.tensor([[0, -0.7, 0], [0.7, 0, 0], [0, 0, 0.0]]))
     # every other pair, so that each half-map has both
-    turned = torch.arange(problem.stack.n) % 4 >= 2
+    turned = torch.arange(problem.particles.n) % 4 >= 2
     problem.poses.rotations[turned] = problem.poses.rotations[turned] @ turn
-    halves = HalfMaps.of(problem.stack, problem.poses, torch.ones_like(turned))
+    halves = HalfMaps.of(problem.particles, problem.poses, torch.ones_like(turned))
     found = local_misfit(problem, halves, across=32)
     assert found is not None
     assert found.value > 0.1
@@ -61,10 +62,12 @@ def test_images_that_do_not_fit_are_told_from_a_map_that_does_not(
 
 def test_nothing_in_common_is_not_judged(solved: Callable[..., Solved]) -> None:
     problem, _ = solved(n=100)
-    noise = torch.randn(problem.stack.images.shape, generator=torch.Generator().manual_seed(0))
-    noisy = replace(problem, stack=replace(problem.stack, images=noise))
-    rows = torch.ones(problem.stack.n, dtype=torch.bool)
-    halves = HalfMaps.of(noisy.stack, noisy.poses, rows)
+    noise = torch.randn(
+        all_images(problem.particles).shape, generator=torch.Generator().manual_seed(0)
+    )
+    noisy = replace(problem, particles=with_images(problem.particles, noise))
+    rows = torch.ones(problem.particles.n, dtype=torch.bool)
+    halves = HalfMaps.of(noisy.particles, noisy.poses, rows)
     assert local_misfit(noisy, halves, across=32) is None
 
 

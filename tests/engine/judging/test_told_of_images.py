@@ -33,8 +33,8 @@ def test_a_wrong_pixel_size_shows_in_the_ctf(
 ) -> None:
     """What is told is the true pixel size times the factor; so the CTFs fit one over it."""
     problem, _ = solved(n=400)
-    told = replace(problem.stack, pixel_size=factor * problem.stack.pixel_size)
-    problem = replace(problem, stack=told)
+    told = replace(problem.particles, pixel_size=factor * problem.particles.pixel_size)
+    problem = replace(problem, particles=told)
     used = torch.ones(told.n, dtype=torch.bool)
     found = fitting_pixel_size(problem, HalfMaps.of(told, problem.poses, used))
     assert found is not None
@@ -44,5 +44,5 @@ def test_a_wrong_pixel_size_shows_in_the_ctf(
 
 def test_without_ctf_nothing_is_said(solved: Callable[..., tuple[Problem, HalfMaps]]) -> None:
     problem, halves = solved(n=60)
-    bare = replace(problem, stack=replace(problem.stack, ctf_parameters=None))
+    bare = replace(problem, particles=replace(problem.particles, ctf_parameters=None))
     assert fitting_pixel_size(bare, halves) is None

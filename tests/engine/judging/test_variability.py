@@ -33,8 +33,8 @@ def test_two_structures_are_told_apart(
     assert found.gain > 3
     assert found.humps.apart > 2
     assert found.humps.shares[0] == pytest.approx(0.6, abs=0.12)
-    one = belonging(problem.stack.table)
-    truth = problem.stack.table.source.with_name("truth.star")
+    one = belonging(problem.particles.table)
+    truth = problem.particles.table.source.with_name("truth.star")
     from napari_cryospin.engine.data.star import read_star
 
     one = belonging(read_star(truth))[found.rows.numpy()]

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_cryospin.engine.data.image_store import InMemory
 from napari_cryospin.engine.data.molecule import procedural_molecule
+from napari_cryospin.engine.data.particles import Particles
 from napari_cryospin.engine.evaluation.fsc import fsc
 from napari_cryospin.engine.geometry.projection import Projector
 from napari_cryospin.engine.geometry.rotations import random_rotations
@@ -21,8 +23,6 @@ from napari_cryospin.engine.models.volume import map_of_grid
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from napari_cryospin.engine.data.preprocess import WorkingStack
 
 
 def test_back_projection_of_clean_images_gives_their_map_back() -> None:
@@ -70,5 +70,7 @@ def test_a_brighter_particle_makes_the_same_map() -> None:
     assert torch.allclose(*maps, atol=1e-4)
 
 
-def plain_stack(images: Tensor) -> WorkingStack:
-    return SimpleNamespace(images=images, box=32, ctf=lambda rows, k: torch.ones(len(rows), len(k)))
+def plain_stack(images: Tensor) -> Particles:
+    """Particles without a CTF."""
+    table, rows = SimpleNamespace(), np.arange(len(images))
+    return Particles(table, rows, InMemory(images), 1.0, None, 1.0, ())

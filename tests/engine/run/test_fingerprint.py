@@ -11,84 +11,91 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cryospin.engine.data.image_store import InMemory
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.fingerprint import Fingerprint, binding_settings
 from napari_cryospin.engine.stages import DirectStage
+from particle_images import all_images, with_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import Settings
 
 
 @pytest.fixture
-def fingerprint(stack: WorkingStack, settings: Settings) -> Fingerprint:
+def fingerprint(particles: Particles, settings: Settings) -> Fingerprint:
     """The fingerprint after its way through JSON."""
-    figures = Fingerprint.of(stack, settings).figures()
+    figures = Fingerprint.of(particles, settings).figures()
     return Fingerprint.from_figures(json.loads(json.dumps(figures)))
 
 
 def test_the_same_particles_are_known_again(
-    fingerprint: Fingerprint, stack: WorkingStack, settings: Settings
+    fingerprint: Fingerprint, particles: Particles, settings: Settings
 ) -> None:
-    fingerprint.require_particles(stack)
+    fingerprint.require_particles(particles)
     fingerprint.require_settings(settings, Path("settings.toml"))
     # another processor rounds otherwise
-    noise = 1 + 1e-5 * torch.randn(stack.images.shape, generator=torch.Generator().manual_seed(0))
-    fingerprint.require_particles(replace(stack, images=stack.images * noise))
+    noise = 1 + 1e-5 * torch.randn(
+        all_images(particles).shape, generator=torch.Generator().manual_seed(0)
+    )
+    fingerprint.require_particles(with_images(particles, all_images(particles) * noise))
 
 
 def test_the_place_of_the_files_does_not_matter(
-    fingerprint: Fingerprint, stack: WorkingStack
+    fingerprint: Fingerprint, particles: Particles
 ) -> None:
-    table = replace(stack.table, source=Path("moved.star"), stacks=(Path("moved.mrcs"),))
-    fingerprint.require_particles(replace(stack, table=table))
+    table = replace(particles.table, source=Path("moved.star"), stacks=(Path("moved.mrcs"),))
+    fingerprint.require_particles(replace(particles, table=table))
 
 
-def taken(stack: WorkingStack, rows: np.ndarray) -> WorkingStack:
+def taken(particles: Particles, rows: np.ndarray) -> Particles:
     places = torch.from_numpy(rows)
     return replace(
-        stack,
-        rows=stack.rows[rows],
-        images=stack.images[places],
-        ctf_parameters=stack.ctf_parameters[places],
+        particles,
+        rows=particles.rows[rows],
+        store=InMemory(all_images(particles)[places]),
+        ctf_parameters=particles.ctf_parameters[places],
     )
 
 
-def one_other_image(stack: WorkingStack) -> WorkingStack:
-    images = stack.images.clone()
+def one_other_image(particles: Particles) -> Particles:
+    images = all_images(particles).clone()
     images[7] = images[7].flip(0)
-    return replace(stack, images=images)
+    return with_images(particles, images)
 
 
-def other_ctf(stack: WorkingStack) -> WorkingStack:
-    parameters = stack.ctf_parameters.clone()
+def other_ctf(particles: Particles) -> Particles:
+    parameters = particles.ctf_parameters.clone()
     parameters[3, 0] += 100
-    return replace(stack, ctf_parameters=parameters)
+    return replace(particles, ctf_parameters=parameters)
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda stack: taken(stack, np.arange(150)), "there were 200 particles, and now .* 150"),
-        (lambda stack: taken(stack, np.arange(200)[::-1].copy()), "in another order"),
-        (lambda stack: taken(stack, np.roll(np.arange(200), 1)), "in another order"),
-        (lambda stack: replace(stack, images=-stack.images), "200 of 200 images"),
+        (
+            lambda particles: taken(particles, np.arange(150)),
+            "there were 200 particles, and now .* 150",
+        ),
+        (lambda particles: taken(particles, np.arange(200)[::-1].copy()), "in another order"),
+        (lambda particles: taken(particles, np.roll(np.arange(200), 1)), "in another order"),
+        (lambda particles: with_images(particles, -all_images(particles)), "200 of 200 images"),
         (one_other_image, "1 of 200 images"),
         (other_ctf, "the CTF of 1 of 200 particles"),
-        (lambda stack: replace(stack, ctf_parameters=None), "the CTF of 200 of 200"),
-        (lambda stack: replace(stack, pixel_size=4.1), "was 4 Å, and now is 4.1 Å"),
+        (lambda particles: replace(particles, ctf_parameters=None), "the CTF of 200 of 200"),
+        (lambda particles: replace(particles, pixel_size=4.1), "was 4 Å, and now is 4.1 Å"),
     ],
 )
 def test_other_particles_are_told(
     fingerprint: Fingerprint,
-    stack: WorkingStack,
-    change: Callable[[WorkingStack], WorkingStack],
+    particles: Particles,
+    change: Callable[[Particles], Particles],
     told: str,
 ) -> None:
     with pytest.raises(InputError, match=told) as refused:
-        fingerprint.require_particles(change(stack))
+        fingerprint.require_particles(change(particles))
     assert "\n" not in str(refused.value)
 
 

@@ -219,7 +219,7 @@ def test_an_epoch_is_read_as_the_events_that_it_ended_with(
     snapshot = read_snapshot(folder)
     assert snapshot.truth is not None
     for epoch in (1, 3):
-        volume, poses = read_epoch(folder, epoch, snapshot.stack, snapshot.truth)
+        volume, poses = read_epoch(folder, epoch, snapshot.particles, snapshot.truth)
         of_epoch = [event for event in stream if getattr(event, "epoch", None) == epoch]
         last = [event for event in of_epoch if isinstance(event, PosesUpdated)][-1]
         shown = [event for event in of_epoch if isinstance(event, events.VolumeUpdated)][-1]
@@ -230,7 +230,7 @@ def test_an_epoch_is_read_as_the_events_that_it_ended_with(
         assert poses.truth is not None
         # the two frames differ by the rounding alone
         assert np.median(angular_distance(poses.truth, last.truth)) < 0.1
-    assert read_epoch(folder, 1, snapshot.stack, None)[1].truth is None
+    assert read_epoch(folder, 1, snapshot.particles, None)[1].truth is None
     with pytest.raises(InputError, match="500 particles"):
         write_poses(folder, some_poses(1))
-        read_epoch(folder, 1, snapshot.stack, None)
+        read_epoch(folder, 1, snapshot.particles, None)

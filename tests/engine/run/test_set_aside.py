@@ -75,13 +75,13 @@ def test_results_hold_the_particles_in_use_under_their_own_names(stack: Path) ->
 def test_a_window_sees_the_same_rows_and_their_truth(stack: Path) -> None:
     folder = RunFolder(stack / "run")
     snapshot = read_snapshot(folder)
-    assert snapshot.stack.rows.tolist() == GOOD
+    assert snapshot.particles.rows.tolist() == GOOD
     assert snapshot.poses.rotations.shape == (len(GOOD), 3, 3)
     truth = read_star(stack / "truth.star").rotations
     assert truth is not None
     assert snapshot.truth is not None
     np.testing.assert_array_equal(snapshot.truth.rotations, truth[GOOD])
-    _, poses = read_epoch(folder, 0, snapshot.stack, snapshot.truth)
+    _, poses = read_epoch(folder, 0, snapshot.particles, snapshot.truth)
     assert len(poses.used) == len(GOOD)
     # written poses stand in the rows of their particles
     written = read_star(stack / "run" / "particles.star").rotations
@@ -97,5 +97,5 @@ def test_a_run_goes_on_with_the_same_rows(stack: Path, tmp_path: Path) -> None:
     resumed = Reconstruction.resume(tmp_path / "run")
     last = list(resumed.run())[-1]
     assert type(last).__name__ == "Finished", last
-    assert resumed.stack is not None
-    assert resumed.stack.rows.tolist() == GOOD
+    assert resumed.particles is not None
+    assert resumed.particles.rows.tolist() == GOOD

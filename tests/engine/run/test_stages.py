@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import mrcfile
@@ -17,12 +16,13 @@ from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.records import read_poses
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, Inference, MarginalStage
+from particle_images import all_images, with_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import Settings
 
 REFINED = {"volume_update": "closed form", "hypotheses": 3, "learning_rate_pose": 0.03}
@@ -70,7 +70,7 @@ def test_the_best_of_several_starts_goes_on(settings: Settings, tmp_path: Path) 
 
 @pytest.mark.parametrize("best", [0, 1, 2])
 def test_the_next_stage_begins_with_the_best_start(
-    stack: WorkingStack, settings: Settings, monkeypatch: pytest.MonkeyPatch, best: int
+    particles: Particles, settings: Settings, monkeypatch: pytest.MonkeyPatch, best: int
 ) -> None:
     settings.stages = [MarginalStage(nside=2, epochs=1, until="epochs"), DirectStage(epochs=0)]
     settings.starts = 3
@@ -90,7 +90,7 @@ def test_the_next_stage_begins_with_the_best_start(
         keep(training)
 
     monkeypatch.setattr(Training, "next_stage", kept)
-    training = Training(stack, settings)
+    training = Training(particles, settings)
     found = _trained(training)
     assert len(ended) == 3
     assert np.array_equal(found, ended[best][0])
@@ -204,10 +204,10 @@ def test_stages_that_cannot_be_run_are_named(
     assert not (tmp_path / "run").exists()
 
 
-def test_dropped_particles_do_not_judge_the_march(stack: WorkingStack, settings: Settings) -> None:
+def test_dropped_particles_do_not_judge_the_march(particles: Particles, settings: Settings) -> None:
     settings.stages = [MarginalStage(nside=2, epochs=4, until="epochs", batch_size=50)]
-    training = Training(stack, settings)
-    used = np.ones(stack.n, dtype=bool)
+    training = Training(particles, settings)
+    used = np.ones(particles.n, dtype=bool)
     used[training.held_out.nonzero().flatten()[:10]] = False
     training.choose(used)
     _trained(training)
@@ -215,16 +215,16 @@ def test_dropped_particles_do_not_judge_the_march(stack: WorkingStack, settings:
 
 
 def test_few_particles_are_all_learned_from_at_the_next_epoch(
-    stack: WorkingStack, settings: Settings
+    particles: Particles, settings: Settings
 ) -> None:
     """A choice changes nothing in the midst of an epoch, and can be taken back."""
-    training = Training(stack, settings)
+    training = Training(particles, settings)
     held = training.held_out.clone()
-    training.choose(np.arange(stack.n) < 40)
+    training.choose(np.arange(particles.n) < 40)
     assert torch.equal(training.held_out, held)
     training.begin_epoch()
     assert not training.held_out.any()
-    training.choose(np.ones(stack.n, dtype=bool))
+    training.choose(np.ones(particles.n, dtype=bool))
     training.begin_epoch()
     assert not training.held_out.any()
     training.end_epoch()
@@ -317,16 +317,16 @@ def test_a_run_that_ended_in_its_first_start_goes_on(settings: Settings, tmp_pat
 
 @pytest.mark.parametrize("name", STAGES)
 def test_no_map_learns_from_held_out_particles(
-    stack: WorkingStack, settings: Settings, name: str
+    particles: Particles, settings: Settings, name: str
 ) -> None:
     settings.stages = STAGES[name]()
     maps = []
     for noise in (0.0, 3.0):
-        held = Training(stack, settings).held_out
+        held = Training(particles, settings).held_out
         assert held.sum() == 50
-        spoiled = stack.images.clone()
+        spoiled = all_images(particles).clone()
         spoiled[held] += noise * torch.randn(50, 32, 32, generator=torch.Generator().manual_seed(1))
-        maps.append(_trained(Training(replace(stack, images=spoiled), settings)))
+        maps.append(_trained(Training(with_images(particles, spoiled), settings)))
     assert np.array_equal(*maps)
 
 

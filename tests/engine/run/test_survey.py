@@ -39,7 +39,7 @@ def test_every_epoch_can_be_surveyed(run: RunFolder) -> None:
         survey_epoch(
             run,
             epoch,
-            snapshot.stack,
+            snapshot.particles,
             snapshot.truth,
             options=PosteriorOptions(nside=4),
             probes=50,
@@ -60,7 +60,7 @@ def test_every_epoch_can_be_surveyed(run: RunFolder) -> None:
 def test_a_missing_epoch_is_told(run: RunFolder) -> None:
     snapshot = read_snapshot(run)
     with pytest.raises(InputError, match="epoch_0009"):
-        survey_epoch(run, 9, snapshot.stack, snapshot.truth)
+        survey_epoch(run, 9, snapshot.particles, snapshot.truth)
 
 
 def test_probes_are_particles_in_use() -> None:
@@ -89,7 +89,7 @@ def test_trajectories_are_in_the_frame_of_the_epoch_that_is_looked_at(run: RunFo
 
 def test_a_recorded_epoch_is_read_as_it_was(run: RunFolder) -> None:
     snapshot = read_snapshot(run)
-    volume, poses = read_epoch(run, 0, snapshot.stack, snapshot.truth)
+    volume, poses = read_epoch(run, 0, snapshot.particles, snapshot.truth)
     assert (volume.epoch, poses.epoch) == (0, 0)
     assert volume.volume.shape == (32, 32, 32)
     assert poses.truth.shape == (200, 3, 3)
@@ -100,7 +100,7 @@ def test_a_selection_is_a_star_file(run: RunFolder, tmp_path: Path) -> None:
 
     snapshot = read_snapshot(run)
     rows = np.array([3, 50, 199])
-    write_selection(tmp_path / "some.star", snapshot.stack, rows, snapshot.poses)
+    write_selection(tmp_path / "some.star", snapshot.particles, rows, snapshot.poses)
     table = read_star(tmp_path / "some.star")
     assert table.n_particles == 3
     assert list(table.image_index) == [3, 50, 199]

@@ -20,7 +20,7 @@ from napari_cryospin.engine.stages import MarginalStage
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import Settings
 
 
@@ -60,7 +60,7 @@ def test_a_structure_is_told_from_noise(settings: Settings, tmp_path: Path) -> N
     [(0.97, Outcome.CONVERGED), (0.7, Outcome.UNCERTAIN), (0.3, Outcome.STUCK)],
 )
 def test_the_verdict_tells_how_many_poses_are_right(
-    stack: WorkingStack,
+    particles: Particles,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
     sure: float,
@@ -71,7 +71,7 @@ def test_the_verdict_tells_how_many_poses_are_right(
     monkeypatch.setattr(Training, "judge", lambda _: judged)
     monkeypatch.setattr(Training, "pose_confidence", lambda _: torch.full((50,), sure))
     monkeypatch.setattr(Training, "misfit", lambda *_: None)
-    verdict = reach_verdict(Training(stack, settings))
+    verdict = reach_verdict(Training(particles, settings))
     assert verdict.outcome is outcome
     assert verdict.expected_right == pytest.approx(sure)
     assert any(f"{100 * sure:.0f} % of their poses" in reason for reason in verdict.reasons)

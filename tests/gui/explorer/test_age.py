@@ -120,7 +120,7 @@ def test_taking_up_a_map_ends_when_nobody_waits(qtbot: QtBot, panel: PosteriorPa
         worker._require_wanted(replace(request, era=request.era - 1))
     assert type(ended.value).__name__ == "_Ended"
     # the noise is estimated particle by particle, and each may be the last
-    explorer = worker._factory(request.stack, request.options)
+    explorer = worker._factory(request.particles, request.options)
     called = []
 
     def alive() -> None:
@@ -132,5 +132,5 @@ def test_taking_up_a_map_ends_when_nobody_waits(qtbot: QtBot, panel: PosteriorPa
         explorer.set_volume(request.volume.volume, request.shifts, alive=alive)
     # a wish after one that was ended is answered
     worker.era += 1
-    panel.feed.service.ask(request.stack, request.volume, 7, options=request.options)
+    panel.feed.service.ask(request.particles, request.volume, 7, options=request.options)
     qtbot.waitUntil(lambda: panel.feed.result.posterior.particle == 7, timeout=LONG)

@@ -383,7 +383,7 @@ def test_an_epoch_that_cannot_be_read_gives_way_to_the_live_state(
     qtbot: QtBot, session: Session, tmp_path: Path
 ) -> None:
     explorer = Explorer(session)
-    session.folder, session.stack = tmp_path, object()
+    session.folder, session.particles = tmp_path, object()
     with qtbot.waitSignal(explorer.message, timeout=LONG) as said:
         explorer.show_epoch(3)
     assert explorer.epoch is None

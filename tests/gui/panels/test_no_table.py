@@ -104,10 +104,10 @@ def test_a_run_keeps_its_stack_while_another_file_fails(
     session = loaded.session
     with qtbot.waitSignal(session.run_started, timeout=LONG):
         start(qtbot, loaded)
-    stack = session.stack
+    particles = session.particles
     with qtbot.waitSignals([session.table_cleared] * 2, timeout=LONG):
         loaded.open_path(tmp_path / "absent.star")
-    assert session.stack is stack
+    assert session.particles is particles
     assert session.state is SessionState.RUNNING
 
 

@@ -46,8 +46,8 @@ def test_what_can_be_read_is_shown_with_a_message(
     session.message.connect(messages.append)
     with qtbot.waitSignals([session.poses_updated, session.volume_updated], timeout=LONG):
         session.open_run(run)
-    assert session.stack is not None
-    assert session.stack.n == 40
+    assert session.particles is not None
+    assert session.particles.n == 40
     assert messages[-1].startswith(f"Showing the run in {run.name}. {run}") or (
         "checkpoint" in messages[-1] or "map.mrc" in messages[-1]
     )

@@ -80,7 +80,7 @@ def test_a_run_is_followed_from_before_its_first_epoch_to_its_end(
     assert run.epochs.text() == "waiting for the first epoch"
     assert "Waiting for the first epoch" in run.message.text()
     assert not can_resume()
-    assert session.stack.n == 40
+    assert session.particles.n == 40
     (tmp_path / "0").touch()
     with qtbot.waitSignal(session.volume_updated, timeout=LONG):
         pass

@@ -64,7 +64,7 @@ def test_a_run_is_paused_resumed_switched_and_kept(
 ) -> None:
     settings.data.truth_star = small_stack / "truth.star"
     start(qtbot, session, settings, tmp_path / "run")
-    assert session.stack is not None
+    assert session.particles is not None
     session.pause()
     wait_for(qtbot, session, SessionState.PAUSED)
     with qtbot.assertNotEmitted(session.volume_updated, wait=1200):
@@ -145,7 +145,7 @@ def test_a_finished_run_can_be_opened(qtbot: QtBot, session: Session, finished_r
     with qtbot.waitSignals([session.poses_updated, session.volume_updated], timeout=LONG):
         session.open_run(finished_run)
     assert len(session.history) == 4
-    assert session.stack.n == 200
+    assert session.particles.n == 200
 
 
 def test_a_run_that_is_started_meanwhile_is_not_replaced_by_an_opened_one(
@@ -173,11 +173,11 @@ def test_a_run_that_another_process_writes_is_followed(
     with qtbot.waitSignal(session.volume_updated, timeout=LONG):
         session.open_run(tmp_path / "run")
     assert len(session.history) == 1
-    stack = session.stack
+    particles = session.particles
     with qtbot.waitSignals([session.epoch_done] * 2, timeout=LONG):
         list(events)
     assert [done.epoch for done in session.history] == [0, 1, 2]
-    assert session.stack is stack
+    assert session.particles is particles
 
 
 def test_a_folder_that_is_no_run_is_told(qtbot: QtBot, session: Session, tmp_path: Path) -> None:

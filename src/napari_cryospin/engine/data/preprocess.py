@@ -1,18 +1,18 @@
-"""From raw particles to the working stack: small, normalised, white, softly masked."""
+"""From raw particles to working images: small, normalised, white, softly masked."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from napari_cryospin.engine.data.bad_images import Inspection, sample
-from napari_cryospin.engine.data.ctf import as_applied, ctf
+from napari_cryospin.engine.data.image_store import InMemory
 from napari_cryospin.engine.data.normalise import background, normalise, soft_mask
+from napari_cryospin.engine.data.particles import Particles
 from napari_cryospin.engine.data.resize import fourier_crop, real_crop, working_sizes
-from napari_cryospin.engine.data.set_aside import SetAside
 from napari_cryospin.engine.data.stack import StackReader
 from napari_cryospin.engine.data.usual import Usual
 from napari_cryospin.engine.models.noise import mean_power
@@ -30,107 +30,12 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 64 * 2**20
 
 
-@dataclass(frozen=True)
-class WorkingStack:
-    """The particles in use, as the reconstruction sees them.
-
-    The noise of an image has mean 0 and standard deviation 1, so that each coefficient of its
-    unitary transform has unit variance; particles are white; a soft circular mask is applied.
-
-    Parameters
-    ----------
-    table
-        The particle table.
-    rows
-        Rows of the table in use, shape (n,).
-    images
-        Shape (n, D, D), float32.
-    box
-        Working box D, pixels.
-    pixel_size
-        Å per working pixel.
-    ctf_parameters
-        Defocus u, v (Å), angle, phase shift (degrees), voltage (kV), Cs (mm) and amplitude
-        contrast, shape (n, 7), float32; or None.
-    mask_power
-        Mean square of the mask: the share of white noise that it leaves in a coefficient.
-    notes
-        What the user should know of the data, one sentence each.
-    ctf_applied
-        What was done to each image on account of the CTF (:class:`CtfApplied`), shape (n,), uint8;
-        None where nothing was done to any.
-    set_aside
-        Rows of the table that were to be used, but for their images.
-    """
-
-    table: ParticleTable
-    rows: NDArray[np.int64]
-    images: Tensor
-    box: int
-    pixel_size: float
-    ctf_parameters: Tensor | None
-    mask_power: float
-    notes: tuple[str, ...]
-    ctf_applied: Tensor | None = None
-    set_aside: SetAside = field(default_factory=SetAside.none)
-
-    @property
-    def n(self) -> int:
-        """Number of particles in use."""
-        return len(self.rows)
-
-    def to(self, device: torch.device | str) -> Self:
-        """Return the stack with images and CTF parameters on a device."""
-        parameters, applied = (
-            None if values is None else values.to(device)
-            for values in (self.ctf_parameters, self.ctf_applied)
-        )
-        images = self.images.to(device)
-        return replace(self, images=images, ctf_parameters=parameters, ctf_applied=applied)
-
-    def ctf(self, indices: Tensor | None, frequencies: Tensor) -> Tensor:
-        """Return the CTF of particles.
-
-        Parameters
-        ----------
-        indices
-            Which particles, shape (m,); None for all.
-        frequencies
-            Integer frequencies (kx, ky) of the working box, shape (K, 2).
-
-        Returns
-        -------
-        Tensor
-            Shape (m, K), float32; ones where the CTF is not known, |CTF| for images whose phases
-            were flipped, and CTF² for those that were multiplied by it.
-        """
-        if self.ctf_parameters is None:
-            m = self.n if indices is None else len(indices)
-            return torch.ones(m, len(frequencies), device=frequencies.device)
-        parameters = self.ctf_parameters if indices is None else self.ctf_parameters[indices]
-        u, v, angle, phase_shift, voltage, cs, amplitude_contrast = parameters.unbind(-1)
-        values = ctf(
-            frequencies / (self.box * self.pixel_size),
-            u=u,
-            v=v,
-            angle=angle,
-            phase_shift=phase_shift,
-            voltage=voltage,
-            cs=cs,
-            amplitude_contrast=amplitude_contrast,
-        )
-        if self.ctf_applied is None:
-            return values
-        applied = self.ctf_applied if indices is None else self.ctf_applied[indices]
-        return as_applied(values, applied)
-
-
 def prepare(
     table: ParticleTable,
     settings: DataSettings,
     progress: Callable[[int, int], None] | None = None,
-) -> WorkingStack:
-    """Read particles and make the working stack of them, a bounded number at a time.
+) -> Particles:
+    """Read particles and make their working images, a bounded number at a time.
 
     Every image is normalised by its own background at full size, as RELION does; one factor for
     each optics group then gives the noise that is left after the Fourier crop unit variance. (A
@@ -201,11 +106,10 @@ def prepare(
     images *= scales[:, None, None]
     mask = soft_mask(sizes.box, diameter / sizes.pixel_size)
     images *= mask
-    return WorkingStack(
+    return Particles(
         table,
         rows,
-        images,
-        sizes.box,
+        InMemory(images),
         sizes.pixel_size,
         _ctf_parameters(table, rows),
         float(mask.square().mean()),

@@ -18,6 +18,7 @@ from napari_cryospin.engine.stages import Inference
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.inference.interface import Problem
     from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.stages import AmortizedStage
@@ -68,7 +69,7 @@ class AmortizedInference(GradientInference):
     ) -> None:
         super().__init__(problem, stage)
         self.stage = stage
-        box, device = self.stack.box, problem.device
+        box, device = self.particles.box, problem.device
         width = problem.model.encoder_width or default_width(box, device)
         model = problem.model
         with torch_draws_from(problem.seed, "encoder weights", start):
@@ -109,18 +110,17 @@ class AmortizedInference(GradientInference):
 
     def train_batch(self, rows: Tensor) -> float:
         """Take one step on the particles ``rows``; return the winners' mean error."""
-        images = self.stack.images[rows]
-        observed = self.model.coefficients(images)
-        ctf = self.ctf(rows)
+        images = self.particles.images(rows)
+        seen = self.observed(rows, images)
         rotations, shifts = self.encoder(images)
         grid = self.volume()
-        losses = self._candidate_losses(grid.detach(), rotations, shifts, observed, ctf)
+        losses = self._candidate_losses(seen, grid, rotations, shifts)
         winner = losses.argmin(1)
         pick = torch.arange(len(rows), device=rows.device), winner
         projection = self.model.project(
             grid, rotations[pick], None if shifts is None else shifts[pick]
         )
-        loss = image_error(ctf * projection, observed, self.loss).mean()
+        loss = image_error(seen.ctf * projection, seen.coefficients, self.loss).mean()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -130,23 +130,22 @@ class AmortizedInference(GradientInference):
     @torch.no_grad()
     def _propose(self, rows: Tensor) -> None:
         """Record what the encoder says of particles, without learning from them."""
-        images = self.stack.images[rows]
+        images = self.particles.images(rows)
         self.encoder.eval()
         rotations, shifts = self.encoder(images)
         self.encoder.train()
-        observed = self.model.coefficients(images)
-        ctf = self.ctf(rows)
-        losses = self._candidate_losses(self.volume(), rotations, shifts, observed, ctf)
+        seen = self.observed(rows, images)
+        losses = self._candidate_losses(seen, self.volume(), rotations, shifts)
         self._record(rows, rotations, shifts, losses, losses.argmin(1))
 
     @torch.no_grad()
     def _candidate_losses(
-        self, grid: Tensor, rotations: Tensor, shifts: Tensor | None, observed: Tensor, ctf: Tensor
+        self, seen: Observed, grid: Tensor, rotations: Tensor, shifts: Tensor | None
     ) -> Tensor:
         """Return the error of every head's pose, (n, M); finding the winner needs no gradient."""
         n, heads = rotations.shape[:2]
         numbers = torch.arange(n, device=rotations.device).repeat_interleave(heads)
-        aligned = Alignment(self.model, slicer(grid), observed, ctf, self.loss, numbers)
+        aligned = Alignment(self.model, slicer(grid), seen, self.loss, numbers)
         flat = None if shifts is None else shifts.flatten(0, 1)
         return aligned.errors(rotations.flatten(0, 1), flat).view(n, heads)
 

@@ -53,9 +53,9 @@ class CoarseGrid:
     @torch.no_grad()
     def log_probability(self, rows: Tensor, shifts: Tensor) -> Tensor:
         """Return log-probabilities (b, J) of particles with origin shifts (b, 2), pixels."""
-        observed, ctf = self.likelihood.whitened(rows, self.model)
-        centred = self.model.shift(observed, shifts)
-        return torch.cat([part.log_probability(centred, ctf) for part in self._parts()], 1)
+        seen = self.likelihood.whitened(rows, self.model)
+        centred = self.model.shift(seen.coefficients, shifts)
+        return torch.cat([part.log_probability(centred, seen.ctf) for part in self._parts()], 1)
 
     @torch.no_grad()
     def expected_slices(self, probability: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.inference.interface import Place, Problem
     from napari_cryospin.engine.kernels import Slicer
     from napari_cryospin.engine.stages import DirectStage
@@ -73,9 +74,9 @@ class DirectInference(GradientInference):
         self._update: MapUpdate | None = None
         if stage.volume_update == "closed form":
             self._update = MapUpdate(
-                self.stack.box, self.volume.amplitude, memory=1, device=problem.device
+                self.particles.box, self.volume.amplitude, memory=1, device=problem.device
             )
-        self._noise = noise or NoiseSpectrum.white(self.stack.box, problem.device)
+        self._noise = noise or NoiseSpectrum.white(self.particles.box, problem.device)
         self._sums: MapSums | None = None
         self._slicer: Slicer | None = None
         self._settled_at: int | None = None
@@ -143,16 +144,15 @@ class DirectInference(GradientInference):
 
     def train_batch(self, rows: Tensor) -> float:
         """Take the pose steps on particles ``rows``, and the map's share; return the mean error."""
-        observed = self.model.coefficients(self.stack.images[rows])
-        ctf = self.ctf(rows)
+        seen = self.observed(rows)
         # pairs of a particle and one of its hypotheses
         image, hypothesis = self.active[rows].nonzero(as_tuple=True)
         chosen = rows[image], hypothesis
-        aligned = Alignment(self.model, self._map(), observed, ctf, self.loss, image)
+        aligned = Alignment(self.model, self._map(), seen, self.loss, image)
         self._take_steps(aligned, chosen)
         self._choose(aligned, rows, image, hypothesis)
         if self._update is None:
-            losses = self._volume_step(rows, observed, ctf)
+            losses = self._volume_step(rows, seen)
         else:
             losses = self._collect(rows, replace(aligned, numbers=None))
         self.poses.losses[rows] = losses
@@ -165,7 +165,7 @@ class DirectInference(GradientInference):
         # an epoch that was ended early saw too few particles for a map
         if sums is not None and self._update is not None and sums.n == everyone:
             power = sums.mean_residual
-            self._noise = NoiseSpectrum.of_residuals(power, self.model, self.stack.mask_power)
+            self._noise = NoiseSpectrum.of_residuals(power, self.model, self.particles.mask_power)
             self.volume.assign(self._update(sums.inserted, self._noise))
         self._epochs += 1
         turned = rotation_angle(self._before[rows], self.poses.rotations[rows]) > _OTHER_MODE
@@ -181,7 +181,7 @@ class DirectInference(GradientInference):
 
     def _take_candidates(self) -> None:
         """Start from the present poses, or from the best candidates of each particle."""
-        poses, n = self.poses, self.stack.n
+        poses, n = self.poses, self.particles.n
         wanted = min(self.stage.hypotheses, poses.candidate_losses.shape[1])
         if wanted > 1:
             losses = poses.candidate_losses.nan_to_num(nan=math.inf)
@@ -259,17 +259,17 @@ class DirectInference(GradientInference):
         if self.active.shape[1] == 1:
             return
         # squared errors are of the order of the noise's variance, so this is a difference in nats
-        behind = (losses - losses.amin(1, keepdim=True)) * (aligned.observed.shape[1] / 2)
+        behind = (losses - losses.amin(1, keepdim=True)) * (len(aligned.norms) / 2)
         self.active[rows] = behind < _GIVEN_UP
         self.poses.winning_head[rows] = best
         self.poses.candidates[rows] = self.rotations[rows]
         self.poses.candidate_shifts[rows] = self.origins[rows]
         self.poses.candidate_losses[rows] = losses.where(losses.isfinite(), torch.nan)
 
-    def _volume_step(self, rows: Tensor, observed: Tensor, ctf: Tensor) -> Tensor:
+    def _volume_step(self, rows: Tensor, seen: Observed) -> Tensor:
         rotations, shifts = self.poses.rotations[rows], self.poses.shifts[rows]
         projection = self.model.project(self.volume(), rotations, shifts if self.shifts else None)
-        losses = image_error(ctf * projection, observed, self.loss)
+        losses = image_error(seen.ctf * projection, seen.coefficients, self.loss)
         learning = ~self.problem.held_out[rows]
         if learning.any():
             self.volume_optimizer.zero_grad()
@@ -285,12 +285,12 @@ class DirectInference(GradientInference):
         held_out = self.problem.held_out[rows]
         errors = torch.empty(len(rows), device=rows.device)
         for learning, part in ((True, ~held_out), (False, held_out)):
-            own = replace(aligned, observed=aligned.observed[part], ctf=aligned.ctf[part])
+            own = replace(aligned, images=aligned.images[part])
             here = rotations[part], None if shifts is None else shifts[part]
             errors[part], power = own.residuals(*here)
             if learning:
-                self._sums.add_images(own.observed, own.ctf, *here)
-                self._sums.count(power, len(own.observed))
+                self._sums.add_images(own.images.coefficients, own.images.ctf, *here)
+                self._sums.count(power, len(own.images.rows))
         return errors
 
     def state(self) -> dict[str, Any]:

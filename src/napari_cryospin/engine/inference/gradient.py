@@ -10,6 +10,7 @@ from napari_cryospin.engine.models.image import ImageModel
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.inference.interface import Place, Problem
     from napari_cryospin.engine.stages import AmortizedStage, DirectStage
 
@@ -28,7 +29,7 @@ class GradientInference(PoseInference):
         self.loss = problem.model.loss
         self._low_pass = (stage.low_pass_start, stage.low_pass_end)
         self._radius = self._radius_at(0)
-        self.model = ImageModel.within(self.stack.box, self._radius, problem.device)
+        self.model = ImageModel.within(self.particles.box, self._radius, problem.device)
 
     @property
     def radius(self) -> float:
@@ -40,15 +41,16 @@ class GradientInference(PoseInference):
         radius = self._radius_at(place.done)
         if radius != self._radius:
             self._radius = radius
-            self.model = ImageModel.within(self.stack.box, radius, self.problem.device)
+            self.model = ImageModel.within(self.particles.box, radius, self.problem.device)
 
-    def ctf(self, rows: Tensor) -> Tensor:
-        """Return the CTFs of particles times their scales, (m, K)."""
-        return self.stack.ctf(rows, self.model.frequencies) * self.poses.scales[rows, None]
+    def observed(self, rows: Tensor, images: Tensor | None = None) -> Observed:
+        """Return particles as they are, not centred; ``images`` are theirs if at hand already."""
+        scales = self.poses.scales[rows]
+        return self.particles.observed(rows, self.model, scales=scales, images=images)
 
     def _radius_at(self, done: float) -> float:
         """Return the frequency radius at a share of the stage, in units of 1/box."""
-        half = self.stack.box / 2
-        extent = self.stack.box * self.stack.pixel_size
+        half = self.particles.box / 2
+        extent = self.particles.box * self.particles.pixel_size
         first, last = (half if limit is None else extent / limit for limit in self._low_pass)
         return round(min(first + min(done, 1.0) * (last - first), half), 2)

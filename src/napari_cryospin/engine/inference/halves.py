@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.poses import PoseTable
 
 
@@ -40,18 +40,21 @@ class HalfMaps:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, stack: WorkingStack, poses: PoseTable, used: Tensor) -> Self:
+    def of(cls, particles: Particles, poses: PoseTable, used: Tensor) -> Self:
         """Return the half-maps of the used particles (n,), bool."""
-        model = ImageModel.within(stack.box, stack.box / 2, stack.images.device)
+        model = ImageModel.within(particles.box, particles.box / 2, particles.device)
         chosen = used.cpu().numpy()
-        halves = half_sets(stack.table.half_set, stack.rows[chosen])
+        halves = half_sets(particles.table.half_set, particles.rows[chosen])
         one, two = (
-            torch.from_numpy(np.flatnonzero(chosen)[halves == number]).to(stack.images.device)
+            torch.from_numpy(np.flatnonzero(chosen)[halves == number]).to(particles.device)
             for number in (1, 2)
         )
         return cls(
             (one, two),
-            (back_project(stack, poses, one, model), back_project(stack, poses, two, model)),
+            (
+                back_project(particles, poses, one, model),
+                back_project(particles, poses, two, model),
+            ),
         )
 
     @property
@@ -69,7 +72,7 @@ def half_sets(given: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArr
 
 
 def back_project(
-    stack: WorkingStack, poses: PoseTable, rows: Tensor, model: ImageModel, *, batch: int = 512
+    particles: Particles, poses: PoseTable, rows: Tensor, model: ImageModel, *, batch: int = 512
 ) -> Tensor:
     """Return the sums of CTF·image and CTF² of particles at their poses, (2, D+1, D+1, D+1).
 
@@ -77,7 +80,6 @@ def back_project(
     """
     sums = MapSums(model)
     for part in rows.split(batch):
-        observed = model.coefficients(stack.images[part])
-        ctf = stack.ctf(part, model.frequencies) * poses.scales[part, None]
-        sums.add_images(observed, ctf, poses.rotations[part], poses.shifts[part])
+        seen = particles.observed(part, model, scales=poses.scales[part])
+        sums.add_images(seen.coefficients, seen.ctf, poses.rotations[part], poses.shifts[part])
     return sums.inserted

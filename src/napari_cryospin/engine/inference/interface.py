@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.poses import PoseTable
+    from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.models.volume import HartleyVolume
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import Inference
@@ -28,7 +30,7 @@ class Problem:
 
     Parameters
     ----------
-    stack
+    particles
         Particles on the training device.
     volume
         The map.
@@ -42,7 +44,7 @@ class Problem:
         Seed of the run.
     """
 
-    stack: WorkingStack
+    particles: Particles
     volume: HartleyVolume
     poses: PoseTable
     held_out: Tensor
@@ -52,7 +54,14 @@ class Problem:
     @property
     def device(self) -> torch.device:
         """Where it lives."""
-        return self.stack.images.device
+        return self.particles.device
+
+    def observed(self, rows: Tensor, model: ImageModel) -> Observed:
+        """Return particles ``rows`` (m,), centred by their present shifts, with their scales."""
+        poses = self.poses
+        return self.particles.observed(
+            rows, model, scales=poses.scales[rows], shifts=poses.shifts[rows]
+        )
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class PoseInference(ABC):
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.stack, self.volume, self.poses = problem.stack, problem.volume, problem.poses
+        self.particles, self.volume, self.poses = problem.particles, problem.volume, problem.poses
 
     def begin(self) -> None:  # noqa: B027 (not every inference has something to make ready)
         """Make poses and map ready for the stage that begins; called once, before its epochs."""
@@ -107,7 +116,7 @@ class PoseInference(ABC):
     @property
     def noise(self) -> NoiseSpectrum:
         """Noise of the images as known so far; white of unit variance where it is not estimated."""
-        return NoiseSpectrum.white(self.stack.box, self.problem.device)
+        return NoiseSpectrum.white(self.particles.box, self.problem.device)
 
     @abstractmethod
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.data.particles import Particles
 
 
 class PoseLikelihood:
@@ -28,8 +29,8 @@ class PoseLikelihood:
 
     Parameters
     ----------
-    stack
-        The working stack.
+    particles
+        The particles in use.
     volume
         Map (D, D, D), (z, y, x), in the unit of the normalised images.
     noise
@@ -40,49 +41,52 @@ class PoseLikelihood:
 
     def __init__(
         self,
-        stack: WorkingStack,
+        particles: Particles,
         volume: ArrayLike,
         noise: NoiseSpectrum | None = None,
         scales: ArrayLike | None = None,
     ) -> None:
-        self.stack = stack
-        device = stack.images.device
+        self.particles = particles
+        device = particles.device
         tensor = torch.as_tensor(np.array(volume, dtype=np.float32)).to(device)
         # the very grid that training holds, of which the map is the picture: a finer interpolation
         # would see what lies in the corners of the box otherwise than training does
         self._map = slicer(grid_of_map(tensor))
-        factors = np.ones(stack.n) if scales is None else np.array(scales)
+        factors = np.ones(particles.n) if scales is None else np.array(scales)
         self._scales = torch.from_numpy(factors.astype(np.float32)).to(device)
-        self.noise = noise or NoiseSpectrum.white(stack.box, device)
+        self.noise = noise or NoiseSpectrum.white(particles.box, device)
         self._models: dict[float, ImageModel] = {}
 
     @property
     def nyquist(self) -> int:
         """The largest frequency radius, in units of 1/box."""
-        return self.stack.box // 2 - 1
+        return self.particles.box // 2 - 1
 
     def model(self, radius: float) -> ImageModel:
         """Return the image model of all frequencies within a radius, in units of 1/box."""
         radius = min(radius, self.nyquist)
         if radius not in self._models:
-            device = self.stack.images.device
-            self._models[radius] = ImageModel.within(self.stack.box, radius, device)
+            device = self.particles.device
+            self._models[radius] = ImageModel.within(self.particles.box, radius, device)
         return self._models[radius]
 
     def ctf(self, rows: Tensor, model: ImageModel) -> Tensor:
         """Return the CTFs of particles times their scales, (b, K)."""
-        return self.stack.ctf(rows, model.frequencies) * self._scales[rows, None]
+        return self.particles.ctf(rows, model.frequencies) * self._scales[rows, None]
 
-    def whitened(self, rows: Tensor, model: ImageModel) -> tuple[Tensor, Tensor]:
-        """Return coefficients and CTFs of particles, (b, K) each, in units of the noise."""
-        deviation = self.noise.deviation(model)
-        observed = model.coefficients(self.stack.images[rows])
-        return observed / deviation, self.ctf(rows, model) / deviation
+    def observed(self, rows: Tensor, model: ImageModel, shifts: Tensor | None = None) -> Observed:
+        """Return particles with their scales, centred by origin shifts (b, 2), pixels, if given."""
+        scales = self._scales[rows]
+        return self.particles.observed(rows, model, scales=scales, shifts=shifts)
+
+    def whitened(self, rows: Tensor, model: ImageModel) -> Observed:
+        """Return particles with their scales, in units of the noise."""
+        return self.observed(rows, model).over(self.noise.deviation(model))
 
     def slices(self, rotations: ArrayLike, model: ImageModel) -> GridSlices:
         """Return the slices of the map at poses (J, 3, 3)."""
         poses = torch.as_tensor(np.asarray(rotations, dtype=np.float32))
-        poses = poses.to(self.stack.images.device)
+        poses = poses.to(self.particles.device)
         values = self._map.slices(poses, model.frequencies)
         return GridSlices(model, values, values.square())
 

@@ -14,6 +14,7 @@ from napari_cryospin.engine.inference.gauss_newton import improve, schedule
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
     from napari_cryospin.engine.kernels import PoseFit, Slicer
     from napari_cryospin.engine.models.image import ImageModel
@@ -57,8 +58,8 @@ class Alignment:
         Image model of the frequencies in use, K of them.
     slicer
         The map.
-    observed, ctf
-        Coefficients of the images, and what multiplies those of a projection, (n, K).
+    images
+        The n images, which need not be centred.
     loss
         Error of the coefficients.
     numbers
@@ -67,8 +68,7 @@ class Alignment:
 
     model: ImageModel
     slicer: Slicer
-    observed: Tensor
-    ctf: Tensor
+    images: Observed
     loss: Literal["squared", "absolute"] = "squared"
     numbers: Tensor | None = None
 
@@ -85,8 +85,8 @@ class Alignment:
     def residuals(self, rotations: Tensor, shifts: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the errors of poses, (p,), and the sums of squares at all frequencies, (K,)."""
         return self.slicer.errors(
-            self.observed,
-            self.ctf,
+            self.images.coefficients,
+            self.images.ctf,
             rotations,
             shifts,
             self.model.frequencies,
@@ -102,8 +102,8 @@ class Alignment:
         self, rotations: Tensor, shifts: Tensor | None, n_used: int | None, *, absolute: bool
     ) -> PoseFit:
         return self.slicer.fit(
-            self.observed,
-            self.ctf,
+            self.images.coefficients,
+            self.images.ctf,
             rotations,
             shifts,
             self.model.frequencies[:n_used],

@@ -53,9 +53,9 @@ def estimate_noise(
         Called now and then; it may raise to end the work.
     """
     likelihood, alive = grid.likelihood, alive or _nothing
-    stack = likelihood.stack
-    rows = torch.linspace(0, stack.n - 1, min(PROBES, stack.n), device=shifts.device).long()
-    likelihood.noise = NoiseSpectrum.of_images(stack.images[rows], stack.mask_power)
+    particles = likelihood.particles
+    rows = torch.linspace(0, particles.n - 1, min(PROBES, particles.n), device=shifts.device).long()
+    likelihood.noise = particles.noise(rows)
     for _ in range(_ROUNDS):
         alive()
         log_p = grid.log_probability(rows, shifts[rows])
@@ -71,18 +71,17 @@ def estimate_noise(
     )
     model = likelihood.model(likelihood.nyquist)
     power = _residual(likelihood, rows, shifts[rows], poses)
-    return NoiseSpectrum.of_residuals(power, model, stack.mask_power)
+    return NoiseSpectrum.of_residuals(power, model, particles.mask_power)
 
 
 def _set_noise_on_grid(grid: CoarseGrid, rows: Tensor, shifts: Tensor, weights: Tensor) -> None:
     """Replace the noise of the shells that the grid resolves."""
     likelihood, model = grid.likelihood, grid.model
-    stack = likelihood.stack
-    observed = model.shift(model.coefficients(stack.images[rows]), shifts)
-    ctf = likelihood.ctf(rows, model)
+    seen = likelihood.observed(rows, model, shifts)
+    observed, ctf = seen.coefficients, seen.ctf
     mean, square = grid.expected_slices(weights)
     power = (observed.square() - 2 * ctf * observed * mean + ctf.square() * square).mean(0)
-    found = NoiseSpectrum.of_residuals(power, model, stack.mask_power)
+    found = NoiseSpectrum.of_residuals(power, model, likelihood.particles.mask_power)
     likelihood.noise = likelihood.noise.replaced(found, model)
 
 
@@ -111,10 +110,9 @@ def _residual(
     likelihood: PoseLikelihood, rows: Tensor, shifts: Tensor, poses: NDArray[np.float64]
 ) -> Tensor:
     """Return the mean power, to Nyquist, (K,), of what poses (b, s, 3, 3) leave of particles."""
-    model, stack = likelihood.model(likelihood.nyquist), likelihood.stack
+    model = likelihood.model(likelihood.nyquist)
     slices = likelihood.slices(poses.reshape(-1, 3, 3), model).values
-    observed = model.shift(model.coefficients(stack.images[rows]), shifts)
-    ctf = likelihood.ctf(rows, model)
-    residual = observed[:, None] - ctf[:, None] * slices.unflatten(0, (len(rows), -1))
+    seen = likelihood.observed(rows, model, shifts)
+    residual = seen.coefficients[:, None] - seen.ctf[:, None] * slices.unflatten(0, (len(rows), -1))
     result: Tensor = residual.square().mean((0, 1))
     return result

@@ -60,22 +60,23 @@ class ParticleFit:
         noise
             Noise of the images.
         """
-        stack, poses, device = problem.stack, problem.poses, problem.device
-        model, present = ImageModel.within(stack.box, radius, device), slicer(problem.volume())
+        particles, poses, device = problem.particles, problem.poses, problem.device
+        model, present = ImageModel.within(particles.box, radius, device), slicer(problem.volume())
         precision = noise.deviation(model) ** -2
         gains: list[Tensor] = []
         powers: list[Tensor] = []
-        rows = torch.arange(stack.n, device=device)
-        for part in rows.split(max(1, _BLOCK // stack.box**2)):
+        rows = torch.arange(particles.n, device=device)
+        for part in rows.split(max(1, _BLOCK // particles.box**2)):
             shifts = poses.shifts[part] if problem.model.shifts else None
             projected = model.project(present, poses.rotations[part], shifts)
-            projected *= stack.ctf(part, model.frequencies) * poses.scales[part, None]
-            images = stack.images[part]
-            gain = projected * (2 * model.coefficients(images) - projected)
+            images = particles.images(part)
+            observed = particles.observed(part, model, scales=poses.scales[part], images=images)
+            projected *= observed.ctf
+            gain = projected * (2 * observed.coefficients - projected)
             gains.append(torch.stack(((gain @ precision) / 2, gain.sum(1))))
             powers.append(images.square().sum((1, 2)))
         # an image's power under noise alone: its mean, and its deviation by chance
-        expected = stack.mask_power * stack.box**2
+        expected = particles.mask_power * particles.box**2
         by_chance = (2 * expected) ** 0.5
         excess = torch.cat(powers) - expected
         log_likelihood, explained = torch.cat(gains, 1)

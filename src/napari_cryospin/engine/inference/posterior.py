@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.models.noise import NoiseSpectrum
 
 
@@ -199,17 +199,17 @@ class PosteriorExplorer:
 
     Parameters
     ----------
-    stack
-        The working stack.
+    particles
+        The particles in use.
     options
         How posteriors are computed. With a map at hand, only depth, temperature, shift_extent and
         enough may be changed: the grid is made for the others.
     """
 
-    def __init__(self, stack: WorkingStack, options: PosteriorOptions | None = None) -> None:
-        self.stack = stack
+    def __init__(self, particles: Particles, options: PosteriorOptions | None = None) -> None:
+        self.particles = particles
         self.options = options or PosteriorOptions()
-        self.radius = min(self.options.radius or stack.box / 2, stack.box / 2)
+        self.radius = min(self.options.radius or particles.box / 2, particles.box / 2)
         self._grid: CoarseGrid | None = None
 
     def set_volume(
@@ -236,11 +236,11 @@ class PosteriorExplorer:
         alive
             Called now and then while the noise is estimated; it may raise to end the work.
         """
-        likelihood = PoseLikelihood(self.stack, volume, noise, scales)
+        likelihood = PoseLikelihood(self.particles, volume, noise, scales)
         self._grid = CoarseGrid(likelihood, self.options.nside, self.radius)
         if noise is None:
-            origins = np.zeros((self.stack.n, 2)) if shifts is None else np.asarray(shifts)
-            tensor = torch.from_numpy(origins).to(self.stack.images)
+            origins = np.zeros((self.particles.n, 2)) if shifts is None else np.asarray(shifts)
+            tensor = torch.from_numpy(origins).float().to(self.particles.device)
             likelihood.noise = estimate_noise(self._grid, tensor, radius=self.radius, alive=alive)
 
     @property
@@ -289,7 +289,7 @@ class PosteriorExplorer:
         log_p = torch.from_numpy(np.log(np.maximum(probability, 1e-300)))
         modes = find_modes(log_p[None], options.nside)
         rotations, weights = _refined_modes(modes, fine, options)
-        image = self.stack.images[index].cpu().numpy()
+        image = self.particles.image(index)
         shown = self._projections(index, fine, candidates)
         return ParticlePosterior(
             particle=index,
@@ -311,11 +311,11 @@ class PosteriorExplorer:
         if options.shift_extent > 0:
             # a quarter of the finest period in use, as the finer levels halve it
             radius = float(grid.model.frequencies.norm(dim=1).max())
-            step = min(max(1.0, self.stack.box / (4 * radius)), options.shift_extent)
+            step = min(max(1.0, self.particles.box / (4 * radius)), options.shift_extent)
             shifts = shift + shift_grid(options.shift_extent, step).double().numpy()
-        device = self.stack.images.device
+        device = self.particles.device
         rows = torch.tensor([index], device=device).expand(len(shifts))
-        log_p = grid.log_probability(rows, torch.from_numpy(shifts).to(self.stack.images))
+        log_p = grid.log_probability(rows, torch.from_numpy(shifts).float().to(device))
         values = log_p.double().cpu().numpy()
         return Cells(options.nside, np.arange(values.shape[1]), shifts, step, values)
 

@@ -173,7 +173,7 @@ def _evaluate(
 ) -> NDArray[np.float64]:
     model = likelihood.model(radius)
     slices = likelihood.slices(rotations_of_cells(cells, nside), model)
-    rows = torch.tensor([row], device=likelihood.stack.images.device)
+    rows = torch.tensor([row], device=likelihood.particles.device)
     result: NDArray[np.float64] = log_probability(likelihood, rows, slices, shifts)[0]
     return result
 
@@ -182,10 +182,10 @@ def log_probability(
     likelihood: PoseLikelihood, rows: Tensor, slices: GridSlices, shifts: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return log-probabilities (b, S, J) of particles at poses and origin shifts (S, 2)."""
-    observed, ctf = likelihood.whitened(rows, slices.model)
-    origins = torch.from_numpy(shifts).to(observed)
-    centred = slices.model.shift(observed[:, None], origins)
-    power = ctf.square() @ slices.squares.T
-    log_p = (ctf[:, None] * centred) @ slices.values.T - 0.5 * power[:, None]
+    seen = likelihood.whitened(rows, slices.model)
+    origins = torch.from_numpy(shifts).to(seen.coefficients)
+    centred = slices.model.shift(seen.coefficients[:, None], origins)
+    power = seen.ctf.square() @ slices.squares.T
+    log_p = (seen.ctf[:, None] * centred) @ slices.values.T - 0.5 * power[:, None]
     result: NDArray[np.float64] = log_p.double().cpu().numpy()
     return result

@@ -63,7 +63,7 @@ def summarise(
         Called with the particles done and their number; it may raise to end the work.
     """
     grid, temperature = explorer.grid, explorer.options.temperature
-    device = explorer.stack.images.device
+    device = explorer.particles.device
     entropies, cells, weights = [], [], []
     for part in np.split(rows, range(grid.rows_per_block, len(rows), grid.rows_per_block)):
         origins = torch.from_numpy(np.asarray(shifts[part], dtype=np.float32)).to(device)

@@ -40,25 +40,24 @@ class Centring:
 
 def centring(problem: Problem, halves: HalfMaps) -> Centring:
     """Refine some poses with shifts and without, against the half-map without the particle."""
-    stack, poses = problem.stack, problem.poses
-    model = ImageModel.within(stack.box, min(_RADIUS, stack.box // 2 - 1), problem.device)
+    particles, poses = problem.particles, problem.poses
+    model = ImageModel.within(particles.box, min(_RADIUS, particles.box // 2 - 1), problem.device)
     gains, shifts = [], []
     one, two = halves.grids
     for all_rows, grid in zip(halves.rows, (two, one), strict=True):
         half_map = slicer(grid)
         rows = evenly_spread(all_rows, _PARTICLES)
         rotations, present = poses.rotations[rows], poses.shifts[rows]
-        ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
-        observed = model.coefficients(stack.images[rows])
-        residual = observed - ctf * model.project(half_map, rotations, present)
-        noise = NoiseSpectrum.of_residuals(residual.square().mean(0), model, stack.mask_power)
-        deviation = noise.deviation(model)
-        aligned = Alignment(model, half_map, observed / deviation, ctf / deviation)
-        centred = model.shift(observed, present)
-        held = Alignment(model, half_map, centred / deviation, ctf / deviation)
+        seen = particles.observed(rows, model, scales=poses.scales[rows])
+        residual = seen.coefficients - seen.ctf * model.project(half_map, rotations, present)
+        noise = NoiseSpectrum.of_residuals(residual.square().mean(0), model, particles.mask_power)
+        seen = seen.over(noise.deviation(model))
+        aligned = Alignment(model, half_map, seen)
+        centred = seen.at(model, present)
+        held = Alignment(model, half_map, centred)
         without = held.refine(rotations, None)
         moved = aligned.refine(rotations, present)
-        gains.append(0.5 * len(deviation) * (without.errors - moved.errors))
+        gains.append(0.5 * len(model.frequencies) * (without.errors - moved.errors))
         assert moved.shifts is not None
         shifts.append(moved.shifts - present)
     gain, found = torch.cat(gains), torch.cat(shifts)

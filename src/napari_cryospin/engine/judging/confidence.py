@@ -51,9 +51,9 @@ def pose_confidence(
         Turns of the map that leave it as it is, the identity among them, (g, 3, 3): the mates of a
         pose are as right as itself. By default there are none.
     """
-    stack, poses = problem.stack, problem.poses
-    radius = min(stack.box / 2, _MOST_RADIUS)
-    model = ImageModel.within(stack.box, radius, problem.device)
+    particles, poses = problem.particles, problem.poses
+    radius = min(particles.box / 2, _MOST_RADIUS)
+    model = ImageModel.within(particles.box, radius, problem.device)
     present = slicer(problem.volume())
     noise = _noise(problem, model, present, learning)
     search, deviation = PoseSearch(problem, noise), noise.deviation(model)
@@ -64,9 +64,8 @@ def pose_confidence(
         shifts = torch.cat((poses.shifts[rows, None], modes.shifts), 1).flatten(0, 1)
         # pairs of a particle and one of its poses
         image = torch.arange(len(rows), device=rows.device).repeat_interleave(_MODES + 1)
-        ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
-        observed = model.coefficients(stack.images[rows])
-        aligned = Alignment(model, present, observed / deviation, ctf / deviation, numbers=image)
+        seen = particles.observed(rows, model, scales=poses.scales[rows], deviation=deviation)
+        aligned = Alignment(model, present, seen, numbers=image)
         refined = aligned.refine(rotations.flatten(0, 1), shifts if problem.model.shifts else None)
         nats = (-0.5 * len(deviation) * refined.errors).reshape(rotations.shape[:2])
         own = _distance(refined.rotations.reshape(rotations.shape), rotations[:, :1], turns)
@@ -88,11 +87,10 @@ def _distance(a: Tensor, b: Tensor, turns: Tensor | None) -> Tensor:
 @torch.no_grad()
 def _noise(problem: Problem, model: ImageModel, present: Slicer, learning: Tensor) -> NoiseSpectrum:
     """Return the noise as the residuals at the present poses show it."""
-    stack, poses = problem.stack, problem.poses
+    particles, poses = problem.particles, problem.poses
     rows = evenly_spread(learning, _NOISE_PARTICLES)
     shifts = poses.shifts[rows] if problem.model.shifts else None
-    ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
-    residual = model.coefficients(stack.images[rows]) - ctf * model.project(
-        present, poses.rotations[rows], shifts
-    )
-    return NoiseSpectrum.of_residuals(residual.square().mean(0), model, stack.mask_power)
+    seen = particles.observed(rows, model, scales=poses.scales[rows])
+    predicted = seen.ctf * model.project(present, poses.rotations[rows], shifts)
+    residual = seen.coefficients - predicted
+    return NoiseSpectrum.of_residuals(residual.square().mean(0), model, particles.mask_power)

@@ -12,7 +12,6 @@ from napari_cryospin.engine.inference.interface import evenly_spread
 from napari_cryospin.engine.inference.marginal.centring import evidence_of_average, spread_of
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.modes import N_MODES, Modes
-from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 
@@ -82,21 +81,21 @@ def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
     """
     if min(len(held), len(learning)) < 2:
         return None
-    stack, device = problem.stack, problem.device
-    radius = min(_RADIUS, stack.box // 2 - 1)
-    points = Quadrature.at(stack.box, radius, radius, spread=spread_of(problem), device=device)
+    particles, device = problem.particles, problem.device
+    radius = min(_RADIUS, particles.box // 2 - 1)
+    points = Quadrature.at(particles.box, radius, radius, spread=spread_of(problem), device=device)
     grid = problem.volume().detach()
     shells = shells_of(points.model)
     some = evenly_spread(learning, _NOISE_PARTICLES)
-    noise = NoiseSpectrum.of_images(stack.images[some], stack.mask_power)
+    noise = particles.noise(some)
     for _ in range(_NOISE_ROUNDS):
         fitted = ExactSum(points, grid, noise.variance[shells])
-        images = Observed.of(stack, some, points.model, problem.poses)
+        images = problem.observed(some, points.model)
         fitted.posteriors(images, collect=True)
         power = fitted.collected().mean_residual
-        noise = NoiseSpectrum.of_residuals(power, points.model, stack.mask_power)
+        noise = NoiseSpectrum.of_residuals(power, points.model, particles.mask_power)
     variance = noise.variance[shells]
-    images = Observed.of(stack, held, points.model, problem.poses)
+    images = problem.observed(held, points.model)
     posteriors = ExactSum(points, grid, variance).posteriors(images)
     null = evidence_of_average(images, points, problem.volume.average(), variance)
     modes = Modes.of(posteriors, points, N_MODES)

@@ -119,13 +119,13 @@ def local_misfit(
     Misfit or None
         None where the half-maps have nothing in common.
     """
-    stack = problem.stack
-    model = ImageModel.within(stack.box, stack.box / 2, problem.device)
+    particles = problem.particles
+    model = ImageModel.within(particles.box, particles.box / 2, problem.device)
     predictions = Predictions(problem, halves, model, also)
     factors = _shell_factors(predictions, halves)
     if factors is None:
         return None
-    mask = soft_mask(stack.box, across).to(problem.device)
+    mask = soft_mask(particles.box, across).to(problem.device)
     inside = (mask > 1 - 1e-3).flatten()
     found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for rows, observed, other, own in predictions:
@@ -169,8 +169,11 @@ class Predictions:
     def __init__(
         self, problem: Problem, halves: HalfMaps, model: ImageModel, also: Tensor | None
     ) -> None:
-        self.problem, self.model = problem, model
-        self.maps = [slicer(grid) for grid in halves.grids]
+        self.problem, self.model, self.maps = (
+            problem,
+            model,
+            [slicer(grid) for grid in halves.grids],
+        )
         self._rows = []
         for rows in halves.rows:
             chosen = evenly_spread(rows, _PARTICLES)
@@ -178,15 +181,15 @@ class Predictions:
             self._rows.append(torch.cat((chosen, more)).unique())
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        stack, poses, model = self.problem.stack, self.problem.poses, self.model
+        particles, poses, model = self.problem.particles, self.problem.poses, self.model
         for half, all_rows in enumerate(self._rows):
             for rows in all_rows.split(_PART):
-                ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
+                seen = particles.observed(rows, model, scales=poses.scales[rows])
                 other, own = (
-                    ctf * model.project(each, poses.rotations[rows], poses.shifts[rows])
+                    seen.ctf * model.project(each, poses.rotations[rows], poses.shifts[rows])
                     for each in (self.maps[1 - half], self.maps[half])
                 )
-                yield rows, model.coefficients(stack.images[rows]), other, own
+                yield rows, seen.coefficients, other, own
 
 
 def _shell_factors(predictions: Predictions, halves: HalfMaps) -> Tensor | None:

@@ -48,10 +48,10 @@ def fitting_pixel_size(problem: Problem, halves: HalfMaps) -> PixelSizeFit | Non
     A factor for each frequency shell is fitted each time: amplitudes are no evidence, only the
     rings of the CTF are. None where the CTF is not known.
     """
-    stack, poses = problem.stack, problem.poses
-    if stack.ctf_parameters is None:
+    particles, poses = problem.particles, problem.poses
+    if particles.ctf_parameters is None:
         return None
-    model = ImageModel.within(stack.box, stack.box / 2, problem.device)
+    model = ImageModel.within(particles.box, particles.box / 2, problem.device)
     shells = shells_of(model)
     n_shells = int(shells.max()) + 1
     cross = torch.zeros(len(_TRIED), n_shells, device=problem.device)
@@ -61,12 +61,12 @@ def fitting_pixel_size(problem: Problem, halves: HalfMaps) -> PixelSizeFit | Non
     for all_rows, grid in zip(halves.rows, (two, one), strict=True):
         rows = evenly_spread(all_rows, _PARTICLES)
         n += len(rows)
-        observed = model.coefficients(stack.images[rows])
+        observed = particles.observed(rows, model).coefficients
         slices = model.project(slicer(grid), poses.rotations[rows], poses.shifts[rows])
         slices = slices * poses.scales[rows, None]
         total += _by_shell(observed.square(), shells, n_shells)
         for place, factor in enumerate(_TRIED):
-            tried = replace(stack, pixel_size=factor * stack.pixel_size)
+            tried = replace(particles, pixel_size=factor * particles.pixel_size)
             predicted = slices * tried.ctf(rows, model.frequencies)
             cross[place] += _by_shell(observed * predicted, shells, n_shells)
             power[place] += _by_shell(predicted.square(), shells, n_shells)

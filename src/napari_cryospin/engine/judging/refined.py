@@ -25,17 +25,16 @@ def with_refined_poses(problem: Problem, halves: HalfMaps) -> Problem:
 
     Those that are in neither half keep theirs; so does the problem that was given.
     """
-    stack, poses = problem.stack, PoseTable(**problem.poses.state())
+    particles, poses = problem.particles, PoseTable(**problem.poses.state())
     poses.rotations, poses.shifts = poses.rotations.clone(), poses.shifts.clone()
-    model = ImageModel.within(stack.box, min(_RADIUS, stack.box // 2 - 1), problem.device)
+    model = ImageModel.within(particles.box, min(_RADIUS, particles.box // 2 - 1), problem.device)
     one, two = halves.grids
     for all_rows, grid in zip(halves.rows, (two, one), strict=True):
         half_map = slicer(grid)
         for rows in all_rows.split(_PART):
             with torch.no_grad():
-                observed = model.coefficients(stack.images[rows])
-                ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
-            aligned = Alignment(model, half_map, observed, ctf)
+                seen = particles.observed(rows, model, scales=poses.scales[rows])
+            aligned = Alignment(model, half_map, seen)
             present = poses.shifts[rows] if problem.model.shifts else None
             refined = aligned.refine(poses.rotations[rows], present)
             poses.rotations[rows] = refined.rotations

@@ -132,10 +132,9 @@ class SwitchCriterion:
 
 def amortization_gap(problem: Problem, model: ImageModel, rows: Tensor) -> float:
     """Return what refining each pose for itself would gain, as a share of the error."""
-    stack, poses, loss = problem.stack, problem.poses, problem.model.loss
-    observed = model.coefficients(stack.images[rows])
-    ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
-    aligned = Alignment(model, slicer(problem.volume()), observed, ctf, loss)
+    particles, poses, loss = problem.particles, problem.poses, problem.model.loss
+    seen = particles.observed(rows, model, scales=poses.scales[rows])
+    aligned = Alignment(model, slicer(problem.volume()), seen, loss)
     shifts = poses.shifts[rows] if problem.model.shifts else None
     refined = aligned.refine(poses.rotations[rows], shifts)
     return float((refined.first_errors - refined.errors).mean() / refined.first_errors.mean())

@@ -101,8 +101,8 @@ def variability(problem: Problem, halves: HalfMaps, seed: int) -> Variability:
     seed
         Seed of the random starts.
     """
-    stack = problem.stack
-    model = ImageModel.within(stack.box, min(_RADIUS, stack.box // 2 - 1), problem.device)
+    particles = problem.particles
+    model = ImageModel.within(particles.box, min(_RADIUS, particles.box // 2 - 1), problem.device)
     one, two = halves.grids
     learning, test = (
         _left(problem, model, evenly_spread(rows, _PARTICLES), grid)
@@ -127,15 +127,15 @@ def variability(problem: Problem, halves: HalfMaps, seed: int) -> Variability:
 
 def _left(problem: Problem, model: ImageModel, rows: Tensor, grid: Tensor) -> _Left:
     """Return what a map leaves of particles ``rows`` (m,)."""
-    stack, poses = problem.stack, problem.poses
-    rotations, shifts = poses.rotations[rows], poses.shifts[rows]
-    ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
-    observed = model.shift(model.coefficients(stack.images[rows]), shifts)
+    rotations, seen = problem.poses.rotations[rows], problem.observed(rows, model)
+    observed, ctf = seen.coefficients, seen.ctf
     predicted = ctf * model.project(slicer(grid), rotations, None)
     fits = (observed * predicted).sum(1) / predicted.square().sum(1).clamp(min=_TINY)
     ctf = ctf * fits.clamp(0.2, 3)[:, None]
     residual = observed - predicted * fits.clamp(0.2, 3)[:, None]
-    noise = NoiseSpectrum.of_residuals(residual.square().mean(0), model, stack.mask_power)
+    noise = NoiseSpectrum.of_residuals(
+        residual.square().mean(0), model, problem.particles.mask_power
+    )
     deviation = noise.deviation(model)
     return _Left(rows, rotations, residual / deviation, ctf / deviation)
 

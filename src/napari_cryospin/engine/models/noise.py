@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.models.image import ImageModel
-
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from napari_cryospin.engine.models.image import ImageModel
 
 
 # images of so many times the usual power tell nothing of the others
@@ -69,12 +69,6 @@ class NoiseSpectrum:
         # there is no shell 0 in a disk, and none beyond its radius
         beyond = variance[shells.max()]
         return cls(torch.where(count > 0, variance, beyond).clamp(min=1e-3))
-
-    @classmethod
-    def of_images(cls, images: Tensor, mask_power: float) -> NoiseSpectrum:
-        """Return what the noise would be if images (n, D, D) held nothing else."""
-        model = ImageModel.within(images.shape[-1], images.shape[-1] / 2, images.device)
-        return cls.of_residuals(mean_power(model.coefficients(images)), model, mask_power)
 
     def replaced(self, other: NoiseSpectrum, model: ImageModel) -> NoiseSpectrum:
         """Return this spectrum with another's variances inside the radius of a model."""

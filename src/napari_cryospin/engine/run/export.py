@@ -176,8 +176,8 @@ def _require_same_particles(
         if _images(read_star(folder.star_path)) == _images(only(table, rows)):
             return
     if figures is not None:
-        stack = prepare(table, folder.settings().data)
-        Fingerprint.from_figures(figures).require_particles(stack)
+        particles = prepare(table, folder.settings().data)
+        Fingerprint.from_figures(figures).require_particles(particles)
 
 
 def _images(table: ParticleTable) -> list[tuple[Path, int]]:

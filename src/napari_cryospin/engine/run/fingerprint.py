@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import Settings
 
 # settings that may be changed before a resume: where things are, how fast, and for how long
@@ -57,9 +57,9 @@ class Fingerprint:
     signatures: NDArray[np.float32]
 
     @classmethod
-    def of(cls, stack: WorkingStack, settings: Settings) -> Self:
-        """Return the fingerprint of a working stack and of the settings of its run."""
-        return cls(binding_settings(settings), stack.pixel_size, _signatures(stack))
+    def of(cls, particles: Particles, settings: Settings) -> Self:
+        """Return the fingerprint of particles and of the settings of its run."""
+        return cls(binding_settings(settings), particles.pixel_size, _signatures(particles))
 
     def figures(self) -> dict[str, Any]:
         """Return plain values, for JSON and checkpoints."""
@@ -104,23 +104,23 @@ class Fingerprint:
                     f"{now}: set it back to resume the run, or start a new one."
                 )
 
-    def require_particles(self, stack: WorkingStack) -> None:
-        """Raise InputError where a working stack holds other particles than the run began with."""
-        difference = self._difference(stack)
+    def require_particles(self, particles: Particles) -> None:
+        """Raise InputError where these are other particles than the run began with."""
+        difference = self._difference(particles)
         if difference is not None:
             raise InputError(
-                f"The run was made of other particles than {stack.table.source} holds now: "
+                f"The run was made of other particles than {particles.table.source} holds now: "
                 f"{difference}; bring back the table and the images of the run, or start a new one."
             )
 
-    def _difference(self, stack: WorkingStack) -> str | None:
-        before, now = self.signatures, _signatures(stack)
+    def _difference(self, particles: Particles) -> str | None:
+        before, now = self.signatures, _signatures(particles)
         if len(before) != len(now):
             return f"there were {len(before)} particles, and now there are {len(now)}"
-        if not np.isclose(self.pixel_size, stack.pixel_size, rtol=1e-4):
+        if not np.isclose(self.pixel_size, particles.pixel_size, rtol=1e-4):
             return (
                 f"a pixel of the working box was {self.pixel_size:.4g} Å, and now is "
-                f"{stack.pixel_size:.4g} Å"
+                f"{particles.pixel_size:.4g} Å"
             )
         other = _differ(before[:, :_DIRECTIONS], now[:, :_DIRECTIONS])
         if other.any():
@@ -157,17 +157,17 @@ def _shown(value: object) -> str:
     return "not given" if value is None else str(value)
 
 
-def _signatures(stack: WorkingStack) -> NDArray[np.float32]:
+def _signatures(particles: Particles) -> NDArray[np.float32]:
     # the dock asks where a run may be written before torch is at hand
     import torch
 
-    generator = torch.Generator().manual_seed(stack.box)
-    directions = torch.randn(stack.box**2, _DIRECTIONS, generator=generator) / stack.box
-    images = stack.images.cpu().flatten(1)
-    projected = torch.cat([part @ directions for part in images.split(_PART)])
-    ctf = torch.zeros(stack.n)
-    if stack.ctf_parameters is not None:
-        ctf = stack.ctf_parameters.cpu() @ torch.tensor(_CTF_WEIGHTS)
+    generator = torch.Generator().manual_seed(particles.box)
+    directions = torch.randn(particles.box**2, _DIRECTIONS, generator=generator) / particles.box
+    parts = torch.arange(particles.n).split(_PART)
+    projected = torch.cat([particles.images(rows).cpu().flatten(1) @ directions for rows in parts])
+    ctf = torch.zeros(particles.n)
+    if particles.ctf_parameters is not None:
+        ctf = particles.ctf_parameters.cpu() @ torch.tensor(_CTF_WEIGHTS)
     signatures: NDArray[np.float32] = torch.column_stack((projected, ctf)).numpy()
     return signatures
 

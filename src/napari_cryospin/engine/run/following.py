@@ -18,7 +18,7 @@ from napari_cryospin.engine.run.standing import Doing, Standing, read_standing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import Settings
 
 # seconds for which settings are waited for that another process is about to write
@@ -36,7 +36,7 @@ class Seen:
     ----------
     folder
         The run folder.
-    settings, stack
+    settings, particles
         Settings of the run, and its particles.
     snapshot
         Its epochs, the last map and poses; None before its first epoch has ended.
@@ -48,7 +48,7 @@ class Seen:
 
     folder: Path
     settings: Settings
-    stack: WorkingStack
+    particles: Particles
     snapshot: Snapshot | None
     standing: Standing
     stamp: Stamp
@@ -75,11 +75,11 @@ def look(folder: Path, before: Seen | None = None) -> Seen:
     if settings.data.stack is None:
         raise InputError(f"{run.settings_path} names no particle stack.")
     if before is not None and before.settings.data == settings.data:
-        stack = before.stack
+        particles = before.particles
     else:
-        stack = prepare(of_settings(settings.data), settings.data)
+        particles = prepare(of_settings(settings.data), settings.data)
     try:
-        snapshot = read_snapshot(run, stack) if _has_epochs(run) else None
+        snapshot = read_snapshot(run, particles) if _has_epochs(run) else None
     except InputError as error:
         written = writer_of(folder) is not None
         if before is None and not written:
@@ -94,7 +94,7 @@ def look(folder: Path, before: Seen | None = None) -> Seen:
     if standing.doing is not Doing.WRITTEN and stamp != _stamp(run):
         # its end was written while it was read: nobody writes any more, and all can be seen
         return look(folder, before)
-    return Seen(folder, settings, stack, snapshot, standing, stamp)
+    return Seen(folder, settings, particles, snapshot, standing, stamp)
 
 
 def _has_epochs(run: RunFolder) -> bool:

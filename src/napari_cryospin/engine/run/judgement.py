@@ -127,7 +127,7 @@ def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict
             starts_agree=agreement(training.starts.ended)[0],
             cause=cause,
         )
-    halves = halves or HalfMaps.of(training.stack, training.poses, training.used)
+    halves = halves or HalfMaps.of(training.particles, training.poses, training.used)
     return _told(_measured(training, halves, judged), _warnings(training, halves))
 
 
@@ -195,6 +195,6 @@ def _warnings(training: Training, halves: HalfMaps) -> tuple[Warned, ...]:
         found.append(Warned(WarningKind.CONTRAST, contrast_warning()))
     fit = fitting_pixel_size(training.problem, halves)
     if fit is not None and fit.gain > _CTF_GAIN and abs(fit.factor - 1) > _PIXEL_SIZE_OFF:
-        size = training.stack.pixel_size
+        size = training.particles.pixel_size
         found.append(Warned(WarningKind.PIXEL_SIZE, pixel_size_warning(fit.factor, size)))
     return tuple(found)

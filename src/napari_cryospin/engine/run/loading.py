@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.data.load import of_settings
-from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
+from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.memory_estimate import require_memory
 from napari_cryospin.engine.run.progress import with_progress
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.run.events import Event
     from napari_cryospin.engine.settings import Settings
 
@@ -29,8 +30,8 @@ def load_particles(
     notes: list[str],
     stopped: Callable[[], bool],
     resumed: Path | None = None,
-) -> Generator[Event, None, WorkingStack]:
-    """Yield the progress of reading, and return the working stack of a run.
+) -> Generator[Event, None, Particles]:
+    """Yield the progress of reading, and return the particles of a run.
 
     Parameters
     ----------
@@ -57,12 +58,12 @@ def load_particles(
         raise InputError(f"{resumed} names no particle stack.")
     table = of_settings(data)
     notes += require_memory(settings, table, device)
-    stack: WorkingStack = yield from with_progress(
+    particles: Particles = yield from with_progress(
         "Reading particles", lambda report: prepare(table, data, report), stopped
     )
-    if stack.n < _FEWEST:
+    if particles.n < _FEWEST:
         raise InputError(
-            f"{table.source}: {stack.n} particle in use; a reconstruction needs at least "
+            f"{table.source}: {particles.n} particle in use; a reconstruction needs at least "
             f"{_FEWEST}, and hundreds to show anything."
         )
-    return stack
+    return particles

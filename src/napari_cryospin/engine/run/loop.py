@@ -75,7 +75,7 @@ class Loop:
     ) -> None:
         self.training, self.folder, self.lock = training, folder, lock
         self.controls, self.truth, self.steering = controls, truth, steering
-        self.settings, self.pixel_size = training.settings, training.stack.pixel_size
+        self.settings, self.pixel_size = training.settings, training.particles.pixel_size
         self._fingerprint = fingerprint.figures()
         self._pace = StagePace()
         self._last = {"map": 0.0, "poses": 0.0}

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.run.events import Event
     from napari_cryospin.engine.run.steering import Command
     from napari_cryospin.engine.settings import Settings
@@ -68,9 +68,9 @@ class Reconstruction:
 
     Attributes
     ----------
-    stack, truth
-        The working stack and what is known of its truth, once :class:`~.events.RunStarted` has been
-        seen.
+    particles, truth
+        The particles in use and what is known of their truth, once
+        :class:`~.events.RunStarted` has been seen.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Reconstruction:
         self.folder = RunFolder(folder)
         self.controls = controls or Controls()
         self._commands = commands
-        self.stack: WorkingStack | None = None
+        self.particles: Particles | None = None
         self.truth: Truth | None = None
         self._resume = False
         self._lock: RunLock | None = None
@@ -154,7 +154,7 @@ class Reconstruction:
         found = self._last_checkpoint(device) if checkpoint else None
         before = self._fingerprint_in(found)
         try:
-            stack = yield from load_particles(
+            particles = yield from load_particles(
                 self.settings,
                 device,
                 notes,
@@ -164,15 +164,15 @@ class Reconstruction:
         except Stopped:
             yield self._stopped_early(found is not None)
             return
-        fingerprint = Fingerprint.of(stack, self.settings)
+        fingerprint = Fingerprint.of(particles, self.settings)
         if before is not None:
-            before.require_particles(stack)
+            before.require_particles(particles)
         yield events.Progress(_PREPARING, 0, 0)
-        self.stack = stack = stack.to(device)
-        self.truth = self._truth(stack, notes)
-        training = Training(stack, self.settings)
+        self.particles = particles = particles.to(device)
+        self.truth = self._truth(particles, notes)
+        training = Training(particles, self.settings)
         steering = Steering(self.folder.commands_path, self._commands)
-        steering.require_fits(stack.n)
+        steering.require_fits(particles.n)
         if self.controls.stopped:
             yield self._stopped_early(found is not None)
             return
@@ -183,7 +183,7 @@ class Reconstruction:
             notes += self._go_on()
         # the state would stay in memory for as long as the run takes
         resumed, found = found is not None, None
-        write_set_aside(self.folder, stack)
+        write_set_aside(self.folder, particles)
         assert self._lock is not None
         loop = Loop(
             training,
@@ -202,7 +202,7 @@ class Reconstruction:
                 f"Commands that were given by hand are repeated: {steering.n_to_come} to come."
             )
         self._logging = not over
-        yield self._started(training, (*stack.notes, *notes))
+        yield self._started(training, (*particles.notes, *notes))
         yield from self._as_it_was(loop) if over else self._to_the_end(loop)
 
     def _to_the_end(self, loop: Loop) -> Iterator[Event]:
@@ -322,11 +322,11 @@ class Reconstruction:
 
         return latest(self.folder.checkpoints(), take, none=self.folder.no_checkpoint)[1]
 
-    def _truth(self, stack: WorkingStack, notes: list[str]) -> Truth | None:
+    def _truth(self, particles: Particles, notes: list[str]) -> Truth | None:
         """Return the truth; a run that goes on does without, where its files have gone."""
         if self._resume:
-            return truth_or_note(self.settings, stack, notes)
-        return Truth.of(self.settings.data, stack)
+            return truth_or_note(self.settings, particles, notes)
+        return Truth.of(self.settings.data, particles)
 
     def _fingerprint_in(self, found: tuple[Path, dict[str, Any]] | None) -> Fingerprint | None:
         """Return what a checkpoint was made of, its settings being as they were."""
@@ -382,14 +382,14 @@ class Reconstruction:
         return events.Finished(path, True, False, None, results=False, discarded=True, left=left)
 
     def _started(self, training: Training, notes: tuple[str, ...]) -> Event:
-        stack, settings, clock = training.stack, self.settings, training.clock
+        particles, settings, clock = training.particles, self.settings, training.clock
         return events.RunStarted(
             folder=self.folder.path,
-            n_particles=stack.n,
-            box=stack.box,
-            pixel_size=stack.pixel_size,
+            n_particles=particles.n,
+            box=particles.box,
+            pixel_size=particles.pixel_size,
             n_heads=settings.model.heads if encodes(settings.stages) else 0,
-            device=describe_device(stack.images.device),
+            device=describe_device(particles.device),
             seed=settings.seed,
             inference=training.kind,
             first_epoch=clock.epoch,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.run.events import PosesUpdated
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.training import Training
@@ -61,47 +61,47 @@ def write_results(
     The maps are closed-form back-projections of the images at their final poses, the map weighted
     by the FSC of the halves. Particles that were dropped from training are in none of the files.
     """
-    stack, poses = training.stack, training.poses
+    particles, poses = training.particles, training.poses
     # a run that was stopped has turned particles since its last epoch
     training.measure_fit()
     used = training.used.cpu().numpy()
     yield Progress(_TASK, 0, 3)
-    halves = HalfMaps.of(stack, poses, training.used)
+    halves = HalfMaps.of(particles, poses, training.used)
     maps = [_map(grid) for grid in halves.grids]
     for number, half in enumerate(maps, 1):
-        folder.write_map(f"half{number}.mrc", half, stack.pixel_size)
+        folder.write_map(f"half{number}.mrc", half, particles.pixel_size)
     curve = fsc(*maps)
     yield Progress(_TASK, 2, 3)
     prior = torch.from_numpy((1 - curve) / np.clip(curve, 0.01, 1)).clamp(min=1e-3)
     volume = _map(divide(halves.sums[0] + halves.sums[1], prior))
-    folder.write_map("map.mrc", volume, stack.pixel_size)
-    optics = first_group(stack.table, stack.rows[used])
-    own = full_size(volume, stack.pixel_size, optics)
+    folder.write_map("map.mrc", volume, particles.pixel_size)
+    optics = first_group(particles.table, particles.rows[used])
+    own = full_size(volume, particles.pixel_size, optics)
     folder.write_map("map_fullsize.mrc", own, optics.pixel_size)
     columns = {"fsc_halves_shared_poses": curve}
     rotations = poses.rotations.cpu().numpy()
-    shifts = poses.shifts.cpu().numpy() * stack.pixel_size
+    shifts = poses.shifts.cpu().numpy() * particles.pixel_size
     comparison = truth.compare(rotations, shifts, used, volume) if truth else None
     if comparison is not None and comparison.fsc is not None:
         columns["fsc_truth"] = comparison.fsc
-    folder.write_fsc(columns, stack.pixel_size)
+    folder.write_fsc(columns, particles.pixel_size)
     write_star(
         folder.star_path,
-        stack.table,
-        stack.rows[used],
+        particles.table,
+        particles.rows[used],
         rotations=rotations[used].astype(np.float64),
         shifts=shifts[used].astype(np.float64),
-        half_set=half_sets(stack.table.half_set, stack.rows[used]),
+        half_set=half_sets(particles.table.half_set, particles.rows[used]),
         scales=poses.scales.cpu().numpy()[used],
         log_likelihood=training.fit.log_likelihood.cpu().numpy()[used],
         explained=training.fit.explained.cpu().numpy()[used],
     )
     yield Progress(_TASK, 3, 3)
-    return Results(resolution(curve, stack.pixel_size, 0.143), halves)
+    return Results(resolution(curve, particles.pixel_size, 0.143), halves)
 
 
 def write_selection(
-    path: Path, stack: WorkingStack, rows: NDArray[np.int64], poses: PosesUpdated
+    path: Path, particles: Particles, rows: NDArray[np.int64], poses: PosesUpdated
 ) -> None:
     """Write some particles with poses as a star file.
 
@@ -109,8 +109,8 @@ def write_selection(
     ----------
     path
         The star file.
-    stack
-        The working stack.
+    particles
+        The particles in use.
     rows
         Rows of the working stack, shape (m,).
     poses
@@ -118,8 +118,8 @@ def write_selection(
     """
     write_star(
         path,
-        stack.table,
-        stack.rows[rows],
+        particles.table,
+        particles.rows[rows],
         rotations=poses.rotations[rows].astype(np.float64),
         shifts=poses.shifts[rows].astype(np.float64),
         scales=poses.scales[rows],
@@ -128,10 +128,10 @@ def write_selection(
     )
 
 
-def write_set_aside(folder: RunFolder, stack: WorkingStack) -> None:
+def write_set_aside(folder: RunFolder, particles: Particles) -> None:
     """Write ``set_aside.csv``, which particles are not used because of their images, if any."""
-    if len(stack.set_aside.rows):
-        stack.set_aside.write(folder.path / "set_aside.csv", stack.table)
+    if len(particles.set_aside.rows):
+        particles.set_aside.write(folder.path / "set_aside.csv", particles.table)
 
 
 def _map(grid: Tensor) -> NDArray[np.float32]:

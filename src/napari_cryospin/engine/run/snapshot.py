@@ -10,7 +10,7 @@ import torch
 
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.load import of_settings
-from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
+from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.checkpoint_reading import (
     fit_in,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.particle_fit import ParticleFit
     from napari_cryospin.engine.inference.poses import PoseTable
     from napari_cryospin.engine.run.folder import RunFolder
@@ -47,7 +48,7 @@ class Snapshot:
     """
 
     settings: Settings
-    stack: WorkingStack
+    particles: Particles
     history: tuple[EpochDone, ...]
     volume: VolumeUpdated
     poses: PosesUpdated
@@ -55,7 +56,7 @@ class Snapshot:
     notes: tuple[str, ...] = ()
 
 
-def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snapshot:
+def read_snapshot(folder: RunFolder, particles: Particles | None = None) -> Snapshot:
     """Read a run folder, finished or not, as far as it is whole.
 
     The poses are those of the last checkpoint; where there is none that can be read, those of the
@@ -65,7 +66,7 @@ def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snaps
     ----------
     folder
         The run folder.
-    stack
+    particles
         Its particles, where they have been read already.
 
     Raises
@@ -80,18 +81,18 @@ def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snaps
     maps = maps_of(folder)
     if not maps:
         raise InputError(f"{folder.path} holds no map yet: wait for its first epoch.")
-    if stack is None:
-        stack = prepare(of_settings(settings.data), settings.data)
+    if particles is None:
+        particles = prepare(of_settings(settings.data), settings.data)
     metrics = read_metrics(folder.metrics_path)
     notes = list(metrics.notes)
-    truth = truth_or_note(settings, stack, notes)
+    truth = truth_or_note(settings, particles, notes)
     (volume, pixel_size), poses = (
-        _last_map(maps, stack, notes),
-        _last_poses(folder, settings, stack, truth, notes),
+        _last_map(maps, particles, notes),
+        _last_poses(folder, settings, particles, truth, notes),
     )
     return Snapshot(
         settings,
-        stack,
+        particles,
         metrics.epochs,
         VolumeUpdated(max(poses.epoch - 1, 0), poses.inference, volume, pixel_size),
         poses,
@@ -100,17 +101,17 @@ def read_snapshot(folder: RunFolder, stack: WorkingStack | None = None) -> Snaps
     )
 
 
-def truth_or_note(settings: Settings, stack: WorkingStack, notes: list[str]) -> Truth | None:
+def truth_or_note(settings: Settings, particles: Particles, notes: list[str]) -> Truth | None:
     """Return the truth of a run; where its files cannot be used any more, None and a note."""
     try:
-        return Truth.of(settings.data, stack)
+        return Truth.of(settings.data, particles)
     except InputError as error:
         notes.append(f"{str(error).rstrip('.')}; the truth is left out.")
         return None
 
 
 def read_epoch(
-    folder: RunFolder, epoch: int, stack: WorkingStack, truth: Truth | None
+    folder: RunFolder, epoch: int, particles: Particles, truth: Truth | None
 ) -> tuple[VolumeUpdated, PosesUpdated]:
     """Read what was recorded of an epoch of a run.
 
@@ -120,7 +121,7 @@ def read_epoch(
         The run folder.
     epoch
         One of :func:`~.records.recorded_epochs`.
-    stack, truth
+    particles, truth
         Particles of the run, and their truth where it is known, as in :class:`Snapshot`.
 
     Raises
@@ -129,16 +130,16 @@ def read_epoch(
         If a file is missing or damaged, or holds other particles.
     """
     poses = read_poses(folder, epoch)
-    if len(poses.used) != stack.n:
+    if len(poses.used) != particles.n:
         raise InputError(
             f"{poses_path(folder, epoch)} holds poses of {len(poses.used)} particles, not of the "
-            f"{stack.n} of the run."
+            f"{particles.n} of the run."
         )
     if not poses.used.any():
         raise InputError(f"{poses_path(folder, epoch)} is damaged: it uses no particles.")
     if truth is not None:
         poses = replace(poses, truth=truth.in_frame_of(poses.rotations, poses.used))
-    volume, pixel_size = _read_map(folder.path / "volumes" / f"epoch_{epoch:04d}.mrc", stack)
+    volume, pixel_size = _read_map(folder.path / "volumes" / f"epoch_{epoch:04d}.mrc", particles)
     return VolumeUpdated(epoch, poses.inference, volume, pixel_size), poses
 
 
@@ -187,13 +188,13 @@ def maps_of(folder: RunFolder) -> list[Path]:
 
 
 def _last_map(
-    maps: list[Path], stack: WorkingStack, notes: list[str]
+    maps: list[Path], particles: Particles, notes: list[str]
 ) -> tuple[NDArray[np.float32], float]:
     """Return the newest map that can be read, and its Å per pixel."""
     problems = []
     for path in reversed(maps):
         try:
-            found = _read_map(path, stack)
+            found = _read_map(path, particles)
         except InputError as error:
             problems.append(str(error))
         else:
@@ -202,12 +203,12 @@ def _last_map(
     raise InputError(problems[0])
 
 
-def _read_map(path: Path, stack: WorkingStack) -> tuple[NDArray[np.float32], float]:
+def _read_map(path: Path, particles: Particles) -> tuple[NDArray[np.float32], float]:
     volume, pixel_size = read_map(path)
-    if len(volume) != stack.box:
+    if len(volume) != particles.box:
         raise InputError(
-            f"{path} is a map of {len(volume)} px, and particles and settings make {stack.box}: it "
-            "belongs to another run, or settings.toml was changed."
+            f"{path} is a map of {len(volume)} px, and particles and settings make "
+            f"{particles.box}: it belongs to another run, or settings.toml was changed."
         )
     return volume, pixel_size
 
@@ -215,7 +216,7 @@ def _read_map(path: Path, stack: WorkingStack) -> tuple[NDArray[np.float32], flo
 def _last_poses(
     folder: RunFolder,
     settings: Settings,
-    stack: WorkingStack,
+    particles: Particles,
     truth: Truth | None,
     notes: list[str],
 ) -> PosesUpdated:
@@ -224,11 +225,11 @@ def _last_poses(
 
     def take(path: Path) -> None:
         state = read_checkpoint(path, torch.device("cpu"))
-        clock, poses = require_clock(state, settings), require_poses(state, stack.n)
-        used = require_used(state, stack.n).numpy()
+        clock, poses = require_clock(state, settings), require_poses(state, particles.n)
+        used = require_used(state, particles.n).numpy()
         kind = clock.inference(settings)
-        fit = fit_in(state, stack.n)
-        found.append(poses_event(poses, fit, used, clock.epoch, kind, stack.pixel_size, truth))
+        fit = fit_in(state, particles.n)
+        found.append(poses_event(poses, fit, used, clock.epoch, kind, particles.pixel_size, truth))
 
     problem = ""
     try:
@@ -240,7 +241,7 @@ def _last_poses(
         if found and found[0].epoch > epoch:
             break
         try:
-            _, poses = read_epoch(folder, epoch, stack, truth)
+            _, poses = read_epoch(folder, epoch, particles, truth)
         except InputError as error:
             notes.append(f"{str(error).rstrip('.')}: it is left out.")
             continue

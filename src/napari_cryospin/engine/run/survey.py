@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.options import PosteriorOptions
     from napari_cryospin.engine.inference.summary import PosteriorSummary
     from napari_cryospin.engine.run.events import PosesUpdated
@@ -78,7 +78,7 @@ def probe_rows(used: NDArray[np.bool_], probes: int = PROBES) -> NDArray[np.int6
 def survey_epoch(
     folder: RunFolder,
     epoch: int,
-    stack: WorkingStack,
+    particles: Particles,
     truth: Truth | None,
     *,
     options: PosteriorOptions | None = None,
@@ -93,7 +93,7 @@ def survey_epoch(
         The run folder.
     epoch
         A recorded epoch.
-    stack, truth
+    particles, truth
         Particles of the run, and their truth where it is known.
     options
         How posteriors are computed.
@@ -107,9 +107,9 @@ def survey_epoch(
     InputError
         If the epoch's map or poses are missing or damaged.
     """
-    volume, poses = read_epoch(folder, epoch, stack, truth)
-    explorer = PosteriorExplorer(stack, options)
-    shifts = poses.shifts / stack.pixel_size
+    volume, poses = read_epoch(folder, epoch, particles, truth)
+    explorer = PosteriorExplorer(particles, options)
+    shifts = poses.shifts / particles.pixel_size
     rows = probe_rows(poses.used, probes)
 
     def alive() -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.interface import PoseInference
     from napari_cryospin.engine.judging.evidence import Judgement
     from napari_cryospin.engine.judging.misfit import Misfit
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 _FEWEST_LEARNING = 50
 # frequency radius that a low-pass filter must leave, in units of 1/box; smallest encoded images
 _LEAST_RADIUS, _LEAST_ENCODED = 2, 32
+# images that tell the amplitude of the first map
+_MOST_LOOKED_AT = 2000
 _FEWEST_HELD, _MOST_HELD, _FEWEST_PARTICLES = 50, 256, 150
 
 
@@ -56,8 +58,8 @@ class Training:
 
     Parameters
     ----------
-    stack
-        The working stack, on the training device.
+    particles
+        The particles in use, on the training device.
     settings
         Settings of the run. The random start is drawn from their seed.
 
@@ -84,22 +86,22 @@ class Training:
         If the stages cannot be run on the stack.
     """
 
-    def __init__(self, stack: WorkingStack, settings: Settings) -> None:
-        require_trainable(settings, stack.box, stack.pixel_size)
-        self.stack, self.settings = stack, settings
+    def __init__(self, particles: Particles, settings: Settings) -> None:
+        require_trainable(settings, particles.box, particles.pixel_size)
+        self.particles, self.settings = particles, settings
         self.clock = Clock()
-        device = stack.images.device
-        self.used = self.in_epoch = torch.ones(stack.n, dtype=torch.bool, device=device)
-        self._kept_apart = _held_out(stack.n, settings).to(device)
+        device = particles.device
+        self.used = self.in_epoch = torch.ones(particles.n, dtype=torch.bool, device=device)
+        self._kept_apart = _held_out(particles.n, settings).to(device)
         self.held_out = self._kept_apart.clone()
-        self._amplitude = signal_amplitude(stack.images[~self.held_out])
+        self._amplitude = signal_amplitude(particles, (~self.held_out).nonzero().flatten())
         self.volume = self._random_volume(0)
         heads = settings.model.heads
-        self.poses = PoseTable.empty(stack.n, heads, device)
+        self.poses = PoseTable.empty(particles.n, heads, device)
         self.problem = Problem(
-            stack, self.volume, self.poses, self.held_out, settings.model, settings.seed
+            particles, self.volume, self.poses, self.held_out, settings.model, settings.seed
         )
-        self.fit = ParticleFit.unknown(stack.n, device)
+        self.fit = ParticleFit.unknown(particles.n, device)
         self.starts = Starts()
         self.losses: list[float] = []
         self._begun: int | None = None
@@ -113,8 +115,8 @@ class Training:
 
     def _random_volume(self, start: int) -> HartleyVolume:
         generator = stream(self.settings.seed, "map", start)
-        volume = HartleyVolume(self.stack.box, self._amplitude, generator)
-        return volume.to(self.stack.images.device)
+        volume = HartleyVolume(self.particles.box, self._amplitude, generator)
+        return volume.to(self.particles.device)
 
     def _stage_begun(self, before: PoseInference | None) -> PoseInference:
         """Begin the stage that the clock shows, after an inference of the stage before."""
@@ -162,7 +164,7 @@ class Training:
                 clock.stage_epoch = clock.batch = 0
                 self.volume.load_state_dict(self._random_volume(clock.start).state_dict())
                 self.poses.reset()
-                self.fit = ParticleFit.unknown(self.stack.n, self.stack.images.device)
+                self.fit = ParticleFit.unknown(self.particles.n, self.particles.device)
                 self.inference = self._stage_begun(None)
                 return
             self._take_best_start()
@@ -218,12 +220,16 @@ class Training:
 
     def misfit(self, halves: HalfMaps) -> Misfit | None:
         """Return what the half-maps leave unexplained of the particles."""
-        diameter, stack, problem = self.settings.data.mask_diameter, self.stack, self.problem
-        across = stack.box if diameter is None else diameter / stack.pixel_size
+        diameter, particles, problem = (
+            self.settings.data.mask_diameter,
+            self.particles,
+            self.problem,
+        )
+        across = particles.box if diameter is None else diameter / particles.pixel_size
         if self.kind is not Inference.DIRECT:
             # a grid or an encoder leaves poses a few degrees off: they are no fault of the map
             problem = with_refined_poses(problem, halves)
-            halves = HalfMaps.of(stack, problem.poses, self.used)
+            halves = HalfMaps.of(particles, problem.poses, self.used)
         return local_misfit(problem, halves, across, self._learning_and_held()[1])
 
     def _learning_and_held(self) -> tuple[Tensor, Tensor]:
@@ -246,7 +252,9 @@ class Training:
         used
             True where the particle is used, (n,), or a single True for all.
         """
-        chosen = torch.from_numpy(np.broadcast_to(used, self.stack.n).copy()).to(self.used.device)
+        chosen = torch.from_numpy(np.broadcast_to(used, self.particles.n).copy()).to(
+            self.used.device
+        )
         changed = not torch.equal(chosen, self.used)
         self.used = chosen
         return changed
@@ -311,7 +319,7 @@ class Training:
         Unreadable
             If it is not the state of a run with these particles and settings.
         """
-        require_fits(state, self.settings, self.stack.n, self.stack.box)
+        require_fits(state, self.settings, self.particles.n, self.particles.box)
         self.clock = Clock(**state["clock"])
         self.held_out.copy_(state["held_out"])
         # an earlier version chose others from the same seed: a run keeps to those it began with
@@ -326,7 +334,7 @@ class Training:
         self.losses = list(state.get("losses", ()))
         self.inference.load_state(state["inference"])
         self.starts.load_state(state["starts"])
-        self.fit = fit_in(state, self.stack.n)
+        self.fit = fit_in(state, self.particles.n)
 
 
 def _held_out(n: int, settings: Settings) -> Tensor:
@@ -364,15 +372,15 @@ def require_trainable(settings: Settings, box: int, pixel_size: float) -> None:
             )
 
 
-def signal_amplitude(images: Tensor) -> Tensor:
+def signal_amplitude(particles: Particles, rows: Tensor) -> Tensor:
     """Return the expected amplitude of a map's coefficients at radius 0 to D, from its images.
 
-    The mean power of the images less the noise's 1, over the mean CTF² of one half.
+    The mean power of the images less the noise's 1, over the mean CTF² of one half; of the first
+    of the particles ``rows`` (m,).
     """
-    box = images.shape[-1]
-    sample = images[: min(len(images), 2000)]
-    power = mean_power(hartley_2d(sample).flatten(1))
-    radius = frequency_radius(box)[box // 2, :box, :box].flatten().to(images.device)
+    box = particles.box
+    power = mean_power(hartley_2d(particles.images(rows[:_MOST_LOOKED_AT])).flatten(1))
+    radius = frequency_radius(box)[box // 2, :box, :box].flatten().to(particles.device)
     mean = torch.bincount(radius, power) / torch.bincount(radius)
     # a hundredth of the noise keeps shells without signal alive
     signal = (2 * (mean - 1)).clamp(min=1e-2)

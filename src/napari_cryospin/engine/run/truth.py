@@ -21,7 +21,7 @@ from napari_cryospin.engine.evaluation.fsc import fsc, resolution
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import DataSettings
 
 
@@ -60,7 +60,7 @@ class Truth:
     belongs: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, data: DataSettings, stack: WorkingStack) -> Truth | None:
+    def of(cls, data: DataSettings, particles: Particles) -> Truth | None:
         """Read the truth that the settings name, or return None.
 
         Raises
@@ -71,18 +71,18 @@ class Truth:
         if data.truth_star is None:
             return None
         table = read_star(data.truth_star)
-        if table.rotations is None or table.n_particles != stack.table.n_particles:
+        if table.rotations is None or table.n_particles != particles.table.n_particles:
             raise InputError(
-                f"{data.truth_star} is not the truth of {stack.table.source}: it needs poses for "
-                f"the same {stack.table.n_particles} particles."
+                f"{data.truth_star} is not the truth of {particles.table.source}: it needs poses "
+                f"for the same {particles.table.n_particles} particles."
             )
         volume = None
         if data.truth_map is not None:
-            volume = fit_map(*read_molecule(data.truth_map), stack.box, stack.pixel_size)
+            volume = fit_map(*read_molecule(data.truth_map), particles.box, particles.pixel_size)
         shifts = np.zeros((table.n_particles, 2)) if table.shifts is None else table.shifts
-        rows = stack.rows
+        rows = particles.rows
         belongs = belonging(table)[rows]
-        return cls(table.rotations[rows], shifts[rows], volume, stack.pixel_size, belongs)
+        return cls(table.rotations[rows], shifts[rows], volume, particles.pixel_size, belongs)
 
     def in_frame_of(
         self, rotations: NDArray[np.float32], used: NDArray[np.bool_]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtGui import QShowEvent
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.options import PosteriorOptions
     from napari_cryospin.engine.inference.summary import PosteriorSummary
     from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
@@ -143,14 +143,14 @@ class ParticlesPanel(QWidget):
 
     def _start(self) -> None:
         explorer = self._explorer
-        stack, volume, poses = explorer.stack, explorer.volume, explorer.poses
-        if stack is None or volume is None or poses is None:
+        particles, volume, poses = explorer.particles, explorer.volume, explorer.poses
+        if particles is None or volume is None or poses is None:
             self.note.setText("There is no map yet.")
             return
         options = explorer.options
 
         def task(report: Report) -> tuple[int, PosteriorSummary]:
-            return volume.epoch, summary_of(stack, volume, poses, options, report)
+            return volume.epoch, summary_of(particles, volume, poses, options, report)
 
         if self.task.start(task):
             self.compute.setText("Stop")
@@ -188,28 +188,28 @@ class ParticlesPanel(QWidget):
         self.note.setText(sentence)
 
     @Slot(object)
-    def _on_save(self, particles: NDArray[np.int64]) -> None:
+    def _on_save(self, rows: NDArray[np.int64]) -> None:
         path = ask_where(self, "Save selection", "selection.star", "STAR files (*.star)")
         if path is not None:
-            self.save_selection(particles, path)
+            self.save_selection(rows, path)
 
-    def save_selection(self, particles: NDArray[np.int64], path: Path) -> None:
+    def save_selection(self, rows: NDArray[np.int64], path: Path) -> None:
         """Write particles with their present poses as a star file."""
         from napari_cryospin.engine.run.results import write_selection
 
-        stack, poses = self._explorer.stack, self._explorer.poses
-        assert stack is not None and poses is not None
+        particles, poses = self._explorer.particles, self._explorer.poses
+        assert particles is not None and poses is not None
         try:
             if path.suffix.lower() != ".star":
                 raise InputError(f"{path.name}: selections are saved as .star.")
-            require_not_in_use(path, inputs_of(self._explorer.session.settings, stack.table))
-            write_selection(path, stack, particles, poses)
+            require_not_in_use(path, inputs_of(self._explorer.session.settings, particles.table))
+            write_selection(path, particles, rows, poses)
         except InputError as error:
             self._explorer.message.emit(str(error))
         except OSError as error:
             self._explorer.message.emit(f"{path} could not be written: {error.strerror}.")
         else:
-            self._explorer.message.emit(f"Saved {len(particles):,} particles in {path}.")
+            self._explorer.message.emit(f"Saved {len(rows):,} particles in {path}.")
 
     @Slot(object)
     def _on_drop(self, particles: NDArray[np.int64]) -> None:
@@ -257,7 +257,7 @@ def columns_of(poses: PosesUpdated, numbers: NDArray[np.int64]) -> dict[str, NDA
 
 
 def summary_of(
-    stack: WorkingStack,
+    particles: Particles,
     volume: VolumeUpdated,
     poses: PosesUpdated,
     options: PosteriorOptions,
@@ -267,8 +267,8 @@ def summary_of(
     from napari_cryospin.engine.inference.posterior import PosteriorExplorer
     from napari_cryospin.engine.inference.summary import summarise
 
-    explorer = PosteriorExplorer(stack, options)
-    shifts = poses.shifts / stack.pixel_size
-    alive = partial(report, 0, stack.n)
+    explorer = PosteriorExplorer(particles, options)
+    shifts = poses.shifts / particles.pixel_size
+    alive = partial(report, 0, particles.n)
     explorer.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
-    return summarise(explorer, np.arange(stack.n), shifts, report)
+    return summarise(explorer, np.arange(particles.n), shifts, report)

@@ -213,13 +213,15 @@ class PosePanel(QWidget):
 
     def _offer_low_passes(self) -> None:
         """Name the low-passes in Å of the present stack."""
-        stack = self._explorer.stack
-        assert stack is not None
+        particles = self._explorer.particles
+        assert particles is not None
         present = self._explorer.options.radius
         self.low_pass.clear()
         self.low_pass.addItem("no low-pass", None)
-        for radius in (radius for radius in _RADII if radius < stack.box // 2):
-            self.low_pass.addItem(f"{stack.box * stack.pixel_size / radius:.0f} Å", float(radius))
+        for radius in (radius for radius in _RADII if radius < particles.box // 2):
+            self.low_pass.addItem(
+                f"{particles.box * particles.pixel_size / radius:.0f} Å", float(radius)
+            )
         self.low_pass.setCurrentIndex(max(self.low_pass.findData(present), 0))
 
     @Slot(int)
@@ -307,7 +309,7 @@ def mode_rows(result: PosteriorResult) -> ModeRows:
 def describe(result: PosteriorResult) -> str:
     """Return the figures of a posterior in words."""
     posterior, request = result.posterior, result.request
-    x, y = np.asarray(posterior.best_shift) * request.stack.pixel_size
+    x, y = np.asarray(posterior.best_shift) * request.particles.pixel_size
     equal = math.exp(posterior.entropy)
     return (
         f"<b>Entropy</b> {posterior.entropy:.2f} nats on the grid "

@@ -80,12 +80,12 @@ class PosteriorFeed(QObject):
 
     def _ask(self) -> None:
         explorer = self._explorer
-        if explorer.stack is None or explorer.volume is None:
+        if explorer.particles is None or explorer.volume is None:
             return
         self._stale = self._at_once = False
         particle = min(explorer.particle, explorer.n_particles - 1)
         self.service.ask(
-            explorer.stack,
+            explorer.particles,
             explorer.volume,
             particle,
             explorer.shifts,

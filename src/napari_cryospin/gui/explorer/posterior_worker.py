@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.posterior import ParticlePosterior, PosteriorExplorer
     from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
 
-    ExplorerFactory = Callable[[WorkingStack, PosteriorOptions], PosteriorExplorer]
+    ExplorerFactory = Callable[[Particles, PosteriorOptions], PosteriorExplorer]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class PosteriorRequest:
         Answers to wishes of an earlier one are dropped.
     era
         Maps of an earlier one are no longer looked at.
-    particle, stack, volume
+    particle, particles, volume
         Whose posterior, given which map.
     shifts
         Present origin shifts (x, y) of all particles, pixels of the working box, (n, 2).
@@ -57,7 +57,7 @@ class PosteriorRequest:
     generation: int
     era: int
     particle: int
-    stack: WorkingStack
+    particles: Particles
     volume: VolumeUpdated
     shifts: NDArray[np.floating]
     scales: NDArray[np.floating]
@@ -69,7 +69,7 @@ class PosteriorRequest:
     @property
     def key(self) -> tuple[object, ...]:
         """What an explorer is made for: temperature and particle may change with it at hand."""
-        return id(self.stack), self.options.radius
+        return id(self.particles), self.options.radius
 
     def shares_map_with(self, other: PosteriorRequest) -> bool:
         """Whether the map, and what it is multiplied with to fit the particles, are the same."""
@@ -147,7 +147,7 @@ class _Worker(QObject):
 
         last = self._last
         if self._explorer is None or last is None or last.key != request.key:
-            self._explorer, last = self._factory(request.stack, request.options), None
+            self._explorer, last = self._factory(request.particles, request.options), None
         if last is None or not request.shares_map_with(last):
             self._explorer.set_volume(
                 request.volume.volume,
@@ -208,7 +208,7 @@ class PosteriorService(QObject):
 
     def ask(
         self,
-        stack: WorkingStack,
+        particles: Particles,
         volume: VolumeUpdated,
         particle: int,
         shifts: NDArray[np.floating] | None = None,
@@ -224,21 +224,21 @@ class PosteriorService(QObject):
         wanted, options = self._wanted, options or PosteriorOptions()
         if (
             wanted is None
-            or wanted.stack is not stack
+            or wanted.particles is not particles
             or (wanted.particle, wanted.options) != (particle, options)
         ):
             self._generation += 1
-        if wanted is not None and wanted.stack is not stack:
+        if wanted is not None and wanted.particles is not particles:
             self._worker.era += 1
-        origins = np.zeros((stack.n, 2)) if shifts is None else shifts
+        origins = np.zeros((particles.n, 2)) if shifts is None else shifts
         self._wanted = PosteriorRequest(
             self._generation,
             self._worker.era,
             particle,
-            stack,
+            particles,
             volume,
             origins,
-            np.ones(stack.n) if scales is None else scales,
+            np.ones(particles.n) if scales is None else scales,
             options,
             np.empty((0, 3, 3)) if candidates is None else candidates,
             poses,
@@ -273,7 +273,7 @@ def _angles(posterior: ParticlePosterior) -> NDArray[np.float64]:
     return euler_from_matrices(posterior.modes)
 
 
-def _default_factory(stack: WorkingStack, options: PosteriorOptions) -> PosteriorExplorer:
+def _default_factory(particles: Particles, options: PosteriorOptions) -> PosteriorExplorer:
     from napari_cryospin.engine.inference.posterior import PosteriorExplorer
 
-    return PosteriorExplorer(stack, options)
+    return PosteriorExplorer(particles, options)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
     from napari_cryospin.gui.work.session import Session
 
@@ -71,21 +71,21 @@ class Explorer(QObject):
         session.epoch_done.connect(self._on_epoch_done)
 
     @property
-    def stack(self) -> WorkingStack | None:
-        """The working stack of the session."""
-        return self.session.stack
+    def particles(self) -> Particles | None:
+        """The particles of the session."""
+        return self.session.particles
 
     @property
     def n_particles(self) -> int:
         """Number of particles of the working stack, 0 without one."""
-        return 0 if self.stack is None else self.stack.n
+        return 0 if self.particles is None else self.particles.n
 
     @property
     def numbers(self) -> NDArray[np.int64]:
         """Numbers of the particles in use: rows of the particle table from 1, ascending, (n,)."""
-        if self.stack is None:
+        if self.particles is None:
             return np.empty(0, dtype=np.int64)
-        numbers: NDArray[np.int64] = np.asarray(self.stack.rows, dtype=np.int64) + 1
+        numbers: NDArray[np.int64] = np.asarray(self.particles.rows, dtype=np.int64) + 1
         return numbers
 
     def number(self, particle: int) -> int:
@@ -95,9 +95,9 @@ class Explorer(QObject):
     @property
     def shifts(self) -> NDArray[np.floating] | None:
         """Shown origin shifts (x, y) of all particles, pixels of the working box, (n, 2)."""
-        if self.poses is None or self.stack is None:
+        if self.poses is None or self.particles is None:
             return None
-        return self.poses.shifts / self.stack.pixel_size
+        return self.poses.shifts / self.particles.pixel_size
 
     @property
     def scales(self) -> NDArray[np.floating] | None:
@@ -133,14 +133,14 @@ class Explorer(QObject):
 
     def _read(self, epoch: int) -> None:
         session = self.session
-        folder, stack, truth = session.folder, session.stack, session.truth
+        folder, particles, truth = session.folder, session.particles, session.truth
 
         def task() -> tuple[int, VolumeUpdated, PosesUpdated]:
             from napari_cryospin.engine.run.folder import RunFolder
             from napari_cryospin.engine.run.snapshot import read_epoch
 
-            assert folder is not None and stack is not None
-            return (epoch, *read_epoch(RunFolder(folder), epoch, stack, truth))
+            assert folder is not None and particles is not None
+            return (epoch, *read_epoch(RunFolder(folder), epoch, particles, truth))
 
         self._background.submit(task)
 

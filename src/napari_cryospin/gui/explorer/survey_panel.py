@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
     from qtpy.QtWidgets import QLayout
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
     from napari_cryospin.engine.run.survey import EpochSurvey
     from napari_cryospin.gui.explorer.state import Explorer
@@ -127,8 +127,12 @@ class SurveyPanel(QWidget):
             return
         explorer = self._explorer
         missing = [e for e in explorer.recorded if e not in self.surveys and e not in self._failed]
-        folder, stack, truth = explorer.session.folder, explorer.stack, explorer.session.truth
-        if not missing or folder is None or stack is None or not self.isVisible():
+        folder, particles, truth = (
+            explorer.session.folder,
+            explorer.particles,
+            explorer.session.truth,
+        )
+        if not missing or folder is None or particles is None or not self.isVisible():
             return
         epoch = missing[-1]
 
@@ -136,7 +140,7 @@ class SurveyPanel(QWidget):
             from napari_cryospin.engine.run.folder import RunFolder
             from napari_cryospin.engine.run.survey import survey_epoch
 
-            return survey_epoch(RunFolder(folder), epoch, stack, truth, progress=report)
+            return survey_epoch(RunFolder(folder), epoch, particles, truth, progress=report)
 
         if self.task.start(task):
             self._present, self._since = epoch, time.perf_counter()
@@ -188,13 +192,13 @@ class SurveyPanel(QWidget):
             self.calibration.stop()
             return
         explorer = self._explorer
-        stack, volume, poses = explorer.stack, explorer.volume, explorer.poses
-        if stack is None or volume is None or poses is None or poses.truth is None:
+        particles, volume, poses = explorer.particles, explorer.volume, explorer.poses
+        if particles is None or volume is None or poses is None or poses.truth is None:
             self.note.setText("Calibration needs a map and the true poses.")
             return
 
         def task(report: Report) -> NDArray[np.float64]:
-            return levels_of(stack, volume, poses, report)
+            return levels_of(particles, volume, poses, report)
 
         if self.calibration.start(task):
             self.measure.setText("Stop")
@@ -215,7 +219,7 @@ class SurveyPanel(QWidget):
 
 
 def levels_of(
-    stack: WorkingStack, volume: VolumeUpdated, poses: PosesUpdated, report: Report
+    particles: Particles, volume: VolumeUpdated, poses: PosesUpdated, report: Report
 ) -> NDArray[np.float64]:
     """Return the credible levels of the true poses of probe particles, refined until resolved."""
     assert poses.truth is not None
@@ -224,8 +228,8 @@ def levels_of(
     from napari_cryospin.engine.inference.summary import credible_levels
     from napari_cryospin.engine.run.survey import probe_rows
 
-    explorer = PosteriorExplorer(stack, PosteriorOptions(depth=_DEPTH, enough=_ENOUGH))
-    shifts = poses.shifts / stack.pixel_size
+    explorer = PosteriorExplorer(particles, PosteriorOptions(depth=_DEPTH, enough=_ENOUGH))
+    shifts = poses.shifts / particles.pixel_size
     rows = probe_rows(poses.used)
     alive = partial(report, 0, len(rows))
     explorer.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)

@@ -245,11 +245,13 @@ class DataPanel(QWidget):
     @Slot(object)
     def _show_notes(self, _run: object) -> None:
         """Show what was said of the images, now that all have been looked at."""
-        stack, table = self._session.stack, self._session.table
+        particles, table = self._session.particles, self._session.table
         # another table may have been chosen while they were looked at
-        same = stack is not None and table is not None and stack.table.source == table.source
-        if stack is not None and (same or not self.path.text()):
-            self._say(stack.notes)
+        same = (
+            particles is not None and table is not None and particles.table.source == table.source
+        )
+        if particles is not None and (same or not self.path.text()):
+            self._say(particles.notes)
 
     def _say(self, notes: tuple[str, ...]) -> None:
         self.notes.setText("\n".join(notes))

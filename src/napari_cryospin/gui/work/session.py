@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.data.table import ParticleTable
     from napari_cryospin.engine.run.following import Seen
     from napari_cryospin.engine.run.standing import Standing
@@ -56,8 +56,8 @@ class Session(QObject):
 
     Attributes
     ----------
-    state, stack, settings, folder
-        Present state; working stack, settings and folder of the run.
+    state, particles, settings, folder
+        Present state; particles, settings and folder of the run.
     table
         The particle table that was chosen last, or None while it is read and where it cannot be.
     no_table
@@ -96,7 +96,7 @@ class Session(QObject):
         self.state = SessionState.IDLE
         self.table: ParticleTable | None = None
         self.no_table = NO_TABLE
-        self.stack: WorkingStack | None = None
+        self.particles: Particles | None = None
         self.settings: Settings | None = None
         self.folder: Path | None = None
         self.standing: Standing | None = None
@@ -267,7 +267,7 @@ class Session(QObject):
 
     def _on_run_started(self, event: events.RunStarted) -> None:
         assert self._worker is not None
-        self.stack, self.truth = self._worker.stack, self._worker.truth
+        self.particles, self.truth = self._worker.particles, self._worker.truth
         self.settings = self._worker.settings
         self.truth_rotations = None
         self._set_running_state(SessionState.RUNNING)
@@ -276,9 +276,9 @@ class Session(QObject):
             self.message.emit(note)
 
     def _on_particles_chosen(self, event: events.ParticlesChosen) -> None:
-        assert self.stack is not None
+        assert self.particles is not None
         self.message.emit(
-            f"{event.n_used:,} of {self.stack.n:,} particles are used from the next epoch on."
+            f"{event.n_used:,} of {self.particles.n:,} particles are used from the next epoch on."
         )
 
     @Slot(object)
@@ -346,10 +346,10 @@ class Session(QObject):
     @Slot(object)
     def _on_opened(self, seen: Seen) -> None:
         self._reset()
-        self.folder, self.settings, self.stack = seen.folder, seen.settings, seen.stack
+        self.folder, self.settings, self.particles = seen.folder, seen.settings, seen.particles
         self.truth = None if seen.snapshot is None else seen.snapshot.truth
         self.standing = None
-        self._show_table(seen.stack.table)
+        self._show_table(seen.particles.table)
         self.run_opened.emit(seen)
         self._show_seen(seen, f"Showing the run in {seen.folder.name}.")
 
@@ -362,7 +362,11 @@ class Session(QObject):
         before, self.standing = self.standing, seen.standing
         snapshot = seen.snapshot
         if snapshot is not None and snapshot.volume is not self.latest_volume:
-            self.settings, self.stack, self.truth = seen.settings, seen.stack, snapshot.truth
+            self.settings, self.particles, self.truth = (
+                seen.settings,
+                seen.particles,
+                snapshot.truth,
+            )
             for done in snapshot.history[len(self.history) :]:
                 self.history.append(done)
                 self.epoch_done.emit(done)

@@ -24,7 +24,7 @@ from napari_cryospin.gui.work.memory import give_back
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.run.controls import Controls
     from napari_cryospin.engine.run.standing import Standing
     from napari_cryospin.engine.run.truth import Truth
@@ -57,7 +57,7 @@ class ReconstructionWorker(QObject):
         self.poses: Mailbox[PosesUpdated] = Mailbox()
         self.batch: Mailbox[BatchDone] = Mailbox()
         self.losses: deque[BatchDone] = deque()
-        self.stack: WorkingStack | None = None
+        self.particles: Particles | None = None
         self.truth: Truth | None = None
         self.standing: Standing | None = None
 
@@ -85,7 +85,7 @@ class ReconstructionWorker(QObject):
                 reconstruction = Reconstruction(self.settings, self._folder, self._controls)
             for event in reconstruction.run():
                 if isinstance(event, RunStarted):
-                    self.stack, self.truth = reconstruction.stack, reconstruction.truth
+                    self.particles, self.truth = reconstruction.particles, reconstruction.truth
                     self.settings = reconstruction.settings
                 last = event
                 self._pass_on(event)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +16,6 @@ from napari_cryospin.engine.inference.marginal.centring import (
     shift_log_prior,
     shift_spread,
 )
-from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 from napari_cryospin.engine.inference.marginal.wide_look import WideLook
 from napari_cryospin.engine.inference.poses import PoseTable
@@ -25,18 +23,19 @@ from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
 from napari_cryospin.engine.settings import ModelSettings
+from particle_images import all_images, with_images
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
 
 
-def off_centre(stack: WorkingStack, shifts: Tensor) -> WorkingStack:
+def off_centre(particles: Particles, shifts: Tensor) -> Particles:
     """Return the stack with the content of its images at minus the shifts (n, 2)."""
-    model = ImageModel.within(stack.box, stack.box / 2)
-    moved = model.shift(model.coefficients(stack.images), -shifts)
-    return replace(stack, images=model.images(moved))
+    model = ImageModel.within(particles.box, particles.box / 2)
+    moved = model.shift(model.coefficients(all_images(particles)), -shifts)
+    return with_images(particles, model.images(moved))
 
 
 def shifts_of(spread: float, n: int) -> Tensor:
@@ -44,10 +43,10 @@ def shifts_of(spread: float, n: int) -> Tensor:
 
 
 @pytest.mark.parametrize("spread", [1.0, 2.0, 3.0])
-def test_the_average_centres_particles(stack: WorkingStack, spread: float) -> None:
-    true = shifts_of(spread, stack.n)
-    rows = torch.arange(stack.n)
-    found = first_origins(off_centre(stack, true), rows, rows)
+def test_the_average_centres_particles(particles: Particles, spread: float) -> None:
+    true = shifts_of(spread, particles.n)
+    rows = torch.arange(particles.n)
+    found = first_origins(off_centre(particles, true), rows, rows)
     # the middle of a projection is not that of the molecule, which is bent, and the average of few
     # particles far off-centre is a poor one
     error = (found - true).norm(dim=1)
@@ -55,14 +54,14 @@ def test_the_average_centres_particles(stack: WorkingStack, spread: float) -> No
     assert float(error.quantile(0.95)) < 3.0 + 0.7 * spread
 
 
-def test_noise_is_left_in_the_middle(stack: WorkingStack) -> None:
-    noise = torch.randn(stack.images.shape, generator=torch.Generator().manual_seed(0))
-    rows = torch.arange(stack.n)
-    found = first_origins(replace(stack, images=noise), rows, rows)
+def test_noise_is_left_in_the_middle(particles: Particles) -> None:
+    noise = torch.randn(all_images(particles).shape, generator=torch.Generator().manual_seed(0))
+    rows = torch.arange(particles.n)
+    found = first_origins(with_images(particles, noise), rows, rows)
     assert float(found.norm(dim=1).median()) < 1.5
 
 
-def test_the_spread_is_that_of_most(stack: WorkingStack) -> None:
+def test_the_spread_is_that_of_most(particles: Particles) -> None:
     shifts = shifts_of(3.0, 4000)
     assert shift_spread(shifts) == pytest.approx(3.0, rel=0.05)
     shifts[::10] = 14.0
@@ -76,17 +75,17 @@ def test_the_prior_is_a_probability() -> None:
 
 @pytest.mark.parametrize("spread", [None, 2.0])
 def test_the_evidence_of_the_average_is_brute_force(
-    stack: WorkingStack, true_map: Tensor, spread: float | None
+    particles: Particles, true_map: Tensor, spread: float | None
 ) -> None:
     quadrature = Quadrature.at(32, 6, 8, spread=spread)
     used, model = quadrature.n_used, quadrature.model
     volume = HartleyVolume(32, torch.ones(33), torch.Generator().manual_seed(0))
     volume.assign(grid_of_map(true_map))
     average = volume.average()
-    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
     if spread is not None:
-        poses.shifts = shifts_of(1.0, stack.n)
-    images = Observed.of(stack, torch.arange(4), model, poses)
+        poses.shifts = shifts_of(1.0, particles.n)
+    images = particles.observed(torch.arange(4), model, shifts=poses.shifts[:4])
     variance = torch.linspace(1, 2, len(model.frequencies) // 2).repeat_interleave(2)
     found = evidence_of_average(images, quadrature, average, variance)
     turned = quadrature.rotations[:1]
@@ -101,19 +100,19 @@ def test_the_evidence_of_the_average_is_brute_force(
         assert float(found[row]) == pytest.approx(float(torch.logsumexp(log_p, 0)), rel=1e-2)
 
 
-def test_a_wide_look_finds_what_began_too_far_away(stack: WorkingStack, true_map: Tensor) -> None:
-    true = shifts_of(3.0, stack.n)
-    moved = off_centre(stack, true)
+def test_a_wide_look_finds_what_began_too_far_away(particles: Particles, true_map: Tensor) -> None:
+    true = shifts_of(3.0, particles.n)
+    moved = off_centre(particles, true)
     volume = HartleyVolume(32, torch.ones(33), torch.Generator().manual_seed(0))
     volume.assign(grid_of_map(true_map))
-    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+    poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
     # every third has been found already; the others are believed to be elsewhere
     poses.shifts = true.clone()
-    astray = torch.arange(stack.n) % 3 > 0
+    astray = torch.arange(particles.n) % 3 > 0
     poses.shifts[astray] += torch.tensor([4.0, -3.0])
-    held_out = torch.zeros(stack.n, dtype=torch.bool)
+    held_out = torch.zeros(particles.n, dtype=torch.bool)
     problem = Problem(moved, volume, poses, held_out, ModelSettings(shifts=True), 0)
-    rows = torch.arange(min(stack.n, 120))
+    rows = torch.arange(min(particles.n, 120))
     before = poses.shifts.clone()
     found = WideLook(problem, NoiseSpectrum.white(32)).origins(rows)
     error = (found - true[rows]).norm(dim=1)

@@ -14,7 +14,6 @@ from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.importance import SampledSum
 from napari_cryospin.engine.inference.marginal.memory import Memory
 from napari_cryospin.engine.inference.marginal.modes import Modes
-from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.proposals import SamplingOptions
 from napari_cryospin.engine.inference.marginal.quadrature import (
     Quadrature,
@@ -27,18 +26,21 @@ from napari_cryospin.engine.models.volume import grid_of_map
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.marginal.posteriors import Posteriors
 
 ROWS = torch.arange(24)
 
 
-def observed(stack: WorkingStack, quadrature: Quadrature, off: float = 0.7) -> Observed:
-    poses = PoseTable.empty(stack.n, 1, torch.device("cpu"))
+def observed(particles: Particles, quadrature: Quadrature, off: float = 0.7) -> Observed:
+    poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
     if quadrature.estimates_shifts:
         # as if each particle's origin had been found to within a pixel or so
-        poses.shifts = off * torch.randn(stack.n, 2, generator=torch.Generator().manual_seed(1))
-    return Observed.of(stack, ROWS, quadrature.model, poses)
+        poses.shifts = off * torch.randn(particles.n, 2, generator=torch.Generator().manual_seed(1))
+    return particles.observed(
+        ROWS, quadrature.model, scales=poses.scales[ROWS], shifts=poses.shifts[ROWS]
+    )
 
 
 def prior(quadrature: Quadrature, images: Observed) -> Tensor:
@@ -56,22 +58,22 @@ def white(quadrature: Quadrature) -> Tensor:
 
 
 def exact(
-    stack: WorkingStack, quadrature: Quadrature, grid: Tensor, off: float = 0.7
+    particles: Particles, quadrature: Quadrature, grid: Tensor, off: float = 0.7
 ) -> tuple[ExactSum, Posteriors]:
     total = ExactSum(quadrature, grid, white(quadrature))
-    images = observed(stack, quadrature, off)
+    images = observed(particles, quadrature, off)
     return total, total.posteriors(images, collect=True)
 
 
 @pytest.mark.parametrize("spread", [None, 1.5])
 def test_the_exact_sum_is_brute_force(
-    stack: WorkingStack, true_map: Tensor, spread: float | None
+    particles: Particles, true_map: Tensor, spread: float | None
 ) -> None:
     quadrature = Quadrature.at(32, 4, 6, spread=spread)
     grid = grid_of_map(true_map)
-    total, found = exact(stack, quadrature, grid)
+    total, found = exact(particles, quadrature, grid)
     model, used = quadrature.model, quadrature.n_used
-    images = observed(stack, quadrature)
+    images = observed(particles, quadrature)
     slices = model.project(grid, quadrature.rotations, None).double()
     log_p = []
     for shift in quadrature.shifts:
@@ -112,14 +114,14 @@ def pairs(values: Tensor) -> Tensor:
 
 
 def test_shifts_at_the_heaviest_poses_do_for_all(
-    stack: WorkingStack, true_map: Tensor, monkeypatch: pytest.MonkeyPatch
+    particles: Particles, true_map: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quadrature = Quadrature.at(32, 7, 9, spread=1.0)
     grid = grid_of_map(true_map)
     # shifts are known to half a step
-    some, found = exact(stack, quadrature, grid, 0.35)
+    some, found = exact(particles, quadrature, grid, 0.35)
     monkeypatch.setattr(f"{ExactSum.__module__}._FEW_POINTS", 10**9)
-    everything, expected = exact(stack, quadrature, grid, 0.35)
+    everything, expected = exact(particles, quadrature, grid, 0.35)
     missing = expected.log_evidence - found.log_evidence
     assert float(missing.median()) < 0.01
     assert float(missing.quantile(0.9)) < 1.0
@@ -131,10 +133,10 @@ def test_shifts_at_the_heaviest_poses_do_for_all(
     assert torch.allclose(one.residual.sum(), other.residual.sum(), rtol=0.02)
 
 
-def test_scales_are_found(stack: WorkingStack, true_map: Tensor) -> None:
+def test_scales_are_found(particles: Particles, true_map: Tensor) -> None:
     quadrature = Quadrature.at(32, 8, 8)
     total = ExactSum(quadrature, grid_of_map(true_map), white(quadrature))
-    images = observed(stack, quadrature)
+    images = observed(particles, quadrature)
     found = total.posteriors(images).scales
     brighter = replace(images, coefficients=1.3 * images.coefficients)
     # the noise is brighter too, so what is found is a little less
@@ -149,7 +151,7 @@ def test_scales_are_found(stack: WorkingStack, true_map: Tensor) -> None:
 @pytest.mark.parametrize("spread", [None, 1.0])
 @pytest.mark.parametrize("before", [2, 4, 8])
 def test_the_sampled_sum_is_near_the_exact_one(
-    stack: WorkingStack,
+    particles: Particles,
     true_map: Tensor,
     before: int,
     spread: float | None,
@@ -162,10 +164,10 @@ def test_the_sampled_sum_is_near_the_exact_one(
     assert quadrature.nside == 8
     earlier = Quadrature.at(32, {2: 4, 4: 8, 8: 9}[before], 10, spread=spread)
     assert earlier.nside == before
-    memory = Memory(stack.n, torch.device("cpu"))
-    memory.remember(ROWS, exact(stack, earlier, grid)[1], earlier)
-    whole, expected = exact(stack, quadrature, grid)
-    images = observed(stack, quadrature)
+    memory = Memory(particles.n, torch.device("cpu"))
+    memory.remember(ROWS, exact(particles, earlier, grid)[1], earlier)
+    whole, expected = exact(particles, quadrature, grid)
+    images = observed(particles, quadrature)
     draw = torch.Generator().manual_seed(0)
     total = SampledSum(quadrature, grid, white(quadrature), memory, SamplingOptions(), draw)
     found = total.posteriors(images, collect=True)
@@ -186,14 +188,14 @@ def test_the_sampled_sum_is_near_the_exact_one(
     assert torch.allclose(sampled.residual.sum(), exactly.residual.sum(), rtol=0.01)
 
 
-def test_samples_are_unbiased(stack: WorkingStack, true_map: Tensor) -> None:
+def test_samples_are_unbiased(particles: Particles, true_map: Tensor) -> None:
     """However few samples there are, their sum is right on average."""
     grid = grid_of_map(0.05 * true_map)
     quadrature = Quadrature.at(32, 4, 4)
-    _, expected = exact(stack, quadrature, grid)
-    memory = Memory(stack.n, torch.device("cpu"))
+    _, expected = exact(particles, quadrature, grid)
+    memory = Memory(particles.n, torch.device("cpu"))
     memory.remember(ROWS, expected, quadrature)
-    images = observed(stack, quadrature)
+    images = observed(particles, quadrature)
     draw = torch.Generator().manual_seed(0)
     options = SamplingOptions(factor=1)
     sums = []
@@ -205,18 +207,18 @@ def test_samples_are_unbiased(stack: WorkingStack, true_map: Tensor) -> None:
 
 
 @pytest.mark.parametrize("strength", [0.1, 1.0])
-def test_every_image_counts_as_one(stack: WorkingStack, true_map: Tensor, strength: float) -> None:
+def test_every_image_counts_as_one(particles: Particles, true_map: Tensor, strength: float) -> None:
     """However broad its posterior: no weight is lost with samples that are left out of the map."""
     grid = grid_of_map(strength * true_map)
     quadrature = Quadrature.at(32, 8, 10)
-    total, expected = exact(stack, quadrature, grid)
-    memory = Memory(stack.n, torch.device("cpu"))
+    total, expected = exact(particles, quadrature, grid)
+    memory = Memory(particles.n, torch.device("cpu"))
     memory.remember(ROWS, expected, quadrature)
     draw = torch.Generator().manual_seed(0)
     sampled = SampledSum(
         quadrature, grid, white(quadrature), memory, SamplingOptions(factor=100), draw
     )
-    sampled.posteriors(observed(stack, quadrature), collect=True)
+    sampled.posteriors(observed(particles, quadrature), collect=True)
     found, wanted = sampled.collected(), total.collected()
     assert float(found.inserted[1].sum() / wanted.inserted[1].sum()) == pytest.approx(1, abs=0.01)
     assert torch.allclose(found.residual, wanted.residual, rtol=0.1)
@@ -224,17 +226,17 @@ def test_every_image_counts_as_one(stack: WorkingStack, true_map: Tensor, streng
 
 @pytest.mark.parametrize("spread", [None, 1.0])
 def test_what_lies_beyond_is_told_by_both_sums(
-    stack: WorkingStack, true_map: Tensor, spread: float | None
+    particles: Particles, true_map: Tensor, spread: float | None
 ) -> None:
     grid = grid_of_map(true_map)
     quadrature = Quadrature.at(32, 7, 10, spread=spread)
-    total, expected = exact(stack, quadrature, grid)
+    total, expected = exact(particles, quadrature, grid)
     everything = replace(quadrature, n_used=len(quadrature.model.frequencies))
-    images = observed(stack, quadrature)
+    images = observed(particles, quadrature)
     further = ExactSum(everything, grid, white(quadrature)).posteriors(images)
     beyond = total.posteriors(images, look_beyond=True).beyond
     assert torch.allclose(beyond, further.log_evidence - expected.log_evidence, atol=1e-2)
-    memory = Memory(stack.n, torch.device("cpu"))
+    memory = Memory(particles.n, torch.device("cpu"))
     memory.remember(ROWS, expected, quadrature)
     draw = torch.Generator().manual_seed(0)
     sampled = SampledSum(quadrature, grid, white(quadrature), memory, SamplingOptions(), draw)
@@ -243,9 +245,9 @@ def test_what_lies_beyond_is_told_by_both_sums(
     assert not expected.beyond.any()
 
 
-def test_modes_are_far_from_each_other(stack: WorkingStack, true_map: Tensor) -> None:
+def test_modes_are_far_from_each_other(particles: Particles, true_map: Tensor) -> None:
     quadrature = Quadrature.at(32, 8, 8)
-    _, found = exact(stack, quadrature, grid_of_map(0.3 * true_map))
+    _, found = exact(particles, quadrature, grid_of_map(0.3 * true_map))
     modes = Modes.of(found, quadrature, 4)
     rotations, weights = modes.rotations, modes.weights
     assert (weights[:, 1] > 0).any()

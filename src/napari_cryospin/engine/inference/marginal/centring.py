@@ -10,20 +10,22 @@ import torch
 from napari_cryospin.engine.inference.interface import evenly_spread
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
-from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
+from napari_cryospin.engine.models.noise import shells_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.interface import Problem
-    from napari_cryospin.engine.inference.marginal.posteriors import Observed
     from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 
 # frequency radius of the first look: beyond it the average tells of one view more than of another
 _RADIUS = 4
 # particles that the average is made of, and particles at a time
 _AVERAGED, _PART = 2000, 1000
+# particles that tell the spread of the shifts
+_TELLING = 10_000
 # rounds in which the spread of the shifts is estimated, from this share of the box
 _ROUNDS, _SPREAD = 3, 0.1
 # least spread of shifts, pixels
@@ -80,7 +82,7 @@ def pixel_shifts(box: int, device: torch.device | str = "cpu") -> Tensor:
 
 
 @torch.no_grad()
-def first_origins(stack: WorkingStack, rows: Tensor, learning: Tensor) -> Tensor:
+def first_origins(particles: Particles, rows: Tensor, learning: Tensor) -> Tensor:
     """Return origin shifts of particles that nothing is known of, pixels, (m, 2).
 
     Each image is moved over the average of all, taken around their middles: a blob, as broad as the
@@ -89,42 +91,50 @@ def first_origins(stack: WorkingStack, rows: Tensor, learning: Tensor) -> Tensor
 
     Parameters
     ----------
-    stack
+    particles
         Particles.
     rows
         Those to be centred, (m,).
     learning
         Those that the average and the width of the prior are made of, (l,).
     """
-    model = ImageModel.within(stack.box, min(_RADIUS, stack.box // 2 - 1), stack.images.device)
+    model = ImageModel.within(particles.box, min(_RADIUS, particles.box // 2 - 1), particles.device)
     some = evenly_spread(learning, _AVERAGED)
-    variance = NoiseSpectrum.of_images(stack.images[some], stack.mask_power).variance
-    average = _average(stack, some, model)
-    parts = []
-    for part in rows.split(_PART):
-        predicted = stack.ctf(part, model.frequencies) * average
-        observed = model.coefficients(stack.images[part])
-        parts.append(cross_products(model, predicted * observed / variance[shells_of(model)]))
-    log_p = torch.cat(parts)
-    shifts = pixel_shifts(stack.box, log_p.device)
+    variance = particles.noise(some).variance
+    average = _average(particles, some, model)
+    reference = average / variance[shells_of(model)]
+    # what is kept of each particle is a few numbers; the products at all shifts are made in parts
+    seen = (particles.observed(part, model) for part in rows.split(_PART))
+    products = torch.cat([one.ctf * one.coefficients * reference for one in seen])
+    shifts = pixel_shifts(particles.box, products.device)
     squares = shifts.square().sum(1)
-    spread = _SPREAD * stack.box
+    spread = _SPREAD * particles.box
     known = torch.isin(rows, learning)
     known = known if known.any() else ~known
-    for _ in range(_ROUNDS):
-        weights = (log_p + shift_log_prior(shifts, spread, 1.0)).softmax(1)
+    telling = products[evenly_spread(known.nonzero().flatten(), _TELLING)]
+    for _ in range(_ROUNDS - 1):
         # the mean square of the two axes, but for particles that lie far out
-        middle = float((weights[known] @ squares).median())
+        middle = float(_expected(squares[:, None], model, telling, shifts, spread).median())
         spread = max(math.sqrt(middle / (2 * math.log(2))), _LEAST_SPREAD)
-    return weights @ shifts
+    return _expected(shifts, model, products, shifts, spread)
 
 
-def _average(stack: WorkingStack, rows: Tensor, model: ImageModel) -> Tensor:
+def _expected(
+    values: Tensor, model: ImageModel, products: Tensor, shifts: Tensor, spread: float
+) -> Tensor:
+    """Return the means of values (D², v) at all shifts (D², 2) under the posteriors, (m, v)."""
+    prior = shift_log_prior(shifts, spread, 1.0)
+    parts = products.split(_PART)
+    weights = ((cross_products(model, part) + prior).softmax(1) for part in parts)
+    return torch.cat([each @ values for each in weights])
+
+
+def _average(particles: Particles, rows: Tensor, model: ImageModel) -> Tensor:
     """Return the rotational average of images, corrected for their CTFs, (K,)."""
-    ctf = stack.ctf(rows, model.frequencies)
+    seen = particles.observed(rows, model)
     shells = shells_of(model)
-    signal = torch.bincount(shells, (ctf * model.coefficients(stack.images[rows])).sum(0))
-    weight = torch.bincount(shells, ctf.square().sum(0))
+    signal = torch.bincount(shells, (seen.ctf * seen.coefficients).sum(0))
+    weight = torch.bincount(shells, seen.ctf.square().sum(0))
     floor = 1e-3 * weight.max()
     return (signal / (weight + floor))[shells]
 

@@ -24,7 +24,7 @@ from napari_cryospin.engine.models.sums import MapSums
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.marginal.posteriors import Observed
+    from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 
 # slices with less than this share of the mean weight are left out: they carry nothing

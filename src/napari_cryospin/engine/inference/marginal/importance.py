@@ -28,8 +28,8 @@ from napari_cryospin.engine.models.sums import MapSums
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.inference.marginal.memory import Memory
-    from napari_cryospin.engine.inference.marginal.posteriors import Observed
     from napari_cryospin.engine.inference.marginal.proposals import SamplingOptions
     from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 

@@ -26,7 +26,6 @@ from napari_cryospin.engine.inference.marginal.importance import SampledSum
 from napari_cryospin.engine.inference.marginal.march import Evidence, March
 from napari_cryospin.engine.inference.marginal.memory import Memory
 from napari_cryospin.engine.inference.marginal.modes import N_MODES, Modes
-from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.proposals import SamplingOptions
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature, march_radii
 from napari_cryospin.engine.models.map_update import MapUpdate
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.inference.interface import Place, Problem
     from napari_cryospin.engine.inference.marginal.posteriors import PoseSum, Posteriors
     from napari_cryospin.engine.stages import MarginalStage
@@ -86,15 +86,15 @@ class MarginalInference(PoseInference):
     ) -> None:
         super().__init__(problem)
         self.stage, self._start = stage, start
-        stack, device = self.stack, problem.device
+        particles, device = self.particles, problem.device
         limit = math.inf if stage.low_pass_end is None else self._radius_of(stage.low_pass_end)
-        radii = march_radii(stack.box, stage.nside, limit)
+        radii = march_radii(particles.box, stage.nside, limit)
         least = 0.0 if stage.low_pass_start is None else self._radius_of(stage.low_pass_start)
         if before is not None:
             least = max(least, before.march.radius + 1)
         self.march: March = March([radius for radius in radii if radius >= least] or radii[-1:])
         self._update = MapUpdate(
-            stack.box,
+            particles.box,
             self.volume.amplitude,
             update=stage.map_update,
             prior=stage.prior,
@@ -106,9 +106,9 @@ class MarginalInference(PoseInference):
             self._noise = before.noise
             self._update.go_on_from(before._update)
         else:
-            self.memory = Memory(stack.n, device)
+            self.memory = Memory(particles.n, device)
             learning = (~problem.held_out).nonzero().flatten()[:_NOISE_IMAGES]
-            self._noise = NoiseSpectrum.of_images(stack.images[learning], stack.mask_power)
+            self._noise = particles.noise(learning)
         self._sampling = SamplingOptions(
             stage.sample_factor, stage.uniform_share, stage.temperature
         )
@@ -142,7 +142,7 @@ class MarginalInference(PoseInference):
         new = rows[self.memory.nside[rows] == 0]
         if self.problem.model.shifts and len(new):
             learning = rows[~self.problem.held_out[rows]]
-            self.poses.shifts[new] = first_origins(self.stack, new, learning)
+            self.poses.shifts[new] = first_origins(self.particles, new, learning)
         yield from ()
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
@@ -163,7 +163,7 @@ class MarginalInference(PoseInference):
         self._record(images, found, quadrature)
         sums = total.collected()
         power = sums.mean_residual
-        estimated = NoiseSpectrum.of_residuals(power, quadrature.model, self.stack.mask_power)
+        estimated = NoiseSpectrum.of_residuals(power, quadrature.model, self.particles.mask_power)
         self._noise = self._noise.replaced(estimated, quadrature.model)
         self.volume.assign(self._update(sums.inserted, self._noise))
         self._maps += 1
@@ -185,12 +185,12 @@ class MarginalInference(PoseInference):
             self.poses.scales /= self.poses.scales[learning].mean()
 
     def _radius_of(self, resolution: float) -> float:
-        return self.stack.box * self.stack.pixel_size / resolution
+        return self.particles.box * self.particles.pixel_size / resolution
 
     def _points(self) -> Quadrature:
         """Return the points of the sum at the present radius."""
         if self._quadrature is None:
-            nyquist = self.stack.box // 2 - 1
+            nyquist = self.particles.box // 2 - 1
             beyond = max(self.march.next_radius(nyquist), self.march.radius)
             self._quadrature = self._quadrature_at(self.march.radius, beyond)
         # the prior follows the shifts
@@ -198,7 +198,7 @@ class MarginalInference(PoseInference):
 
     def _quadrature_at(self, radius: float, beyond: float) -> Quadrature:
         return Quadrature.at(
-            self.stack.box,
+            self.particles.box,
             radius,
             beyond,
             spread=spread_of(self.problem),
@@ -233,7 +233,7 @@ class MarginalInference(PoseInference):
         return ExactSum(quadrature, self.volume().detach(), variance)
 
     def _observed(self, rows: Tensor, quadrature: Quadrature) -> Observed:
-        return Observed.of(self.stack, rows, quadrature.model, self.poses)
+        return self.problem.observed(rows, quadrature.model)
 
     def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
         rows = images.rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,59 +11,14 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
-    from napari_cryospin.engine.inference.poses import PoseTable
-    from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.models.sums import MapSums
 
 # heaviest cells of a particle that are remembered
 KEPT_CELLS = 64
 # standard deviation of the prior of particles' scales around 1
 _SCALE_SPREAD = 0.2
-
-
-@dataclass(frozen=True)
-class Observed:
-    """Images as the sum over poses needs them.
-
-    Parameters
-    ----------
-    rows
-        Rows of the images in the stack, (b,).
-    coefficients
-        Their coefficients, moved by the particles' present origin shifts, (b, K).
-    ctf
-        CTFs times the particles' scales, (b, K).
-    scales
-        Those scales, (b,).
-    origins
-        Those origin shifts, pixels, (b, 2).
-    """
-
-    rows: Tensor
-    coefficients: Tensor
-    ctf: Tensor
-    scales: Tensor
-    origins: Tensor
-
-    @classmethod
-    def of(cls, stack: WorkingStack, rows: Tensor, model: ImageModel, poses: PoseTable) -> Observed:
-        """Return particles ``rows`` (b,) of a stack, with their present scales and shifts."""
-        scales, origins = poses.scales[rows], poses.shifts[rows]
-        ctf = stack.ctf(rows, model.frequencies) * scales[:, None]
-        coefficients = model.coefficients(stack.images[rows])
-        if origins.any():
-            coefficients = model.shift(coefficients, origins)
-        return cls(rows, coefficients, ctf, scales, origins)
-
-    def at(self, model: ImageModel, origins: Tensor) -> Observed:
-        """Return the images moved by other origin shifts (b, 2)."""
-        coefficients = model.shift(self.coefficients, origins - self.origins)
-        return replace(self, coefficients=coefficients, origins=origins)
-
-    def __getitem__(self, part: slice | Tensor) -> Observed:
-        return Observed(*(getattr(self, field.name)[part] for field in fields(self)))
 
 
 @dataclass(frozen=True)

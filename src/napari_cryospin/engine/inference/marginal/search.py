@@ -9,7 +9,6 @@ import torch
 from napari_cryospin.engine.inference.marginal.centring import spread_of
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.modes import Modes
-from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 from napari_cryospin.engine.inference.marginal.wide_look import WideLook
 from napari_cryospin.engine.models.noise import shells_of
@@ -40,7 +39,7 @@ class PoseSearch:
 
     def __init__(self, problem: Problem, noise: NoiseSpectrum) -> None:
         self._problem = problem
-        box, device = problem.stack.box, problem.device
+        box, device = problem.particles.box, problem.device
         radius = min(_RADIUS, box // 2 - 1)
         around = self._around = Quadrature.at(
             box, radius, radius, spread=spread_of(problem), device=device
@@ -54,7 +53,7 @@ class PoseSearch:
 
         ``origins`` are shifts to search around, (m, 2), instead of the present ones.
         """
-        images = Observed.of(self._problem.stack, rows, self._around.model, self._problem.poses)
+        images = self._problem.observed(rows, self._around.model)
         if origins is not None:
             images = images.at(self._around.model, origins)
         found = self._sum.posteriors(images)

@@ -14,13 +14,13 @@ import torch
 from napari_cryospin.engine.inference.grid import shift_grid
 from napari_cryospin.engine.inference.marginal.centring import shift_log_prior, spread_of
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
-from napari_cryospin.engine.inference.marginal.posteriors import Observed
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 from napari_cryospin.engine.models.noise import shells_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.inference.interface import Problem
     from napari_cryospin.engine.models.noise import NoiseSpectrum
 
@@ -47,7 +47,7 @@ class WideLook:
 
     def __init__(self, problem: Problem, noise: NoiseSpectrum) -> None:
         self._problem = problem
-        box, device = problem.stack.box, problem.device
+        box, device = problem.particles.box, problem.device
         grid = problem.volume().detach()
         radius, weighed = (min(one, box // 2 - 1) for one in (_RADIUS, _WEIGHED))
         spread = spread_of(problem)
@@ -65,7 +65,7 @@ class WideLook:
     @torch.no_grad()
     def origins(self, rows: Tensor) -> Tensor:
         """Return origin shifts of particles, the present ones or better ones, pixels, (m, 2)."""
-        images = Observed.of(self._problem.stack, rows, self._fine.model, self._problem.poses)
+        images = self._problem.observed(rows, self._fine.model)
         others, against = self._others(rows)
         best, origins = self._weighed(images)
         for place in range(_OTHERS):
@@ -100,11 +100,11 @@ class WideLook:
         return max(1, _BLOCK // (len(self._shifts) * len(self._slices)))
 
     def _others_of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        stack, poses, model = self._problem.stack, self._problem.poses, self._coarse.model
-        ctf = stack.ctf(rows, model.frequencies) * poses.scales[rows, None]
-        moved = model.shift(model.coefficients(stack.images[rows])[:, None], self._shifts)
-        power = (ctf.square() * self._precision) @ self._slices.square().T
-        cross = (ctf[:, None] * moved * self._precision).flatten(0, 1) @ self._slices.T
+        particles, poses, model = self._problem.particles, self._problem.poses, self._coarse.model
+        seen = particles.observed(rows, model, scales=poses.scales[rows])
+        moved = model.shift(seen.coefficients[:, None], self._shifts)
+        power = (seen.ctf.square() * self._precision) @ self._slices.square().T
+        cross = (seen.ctf[:, None] * moved * self._precision).flatten(0, 1) @ self._slices.T
         log_p = cross.view(len(rows), len(self._shifts), -1) - 0.5 * power[:, None]
         prior = shift_log_prior(self._shifts, self._spread, self._step)
         evidence = torch.logsumexp(log_p, 2) + prior
