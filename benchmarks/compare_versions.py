@@ -1,9 +1,11 @@
 """Another version of the program beside this one: the same stacks, at the same time.
 
-``python benchmarks/compare_versions.py FOLDER OTHER [MOLECULE …]`` runs preset ``default`` at box
-32 on each stack with the sources in the checkout OTHER and with these, side by side with one thread
-each, and adds a line of ``results/compare_versions.csv``; what is there already is not run again.
-Processor time is compared, which the load of the machine moves less than the time on the clock.
+``python benchmarks/compare_versions.py FOLDER OTHER [CASE …]`` runs preset ``default`` on stacks of
+simulated particles with the sources in the checkout OTHER and with these, side by side with one
+thread each, and adds a line of ``results/compare_versions.csv``; what is there already is not run
+again. A case is MOLECULE:SEED:PARTICLES:BOX:SHIFT, the last a share of the box; without shift they
+are not estimated. Processor time is compared, which the load of the machine moves less than the
+time on the clock. The sources of OTHER must have run before, so that nothing is compiled.
 """
 
 from __future__ import annotations
@@ -22,12 +24,19 @@ if TYPE_CHECKING:
     import subprocess
 
 OWN = Path(__file__).parents[1]
-MOLECULES, SEEDS = ("spike", "30S", "spliceosome", "50S"), (0, 1)
-OPTIONS = ("--box", "32", "--preset", "default", "--threads", "1")
+CASES = (
+    "30S:1:3000:64:0.03",
+    "spike:1:3000:64:0",
+    "50S:2:5000:64:0.03",
+    "spliceosome:2:5000:64:0",
+    *(f"{name}:0:3000:32:{shift}" for name in ("spike", "30S", "50S") for shift in ("0", "0.03")),
+)
+OPTIONS = ("--preset", "default", "--threads", "1")
+KEYS = ("molecule", "seed", "particles", "box", "shift")
 FIGURES = ("seconds", "median", "mean", "fsc_fraction")
 RECORDED = ResultsFile(
     "compare_versions",
-    ("molecule", "seed"),
+    KEYS,
     [f"{name}_{which}" for which in ("other", "this") for name in FIGURES],
 )
 
@@ -42,12 +51,13 @@ def figures_of(
     return {f"{name}_{which}": f"{value:.4f}" for name, value in zip(FIGURES, figures, strict=True)}
 
 
-def compare(molecule: str, seed: int, folder: Path, other: Path) -> dict[str, str]:
+def compare(case: tuple[str, ...], folder: Path, other: Path) -> dict[str, str]:
     """Run both versions on a stack."""
-    stack = Case(molecule, seed=seed).stack(folder / "stacks")
+    molecule, seed, particles, box, shift = case
+    stack = Case(molecule, int(particles), int(seed), shift=float(shift)).stack(folder / "stacks")
     outs = {"other": folder / "other", "this": folder / "this"}
     checkouts = {"other": other, "this": OWN}
-    words = (*OPTIONS, "--seed", seed)
+    words = (*OPTIONS, "--seed", seed, "--box", box, *(() if float(shift) else ("--no-shifts",)))
     begun = {which: begin(stack, outs[which], *words, checkout=checkouts[which]) for which in outs}
     figures: dict[str, str] = {}
     for which, process in begun.items():
@@ -59,17 +69,18 @@ def table() -> None:
     """Write ``results/compare_versions.md``."""
     rows = RECORDED.rows()
     lines = [
-        "3,000 particles each, SNR 0.1, preset `default` at box 32, one thread; both versions at "
-        "the same time. Median and mean pose error, FSC 0.5 as a share of Nyquist, processor time.",
+        "SNR 0.1, preset `default`, one thread; both versions at the same time. Shifts: a standard "
+        "deviation per axis as a share of the box; 0: they are not estimated. Median and mean pose "
+        "error, FSC 0.5 as a share of Nyquist, processor time.",
         "",
-        "| molecule | seed | median, mean (°): other | this | FSC: other | this | time (s): "
-        "other | this | ratio |",
-        "|---|--:|---|---|--:|--:|--:|--:|--:|",
+        "| molecule | seed | particles | box | shifts | median, mean (°): other | this | "
+        "FSC: other | this | time (s): other | this | ratio |",
+        "|---|--:|--:|--:|--:|---|---|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
         value = {name: float(row[name]) for name in RECORDED.figures}
         lines.append(
-            f"| {row['molecule']} | {row['seed']} | "
+            f"| {' | '.join(row[key] for key in KEYS)} | "
             f"{value['median_other']:.2f}, {value['mean_other']:.2f} | "
             f"{value['median_this']:.2f}, {value['mean_this']:.2f} | "
             f"{value['fsc_fraction_other']:.2f} | {value['fsc_fraction_this']:.2f} | "
@@ -85,14 +96,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("other", type=Path, help="a checkout of another version")
-    parser.add_argument("molecules", nargs="*", default=MOLECULES)
+    parser.add_argument("cases", nargs="*", default=CASES)
     arguments = parser.parse_args()
-    for seed in SEEDS:
-        for molecule in arguments.molecules:
-            if not RECORDED.has((molecule, str(seed))):
-                found = compare(molecule, seed, arguments.folder, arguments.other)
-                RECORDED.add((molecule, str(seed)), found)
-                table()
+    for case in (tuple(words.split(":")) for words in arguments.cases):
+        if not RECORDED.has(case):
+            RECORDED.add(case, compare(case, arguments.folder, arguments.other))
+            table()
     table()
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # one unit of the shift's parameter: the shift and the rotation share a learning rate in radians,
 # and a radian at half the mask's radius moves the outline of a particle by about D/8
 _SHIFT_UNIT = 1 / 8
-# steps of a refinement with all frequencies in use: the second one comes to the optimum
-_STEPS = 2
+# steps of a refinement with all frequencies in use: what is left is of the order of rounding
+_STEPS = 4
 
 
 @dataclass(frozen=True)
