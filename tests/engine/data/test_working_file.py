@@ -22,6 +22,7 @@ from particle_images import all_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from napari_cryospin.engine.data.particles import Particles
@@ -80,6 +81,18 @@ def test_any_rows_are_read_in_the_order_asked_for(
     particles = working_files.make(table, SETTINGS)
     wanted = torch.tensor(rows, dtype=torch.long)
     assert torch.equal(particles.images(wanted), all_images(particles)[wanted])
+
+
+def test_images_come_to_the_device_of_the_run(
+    cache: Path,
+    table: ParticleTable,
+    second_device: Callable[[], AbstractContextManager[torch.device]],
+) -> None:
+    particles, rows = working_files.make(table, SETTINGS), torch.tensor([3, 1, 20])
+    with second_device() as device:
+        found = particles.to(device).images(rows.to(device))
+        assert found.device.type == torch.device(device).type
+        assert torch.equal(found.cpu(), particles.images(rows))
 
 
 def test_images_that_are_set_aside_leave_no_gap(

@@ -177,26 +177,38 @@ def _path(key: str) -> Path:
 
 def _found(plan: Plan, path: Path, progress: Callable[[int, int], None] | None) -> Particles | None:
     try:
-        store = OnDisk(path, path.stem)
-        if progress is None:
-            probes = np.linspace(0, store.n - 1, min(_PROBES, store.n)).astype(np.int64)
-            store.check(torch.from_numpy(probes))
-        else:
-            store.check(torch.arange(store.n), progress)
+        store = _believed(path, progress)
     except FileNotFoundError:
         return None
     except Damaged:
-        # it is made anew
-        path.unlink(missing_ok=True)
-        return None
-    # it was used last just now
-    with suppress(OSError):
-        os.utime(path)
-    return plan.particles(store.prepared, store)
+        pass
+    else:
+        # it was used last just now
+        with suppress(OSError):
+            os.utime(path)
+        return plan.particles(store.prepared, store)
+    # once nobody has it open any more, as Windows wants it; it is made anew
+    path.unlink(missing_ok=True)
+    return None
+
+
+def _believed(path: Path, progress: Callable[[int, int], None] | None) -> OnDisk:
+    """Return the images of a working file, once all of them, or some, have been compared."""
+    store = OnDisk(path, path.stem)
+    if progress is None:
+        probes = np.linspace(0, store.n - 1, min(_PROBES, store.n)).astype(np.int64)
+        store.check(torch.from_numpy(probes))
+    else:
+        store.check(torch.arange(store.n), progress)
+    return store
 
 
 def _removed(path: Path) -> bool:
     """Remove a file unless somebody uses it; return whether it is gone."""
+    if os.name == "nt":  # pragma: no cover (what is open cannot be removed there)
+        with suppress(OSError):
+            path.unlink()
+        return not path.exists()
     try:
         file = os.open(path, os.O_RDWR)
     except OSError:
