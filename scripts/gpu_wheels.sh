@@ -13,7 +13,7 @@ most=40  # MB
 # neither napari nor healpy; starfile reads without pyarrow, which it names
 packages="mrcfile starfile pydantic pydantic_core annotated-types typing-inspection typing_extensions
     tomli_w typer shellingham annotated-doc rich markdown-it-py mdurl Pygments
-    pytest iniconfig packaging pluggy"
+    platformdirs pytest iniconfig packaging pluggy"
 
 pins=
 for name in $packages; do

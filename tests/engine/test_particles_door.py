@@ -9,12 +9,11 @@ import napari_cryospin
 
 ROOT = Path(napari_cryospin.__file__).parent
 DOOR = "engine/data/particles.py"
-# the encoder, each image's power, the first map's amplitude, and what recognises images
+# the encoder, each image's power, and the first map's amplitude
 TAKE_IMAGES = {
     "engine/inference/amortized.py",
     "engine/inference/particle_fit.py",
     "engine/run/training.py",
-    "engine/run/fingerprint.py",
 }
 
 
@@ -22,7 +21,8 @@ def attributes(name: str, *, called: bool) -> list[tuple[str, str]]:
     """Return the files in which an attribute is asked for, or called, and what it is asked of."""
     found = []
     for path in sorted(ROOT.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if f".{name}" in text else ():
             wanted = node.func if called and isinstance(node, ast.Call) else node
             if (called and wanted is node) or not isinstance(wanted, ast.Attribute):
                 continue

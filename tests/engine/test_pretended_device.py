@@ -58,7 +58,7 @@ def few_particles() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def particles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a few particles, off-centre."""
     folder = tmp_path_factory.mktemp("particles")
     volume = procedural_molecule(box=32, pixel_size=4.0)
@@ -66,14 +66,14 @@ def particles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def small(particles: Path, preset: str = "default") -> Settings:
+def small(simulated: Path, preset: str = "default") -> Settings:
     """Settings of a run of a second or two."""
     settings = Settings.from_preset(preset)
     settings.device, settings.threads = "cpu", 1
-    settings.data.stack, settings.data.box = particles / "particles.star", 32
+    settings.data.stack, settings.data.box = simulated / "particles.star", 32
     if preset == "quick":
-        settings.data.truth_star = particles / "truth.star"
-        settings.data.truth_map = particles / "truth.mrc"
+        settings.data.truth_star = simulated / "truth.star"
+        settings.data.truth_map = simulated / "truth.mrc"
     settings.model.heads, settings.model.encoder_width = 2, 4
     for stage in settings.stages:
         stage.epochs = 1
@@ -143,9 +143,9 @@ def assert_same(found: Path, expected: Path, device: torch.device) -> None:
     assert verdicts[0] == verdicts[1]
 
 
-def case(particles: Path, name: str, shifts: bool) -> Settings:
+def case(simulated: Path, name: str, shifts: bool) -> Settings:
     """Settings of a preset, or of stages: with shifts also without scales and held-out ones."""
-    settings = small(particles, name if name in PRESETS else "default")
+    settings = small(simulated, name if name in PRESETS else "default")
     settings.model.shifts = shifts
     if name in STAGES:
         settings.stages = [stage.model_copy() for stage in STAGES[name]]
@@ -164,17 +164,17 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "shifts"), CASES)
 def test_a_run_on_a_device_is_that_of_the_cpu(
-    particles: Path, tmp_path: Path, second_device: SecondDevice, name: str, shifts: bool
+    simulated: Path, tmp_path: Path, second_device: SecondDevice, name: str, shifts: bool
 ) -> None:
-    settings = case(particles, name, shifts)
+    settings = case(simulated, name, shifts)
     finished(settings, tmp_path / "cpu", "cpu")
     with second_device() as device:
         finished(settings, tmp_path / "device", str(device))
     assert_same(tmp_path / "device", tmp_path / "cpu", device)
 
 
-def one_of_each(particles: Path) -> Settings:
-    settings = case(particles, "default", shifts=True)
+def one_of_each(simulated: Path) -> Settings:
+    settings = case(simulated, "default", shifts=True)
     settings.starts = 1
     settings.stages = [
         AmortizedStage(epochs=1, batch_size=20),
@@ -185,10 +185,10 @@ def one_of_each(particles: Path) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def whole_run(particles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole_run(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a run of all three inferences on the CPU."""
     folder = tmp_path_factory.mktemp("whole")
-    finished(one_of_each(particles), folder / "run", "cpu")
+    finished(one_of_each(simulated), folder / "run", "cpu")
     return folder / "run"
 
 
@@ -196,14 +196,14 @@ def whole_run(particles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     ("batch", "first_on_device"), [(2, True), (2, False), (5, True), (5, False), (8, False)]
 )
 def test_a_run_goes_on_on_another_device(
-    particles: Path,
+    simulated: Path,
     tmp_path: Path,
     whole_run: Path,
     second_device: SecondDevice,
     batch: int,
     first_on_device: bool,
 ) -> None:
-    settings = one_of_each(particles)
+    settings = one_of_each(simulated)
     with second_device() as device:
         places = ("cpu", str(device))
         settings.device = places[first_on_device]
@@ -220,21 +220,21 @@ def test_a_run_goes_on_on_another_device(
 
 
 def test_a_finished_run_is_read_where_there_is_no_such_device(
-    particles: Path, tmp_path: Path, second_device: SecondDevice
+    simulated: Path, tmp_path: Path, second_device: SecondDevice
 ) -> None:
     with second_device() as device:
-        finished(case(particles, "paper-synthetic", False), tmp_path, str(device))
+        finished(case(simulated, "paper-synthetic", False), tmp_path, str(device))
     snapshot = read_snapshot(RunFolder(tmp_path))
-    assert snapshot.all_images(particles).device.type == "cpu"
+    assert snapshot.particles.device.type == "cpu"
     # what is recorded of an epoch is rounded
     recorded = read_poses(RunFolder(tmp_path), 1).rotations
     assert np.allclose(snapshot.poses.rotations, recorded, atol=1e-3)
 
 
 def test_particles_can_be_chosen_in_a_run_on_a_device(
-    particles: Path, tmp_path: Path, second_device: SecondDevice
+    simulated: Path, tmp_path: Path, second_device: SecondDevice
 ) -> None:
-    settings = case(particles, "default", shifts=False)
+    settings = case(simulated, "default", shifts=False)
 
     def run_on(place: str, folder: Path) -> None:
         settings.device = place
@@ -278,9 +278,9 @@ def test_the_explorer_on_a_device_shows_what_it_shows_on_the_cpu(
 
 
 def test_an_epoch_can_be_surveyed_on_a_device(
-    particles: Path, tmp_path: Path, second_device: SecondDevice
+    simulated: Path, tmp_path: Path, second_device: SecondDevice
 ) -> None:
-    finished(case(particles, "paper-synthetic", False), tmp_path, "cpu")
+    finished(case(simulated, "paper-synthetic", False), tmp_path, "cpu")
     folder = RunFolder(tmp_path)
     snapshot = read_snapshot(folder)
     options = PosteriorOptions(nside=2)
@@ -298,14 +298,14 @@ def test_an_epoch_can_be_surveyed_on_a_device(
 
 
 def test_code_that_mixes_devices_ends_a_run(
-    particles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second_device: SecondDevice
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second_device: SecondDevice
 ) -> None:
     """These tests can fail: with one table left on the CPU, they do."""
     empty = PoseTable.empty.__func__
     monkeypatch.setattr(
         PoseTable, "empty", classmethod(lambda cls, n, heads, _: empty(cls, n, heads, "cpu"))
     )
-    settings = case(particles, "hypotheses", shifts=False)
+    settings = case(simulated, "hypotheses", shifts=False)
     with second_device() as device:
         settings.device = str(device)
         *_, last = Reconstruction(settings, tmp_path / "run").run()

@@ -64,6 +64,11 @@ class DataSettings(Section):
     contrast: Literal["as table", "white", "black"] = Field(
         "as table", description="Contrast of the particles on disk."
     )
+    particles_in: Literal["auto", "memory", "disk"] = Field(
+        "auto",
+        description="Where the working images live: in memory, or on disk in a working file; by "
+        "default on disk where they would take more than half of the free memory.",
+    )
     mask_diameter: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Diameter of the soft circular mask, Å; by default the box."
     )

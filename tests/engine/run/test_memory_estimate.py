@@ -67,11 +67,15 @@ def test_more_of_anything_needs_more(preset: str, device: torch.device) -> None:
     assert need(1000, 64) < need(100_000, 64) < need(100_000, 128) < need(1_000_000, 128)
 
 
-def test_images_are_counted_with_their_copies() -> None:
+def test_images_in_memory_are_counted_once_and_on_disk_not_at_all() -> None:
     settings = Settings.from_preset("default")
     images = 1_000_000 * 128**2 * 4
-    need = estimate_memory(settings, 1_000_000, 128, 2.0, CPU).host
-    assert 2 * images < need < 4 * images
+    in_memory, on_disk = (
+        estimate_memory(settings, 1_000_000, 128, 2.0, CPU, on_disk=where).host
+        for where in (False, True)
+    )
+    assert images < in_memory < 1.3 * images
+    assert in_memory - on_disk == pytest.approx(images, rel=0.05)
 
 
 def last_of(settings: Settings, folder: Path) -> tuple[events.Event, tuple[str, ...]]:

@@ -5,9 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import torch
+
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
+
+    from napari_cryospin.engine.data.plan import Prepared
+
+# random directions that every image is projected onto
+_DIRECTIONS = 2
+# images at a time where all of them are gone through
+_PART = 1000
+
+
+def signatures(images: Tensor) -> Tensor:
+    """Return images (m, D, D) projected onto two random directions of their box, (m, 2)."""
+    box = images.shape[-1]
+    generator = torch.Generator().manual_seed(box)
+    directions = torch.randn(box**2, _DIRECTIONS, generator=generator) / box
+    return images.flatten(1) @ directions
 
 
 class ImageStore(Protocol):
@@ -29,6 +47,16 @@ class ImageStore(Protocol):
 
     def to(self, device: torch.device) -> ImageStore:
         """Return the home as near to a device as it can lie."""
+
+    def signatures(self) -> Tensor:
+        """Return two numbers by which each image is known again, (n, 2), on the CPU."""
+
+
+class Home(Protocol):
+    """Takes working images as they are made."""
+
+    def put(self, places: NDArray[np.int64], images: Tensor) -> None:
+        """Take images (m, D, D) for places (m,) among all."""
 
 
 @dataclass(frozen=True)
@@ -60,3 +88,35 @@ class InMemory:
     def to(self, device: torch.device) -> InMemory:
         """Return the images on a device."""
         return InMemory(self.images.to(device))
+
+    def signatures(self) -> Tensor:
+        """Return two numbers by which each image is known again, (n, 2), on the CPU."""
+        return torch.cat([signatures(part.cpu()) for part in self.images.split(_PART)])
+
+
+class MemoryHome:
+    """Takes working images in memory; there is never a second copy of them.
+
+    Parameters
+    ----------
+    n
+        Number of images.
+    box
+        Side D of the images, pixels.
+    """
+
+    def __init__(self, n: int, box: int) -> None:
+        self._images = torch.empty(n, box, box)
+
+    def put(self, places: NDArray[np.int64], images: Tensor) -> None:
+        """Take images (m, D, D) for places (m,) among all."""
+        self._images[torch.from_numpy(places)] = images
+
+    def finish(self, prepared: Prepared) -> InMemory:
+        """Return the images that are kept, moved to the front, times their factors."""
+        images, kept = self._images, torch.from_numpy(prepared.kept)
+        for start in range(0, len(kept), _PART):
+            some = kept[start : start + _PART]
+            factors = prepared.factors[start : start + _PART, None, None]
+            images[start : start + len(some)] = images[some] * factors
+        return InMemory(images[: len(kept)])

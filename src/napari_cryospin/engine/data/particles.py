@@ -82,8 +82,12 @@ class Particles:
         """Working box D, pixels."""
         return self.store.box
 
-    def to(self, device: torch.device | str) -> Self:
-        """Return the particles for work on a device; images in memory move there as well."""
+    def to(self, device: torch.device | str, *, images: bool = True) -> Self:
+        """Return the particles for work on a device.
+
+        Images in memory move there as well, unless ``images`` says that they stay where they are
+        and are moved as they are asked for.
+        """
         device = torch.device(device)
         parameters, applied = (
             None if values is None else values.to(device)
@@ -91,7 +95,7 @@ class Particles:
         )
         return replace(
             self,
-            store=self.store.to(device),
+            store=self.store.to(device) if images else self.store,
             ctf_parameters=parameters,
             ctf_applied=applied,
             device=device,
@@ -105,6 +109,10 @@ class Particles:
         """Return the image of one particle, (D, D)."""
         found: NDArray[np.float32] = self.store.read(torch.tensor([row]))[0].cpu().numpy()
         return found
+
+    def signatures(self) -> Tensor:
+        """Return two numbers by which each image is known again, (n, 2), on the CPU."""
+        return self.store.signatures()
 
     def observed(
         self,

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 _OUTSHINING = 5.0
 
 
+def usual_ones(powers: Tensor) -> Tensor:
+    """Return which of the powers of images, (n,), do not outshine the others."""
+    return powers <= _OUTSHINING * powers.median()
+
+
 def mean_power(values: Tensor) -> Tensor:
     """Return the mean square of pixels or coefficients over images, without outshining ones.
 
@@ -31,8 +36,7 @@ def mean_power(values: Tensor) -> Tensor:
         Shape (K,).
     """
     squares = values.square()
-    total = squares.sum(1)
-    usual = total <= _OUTSHINING * total.median()
+    usual = usual_ones(squares.sum(1))
     return squares.mean(0) if bool(usual.all()) else squares[usual].mean(0)
 
 

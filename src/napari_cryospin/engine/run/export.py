@@ -14,7 +14,7 @@ import torch
 from napari_cryospin.engine.data.cs_writer import write_cs
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.load import of_settings
-from napari_cryospin.engine.data.preprocess import prepare, with_contrast
+from napari_cryospin.engine.data.plan import with_contrast
 from napari_cryospin.engine.data.resize import working_sizes
 from napari_cryospin.engine.data.stack_writer import inverted_paths, only, write_inverted
 from napari_cryospin.engine.data.star import read_star, write_star
@@ -24,6 +24,7 @@ from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
 from napari_cryospin.engine.inference.halves import half_sets
 from napari_cryospin.engine.run.checkpoint_reading import fit_in
 from napari_cryospin.engine.run.fingerprint import Fingerprint
+from napari_cryospin.engine.run.homes import look_at
 from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
 from napari_cryospin.engine.run.records import read_poses, recorded_epochs
 from napari_cryospin.engine.run.snapshot import maps_of
@@ -158,7 +159,7 @@ def _fingerprint(folder: RunFolder) -> dict[str, Any] | None:
 def _rows(table: ParticleTable, data: DataSettings, n: int) -> NDArray[np.int64]:
     """Return the rows of the working stack; where images were set aside, these must be read."""
     rows = np.arange(table.n_particles)[: data.max_particles]
-    return rows if len(rows) <= n else prepare(table, data).rows
+    return rows if len(rows) <= n else look_at(data, table).rows
 
 
 def _require_same_particles(
@@ -176,7 +177,7 @@ def _require_same_particles(
         if _images(read_star(folder.star_path)) == _images(only(table, rows)):
             return
     if figures is not None:
-        particles = prepare(table, folder.settings().data)
+        particles = look_at(folder.settings().data, table)
         Fingerprint.from_figures(figures).require_particles(particles)
 
 

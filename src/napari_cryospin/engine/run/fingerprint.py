@@ -24,17 +24,15 @@ if TYPE_CHECKING:
 
 # settings that may be changed before a resume: where things are, how fast, and for how long
 _FREE = re.compile(
-    r"preset|device|threads|checkpoint_minutes|data\.(stack|passthrough|datadir|truth_star|truth_map)"
+    r"preset|device|threads|checkpoint_minutes|data\.(stack|passthrough|datadir|truth_star|truth_map|particles_in)"
     r"|stages\.\d+\.(until|epochs|learning_rate_\w+|final_rate|visit_rate)"
 )
-# random directions that every image is projected onto
-_DIRECTIONS = 2
-_NUMBERS = _DIRECTIONS + 1
+# of an image, and of an image with its CTF
+_DIRECTIONS, _NUMBERS = 2, 3
 # images of unit noise give numbers of the order of 1
 _TOLERANCE = 1e-2
 # of u, v (Å), angle, phase shift (degrees), voltage (kV), Cs (mm), amplitude contrast
 _CTF_WEIGHTS = (1.0e-3, 1.3e-3, 0.017, 0.019, 0.011, 0.7, 3.0)
-_PART = 1000
 
 
 @dataclass(frozen=True)
@@ -161,14 +159,10 @@ def _signatures(particles: Particles) -> NDArray[np.float32]:
     # the dock asks where a run may be written before torch is at hand
     import torch
 
-    generator = torch.Generator().manual_seed(particles.box)
-    directions = torch.randn(particles.box**2, _DIRECTIONS, generator=generator) / particles.box
-    parts = torch.arange(particles.n).split(_PART)
-    projected = torch.cat([particles.images(rows).cpu().flatten(1) @ directions for rows in parts])
     ctf = torch.zeros(particles.n)
     if particles.ctf_parameters is not None:
         ctf = particles.ctf_parameters.cpu() @ torch.tensor(_CTF_WEIGHTS)
-    signatures: NDArray[np.float32] = torch.column_stack((projected, ctf)).numpy()
+    signatures: NDArray[np.float32] = torch.column_stack((particles.signatures(), ctf)).numpy()
     return signatures
 
 

@@ -6,10 +6,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from napari_cryospin.engine.data.load import of_settings
-from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.homes import look_at
 from napari_cryospin.engine.run.lock import writer_of
 from napari_cryospin.engine.run.records import recorded_epochs
 from napari_cryospin.engine.run.snapshot import Snapshot, maps_of, read_snapshot
@@ -77,7 +76,7 @@ def look(folder: Path, before: Seen | None = None) -> Seen:
     if before is not None and before.settings.data == settings.data:
         particles = before.particles
     else:
-        particles = prepare(of_settings(settings.data), settings.data)
+        particles = look_at(settings.data)
     try:
         snapshot = read_snapshot(run, particles) if _has_epochs(run) else None
     except InputError as error:

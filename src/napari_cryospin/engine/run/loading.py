@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_cryospin.engine.data import working_files
 from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.run.homes import live_on_disk, moved
 from napari_cryospin.engine.run.memory_estimate import require_memory
 from napari_cryospin.engine.run.progress import with_progress
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 # each half-map needs one
 _FEWEST = 2
+_READING = "Reading particles"
+# seconds to wait for reading to end where it is not wanted any more
+_PATIENCE = 10.0
 
 
 def load_particles(
@@ -38,7 +43,7 @@ def load_particles(
     settings
         Settings of the run.
     device
-        What the run will need of its memory is estimated first.
+        Where the particles are to be; what the run will need of its memory is estimated first.
     notes
         Takes what is to be said of the memory.
     stopped
@@ -57,13 +62,28 @@ def load_particles(
     if data.stack is None and resumed is not None:
         raise InputError(f"{resumed} names no particle stack.")
     table = of_settings(data)
-    notes += require_memory(settings, table, device)
-    particles: Particles = yield from with_progress(
-        "Reading particles", lambda report: prepare(table, data, report), stopped
-    )
+    on_disk = live_on_disk(data, table)
+    notes += require_memory(settings, table, device, on_disk=on_disk)
+    particles: Particles | None = None
+    if on_disk:
+        particles = yield from with_progress(
+            "Checking the working file",
+            lambda report: working_files.find(table, data, report),
+            stopped,
+        )
+        notes.append(f"The working images live on disk, in {working_files.folder()}.")
+    if particles is None:
+        make = working_files.make if on_disk else prepare
+        particles = yield from with_progress(
+            _READING,
+            lambda report: make(table, data, report),
+            stopped,
+            # half a working file is not left behind
+            patience=_PATIENCE if on_disk else 0.0,
+        )
     if particles.n < _FEWEST:
         raise InputError(
             f"{table.source}: {particles.n} particle in use; a reconstruction needs at least "
             f"{_FEWEST}, and hundreds to show anything."
         )
-    return particles
+    return moved(particles, device)

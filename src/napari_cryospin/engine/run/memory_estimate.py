@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.data.resize import working_sizes
+from napari_cryospin.engine.data.plan import Plan
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.models.encoder import default_width
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 GIB = 2.0**30
 _FLOAT = 4
-# copies of the images while they are prepared, and afterwards
-_COPIES_READING, _COPIES = 2.3, 1.0
+# copies of the images in memory while they are prepared, and afterwards
+_COPIES_READING, _COPIES = 1.02, 1.0
 # raw images in memory at a time, and their intermediates
-_READING = 0.35 * GIB
+_READING = 0.45 * GIB
 # floats of a particle's pose, of one of its candidates, and of what marginalisation remembers
 _POSE, _CANDIDATE, _REMEMBERED = 16, 12, 132
 # copies of the poses: their table, the events, the record
@@ -58,7 +58,13 @@ class MemoryNeed:
 
 
 def estimate_memory(
-    settings: Settings, n: int, box: int, pixel_size: float, device: torch.device
+    settings: Settings,
+    n: int,
+    box: int,
+    pixel_size: float,
+    device: torch.device,
+    *,
+    on_disk: bool = False,
 ) -> MemoryNeed:
     """Return what a run is expected to need beyond what the program takes already.
 
@@ -74,8 +80,10 @@ def estimate_memory(
         Working box, pixels, and its Å per pixel.
     device
         Where the run trains.
+    on_disk
+        Whether the working images live on disk.
     """
-    images = n * box**2 * _FLOAT
+    images = 0 if on_disk else n * box**2 * _FLOAT
     candidates = max(settings.model.heads, _MODES)
     floats = _POSE + _CANDIDATE * candidates
     if any(isinstance(stage, MarginalStage) for stage in settings.stages):
@@ -125,7 +133,7 @@ def _of_encoder(stage: AmortizedStage, settings: Settings, box: int, device: tor
 
 
 def require_memory(
-    settings: Settings, table: ParticleTable, device: torch.device
+    settings: Settings, table: ParticleTable, device: torch.device, *, on_disk: bool = False
 ) -> tuple[str, ...]:
     """Compare what a run needs with what is free; return notes where it is tight.
 
@@ -134,16 +142,18 @@ def require_memory(
     InputError
         If there is clearly not enough.
     """
-    n = min(table.n_particles, settings.data.max_particles or table.n_particles)
-    groups = sorted(set(table.optics_index[:n].tolist()))
-    sizes, _ = working_sizes([table.optics[group] for group in groups], settings.data.box)
-    need = estimate_memory(settings, n, sizes.box, sizes.pixel_size, device)
+    plan = Plan.of(table, settings.data)
+    n, box, pixel_size = plan.n, plan.box, plan.sizes.pixel_size
+    need = estimate_memory(settings, n, box, pixel_size, device, on_disk=on_disk)
     asked = [(need.host, free_memory(), "RAM"), (need.device, free_on(device), str(device))]
-    notes = [_weigh(*each, n=n, box=sizes.box) for each in asked]
+    kept_in_memory = settings.data.particles_in == "memory"
+    notes = [_weigh(*each, n=n, box=box, kept=kept_in_memory) for each in asked]
     return tuple(note for note in notes if note)
 
 
-def _weigh(needed: float, free: float | None, where: str, *, n: int, box: int) -> str | None:
+def _weigh(
+    needed: float, free: float | None, where: str, *, n: int, box: int, kept: bool
+) -> str | None:
     if free is None or needed < GIB / 4 or free >= _TIGHT * needed:
         return None
     figures = (
@@ -152,6 +162,8 @@ def _weigh(needed: float, free: float | None, where: str, *, n: int, box: int) -
         "are free"
     )
     remedies = "choose a smaller working box, fewer particles or smaller batches"
+    if kept and where == "RAM":
+        remedies = f"let the working images live on disk, {remedies}"
     if free < _CLEARLY * needed:
         other = "close other programs" if where == "RAM" else "the device cpu"
         raise InputError(f"There is not enough memory: {figures}; {remedies}, or {other}.")

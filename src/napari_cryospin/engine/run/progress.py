@@ -26,6 +26,8 @@ def with_progress(
     task: str,
     work: Callable[[Callable[[int, int], None]], Result],
     stopped: Callable[[], bool] = lambda: False,
+    *,
+    patience: float = 0.0,
 ) -> Generator[Progress, None, Result]:
     """Run ``work`` in a thread, yield its progress, and return its result or raise its error.
 
@@ -36,7 +38,9 @@ def with_progress(
     work
         Called with a function that takes how much is done and how much there is.
     stopped
-        Whether the work is no longer wanted; it ends with its next report, and nobody waits for it.
+        Whether the work is no longer wanted; it ends with its next report.
+    patience
+        So many seconds, at most, are waited for that: it may have to clear away what it has begun.
 
     Raises
     ------
@@ -60,9 +64,11 @@ def with_progress(
         finally:
             reports.put(None)
 
-    threading.Thread(target=target, name=task, daemon=True).start()
+    thread = threading.Thread(target=target, name=task, daemon=True)
+    thread.start()
     while True:
         if stopped():
+            thread.join(patience)
             raise Stopped
         try:
             told = reports.get(timeout=_LOOK)

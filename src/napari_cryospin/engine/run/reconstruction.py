@@ -168,7 +168,7 @@ class Reconstruction:
         if before is not None:
             before.require_particles(particles)
         yield events.Progress(_PREPARING, 0, 0)
-        self.particles = particles = particles.to(device)
+        self.particles = particles
         self.truth = self._truth(particles, notes)
         training = Training(particles, self.settings)
         steering = Steering(self.folder.commands_path, self._commands)

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.data.load import of_settings
-from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.checkpoint_reading import latest, read_checkpoint
+from napari_cryospin.engine.run.homes import look_at
 from napari_cryospin.engine.run.judgement import reach_verdict
 from napari_cryospin.engine.run.training import Training
 
@@ -31,7 +30,7 @@ def training_of(folder: RunFolder) -> Training:
     settings = folder.settings()
     if settings.data.stack is None:
         raise InputError(f"{folder.settings_path} names no particle stack.")
-    training = Training(prepare(of_settings(settings.data), settings.data), settings)
+    training = Training(look_at(settings.data), settings)
 
     def take(path: Path) -> None:
         training.load_state(read_checkpoint(path, torch.device("cpu")))

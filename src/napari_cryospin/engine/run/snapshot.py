@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.data.density import read_map
-from napari_cryospin.engine.data.load import of_settings
-from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.checkpoint_reading import (
     fit_in,
@@ -21,6 +19,7 @@ from napari_cryospin.engine.run.checkpoint_reading import (
     require_used,
 )
 from napari_cryospin.engine.run.events import EpochDone, PosesUpdated, VolumeUpdated
+from napari_cryospin.engine.run.homes import look_at
 from napari_cryospin.engine.run.metrics import read_metrics
 from napari_cryospin.engine.run.reading import Unreadable, numbered, require_file
 from napari_cryospin.engine.run.records import poses_path, read_poses, recorded_epochs
@@ -82,7 +81,7 @@ def read_snapshot(folder: RunFolder, particles: Particles | None = None) -> Snap
     if not maps:
         raise InputError(f"{folder.path} holds no map yet: wait for its first epoch.")
     if particles is None:
-        particles = prepare(of_settings(settings.data), settings.data)
+        particles = look_at(settings.data)
     metrics = read_metrics(folder.metrics_path)
     notes = list(metrics.notes)
     truth = truth_or_note(settings, particles, notes)
