@@ -31,11 +31,11 @@ import torch
 from fuzzing.run_files import damage
 from machine import description, write_table
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.report import evaluate
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.records import recorded_epochs

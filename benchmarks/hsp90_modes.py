@@ -30,8 +30,8 @@ from napari_cryospin.engine.run.survey import figures_of, probe_rows
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
+    from napari_cryospin.engine.events import PosesUpdated
     from napari_cryospin.engine.inference.summary import PosteriorSummary
-    from napari_cryospin.engine.run.events import PosesUpdated
 
 BOX = 64
 RADII = (4, 5, 6, 8, 10, 16)

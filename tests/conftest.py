@@ -17,7 +17,7 @@ from small_searches import made_small
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_cryospin.engine.run.events import Event
+    from napari_cryospin.engine.events import Event
     from napari_cryospin.engine.settings import Settings
 
 
@@ -159,7 +159,7 @@ def tiny_settings(tiny_stack: Path) -> Settings:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_stack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run folder of two epochs; copy it before you write into it."""
-    from napari_cryospin.engine.run.events import Finished
+    from napari_cryospin.engine.events import Finished
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
     folder = tmp_path_factory.mktemp("tiny_run") / "run"

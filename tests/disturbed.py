@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.density import read_map
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.lock import LOCK_NAME, Owner
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import DirectStage, MarginalStage
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_cryospin.engine.run.events import Event
+    from napari_cryospin.engine.events import Event
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 

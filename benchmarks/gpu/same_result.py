@@ -14,12 +14,12 @@ import mrcfile
 import numpy as np
 from tables import Deadline, Table, arguments
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.evaluation.alignment import align_rotations, apply_alignment
 from napari_cryospin.engine.evaluation.report import evaluate
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.settings import Settings
 

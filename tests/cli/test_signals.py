@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from napari_cryospin.cli.app import app
 from napari_cryospin.cli.progress import Follower
 from napari_cryospin.cli.run import follow
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.simulate import writing
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.lock import LOCK_NAME
 from napari_cryospin.engine.run.reconstruction import Reconstruction

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_cryospin.engine.run.events import Switched
+    from napari_cryospin.engine.events import Switched
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.gui.dock import CryoSpinDock
 

@@ -41,7 +41,7 @@ class Contrast(StrEnum):
 @contextmanager
 def told_plainly() -> Iterator[None]:
     """Turn bad input, a full disk or too little memory into one sentence and exit code 2."""
-    from napari_cryospin.engine.run.failures import known_failure
+    from napari_cryospin.engine.failures import known_failure
 
     try:
         yield

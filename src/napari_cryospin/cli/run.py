@@ -9,8 +9,8 @@ import typer
 from napari_cryospin.cli.progress import Follower
 from napari_cryospin.cli.signals import obeyed
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.events import Failed
 from napari_cryospin.engine.run.controls import Interrupted
-from napari_cryospin.engine.run.events import Failed
 from napari_cryospin.engine.run.steering import COMMANDS_NAME, read_commands
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
@@ -18,7 +18,7 @@ from napari_cryospin.engine.stages import Inference
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_cryospin.engine.run.events import Event
+    from napari_cryospin.engine.events import Event
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
 _FAILED, _BAD_INPUT = 1, 2

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import napari
     from qtpy.QtGui import QShowEvent
 
-    from napari_cryospin.engine.run.events import Failed
+    from napari_cryospin.engine.events import Failed
 
 _MINIMUM_WIDTH, _PREFERRED_WIDTH = 340, 400
 

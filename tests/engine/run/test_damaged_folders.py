@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from damage import BEYOND_RESUME, FOREIGN, OF_THE_LAST_CHECKPOINT, OF_VIEWERS
+from napari_cryospin.engine import events
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.metrics import read_metrics
 from napari_cryospin.engine.run.reconstruction import Reconstruction

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction

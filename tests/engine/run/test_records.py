@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.events import PosesUpdated
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
-from napari_cryospin.engine.run import events
-from napari_cryospin.engine.run.events import PosesUpdated
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.records import (
     bytes_per_particle,

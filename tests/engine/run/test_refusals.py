@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from disturbed import content
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.star import read_star, write_star
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.lock import LOCK_NAME, RunLock
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.snapshot import read_snapshot

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from disturbed import content, count, is_same, kill, searching
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.columns import read_blocks
-from napari_cryospin.engine.run import events, loading
+from napari_cryospin.engine.run import loading
 from napari_cryospin.engine.run.controls import Interrupted
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction

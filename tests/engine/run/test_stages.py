@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.judging.evidence import Judgement
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.records import read_poses

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from disturbed import count, is_same, kill, searching, shortest
+from napari_cryospin.engine import events
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.steering import Command, Moment, ranges, read_commands
 from napari_cryospin.engine.run.training import Training

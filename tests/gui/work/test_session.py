@@ -161,7 +161,7 @@ def test_a_run_that_is_started_meanwhile_is_not_replaced_by_an_opened_one(
 def test_a_run_that_another_process_writes_is_followed(
     qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
 ) -> None:
-    from napari_cryospin.engine.run.events import EpochDone
+    from napari_cryospin.engine.events import EpochDone
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
     settings.stages[0].until = "epochs"

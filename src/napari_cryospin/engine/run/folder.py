@@ -15,10 +15,10 @@ import torch
 
 from napari_cryospin.engine.data.mrc_writer import write_mrc
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.events import SwitchFigures
+from napari_cryospin.engine.failures import why
 from napari_cryospin.engine.files import replacing, writing
-from napari_cryospin.engine.judging.switching import SwitchFigures
 from napari_cryospin.engine.run.checkpoint_reading import read_checkpoint
-from napari_cryospin.engine.run.failures import why
 from napari_cryospin.engine.run.metrics import read_metrics, row_of, write_metrics
 from napari_cryospin.engine.run.reading import Unreadable, numbered, read_small
 from napari_cryospin.engine.run.steering import COMMANDS_NAME, read_commands
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.run.events import EpochDone, Event
+    from napari_cryospin.engine.events import EpochDone, Event
     from napari_cryospin.engine.run.fingerprint import Fingerprint
     from napari_cryospin.engine.run.steering import Command
 

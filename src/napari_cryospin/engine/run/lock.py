@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.failures import why
+from napari_cryospin.engine.failures import why
 
 try:
     import fcntl

@@ -6,10 +6,10 @@ import math
 import time
 from typing import TYPE_CHECKING, Literal
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.judging.switching import SwitchCriterion
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.pace import StagePace
 from napari_cryospin.engine.run.records import write_poses
 from napari_cryospin.engine.run.snapshot import poses_event
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.judging.switching import SwitchFigures
+    from napari_cryospin.engine.events import Event, PosesUpdated, SwitchFigures
     from napari_cryospin.engine.run.controls import Controls
-    from napari_cryospin.engine.run.events import Event, PosesUpdated
     from napari_cryospin.engine.run.fingerprint import Fingerprint
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.lock import RunLock

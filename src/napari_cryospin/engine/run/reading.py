@@ -7,7 +7,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from napari_cryospin.engine.run.failures import out_of_memory
+from napari_cryospin.engine.failures import out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

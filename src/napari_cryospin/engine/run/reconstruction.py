@@ -6,12 +6,12 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run import events
+from napari_cryospin.engine.failures import tell, why
 from napari_cryospin.engine.run.checkpoint_reading import latest, read_checkpoint
 from napari_cryospin.engine.run.controls import Controls, Interrupted
 from napari_cryospin.engine.run.devices import describe_device, find_device, use_threads
-from napari_cryospin.engine.run.failures import tell, why
 from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.judgement import reach_verdict
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
-    from napari_cryospin.engine.run.events import Event
+    from napari_cryospin.engine.events import Event
     from napari_cryospin.engine.run.steering import Command
     from napari_cryospin.engine.settings import Settings
 

@@ -30,8 +30,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.events import PosesUpdated
 from napari_cryospin.engine.files import writing
-from napari_cryospin.engine.run.events import PosesUpdated
 from napari_cryospin.engine.run.reading import numbered, reason, require_file
 from napari_cryospin.engine.stages import Inference
 

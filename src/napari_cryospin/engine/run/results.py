@@ -10,10 +10,10 @@ import torch
 
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.evaluation.fsc import fsc, resolution
+from napari_cryospin.engine.events import Progress
 from napari_cryospin.engine.inference.halves import HalfMaps, half_sets
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.volume import map_of_grid
-from napari_cryospin.engine.run.events import Progress
 from napari_cryospin.engine.run.fullsize import first_group, full_size
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
-    from napari_cryospin.engine.run.events import PosesUpdated
+    from napari_cryospin.engine.events import PosesUpdated
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.training import Training
     from napari_cryospin.engine.run.truth import Truth

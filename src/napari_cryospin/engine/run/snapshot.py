@@ -12,6 +12,7 @@ from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import WorkingStack, prepare
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.events import EpochDone, PosesUpdated, VolumeUpdated
 from napari_cryospin.engine.run.checkpoint_reading import (
     fit_in,
     latest,
@@ -20,7 +21,6 @@ from napari_cryospin.engine.run.checkpoint_reading import (
     require_poses,
     require_used,
 )
-from napari_cryospin.engine.run.events import EpochDone, PosesUpdated, VolumeUpdated
 from napari_cryospin.engine.run.metrics import read_metrics
 from napari_cryospin.engine.run.reading import Unreadable, numbered, require_file
 from napari_cryospin.engine.run.records import poses_path, read_poses, recorded_epochs

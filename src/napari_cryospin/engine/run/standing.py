@@ -14,7 +14,7 @@ from napari_cryospin.engine.run.place import Holds, has_results, what_is_in
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_cryospin.engine.run.events import EpochDone
+    from napari_cryospin.engine.events import EpochDone
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.settings import Settings
 

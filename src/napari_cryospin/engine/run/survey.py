@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.events import PosesUpdated
     from napari_cryospin.engine.inference.options import PosteriorOptions
     from napari_cryospin.engine.inference.summary import PosteriorSummary
-    from napari_cryospin.engine.run.events import PosesUpdated
     from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.truth import Truth
 

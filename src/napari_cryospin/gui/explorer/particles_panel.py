@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.events import PosesUpdated, VolumeUpdated
     from napari_cryospin.engine.inference.options import PosteriorOptions
     from napari_cryospin.engine.inference.summary import PosteriorSummary
-    from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
     from napari_cryospin.gui.explorer.state import Explorer
     from napari_cryospin.gui.work.long_task import Report
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtWidgets import QBoxLayout
 
-    from napari_cryospin.engine.run.events import PosesUpdated
+    from napari_cryospin.engine.events import PosesUpdated
     from napari_cryospin.engine.run.records import Trajectory
     from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
     from napari_cryospin.gui.explorer.state import Explorer

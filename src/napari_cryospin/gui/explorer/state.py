@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
-    from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
+    from napari_cryospin.engine.events import PosesUpdated, VolumeUpdated
     from napari_cryospin.gui.work.session import Session
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QLayout
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
-    from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
+    from napari_cryospin.engine.events import PosesUpdated, VolumeUpdated
     from napari_cryospin.engine.run.survey import EpochSurvey
     from napari_cryospin.gui.explorer.state import Explorer
     from napari_cryospin.gui.work.long_task import Report

@@ -22,7 +22,7 @@ from napari_cryospin.gui.work.questions import ask_discard
 from napari_cryospin.gui.work.states import ACTIVE, SessionState
 
 if TYPE_CHECKING:
-    from napari_cryospin.engine.run.events import (
+    from napari_cryospin.engine.events import (
         BatchDone,
         EpochStarted,
         Finished,

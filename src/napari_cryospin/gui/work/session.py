@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal, Slot
 
-from napari_cryospin.engine.run import events
+from napari_cryospin.engine import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.gui.work.background import Background
 from napari_cryospin.gui.work.follower import Follower

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.events import (
+from napari_cryospin.engine.events import (
     BatchDone,
     Event,
     Failed,
@@ -92,7 +92,7 @@ class ReconstructionWorker(QObject):
         except InputError as error:
             return Failed(str(error), traceback.format_exc(), bad_input=True)
         except Exception as error:
-            from napari_cryospin.engine.run.failures import tell
+            from napari_cryospin.engine.failures import tell
 
             said = tell(error, self._folder)
             return Failed(said.message, traceback.format_exc(), said.bad_input)
