@@ -27,7 +27,7 @@ from results_file import ResultsFile
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.inference.marginal.quadrature import cell_rotations
-from napari_cryospin.engine.run.place import what_is_in
+from napari_cryospin.engine.runfolder.place import what_is_in
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import DirectStage, MarginalStage
 

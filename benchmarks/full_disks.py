@@ -21,8 +21,8 @@ from machine import description, write_table
 
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.simulate import simulate
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.records import read_poses, recorded_epochs
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import DirectStage, MarginalStage
 

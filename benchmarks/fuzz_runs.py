@@ -36,12 +36,13 @@ from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.report import evaluate
-from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.checkpoint_reading import read_last_checkpoint
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.run.records import recorded_epochs
 from napari_cryospin.engine.run.snapshot import Snapshot, read_epoch, read_snapshot
 from napari_cryospin.engine.run.survey import survey_epoch
 from napari_cryospin.engine.run.trajectories import TrajectoryReader
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import recorded_epochs
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
 
@@ -115,7 +116,7 @@ def look(
     watch.look("settings", folder.settings)
     watch.look("verdict", folder.verdict)
     watch.look("metrics", folder.metrics)
-    watch.look("checkpoint", lambda: folder.read_checkpoint(torch.device("cpu")))
+    watch.look("checkpoint", lambda: read_last_checkpoint(folder, torch.device("cpu")))
     watch.look("snapshot", lambda: read_snapshot(folder, whole.stack))
     watch.look("trajectory", lambda: TrajectoryReader(folder).read(3, 1))
     last = recorded_epochs(folder)[-1:]

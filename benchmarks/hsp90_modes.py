@@ -23,10 +23,10 @@ from napari_cryospin.engine.inference.modes import separation
 from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.inference.posterior import PosteriorExplorer
 from napari_cryospin.engine.inference.summary import summarise
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.records import recorded_epochs
 from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
 from napari_cryospin.engine.run.survey import figures_of, probe_rows
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import recorded_epochs
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:

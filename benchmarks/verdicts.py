@@ -21,9 +21,9 @@ from results_file import ResultsFile
 from scoring import SUCCESS_FSC, SUCCESS_MEAN, score
 from verdict_cases import CALIBRATED_ON, Trial, right_trials, warned_trials, wrong_trials
 
-from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.rejudging import judge_again
-from napari_cryospin.engine.run.verdict import Outcome
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.verdict import Outcome
 
 _FIGURES = (
     "misfit misfit_without_worst outliers starts_agree expected_right information shift_gain "

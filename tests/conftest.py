@@ -56,9 +56,10 @@ def found_run(small_stack: Path, tmp_path: Path) -> Path:
 
     from napari_cryospin.engine.data.load import open_particles
     from napari_cryospin.engine.data.preprocess import prepare
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
     from napari_cryospin.engine.run.results import write_results
     from napari_cryospin.engine.run.training import Training
+    from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.settings import Settings
 
     settings = Settings.from_preset("default")
@@ -68,7 +69,7 @@ def found_run(small_stack: Path, tmp_path: Path) -> Path:
     training.poses.rotations = torch.from_numpy(rotations).float()
     folder = RunFolder(tmp_path / "found_run")
     folder.create(settings)
-    folder.write_checkpoint(training.state(), 1)
+    write_checkpoint(folder, training.state(), 1)
     for _ in write_results(folder, training, None):
         pass
     return folder.path

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.run.verdict import Verdict
+    from napari_cryospin.engine.runfolder.verdict import Verdict
     from napari_cryospin.engine.stages import Inference
 
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.fingerprint import Fingerprint, binding_settings
+from napari_cryospin.engine.run.fingerprint import fingerprint_of, require_particles
+from napari_cryospin.engine.runfolder.fingerprint import Fingerprint, binding_settings
 from napari_cryospin.engine.stages import DirectStage
 
 if TYPE_CHECKING:
@@ -25,25 +26,25 @@ if TYPE_CHECKING:
 @pytest.fixture
 def fingerprint(stack: WorkingStack, settings: Settings) -> Fingerprint:
     """The fingerprint after its way through JSON."""
-    figures = Fingerprint.of(stack, settings).figures()
+    figures = fingerprint_of(stack, settings).figures()
     return Fingerprint.from_figures(json.loads(json.dumps(figures)))
 
 
 def test_the_same_particles_are_known_again(
     fingerprint: Fingerprint, stack: WorkingStack, settings: Settings
 ) -> None:
-    fingerprint.require_particles(stack)
+    require_particles(fingerprint, stack)
     fingerprint.require_settings(settings, Path("settings.toml"))
     # another processor rounds otherwise
     noise = 1 + 1e-5 * torch.randn(stack.images.shape, generator=torch.Generator().manual_seed(0))
-    fingerprint.require_particles(replace(stack, images=stack.images * noise))
+    require_particles(fingerprint, replace(stack, images=stack.images * noise))
 
 
 def test_the_place_of_the_files_does_not_matter(
     fingerprint: Fingerprint, stack: WorkingStack
 ) -> None:
     table = replace(stack.table, source=Path("moved.star"), stacks=(Path("moved.mrcs"),))
-    fingerprint.require_particles(replace(stack, table=table))
+    require_particles(fingerprint, replace(stack, table=table))
 
 
 def taken(stack: WorkingStack, rows: np.ndarray) -> WorkingStack:
@@ -88,7 +89,7 @@ def test_other_particles_are_told(
     told: str,
 ) -> None:
     with pytest.raises(InputError, match=told) as refused:
-        fingerprint.require_particles(change(stack))
+        require_particles(fingerprint, change(stack))
     assert "\n" not in str(refused.value)
 
 

@@ -12,15 +12,15 @@ from disturbed import count, is_same, kill, searching, shortest
 from napari_cryospin.engine import events
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.run.steering import Command, Moment, ranges, read_commands
 from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.runfolder.commands import Command, Moment, ranges, read_commands
 from small_searches import made_small
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.settings import Settings
 
 N = 160

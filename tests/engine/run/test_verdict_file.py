@@ -17,11 +17,11 @@ from napari_cryospin.engine.judging.evidence import Judgement
 from napari_cryospin.engine.judging.mates import Mates
 from napari_cryospin.engine.judging.misfit import Misfit
 from napari_cryospin.engine.judging.variability import Variability
-from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.judgement import Measured
 from napari_cryospin.engine.run.rejudging import judge_again
-from napari_cryospin.engine.run.verdict import Outcome, Verdict, Warned, WarningKind
 from napari_cryospin.engine.run.verdict_words import advice, evidence
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.verdict import Outcome, Verdict, Warned, WarningKind
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,8 +17,8 @@ from napari_cryospin.engine.events import (
     SwitchFigures,
 )
 from napari_cryospin.engine.run.controls import Controls
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.verdict import Outcome, Verdict
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.verdict import Outcome, Verdict
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.panels.monitor_panel import MonitorPanel

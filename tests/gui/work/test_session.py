@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.lock import RunLock
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.lock import RunLock
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.work.mailbox import Mailbox
 from napari_cryospin.gui.work.session import Session

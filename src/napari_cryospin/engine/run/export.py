@@ -22,11 +22,11 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import real, replacing, require_absent
 from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
 from napari_cryospin.engine.inference.halves import half_sets
-from napari_cryospin.engine.run.checkpoint_reading import fit_in
-from napari_cryospin.engine.run.fingerprint import Fingerprint
-from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
-from napari_cryospin.engine.run.records import read_poses, recorded_epochs
-from napari_cryospin.engine.run.snapshot import maps_of
+from napari_cryospin.engine.run.checkpoint_reading import fit_in, read_last_checkpoint
+from napari_cryospin.engine.run.fingerprint import require_particles
+from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
+from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
+from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.table import ParticleTable
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.settings import DataSettings
 
 FORMATS = ("star", "cs")
@@ -113,7 +113,7 @@ class _Recorded:
 
 def _recorded(folder: RunFolder) -> _Recorded:
     try:
-        state = folder.read_checkpoint(torch.device("cpu"))
+        state = read_last_checkpoint(folder, torch.device("cpu"))
     except InputError:
         epochs = recorded_epochs(folder)
         if not epochs:
@@ -177,7 +177,7 @@ def _require_same_particles(
             return
     if figures is not None:
         stack = prepare(table, folder.settings().data)
-        Fingerprint.from_figures(figures).require_particles(stack)
+        require_particles(Fingerprint.from_figures(figures), stack)
 
 
 def _images(table: ParticleTable) -> list[tuple[Path, int]]:
@@ -307,7 +307,7 @@ def _write_table(out: Path, kind: str, poses: LastPoses, *, absolute: bool) -> N
 
 
 def _write_mirrored(path: Path, folder: RunFolder) -> None:
-    maps = maps_of(folder)
+    maps = folder.maps()
     if not maps:
         raise InputError(f"{folder.path} holds no map yet: wait for the end of its first epoch.")
     volume, pixel_size = read_map(maps[-1])

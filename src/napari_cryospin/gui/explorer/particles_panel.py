@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
+from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import turning_row
 from napari_cryospin.gui.views.particle_table import ParticleTable

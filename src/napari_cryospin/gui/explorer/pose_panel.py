@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QBoxLayout
 
     from napari_cryospin.engine.events import PosesUpdated
-    from napari_cryospin.engine.run.records import Trajectory
+    from napari_cryospin.engine.runfolder.records import Trajectory
     from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
     from napari_cryospin.gui.explorer.state import Explorer
     from napari_cryospin.gui.work.one_by_one import OneByOne

@@ -136,8 +136,8 @@ class Explorer(QObject):
         folder, stack, truth = session.folder, session.stack, session.truth
 
         def task() -> tuple[int, VolumeUpdated, PosesUpdated]:
-            from napari_cryospin.engine.run.folder import RunFolder
             from napari_cryospin.engine.run.snapshot import read_epoch
+            from napari_cryospin.engine.runfolder.folder import RunFolder
 
             assert folder is not None and stack is not None
             return (epoch, *read_epoch(RunFolder(folder), epoch, stack, truth))
@@ -200,8 +200,8 @@ def _recorded(folder: Path | None) -> list[int]:
     """Return the epochs whose poses lie in a run folder."""
     if folder is None:
         return []
-    from napari_cryospin.engine.run.folder import RunFolder
-    from napari_cryospin.engine.run.records import recorded_epochs
+    from napari_cryospin.engine.runfolder.folder import RunFolder
+    from napari_cryospin.engine.runfolder.records import recorded_epochs
 
     return recorded_epochs(RunFolder(folder))
 

@@ -133,8 +133,8 @@ class SurveyPanel(QWidget):
         epoch = missing[-1]
 
         def task(report: Report) -> EpochSurvey:
-            from napari_cryospin.engine.run.folder import RunFolder
             from napari_cryospin.engine.run.survey import survey_epoch
+            from napari_cryospin.engine.runfolder.folder import RunFolder
 
             return survey_epoch(RunFolder(folder), epoch, stack, truth, progress=report)
 

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.run.command import command_line
-from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
+from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
 from napari_cryospin.gui.views.fsc_view import FscView, read_fsc
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.work.long_task import LongTask
@@ -51,7 +51,7 @@ def _verdict(folder: Path) -> tuple[str, ...]:
     if not isfile(folder / "verdict.json"):
         return ()
     # with it comes torch, which is at hand where a run has ended
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.runfolder.folder import RunFolder
 
     try:
         verdict = RunFolder(folder).verdict()
@@ -238,7 +238,7 @@ class ResultsPanel(QWidget):
 
         def task(report: Report) -> list[str]:
             from napari_cryospin.engine.run.export import export_poses
-            from napari_cryospin.engine.run.folder import RunFolder
+            from napari_cryospin.engine.runfolder.folder import RunFolder
 
             return export_poses(
                 RunFolder(folder),

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.data.table import ParticleTable
     from napari_cryospin.engine.run.following import Seen
-    from napari_cryospin.engine.run.standing import Standing
     from napari_cryospin.engine.run.truth import Truth
+    from napari_cryospin.engine.runfolder.standing import Standing
     from napari_cryospin.engine.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.preprocess import WorkingStack
     from napari_cryospin.engine.run.controls import Controls
-    from napari_cryospin.engine.run.standing import Standing
     from napari_cryospin.engine.run.truth import Truth
+    from napari_cryospin.engine.runfolder.standing import Standing
     from napari_cryospin.engine.settings import Settings
 
 
@@ -100,9 +100,9 @@ class ReconstructionWorker(QObject):
 
     def _standing(self) -> Standing | None:
         """Return how the run stands in its folder, where it has one."""
-        from napari_cryospin.engine.run.folder import RunFolder
-        from napari_cryospin.engine.run.metrics import read_metrics
-        from napari_cryospin.engine.run.standing import read_standing
+        from napari_cryospin.engine.runfolder.folder import RunFolder
+        from napari_cryospin.engine.runfolder.metrics import read_metrics
+        from napari_cryospin.engine.runfolder.standing import read_standing
 
         folder = RunFolder(self._folder)
         try:
