@@ -24,6 +24,7 @@ from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
 from napari_cryospin.engine.inference.halves import half_sets
 from napari_cryospin.engine.run.checkpoint_reading import fit_in, read_last_checkpoint
 from napari_cryospin.engine.run.fingerprint import require_particles
+from napari_cryospin.engine.runfolder import names
 from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
 from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
 from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
@@ -235,7 +236,7 @@ def export_poses(
     """
     kind = _kind(out, kind)
     poses = last_poses(folder)
-    map_path = out.with_name(f"{out.stem}_map.mrc")
+    map_path = out.with_name(f"{out.stem}_{names.MAP}")
     stack = out.with_suffix(".mrcs")
     stacks = inverted_paths(stack, poses.table) if invert else []
     paths = [out, *([map_path] if flip_hand else []), *stacks]
