@@ -34,7 +34,7 @@ _LEAST_KIB, _LARGE = 8, "64m"
 def prepare(folder: Path) -> Path:
     """Make the stack, the settings and the undisturbed run; return its run folder."""
     whole = folder / "whole"
-    if (whole / "verdict.json").exists():
+    if RunFolder(whole).verdict_path.exists():
         return whole
     volume = procedural_molecule(box=32, pixel_size=4.0)
     simulate(volume, folder / "stack", n_particles=60, pixel_size=4.0, snr=1.0, seed=7)

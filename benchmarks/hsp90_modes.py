@@ -60,7 +60,7 @@ def main() -> None:
 
 def reconstructed(stack: Path, run: Path) -> RunFolder:
     """Return the run, made where it is not there."""
-    if not (run / "map.mrc").exists():
+    if not RunFolder(run).map_path.exists():
         options = ["--box", BOX, "--preset", "cryospin", "--epochs-encode", 16, "--seed", 1]
         truth = ["--truth-star", stack / "truth.star", "--truth-map", stack / "truth.mrc"]
         command = [*COMMAND, "reconstruct", stack / "particles.star", "--out", run]

@@ -60,7 +60,7 @@ def truth_of(trial: Trial, folder: Path) -> dict[str, object]:
     if kept.exists():
         found: dict[str, object] = json.loads(kept.read_text())
         return found
-    known = score(run / "particles.star", run / "map.mrc", stack, symmetry=trial.symmetry)
+    known = score(RunFolder(run).star_path, RunFolder(run).map_path, stack, symmetry=trial.symmetry)
     bound = oracle_fsc(read_known(stack, 32)) if trial.pixel_factor == 1 else 1.0
     fine = known.fsc_fraction >= min(SUCCESS_FSC, 0.95 * bound)
     if trial.second is None and known.mean <= SUCCESS_MEAN and fine:
