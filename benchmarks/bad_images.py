@@ -23,6 +23,8 @@ from machine import write_table
 from results_file import ResultsFile
 from scoring import SUCCESS_FSC, SUCCESS_MEAN, score
 
+from napari_cryospin.engine.runfolder.folder import RunFolder
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -115,15 +117,16 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
     words = ["reconstruct", str(stack / "particles.star"), *OPTIONS, "--out", str(out)]
     subprocess.run([*COMMAND, *words], check=True, capture_output=True)
     seconds = time.monotonic() - started
-    first = json.loads((out / "events.jsonl").read_text().splitlines()[0])
-    found = score(out / "particles.star", out / "map.mrc", stack)
+    made = RunFolder(out)
+    first = json.loads(made.events_path.read_text().splitlines()[0])
+    found = score(made.star_path, made.map_path, stack)
     return {
         "bad": bad,
         "seconds": f"{seconds:.1f}",
         "median": f"{found.median:.4f}",
         "mean": f"{found.mean:.4f}",
         "fsc_fraction": f"{found.fsc_fraction:.4f}",
-        "verdict": json.loads((out / "verdict.json").read_text())["outcome"],
+        "verdict": json.loads(made.verdict_path.read_text())["outcome"],
         "used": first["n_particles"],
         "note": " ".join(first["notes"]),
     }

@@ -20,6 +20,8 @@ from results_file import ResultsFile
 from scoring import score
 from timed_run import begin, seconds_of
 
+from napari_cryospin.engine.runfolder.folder import RunFolder
+
 if TYPE_CHECKING:
     import subprocess
 
@@ -46,7 +48,8 @@ def figures_of(
 ) -> dict[str, str]:
     """Wait for a run, and return its figures."""
     seconds = seconds_of(process)
-    found = score(out / "particles.star", out / "map.mrc", stack)
+    run = RunFolder(out)
+    found = score(run.star_path, run.map_path, stack)
     figures = (seconds, found.median, found.mean, found.fsc_fraction)
     return {f"{name}_{which}": f"{value:.4f}" for name, value in zip(FIGURES, figures, strict=True)}
 

@@ -27,7 +27,8 @@ from results_file import ResultsFile
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.inference.marginal.quadrature import cell_rotations
-from napari_cryospin.engine.run.place import what_is_in
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.place import what_is_in
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import DirectStage, MarginalStage
 
@@ -69,21 +70,22 @@ class Bench:
         whole = self.folder / "whole"
         same = [
             (out / name).read_bytes() == (whole / name).read_bytes()
-            for name in ("verdict.json", "fsc.csv")
+            for name in (names.VERDICT, names.FSC)
         ]
         # the first line of a star file and the header of a map hold the time
         same.append(_lines(out) == _lines(whole))
-        maps = ["map.mrc", "half1.mrc", "half2.mrc", *_names(whole, "volumes")]
+        maps = [names.MAP, *names.HALF_MAPS, *_names(whole, names.VOLUMES)]
         same += [(out / n).read_bytes()[1024:] == (whole / n).read_bytes()[1024:] for n in maps]
-        same += [(out / n).read_bytes() == (whole / n).read_bytes() for n in _names(whole, "poses")]
-        same += [_names(out, part) == _names(whole, part) for part in ("volumes", "poses")]
+        poses = _names(whole, names.POSES)
+        same += [(out / n).read_bytes() == (whole / n).read_bytes() for n in poses]
+        same += [_names(out, part) == _names(whole, part) for part in (names.VOLUMES, names.POSES)]
         same.append(_figures(out) == _figures(whole))
         same.append(not list(out.rglob(".*")))
         return all(same)
 
 
 def _lines(run: Path) -> list[str]:
-    return (run / "particles.star").read_text().splitlines()[1:]
+    return (run / names.STAR).read_text().splitlines()[1:]
 
 
 def _names(run: Path, part: str) -> list[str]:
@@ -92,7 +94,7 @@ def _names(run: Path, part: str) -> list[str]:
 
 def _figures(run: Path) -> list[list[str]]:
     """Return the rows of metrics.csv without the seconds."""
-    rows = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
+    rows = [line.split(",") for line in (run / names.METRICS).read_text().splitlines()]
     seconds = rows[0].index("seconds")
     return [row[:seconds] + row[seconds + 1 :] for row in rows]
 
@@ -168,7 +170,7 @@ def killed_run(bench: Bench, trial: int) -> dict[str, object]:
         arguments = bench.command(out, trial)
         if used[-1] == "same+resume":
             arguments.append("--resume")
-        elif used[-1] == "resume" and (out / "settings.toml").exists():
+        elif used[-1] == "resume" and (out / names.SETTINGS).exists():
             arguments = ["reconstruct", "--out", str(out), "--resume"]
     same = bench.same(out)
     # a finished run has nothing left to do

@@ -15,8 +15,8 @@ import torch._dynamo  # noqa: F401
 
 from napari_cryospin.cli.app import app
 from napari_cryospin.cli.run import follow  # noqa: F401
-from napari_cryospin.engine.run import lock
 from napari_cryospin.engine.run.reconstruction import Reconstruction  # noqa: F401
+from napari_cryospin.engine.runfolder import lock
 
 
 def started(arguments: list[str], log: Path, die_at: int | None = None) -> int:

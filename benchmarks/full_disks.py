@@ -21,8 +21,8 @@ from machine import description, write_table
 
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.simulate import simulate
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.records import read_poses, recorded_epochs
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import DirectStage, MarginalStage
 
@@ -34,7 +34,7 @@ _LEAST_KIB, _LARGE = 8, "64m"
 def prepare(folder: Path) -> Path:
     """Make the stack, the settings and the undisturbed run; return its run folder."""
     whole = folder / "whole"
-    if (whole / "verdict.json").exists():
+    if RunFolder(whole).verdict_path.exists():
         return whole
     volume = procedural_molecule(box=32, pixel_size=4.0)
     simulate(volume, folder / "stack", n_particles=60, pixel_size=4.0, snr=1.0, seed=7)

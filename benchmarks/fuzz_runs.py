@@ -31,17 +31,19 @@ import torch
 from fuzzing.run_files import damage
 from machine import description, write_table
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.report import evaluate
-from napari_cryospin.engine.run import events
-from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.checkpoint_reading import read_last_checkpoint
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.run.records import recorded_epochs
 from napari_cryospin.engine.run.snapshot import Snapshot, read_epoch, read_snapshot
 from napari_cryospin.engine.run.survey import survey_epoch
 from napari_cryospin.engine.run.trajectories import TrajectoryReader
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import recorded_epochs
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
 
@@ -74,7 +76,7 @@ def make_run(folder: Path) -> Path:
     *_, last = Reconstruction(settings, run).run()
     assert isinstance(last, events.Finished), last
     # so that a resume has something left to do
-    sorted((run / "checkpoints").iterdir())[-1].unlink()
+    RunFolder(run).checkpoints()[-1].unlink()
     return run
 
 
@@ -115,22 +117,22 @@ def look(
     watch.look("settings", folder.settings)
     watch.look("verdict", folder.verdict)
     watch.look("metrics", folder.metrics)
-    watch.look("checkpoint", lambda: folder.read_checkpoint(torch.device("cpu")))
+    watch.look("checkpoint", lambda: read_last_checkpoint(folder, torch.device("cpu")))
     watch.look("snapshot", lambda: read_snapshot(folder, whole.particles))
     watch.look("trajectory", lambda: TrajectoryReader(folder).read(3, 1))
     last = recorded_epochs(folder)[-1:]
-    if last and kind in (None, "volumes", "poses"):
+    if last and kind in (None, names.VOLUMES, names.POSES):
         watch.look("epoch", lambda: read_epoch(folder, last[0], whole.particles, whole.truth))
         watch.look(
             "survey", lambda: survey_epoch(folder, last[0], whole.particles, whole.truth, probes=2)
         )
     true = stack_folder / "truth.star", stack_folder / "truth.mrc"
-    if kind in (None, "particles.star", "map.mrc"):
+    if kind in (None, names.STAR, names.MAP):
         watch.look("evaluation", lambda: evaluate(folder.star_path, folder.map_path, *true))
     story: list[events.Event] = []
     resumed: list[Generator[events.Event, None, None]] = []
     watch.look("resume", lambda: _until_training(run, resumed, story))
-    if resumed and kind in (None, "checkpoints"):
+    if resumed and kind in (None, names.CHECKPOINTS):
         # what was read must be fit to go on with
         story += resumed[0]
     for stream in resumed:

@@ -23,15 +23,15 @@ from napari_cryospin.engine.inference.modes import separation
 from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.inference.posterior import PosteriorExplorer
 from napari_cryospin.engine.inference.summary import summarise
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.records import recorded_epochs
 from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
 from napari_cryospin.engine.run.survey import figures_of, probe_rows
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import recorded_epochs
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
+    from napari_cryospin.engine.events import PosesUpdated
     from napari_cryospin.engine.inference.summary import PosteriorSummary
-    from napari_cryospin.engine.run.events import PosesUpdated
 
 BOX = 64
 RADII = (4, 5, 6, 8, 10, 16)
@@ -60,7 +60,7 @@ def main() -> None:
 
 def reconstructed(stack: Path, run: Path) -> RunFolder:
     """Return the run, made where it is not there."""
-    if not (run / "map.mrc").exists():
+    if not RunFolder(run).map_path.exists():
         options = ["--box", BOX, "--preset", "cryospin", "--epochs-encode", 16, "--seed", 1]
         truth = ["--truth-star", stack / "truth.star", "--truth-map", stack / "truth.mrc"]
         command = [*COMMAND, "reconstruct", stack / "particles.star", "--out", run]

@@ -24,6 +24,8 @@ from results_file import ResultsFile
 from scoring import RIGHT, SUCCESS_FSC, SUCCESS_MEAN, pose_errors, score
 from timed_run import begin, seconds_of
 
+from napari_cryospin.engine.runfolder.folder import RunFolder
+
 if TYPE_CHECKING:
     import subprocess
 
@@ -67,9 +69,9 @@ SETS = {
 
 def figures_of(process: subprocess.Popen[bytes], out: Path, stack: Path) -> tuple[object, ...]:
     """Wait for a run, and return its figures and the error of its shifts."""
-    seconds = seconds_of(process)
-    found = score(out / "particles.star", out / "map.mrc", stack)
-    verdict = json.loads((out / "verdict.json").read_text())["outcome"]
+    seconds, made = seconds_of(process), RunFolder(out)
+    found = score(made.star_path, made.map_path, stack)
+    verdict = json.loads(made.verdict_path.read_text())["outcome"]
     figures = (seconds, found.median, found.mean, found.right, found.fsc_fraction)
     return (*(f"{value:.4f}" for value in figures), verdict, found.shift_error_px)
 

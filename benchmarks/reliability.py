@@ -26,6 +26,8 @@ from oracle import oracle_fsc, oracle_poses
 from results_file import ResultsFile
 from scoring import RIGHT, SUCCESS_FSC, SUCCESS_MEAN, pose_errors, pseudo_symmetry, score
 
+from napari_cryospin.engine.runfolder.folder import RunFolder
+
 MOLECULES = ("spike", "spliceosome", "30S", "50S")
 SEEDS = range(5)
 # share of the oracle's FSC that counts where the oracle itself stays below what is asked
@@ -89,8 +91,9 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
     command = [*COMMAND, "reconstruct", str(stack / "particles.star"), *words]
     subprocess.run(command, check=True, capture_output=True)
     seconds = time.monotonic() - started
-    verdict = json.loads((out / "verdict.json").read_text())
-    with (out / "metrics.csv").open() as file:
+    made = RunFolder(out)
+    verdict = json.loads(made.verdict_path.read_text())
+    with made.metrics_path.open() as file:
         by_epoch = [row["mean_pose_error_deg"] for row in csv.DictReader(file)]
     right = [n for n, error in enumerate(by_epoch, 1) if error and float(error) <= SUCCESS_MEAN]
     found: dict[str, object] = {
@@ -103,7 +106,7 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
     }
     if case.molecule != "noise":
         pseudo = pseudo_symmetry(stack / "truth.mrc") if case.molecule == "Hsp90" else None
-        figures = score(out / "particles.star", out / "map.mrc", stack, pseudo).figures()
+        figures = score(made.star_path, made.map_path, stack, pseudo).figures()
         found |= {name: "" if x is None else f"{x:.4f}" for name, x in figures.items()}
         known = read_known(stack, trial.box)
         bound = oracle_poses(known, shifts=case.shift > 0)

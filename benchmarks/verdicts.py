@@ -21,9 +21,9 @@ from results_file import ResultsFile
 from scoring import SUCCESS_FSC, SUCCESS_MEAN, score
 from verdict_cases import CALIBRATED_ON, Trial, right_trials, warned_trials, wrong_trials
 
-from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.rejudging import judge_again
-from napari_cryospin.engine.run.verdict import Outcome
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.verdict import Outcome
 
 _FIGURES = (
     "misfit misfit_without_worst outliers starts_agree expected_right information shift_gain "
@@ -60,7 +60,7 @@ def truth_of(trial: Trial, folder: Path) -> dict[str, object]:
     if kept.exists():
         found: dict[str, object] = json.loads(kept.read_text())
         return found
-    known = score(run / "particles.star", run / "map.mrc", stack, symmetry=trial.symmetry)
+    known = score(RunFolder(run).star_path, RunFolder(run).map_path, stack, symmetry=trial.symmetry)
     bound = oracle_fsc(read_known(stack, 32)) if trial.pixel_factor == 1 else 1.0
     fine = known.fsc_fraction >= min(SUCCESS_FSC, 0.95 * bound)
     if trial.second is None and known.mean <= SUCCESS_MEAN and fine:

@@ -17,7 +17,7 @@ from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.launch import dock_of
 
 if TYPE_CHECKING:
-    from napari_cryospin.engine.run.events import EpochDone
+    from napari_cryospin.engine.events import EpochDone
     from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
 
 TARGET = Path(__file__).parents[1] / "docs" / "images" / "window.png"

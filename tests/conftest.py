@@ -17,7 +17,7 @@ from small_searches import made_small
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_cryospin.engine.run.events import Event
+    from napari_cryospin.engine.events import Event
     from napari_cryospin.engine.settings import Settings
 
 
@@ -56,9 +56,10 @@ def found_run(small_stack: Path, tmp_path: Path) -> Path:
 
     from napari_cryospin.engine.data.load import open_particles
     from napari_cryospin.engine.data.preprocess import prepare
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
     from napari_cryospin.engine.run.results import write_results
     from napari_cryospin.engine.run.training import Training
+    from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.settings import Settings
 
     settings = Settings.from_preset("default")
@@ -68,7 +69,7 @@ def found_run(small_stack: Path, tmp_path: Path) -> Path:
     training.poses.rotations = torch.from_numpy(rotations).float()
     folder = RunFolder(tmp_path / "found_run")
     folder.create(settings)
-    folder.write_checkpoint(training.state(), 1)
+    write_checkpoint(folder, training.state(), 1)
     for _ in write_results(folder, training, None):
         pass
     return folder.path
@@ -159,7 +160,7 @@ def tiny_settings(tiny_stack: Path) -> Settings:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_stack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run folder of two epochs; copy it before you write into it."""
-    from napari_cryospin.engine.run.events import Finished
+    from napari_cryospin.engine.events import Finished
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
     folder = tmp_path_factory.mktemp("tiny_run") / "run"

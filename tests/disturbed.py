@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.density import read_map
-from napari_cryospin.engine.run import events
-from napari_cryospin.engine.run.lock import LOCK_NAME, Owner
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.lock import Owner
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import DirectStage, MarginalStage
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_cryospin.engine.run.events import Event
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.events import Event
     from napari_cryospin.engine.run.reconstruction import Reconstruction
+    from napari_cryospin.engine.runfolder.folder import RunFolder
 
 
 def shortest(stack: Path) -> Settings:
@@ -56,7 +57,7 @@ def kill(run: Reconstruction, when: Callable[[Event], bool]) -> list[Event]:
     stream.close()
     if run.folder.path.is_dir():
         dead = replace(Owner.present(), started="1")
-        (run.folder.path / LOCK_NAME).write_text(json.dumps(asdict(dead)))
+        (run.folder.path / names.LOCK).write_text(json.dumps(asdict(dead)))
         (run.folder.path / ".map.0123456789abcdef.writing.mrc").write_text("half")
     if run.folder.events_path.exists():
         with run.folder.events_path.open("a") as file:

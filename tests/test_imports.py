@@ -4,19 +4,44 @@ import subprocess
 import sys
 
 HEAVY = {"torch", "healpy"}
+# with the run folder: those of Python, numpy, pydantic and mrcfile, some 370
+MOST_MODULES = 500
 GUI = {"qtpy", "napari", "vispy", "magicgui", "superqt", "pyqtgraph", "PyQt6", "PySide6"}
 
 
-def modules_loaded_by(code: str) -> set[str]:
-    """Top-level modules that a fresh interpreter holds after running ``code``."""
-    script = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+ENGINE = "napari_cryospin.engine"
+
+
+def all_modules_loaded_by(code: str) -> set[str]:
+    """Modules that a fresh interpreter holds after running ``code``."""
+    script = f"{code}\nimport sys\nprint(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return set(result.stdout.split())
 
 
-def test_the_package_imports_nothing_heavy():
-    assert not modules_loaded_by("import napari_cryospin") & (HEAVY | GUI)
+def modules_loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after running ``code``."""
+    return {name.partition(".")[0] for name in all_modules_loaded_by(code)}
+
+
+def test_the_package_and_the_run_folder_import_nothing_heavy():
+    code = f"""
+from importlib import import_module
+from pkgutil import iter_modules
+from {ENGINE} import runfolder
+for module in iter_modules(runfolder.__path__):
+    import_module(f"{{runfolder.__name__}}.{{module.name}}")
+"""
+    loaded = all_modules_loaded_by(code)
+    assert f"{ENGINE}.runfolder.records" in loaded
+    assert not {name.partition(".")[0] for name in loaded} & (HEAVY | GUI | {"scipy", "pandas"})
+    # what little of the engine comes with the room
+    rooms = {name.removeprefix(f"{ENGINE}.") for name in loaded if name.startswith(f"{ENGINE}.")}
+    words = {"errors", "events", "failures", "files", "presets", "settings", "stages"}
+    own = {name for name in rooms if name.partition(".")[0] == "runfolder"}
+    assert rooms - own - words <= {"data", "data.mrc_writer"}
+    assert len(loaded) < MOST_MODULES
 
 
 def test_the_engine_runs_without_qt_and_napari():

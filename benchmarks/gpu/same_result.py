@@ -14,13 +14,14 @@ import mrcfile
 import numpy as np
 from tables import Deadline, Table, arguments
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.evaluation.alignment import align_rotations, apply_alignment
 from napari_cryospin.engine.evaluation.report import evaluate
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.settings import Settings
 
 _COLUMNS = ("device", "seconds", "epochs", "verdict", "mean pose error, °", "median, °")
@@ -69,7 +70,7 @@ def _run(folder: Path, device: str, box: int, table: Table, deadline: Deadline) 
         return False
     stack = folder / "stack"
     found = evaluate(
-        out / "particles.star", out / "map.mrc", stack / "truth.star", stack / "truth.mrc"
+        run.folder.star_path, run.folder.map_path, stack / "truth.star", stack / "truth.mrc"
     )
     table.add(
         device,
@@ -85,10 +86,10 @@ def _run(folder: Path, device: str, box: int, table: Table, deadline: Deadline) 
 
 def _compare(folder: Path, first: str, second: str, table: Table) -> None:
     """Tell how alike poses and maps of two runs are, in one frame."""
-    outs = [folder / name.replace(":", "_") for name in (first, second)]
-    poses = [read_star(out / "particles.star").rotations for out in outs]
+    outs = [RunFolder(folder / name.replace(":", "_")) for name in (first, second)]
+    poses = [read_star(out.star_path).rotations for out in outs]
     alignment = align_rotations(*poses)
-    maps = [_map(out / "map.mrc") for out in outs]
+    maps = [_map(out.map_path) for out in outs]
     aligned = apply_alignment(maps[0], alignment, np.zeros(3))
     correlation = np.corrcoef(aligned.ravel(), maps[1].ravel())[0, 1]
     table.note(

@@ -15,6 +15,8 @@ import numpy as np
 import starfile
 from cases import COMMAND
 
+from napari_cryospin.engine.runfolder.folder import RunFolder
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -106,9 +108,8 @@ def napari_cryospin(star: Path, folder: Path, box: int, seed: int, limit: float)
     commands.run(
         *COMMAND, "reconstruct", star, "--box", box, "--seed", seed, "--out", folder / "run"
     )
-    run = folder / "run"
-    maps = [*sorted((run / "volumes").glob("epoch_*.mrc")), run / "map.mrc"]
-    return commands.outcome(run / "particles.star", maps)
+    run = RunFolder(folder / "run")
+    return commands.outcome(run.star_path, run.maps())
 
 
 def relion(star: Path, folder: Path, box: int, seed: int, limit: float) -> Outcome:

@@ -19,7 +19,7 @@ from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.inference.posterior import ParticlePosterior
 from napari_cryospin.engine.inference.refinement import Cells
 from napari_cryospin.engine.run.demo import demo_settings
-from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.settings import PRESETS
 
 if TYPE_CHECKING:

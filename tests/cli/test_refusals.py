@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from command_calls import SMALL, call, is_one_sentence
-from napari_cryospin.engine.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +74,7 @@ def test_a_failure_that_is_not_the_inputs_is_code_1(
     def odd(*_: object) -> None:
         raise ArithmeticError("something odd")
 
-    monkeypatch.setattr(RunFolder, "write_checkpoint", odd)
+    monkeypatch.setattr("napari_cryospin.engine.run.loop.write_checkpoint", odd)
     result = call("reconstruct", small_stack / "particles.star", "--out", tmp_path / "r", *SMALL)
     assert result.exit_code == 1
     assert is_one_sentence(result)

@@ -10,7 +10,7 @@ import pytest
 
 from command_calls import SMALL, call, is_one_sentence
 from napari_cryospin.engine.run.command import command_line
-from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.settings import Settings
 
 

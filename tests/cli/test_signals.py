@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from napari_cryospin.cli.app import app
 from napari_cryospin.cli.progress import Follower
 from napari_cryospin.cli.run import follow
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.simulate import writing
-from napari_cryospin.engine.run import events
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.lock import LOCK_NAME
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import DirectStage, MarginalStage
 
@@ -135,7 +135,7 @@ def test_a_signal_ends_training(run: Reconstruction, send: Callable, name: str) 
     folder = run.folder
     assert folder.checkpoints()
     assert folder.map_path.exists() is (name == "SIGINT")
-    assert not (folder.path / LOCK_NAME).exists()
+    assert not (folder.path / names.LOCK).exists()
     assert [signal.getsignal(getattr(signal, each)) for each in CODES] == before
     assert follow(Reconstruction.resume(folder.path)) == 0
     assert len(folder.metrics()) == 3
@@ -160,7 +160,7 @@ def test_a_signal_in_a_search_and_in_results(
     assert follow(run) == CODES[name]
     assert run.folder.checkpoints()
     assert run.folder.verdict() is None
-    assert not (run.folder.path / LOCK_NAME).exists()
+    assert not (run.folder.path / names.LOCK).exists()
     assert not list(run.folder.path.rglob("*.writing*"))
     assert follow(Reconstruction.resume(run.folder.path)) == 0
 

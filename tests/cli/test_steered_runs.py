@@ -10,10 +10,10 @@ import pytest
 
 from command_calls import call, is_one_sentence
 from disturbed import count, is_same
-from napari_cryospin.engine.run import events
+from napari_cryospin.engine import events
 from napari_cryospin.engine.run.command import command_line
-from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.runfolder.folder import RunFolder
 
 if TYPE_CHECKING:
     from pathlib import Path

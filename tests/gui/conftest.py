@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from qtpy.QtCore import QCoreApplication, QSettings
 
+from napari_cryospin.engine.events import EpochDone
 from napari_cryospin.engine.inference.options import PosteriorOptions
-from napari_cryospin.engine.run.events import EpochDone
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage
 from napari_cryospin.gui.work.engine_import import import_engine
 from napari_cryospin.gui.work.one_by_one import OneByOne
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
     from qtpy.QtWidgets import QApplication
 
-    from napari_cryospin.engine.run.events import Event
+    from napari_cryospin.engine.events import Event
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.gui.dock import CryoSpinDock
 

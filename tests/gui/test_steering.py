@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QPushButton
 
 from command_calls import call
 from disturbed import is_same
-from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
 from napari_cryospin.gui.work.session import Session
 from napari_cryospin.gui.work.states import SessionState
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_cryospin.engine.run.events import Switched
+    from napari_cryospin.engine.events import Switched
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.gui.dock import CryoSpinDock
 

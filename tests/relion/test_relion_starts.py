@@ -19,10 +19,11 @@ from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.data.star import read_star, write_star
+from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
 from napari_cryospin.engine.run.export import export_poses
-from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.results import write_results
 from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def run_of(particles: Path, folder: Path, truth: Path) -> RunFolder:
     training.poses.rotations = known
     run = RunFolder(folder)
     run.create(settings)
-    run.write_checkpoint(training.state(), 1)
+    write_checkpoint(run, training.state(), 1)
     for _ in write_results(run, training, None):
         pass
     return run

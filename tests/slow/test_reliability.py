@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.evaluation.report import evaluate
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.run.verdict import Outcome
+from napari_cryospin.engine.runfolder.verdict import Outcome
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:

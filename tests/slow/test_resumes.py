@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from disturbed import is_same, kill
-from napari_cryospin.engine.run import events
-from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine import events
 from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
 

@@ -41,7 +41,7 @@ class Contrast(StrEnum):
 @contextmanager
 def told_plainly() -> Iterator[None]:
     """Turn bad input, a full disk or too little memory into one sentence and exit code 2."""
-    from napari_cryospin.engine.run.failures import known_failure
+    from napari_cryospin.engine.failures import known_failure
 
     try:
         yield
@@ -217,7 +217,7 @@ def evaluate(
     with told_plainly():
         from napari_cryospin.cli.report import print_evaluation
         from napari_cryospin.engine.evaluation.report import evaluate as compare
-        from napari_cryospin.engine.run.folder import RunFolder
+        from napari_cryospin.engine.runfolder.folder import RunFolder
 
         folder = RunFolder(run)
         folder.settings()
@@ -312,7 +312,7 @@ def presets() -> None:
 def _require_new(path: Path | None, option: str) -> None:
     """Refuse to replace a file, before anything is computed for it."""
     if path is not None:
-        from napari_cryospin.engine.run.protected import require_not_in_use
+        from napari_cryospin.engine.runfolder.protected import require_not_in_use
 
         require_absent([path], f"choose another name with {option}")
         require_not_in_use(path)

@@ -38,7 +38,7 @@ def export(
     from napari_cryospin.cli.app import told_plainly
     from napari_cryospin.cli.progress import task_bar
     from napari_cryospin.engine.run.export import export_poses
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.runfolder.folder import RunFolder
 
     with told_plainly(), task_bar("Writing images") as report:
         said = export_poses(

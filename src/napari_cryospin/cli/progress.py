@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from napari_cryospin.engine.run import events
+from napari_cryospin.engine import events
 from napari_cryospin.engine.run.pace import TaskPace, duration
 from napari_cryospin.engine.stages import Inference
 

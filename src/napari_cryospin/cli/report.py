@@ -73,8 +73,8 @@ def posterior_of(
     """
     from napari_cryospin.engine.inference.options import SHIFT_EXTENT, PosteriorOptions
     from napari_cryospin.engine.inference.posterior import PosteriorExplorer
-    from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
+    from napari_cryospin.engine.runfolder.folder import RunFolder
 
     _require_power_of_two("--nside", nside, 16)
     _require_power_of_two("--depth", depth, 1024)
@@ -179,10 +179,10 @@ def survey_of(run: Path, probes: int) -> list[EpochSurvey]:
         If there is no run, no recorded epoch, or none that can be read.
     """
     from napari_cryospin.cli.progress import task_bar
-    from napari_cryospin.engine.run.folder import RunFolder
-    from napari_cryospin.engine.run.records import recorded_epochs
     from napari_cryospin.engine.run.snapshot import read_snapshot
     from napari_cryospin.engine.run.survey import survey_epoch
+    from napari_cryospin.engine.runfolder.folder import RunFolder
+    from napari_cryospin.engine.runfolder.records import recorded_epochs
 
     folder = RunFolder(run)
     snapshot = read_snapshot(folder)

@@ -9,16 +9,17 @@ import typer
 from napari_cryospin.cli.progress import Follower
 from napari_cryospin.cli.signals import obeyed
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.events import Failed
 from napari_cryospin.engine.run.controls import Interrupted
-from napari_cryospin.engine.run.events import Failed
-from napari_cryospin.engine.run.steering import COMMANDS_NAME, read_commands
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.commands import read_commands
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_cryospin.engine.run.events import Event
+    from napari_cryospin.engine.events import Event
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
 _FAILED, _BAD_INPUT = 1, 2
@@ -49,7 +50,7 @@ def new_run(
     if commands is not None:
         again = read_commands(commands)
         return Reconstruction(settings, out.absolute(), commands=again)
-    if settings_file is not None and (by_hand := settings_file.with_name(COMMANDS_NAME)).exists():
+    if settings_file is not None and (by_hand := settings_file.with_name(names.COMMANDS)).exists():
         typer.echo(
             f"The run of {settings_file} was steered by hand, which is not repeated: give "
             f"--commands {by_hand} to repeat it.",
@@ -69,8 +70,8 @@ def resumed_run(
 
     The options that made it may be given again. Where there is nothing to resume, they begin it.
     """
-    from napari_cryospin.engine.run.place import Holds, what_is_in
     from napari_cryospin.engine.run.reconstruction import Reconstruction
+    from napari_cryospin.engine.runfolder.place import Holds, what_is_in
 
     told = "data.stack" in given or settings_file is not None
     if told and what_is_in(out) in (Holds.NOTHING, Holds.BEGINNING):

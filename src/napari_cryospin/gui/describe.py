@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cryospin.engine.run.events import EpochDone
+from napari_cryospin.engine.events import EpochDone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cryospin.engine.data.table import OpticsGroup, ParticleTable
-    from napari_cryospin.engine.run.events import EpochStarted
+    from napari_cryospin.engine.events import EpochStarted
 
 
 def describe_table(table: ParticleTable) -> list[tuple[str, str]]:

@@ -12,8 +12,10 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QSize, Slot
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
+from napari_cryospin.engine.data.simulated_names import TABLE
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.demo import demo_settings
+from napari_cryospin.engine.runfolder import names
 from napari_cryospin.gui.arrangement import Arrangement
 from napari_cryospin.gui.canvas.layers import VolumeLayer
 from napari_cryospin.gui.explorer.posterior_panel import PosteriorPanel
@@ -23,7 +25,7 @@ from napari_cryospin.gui.panels.results_panel import ResultsPanel
 from napari_cryospin.gui.panels.run_panel import RunPanel
 from napari_cryospin.gui.panels.training_panel import TrainingPanel, spare_threads
 from napari_cryospin.gui.work.closing import ClosingGuard
-from napari_cryospin.gui.work.sample import TABLE, Simulation, keep_if_used, sample_folder
+from napari_cryospin.gui.work.sample import Simulation, keep_if_used, sample_folder
 from napari_cryospin.gui.work.session import Session
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     import napari
     from qtpy.QtGui import QShowEvent
 
-    from napari_cryospin.engine.run.events import Failed
+    from napari_cryospin.engine.events import Failed
 
 _MINIMUM_WIDTH, _PREFERRED_WIDTH = 340, 400
 
@@ -156,7 +158,7 @@ class CryoSpinDock(QWidget):
                 self.data.passthrough_path,
                 self.data.datadir_path,
             )
-            if (self.training.folder / "settings.toml").exists():
+            if (self.training.folder / names.SETTINGS).exists():
                 # the form still names the last run's
                 self.training.suggest_folder()
         except InputError as error:

@@ -7,6 +7,8 @@ from os.path import isdir, isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cryospin.engine.data.simulated_names import TABLE, TRUE_MAP
+from napari_cryospin.engine.runfolder import names
 from napari_cryospin.gui.canvas.units import TAG, fitting_units
 
 if TYPE_CHECKING:
@@ -21,20 +23,20 @@ _STACKS = ".mrcs"
 # names of what a run, an export or a simulation writes; other MRC files are other plugins'.
 # The manifest lists the same.
 MAPS = (
-    *("map*.mrc", "*_map.mrc", "*_map_fullsize.mrc"),
-    *("half[12]*.mrc", "*_half[12].mrc", "epoch_[0-9]*.mrc", "truth.mrc"),
+    *("map*.mrc", f"*_{names.MAP}", f"*_{names.FULL_SIZE_MAP}"),
+    *("half[12]*.mrc", "*_half[12].mrc", names.MAP_OF_AN_EPOCH, TRUE_MAP),
 )
 _CHUNK_BYTES = 16 * 2**20
 # what File > Open Sample opens, as the manifest says: no file, it is simulated first. A sample that
 # is a function would have to return a layer at once
-SAMPLE = "cryospin://sample/particles.star"
+SAMPLE = f"cryospin://sample/{TABLE}"
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], Layers] | None:
     """Return a reader for tables, runs, our maps and image stacks, or None for anything else."""
     first = Path(path if isinstance(path, str) else path[0])
     if isdir(first):
-        return _open_in_dock if isfile(first / "settings.toml") else None
+        return _open_in_dock if isfile(first / names.SETTINGS) else None
     suffix = first.suffix.lower()
     if suffix in _TABLES:
         return _open_in_dock

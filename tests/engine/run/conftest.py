@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from disturbed import shortest
+from napari_cryospin.engine.events import Finished
 from napari_cryospin.engine.judging.switching import SwitchCriterion
-from napari_cryospin.engine.run.events import Finished
-from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.runfolder.folder import RunFolder
 from small_searches import made_small
 
 if TYPE_CHECKING:

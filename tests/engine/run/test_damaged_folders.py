@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from damage import BEYOND_RESUME, FOREIGN, OF_THE_LAST_CHECKPOINT, OF_VIEWERS
+from napari_cryospin.engine import events
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run import events
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.metrics import read_metrics
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.run.records import read_poses, trajectory, write_poses
 from napari_cryospin.engine.run.snapshot import read_snapshot
 from napari_cryospin.engine.run.trajectories import TrajectoryReader
-from napari_cryospin.engine.run.verdict import Outcome
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.metrics import read_metrics
+from napari_cryospin.engine.runfolder.records import read_poses, trajectory, write_poses
+from napari_cryospin.engine.runfolder.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable

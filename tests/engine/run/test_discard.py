@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_cryospin.engine.run import events
-from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine import events
 from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.runfolder.folder import RunFolder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,14 +23,15 @@ from napari_cryospin.engine.geometry.hand import mirrored_map
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.volume import grid_of_map
-from napari_cryospin.engine.run.checkpoint_reading import fit_in
+from napari_cryospin.engine.run.checkpoint_reading import fit_in, read_last_checkpoint
+from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
 from napari_cryospin.engine.run.export import export_poses
-from napari_cryospin.engine.run.fingerprint import Fingerprint
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.records import write_poses
+from napari_cryospin.engine.run.fingerprint import fingerprint_of
 from napari_cryospin.engine.run.results import write_results
 from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import write_poses
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
 
@@ -68,9 +69,9 @@ def finished(path: Path, settings: Settings, truth: Path) -> RunFolder:
     training.measure_fit()
     training.used[3] = False
     folder = RunFolder(path)
-    fingerprint = Fingerprint.of(working, settings)
+    fingerprint = fingerprint_of(working, settings)
     folder.create(settings, fingerprint)
-    folder.write_checkpoint(training.state() | {"fingerprint": fingerprint.figures()}, 1)
+    write_checkpoint(folder, training.state() | {"fingerprint": fingerprint.figures()}, 1)
     for _ in write_results(folder, training, None):
         pass
     return folder
@@ -271,7 +272,7 @@ def test_a_table_in_another_order_is_refused(
 def test_recorded_poses_do_where_there_is_no_checkpoint(
     run: RunFolder, tmp_path: Path, truth: np.ndarray
 ) -> None:
-    state = run.read_checkpoint(torch.device("cpu"))
+    state = read_last_checkpoint(run, torch.device("cpu"))
     poses, used = PoseTable(**state["poses"]), state["used"].numpy()
     poses.scales[:] = 1.25
     fit = fit_in(state, len(used))
@@ -292,7 +293,7 @@ def test_a_cryosparc_table_comes_back_with_its_uids(shared_data: Path, tmp_path:
     training.poses.rotations = torch.from_numpy(random_rotations(60, rng)).float()
     folder = RunFolder(tmp_path / "run")
     folder.create(settings)
-    folder.write_checkpoint(training.state(), 1)
+    write_checkpoint(folder, training.state(), 1)
     for kind in ("cs", "star"):
         export_poses(folder, tmp_path / f"out.{kind}")
     before, after = Dataset.load(path), Dataset.load(tmp_path / "out.cs")

@@ -13,7 +13,8 @@ import torch
 
 from napari_cryospin.engine.data.image_store import InMemory
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.fingerprint import Fingerprint, binding_settings
+from napari_cryospin.engine.run.fingerprint import fingerprint_of, require_particles
+from napari_cryospin.engine.runfolder.fingerprint import Fingerprint, binding_settings
 from napari_cryospin.engine.stages import DirectStage
 from particle_images import all_images, with_images
 
@@ -27,27 +28,27 @@ if TYPE_CHECKING:
 @pytest.fixture
 def fingerprint(particles: Particles, settings: Settings) -> Fingerprint:
     """The fingerprint after its way through JSON."""
-    figures = Fingerprint.of(particles, settings).figures()
+    figures = fingerprint_of(particles, settings).figures()
     return Fingerprint.from_figures(json.loads(json.dumps(figures)))
 
 
 def test_the_same_particles_are_known_again(
     fingerprint: Fingerprint, particles: Particles, settings: Settings
 ) -> None:
-    fingerprint.require_particles(particles)
+    require_particles(fingerprint, particles)
     fingerprint.require_settings(settings, Path("settings.toml"))
     # another processor rounds otherwise
     noise = 1 + 1e-5 * torch.randn(
         all_images(particles).shape, generator=torch.Generator().manual_seed(0)
     )
-    fingerprint.require_particles(with_images(particles, all_images(particles) * noise))
+    require_particles(fingerprint, with_images(particles, all_images(particles) * noise))
 
 
 def test_the_place_of_the_files_does_not_matter(
     fingerprint: Fingerprint, particles: Particles
 ) -> None:
     table = replace(particles.table, source=Path("moved.star"), stacks=(Path("moved.mrcs"),))
-    fingerprint.require_particles(replace(particles, table=table))
+    require_particles(fingerprint, replace(particles, table=table))
 
 
 def taken(particles: Particles, rows: np.ndarray) -> Particles:
@@ -95,7 +96,7 @@ def test_other_particles_are_told(
     told: str,
 ) -> None:
     with pytest.raises(InputError, match=told) as refused:
-        fingerprint.require_particles(change(particles))
+        require_particles(fingerprint, change(particles))
     assert "\n" not in str(refused.value)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_cryospin.engine.run import following
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.standing import Doing
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.standing import Doing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_cryospin.engine.run import events
-from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine import events
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.run.records import read_poses, recorded_epochs
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run import events, memory_estimate
+from napari_cryospin.engine.run import memory_estimate
 from napari_cryospin.engine.run.memory_estimate import GIB, estimate_memory, free_memory
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.settings import Settings

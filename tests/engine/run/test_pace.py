@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_cryospin.engine.run import events
+from napari_cryospin.engine import events
 from napari_cryospin.engine.run.pace import StagePace, TaskPace, duration
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_cryospin.engine.run.events import Event
+    from napari_cryospin.engine.events import Event
     from napari_cryospin.engine.settings import Settings
 
 

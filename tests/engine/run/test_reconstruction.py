@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.controls import Controls
-from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.run.records import poses_path, read_poses, recorded_epochs
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def test_a_resumed_run_keeps_its_trajectory_with_dropped_particles(
     whole, parts = RunFolder(run_with_dropped_particles), RunFolder(tmp_path / "parts")
     assert np.array_equal(read_map(whole.map_path)[0], read_map(parts.map_path)[0])
     for epoch in recorded_epochs(whole):
-        assert poses_path(whole, epoch).read_bytes() == poses_path(parts, epoch).read_bytes()
+        assert whole.poses_path(epoch).read_bytes() == parts.poses_path(epoch).read_bytes()
 
 
 def test_dropped_particles_can_be_taken_back(unjudged: Settings, tmp_path: Path) -> None:

@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 
 from disturbed import content
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.star import read_star, write_star
-from napari_cryospin.engine.run import events
-from napari_cryospin.engine.run.lock import LOCK_NAME, RunLock
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.snapshot import read_snapshot
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.lock import RunLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.settings import Settings
 
 
@@ -51,14 +52,14 @@ def test_a_second_writer_is_refused_and_readers_are_welcome(
     first.controls.stop()
     *_, last = stream
     assert isinstance(last, events.Finished)
-    assert not (tmp_path / "run" / LOCK_NAME).exists()
+    assert not (tmp_path / "run" / names.LOCK).exists()
 
 
 def test_a_run_that_was_taken_over_ends(two_starts: Settings, tmp_path: Path) -> None:
     run = Reconstruction(two_starts, tmp_path / "run")
     stream = run.run()
     next(event for event in stream if isinstance(event, events.BatchDone))
-    (tmp_path / "run" / LOCK_NAME).unlink()
+    (tmp_path / "run" / names.LOCK).unlink()
     other = RunLock.acquire(tmp_path / "run")
     *_, last = stream
     assert isinstance(last, events.Failed)

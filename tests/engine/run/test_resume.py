@@ -12,14 +12,17 @@ import pytest
 import torch
 
 from disturbed import content, count, is_same, kill, searching
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data.columns import read_blocks
-from napari_cryospin.engine.run import events, loading
+from napari_cryospin.engine.run import loading
+from napari_cryospin.engine.run.checkpoint_reading import read_last_checkpoint
+from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
 from napari_cryospin.engine.run.controls import Interrupted
-from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.run.records import read_poses
 from napari_cryospin.engine.run.snapshot import read_snapshot
 from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import read_poses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +85,7 @@ def test_a_checkpoint_is_written_in_the_course_of_an_epoch(
 def test_a_checkpoint_comes_before_a_search(two_starts: Settings, tmp_path: Path) -> None:
     run = Reconstruction(two_starts, tmp_path / "run")
     kill(run, searching)
-    state = run.folder.read_checkpoint(torch.device("cpu"))
+    state = read_last_checkpoint(run.folder, torch.device("cpu"))
     assert state["clock"]["stage"] == 1
 
 
@@ -158,13 +161,13 @@ def test_a_finished_run_tells_how_the_map_fits_its_particles(finished: RunFolder
 
 
 def test_a_checkpoint_of_an_earlier_version_does_not_tell_the_fit(finished: RunFolder) -> None:
-    state = finished.read_checkpoint(torch.device("cpu"))
+    state = read_last_checkpoint(finished, torch.device("cpu"))
     del state["fit"]
-    finished.write_checkpoint(state, 4)
+    write_checkpoint(finished, state, 4)
     poses = read_snapshot(finished).poses
     assert np.isnan(poses.log_likelihood).all() and np.isnan(poses.explained).all()
     state["fit"] = {"log_likelihood": torch.zeros(3), "explained": torch.zeros(160)}
-    finished.write_checkpoint(state, 4)
+    write_checkpoint(finished, state, 4)
     assert any("fit" in note for note in read_snapshot(finished).notes)
 
 
@@ -204,7 +207,7 @@ def test_a_stop_in_a_hurry_writes_a_checkpoint_alone(
     assert (event.kept, event.results) == (True, False)
     assert "can be resumed" in event.sentence()
     assert not run.folder.map_path.exists()
-    assert run.folder.read_checkpoint(torch.device("cpu"))["clock"]["batch"] == 2
+    assert read_last_checkpoint(run.folder, torch.device("cpu"))["clock"]["batch"] == 2
     list(Reconstruction.resume(run.folder.path).run())
     assert is_same(run.folder, whole)
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from napari_cryospin.engine.data.star import read_star
-from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
+from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import DirectStage
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.judging.evidence import Judgement
-from napari_cryospin.engine.run import events
-from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.checkpoint_reading import read_last_checkpoint
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.run.records import read_poses
 from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import read_poses
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, Inference, MarginalStage
 from particle_images import all_images, with_images
 
@@ -61,7 +62,7 @@ def test_the_best_of_several_starts_goes_on(settings: Settings, tmp_path: Path) 
     assert "Start 2" in switched[0].sentence()
     starts = [one.start for one in of_type(stream, events.EpochDone)]
     assert starts == [0] * 4 + [1] * 4 + [2] * 5
-    checkpoint = RunFolder(tmp_path / "run").read_checkpoint(torch.device("cpu"))
+    checkpoint = read_last_checkpoint(RunFolder(tmp_path / "run"), torch.device("cpu"))
     gains = [float(start["judgement"]["gain"].mean()) for start in checkpoint["starts"]]
     assert len(set(gains)) == 3
     (finished,) = of_type(stream, events.Finished)
@@ -140,7 +141,7 @@ def test_a_switch_by_hand_is_remembered(settings: Settings, tmp_path: Path) -> N
             run.controls.switch()
         if isinstance(event, events.EpochStarted) and event.stage == 1:
             break
-    checkpoint = RunFolder(tmp_path / "run").read_checkpoint(torch.device("cpu"))
+    checkpoint = read_last_checkpoint(RunFolder(tmp_path / "run"), torch.device("cpu"))
     assert checkpoint["clock"]["stage"] == 1
 
 

@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 
 from disturbed import count, is_same, kill, searching, shortest
-from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run import events
+from napari_cryospin.engine import events
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.run.steering import Command, Moment, ranges, read_commands
 from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.runfolder.commands import Command
 from small_searches import made_small
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.settings import Settings
 
 N = 160
@@ -277,42 +276,6 @@ def test_a_choice_among_other_particles_is_refused(settings: Settings, tmp_path:
     assert isinstance(failed, events.Failed) and failed.bad_input
     assert "choose among 100 particles, and the run has 160" in failed.message
     assert not (tmp_path / "run").exists()
-
-
-def test_a_choice_is_written_as_ranges() -> None:
-    used = np.zeros(140, bool)
-    used[:120] = used[132] = used[138:] = True
-    moment = Moment(epoch=1, stage=1, start=1)
-    command = Command.at(moment, "particles", used)
-    assert command.used == ranges(used) == "1-120,133,139-140"
-    assert np.array_equal(command.chosen(), used)
-
-
-WHEN = '"epoch": 1, "stage": 1, "start": 1'
-
-
-@pytest.mark.parametrize(
-    ("line", "why"),
-    [
-        ("switch", "Invalid JSON"),
-        ("", "Invalid JSON"),
-        ("[1]", "should be an object"),
-        (f'{{"command": "dance", {WHEN}}}', "'command'"),
-        ('{"command": "switch", "epoch": 0, "stage": 1, "start": 1}', "'epoch'"),
-        (f'{{"command": "switch", {WHEN}, "batch": -1}}', "'batch'"),
-        (f'{{"command": "particles", {WHEN}}}', "needs 'used' and 'particles'"),
-        (f'{{"command": "particles", {WHEN}, "used": "1-3,x", "particles": 9}}', "such as 1-120"),
-        (f'{{"command": "particles", {WHEN}, "used": "5-3", "particles": 9}}', "ascend"),
-        (f'{{"command": "particles", {WHEN}, "used": "1-10", "particles": 9}}', "ascend"),
-        (f'{{"command": "particles", {WHEN}, "used": "4", "particles": 9}}', "at least 2"),
-    ],
-)
-def test_what_is_no_command_is_told_by_its_line(tmp_path: Path, line: str, why: str) -> None:
-    path = tmp_path / "commands.jsonl"
-    path.write_text(f'{{"command": "stop", {WHEN}}}\n{line}\n')
-    with pytest.raises(InputError, match=f"{path}: line 2 is no command: .*{why}") as told:
-        read_commands(path)
-    assert "\n" not in str(told.value) and str(told.value).endswith(".")
 
 
 def test_a_damaged_record_is_told_before_a_run_goes_on(finished: RunFolder) -> None:

@@ -15,12 +15,12 @@ from napari_cryospin.engine.evaluation.views import (
 )
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
 from napari_cryospin.engine.inference.options import PosteriorOptions
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.records import read_poses, recorded_epochs, write_poses
 from napari_cryospin.engine.run.results import write_selection
 from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
 from napari_cryospin.engine.run.survey import probe_rows, survey_epoch
 from napari_cryospin.engine.run.trajectories import TrajectoryReader
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs, write_poses
 
 if TYPE_CHECKING:
     from pathlib import Path

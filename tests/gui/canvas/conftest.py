@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_cryospin.engine.run.events import VolumeUpdated
+from napari_cryospin.engine.events import VolumeUpdated
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas.layers import VolumeLayer
 from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers

@@ -12,7 +12,7 @@ from pint.registry import LazyRegistry
 from qtpy.QtCore import QTimer
 from vispy.gloo import gl
 
-from napari_cryospin.engine.run.events import VolumeUpdated
+from napari_cryospin.engine.events import VolumeUpdated
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas import rays
 from napari_cryospin.gui.canvas.behind import canvas_of

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from napari.utils.camera_orientations import DEFAULT_ORIENTATION
 
+from napari_cryospin.engine.events import VolumeUpdated
 from napari_cryospin.engine.geometry.rotations import random_rotations
-from napari_cryospin.engine.run.events import VolumeUpdated
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas.camera import CameraTurner
 from napari_cryospin.gui.canvas.layers import VOLUME

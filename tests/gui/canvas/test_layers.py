@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_cryospin.engine.run.events import VolumeUpdated
+from napari_cryospin.engine.events import VolumeUpdated
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas.layers import VOLUME, VolumeLayer, in_sigma
 from napari_cryospin.gui.explorer.state import Explorer

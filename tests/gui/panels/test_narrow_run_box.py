@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from qtpy.QtCore import QEvent, QObject
 
-from napari_cryospin.engine.run.events import BatchDone, EpochStarted, Progress, RunStarted
+from napari_cryospin.engine.events import BatchDone, EpochStarted, Progress, RunStarted
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.work.states import SessionState

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QScrollArea
 
 from napari_cryospin.engine.data.load import open_particles
-from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.gui.panels.results_panel import ResultsPanel
 
 if TYPE_CHECKING:

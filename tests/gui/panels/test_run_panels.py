@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 from qtpy.QtCore import QEvent, QObject, Qt
 
-from napari_cryospin.engine.judging.switching import SwitchFigures
-from napari_cryospin.engine.run.controls import Controls
-from napari_cryospin.engine.run.events import (
+from napari_cryospin.engine.events import (
     BatchDone,
     EpochDone,
     EpochStarted,
     Finished,
     Progress,
     Switched,
+    SwitchFigures,
 )
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.verdict import Outcome, Verdict
+from napari_cryospin.engine.run.controls import Controls
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.verdict import Outcome, Verdict
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.panels.monitor_panel import MonitorPanel

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_cryospin.engine.run.events import EpochDone, VolumeUpdated
+from napari_cryospin.engine.events import EpochDone, VolumeUpdated
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas.layers import in_sigma

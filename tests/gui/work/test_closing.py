@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDockWidget, QMessageBox, QPushButton
 
-from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.gui.work.questions import Ending
 from napari_cryospin.gui.work.states import SessionState
 

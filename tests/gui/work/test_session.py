@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.lock import RunLock
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.lock import RunLock
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.work.mailbox import Mailbox
 from napari_cryospin.gui.work.session import Session
@@ -161,7 +161,7 @@ def test_a_run_that_is_started_meanwhile_is_not_replaced_by_an_opened_one(
 def test_a_run_that_another_process_writes_is_followed(
     qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path
 ) -> None:
-    from napari_cryospin.engine.run.events import EpochDone
+    from napari_cryospin.engine.events import EpochDone
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
     settings.stages[0].until = "epochs"

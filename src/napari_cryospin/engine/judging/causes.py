@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.judging.centring import Centring, centring
 from napari_cryospin.engine.judging.mates import Mates, find_mates
 from napari_cryospin.engine.judging.variability import Variability, variability
 from napari_cryospin.engine.models.volume import map_of_grid
+from napari_cryospin.engine.runfolder.verdict import Cause
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.inference.halves import HalfMaps
@@ -30,22 +30,6 @@ _AVERAGED = 0.005
 # images that do not fit are a cause where they are at least so many: of a map that explains the
 # others, and of one that does not
 _OUTLIERS, _MANY = 0.02, 0.1
-
-
-class Cause(StrEnum):
-    """What is at fault where a run has not come out right.
-
-    OFF_CENTRE: particles lie off-centre, and shifts are not estimated. SEVERAL_STRUCTURES: the
-    stack shows more than one. OUTLIERS: images that are no particles, or not of this one.
-    MATES: the map looks symmetric, and particles differ from it: it may be an average of mates.
-    TOO_LITTLE_SIGNAL: particles tell too little of their poses.
-    """
-
-    OFF_CENTRE = "off-centre"
-    SEVERAL_STRUCTURES = "several structures"
-    OUTLIERS = "outliers"
-    MATES = "mates undetermined"
-    TOO_LITTLE_SIGNAL = "too little signal"
 
 
 @dataclass(frozen=True)

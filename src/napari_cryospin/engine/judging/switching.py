@@ -10,9 +10,9 @@ close the gap, but it cannot leave a basin.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from napari_cryospin.engine.events import SwitchFigures
 from napari_cryospin.engine.geometry.rotations import rotation_angle
 from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.modes import SAME_MODE
@@ -30,32 +30,6 @@ if TYPE_CHECKING:
 _RISE, _LEAST_RISE = 0.01, 0.1
 # ... within so many batches and epochs: of a small stack an epoch teaches little
 _PATIENCE_BATCHES, _PATIENCE_EPOCHS = 500, 3
-
-
-@dataclass(frozen=True)
-class SwitchFigures:
-    """What the criterion measured after an epoch.
-
-    Parameters
-    ----------
-    gain
-        Log-likelihood of the probe particles with the map less that with its rotational average,
-        mean, nats.
-    threshold
-        Gain that one of the last epochs has to reach for auto-encoding to go on; None in the first
-        ones.
-    winner_in_best_mode
-        Share of the probe particles whose winning head lies in the basin of the posterior's best
-        mode.
-    amortization_gap
-        Mean error of the winning heads' poses, less that of the best pose nearby, as a share of
-        the former.
-    """
-
-    gain: float
-    threshold: float | None
-    winner_in_best_mode: float
-    amortization_gap: float
 
 
 class SwitchCriterion:

@@ -13,16 +13,17 @@ from torch import Tensor
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.inference.particle_fit import ParticleFit
 from napari_cryospin.engine.inference.poses import PoseTable
-from napari_cryospin.engine.run.clock import Clock
-from napari_cryospin.engine.run.reading import Unreadable, reason, require_file
+from napari_cryospin.engine.runfolder.clock import Clock
+from napari_cryospin.engine.runfolder.names import CHECKPOINT_VERSION
+from napari_cryospin.engine.runfolder.reading import Unreadable, reason, require_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.settings import Settings
 
-CHECKPOINT_VERSION = 3
 _PARTS = (
     "clock",
     "volume",
@@ -84,6 +85,20 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
             f"napari-cryospin reads format {CHECKPOINT_VERSION}: start a new run."
         )
     return state
+
+
+def read_last_checkpoint(folder: RunFolder, device: torch.device) -> dict[str, Any]:
+    """Read the last checkpoint of a run.
+
+    Raises
+    ------
+    InputError
+        If there is none, it is damaged, or of another format.
+    """
+    found = folder.checkpoints()
+    if not found:
+        raise InputError(folder.no_checkpoint)
+    return read_checkpoint(found[-1], device)
 
 
 def require_fits(state: dict[str, Any], settings: Settings, n: int, box: int) -> None:

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.steering import COMMANDS_NAME
+from napari_cryospin.engine.runfolder import names
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def command_line(settings: Settings, out: Path) -> str:
     if expressed == settings:
         words += options
     else:
-        words += ["--settings", str(out / "settings.toml")]
-    if (out / COMMANDS_NAME).exists():
-        words += ["--commands", str(out / COMMANDS_NAME)]
+        words += ["--settings", str(out / names.SETTINGS)]
+    if (out / names.COMMANDS).exists():
+        words += ["--commands", str(out / names.COMMANDS)]
     return shlex.join(words)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_cryospin.engine.data.simulated_names import TABLE, TRUE_MAP, TRUE_TABLE
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ def demo_settings(folder: Path, seed: int = 0) -> Settings:
     """Return the settings of a run on the demo's stack in a folder, with its truth."""
     settings = Settings.from_preset("quick")
     settings.seed = seed
-    settings.data.stack = folder / "particles.star"
-    settings.data.truth_star = folder / "truth.star"
-    settings.data.truth_map = folder / "truth.mrc"
+    settings.data.stack = folder / TABLE
+    settings.data.truth_star = folder / TRUE_TABLE
+    settings.data.truth_map = folder / TRUE_MAP
     return settings
 
 

@@ -22,12 +22,13 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import real, replacing, require_absent
 from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
 from napari_cryospin.engine.inference.halves import half_sets
-from napari_cryospin.engine.run.checkpoint_reading import fit_in
-from napari_cryospin.engine.run.fingerprint import Fingerprint
+from napari_cryospin.engine.run.checkpoint_reading import fit_in, read_last_checkpoint
+from napari_cryospin.engine.run.fingerprint import require_particles
 from napari_cryospin.engine.run.homes import look_at
-from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
-from napari_cryospin.engine.run.records import read_poses, recorded_epochs
-from napari_cryospin.engine.run.snapshot import maps_of
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
+from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
+from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.table import ParticleTable
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.settings import DataSettings
 
 FORMATS = ("star", "cs")
@@ -114,7 +115,7 @@ class _Recorded:
 
 def _recorded(folder: RunFolder) -> _Recorded:
     try:
-        state = folder.read_checkpoint(torch.device("cpu"))
+        state = read_last_checkpoint(folder, torch.device("cpu"))
     except InputError:
         epochs = recorded_epochs(folder)
         if not epochs:
@@ -178,7 +179,7 @@ def _require_same_particles(
             return
     if figures is not None:
         particles = look_at(folder.settings().data, table)
-        Fingerprint.from_figures(figures).require_particles(particles)
+        require_particles(Fingerprint.from_figures(figures), particles)
 
 
 def _images(table: ParticleTable) -> list[tuple[Path, int]]:
@@ -236,7 +237,7 @@ def export_poses(
     """
     kind = _kind(out, kind)
     poses = last_poses(folder)
-    map_path = out.with_name(f"{out.stem}_map.mrc")
+    map_path = out.with_name(f"{out.stem}_{names.MAP}")
     stack = out.with_suffix(".mrcs")
     stacks = inverted_paths(stack, poses.table) if invert else []
     paths = [out, *([map_path] if flip_hand else []), *stacks]
@@ -308,7 +309,7 @@ def _write_table(out: Path, kind: str, poses: LastPoses, *, absolute: bool) -> N
 
 
 def _write_mirrored(path: Path, folder: RunFolder) -> None:
-    maps = maps_of(folder)
+    maps = folder.maps()
     if not maps:
         raise InputError(f"{folder.path} holds no map yet: wait for the end of its first epoch.")
     volume, pixel_size = read_map(maps[-1])

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.homes import look_at
-from napari_cryospin.engine.run.lock import writer_of
-from napari_cryospin.engine.run.records import recorded_epochs
-from napari_cryospin.engine.run.snapshot import Snapshot, maps_of, read_snapshot
-from napari_cryospin.engine.run.standing import Doing, Standing, read_standing
+from napari_cryospin.engine.run.snapshot import Snapshot, read_snapshot
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.lock import writer_of
+from napari_cryospin.engine.runfolder.records import recorded_epochs
+from napari_cryospin.engine.runfolder.standing import Doing, Standing, read_standing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +98,7 @@ def look(folder: Path, before: Seen | None = None) -> Seen:
 
 def _has_epochs(run: RunFolder) -> bool:
     """Whether the map and the poses of an epoch have been written."""
-    return bool(maps_of(run)) and bool(run.checkpoints() or recorded_epochs(run))
+    return bool(run.maps()) and bool(run.checkpoints() or recorded_epochs(run))
 
 
 def _standing(run: RunFolder, settings: Settings, snapshot: Snapshot | None) -> Standing:

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.inference.halves import HalfMaps
-from napari_cryospin.engine.judging.causes import Cause, Findings, look_for_causes
+from napari_cryospin.engine.judging.causes import Findings, look_for_causes
 from napari_cryospin.engine.judging.contrast import skewness
 from napari_cryospin.engine.judging.mates import Mates
 from napari_cryospin.engine.judging.pixel_size import fitting_pixel_size
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.agreement import SIGNIFICANT, agreement
-from napari_cryospin.engine.run.verdict import Outcome, Verdict, Warned, WarningKind
 from napari_cryospin.engine.run.verdict_words import (
     advice,
     contrast_warning,
     evidence,
     pixel_size_warning,
 )
+from napari_cryospin.engine.runfolder.verdict import Cause, Outcome, Verdict, Warned, WarningKind
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_cryospin.engine.data.particles import Particles
-    from napari_cryospin.engine.run.events import Event
+    from napari_cryospin.engine.events import Event
     from napari_cryospin.engine.settings import Settings
 
 # each half-map needs one

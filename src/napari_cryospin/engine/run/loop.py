@@ -6,14 +6,15 @@ import math
 import time
 from typing import TYPE_CHECKING, Literal
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.judging.switching import SwitchCriterion
-from napari_cryospin.engine.run import events
+from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
 from napari_cryospin.engine.run.pace import StagePace
-from napari_cryospin.engine.run.records import write_poses
 from napari_cryospin.engine.run.snapshot import poses_event
-from napari_cryospin.engine.run.steering import Command, Moment
+from napari_cryospin.engine.runfolder.commands import Command, Moment
+from napari_cryospin.engine.runfolder.records import write_poses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,15 +22,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.judging.switching import SwitchFigures
+    from napari_cryospin.engine.events import Event, PosesUpdated, SwitchFigures
     from napari_cryospin.engine.run.controls import Controls
-    from napari_cryospin.engine.run.events import Event, PosesUpdated
-    from napari_cryospin.engine.run.fingerprint import Fingerprint
-    from napari_cryospin.engine.run.folder import RunFolder
-    from napari_cryospin.engine.run.lock import RunLock
     from napari_cryospin.engine.run.steering import Steering
     from napari_cryospin.engine.run.training import Training
     from napari_cryospin.engine.run.truth import Truth
+    from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
+    from napari_cryospin.engine.runfolder.folder import RunFolder
+    from napari_cryospin.engine.runfolder.lock import RunLock
 
 # seconds between live maps, and between live tables of poses, within an epoch
 _MAP_INTERVAL = 0.5
@@ -344,7 +344,7 @@ class Loop:
         started = time.monotonic()
         epoch = self.training.clock.epoch
         state = self.training.state() | {"fingerprint": self._fingerprint}
-        path = self.folder.write_checkpoint(state, epoch)
+        path = write_checkpoint(self.folder, state, epoch)
         self._checkpoint_at = time.monotonic()
         self._checkpoint_took = self._checkpoint_at - started
         return events.CheckpointWritten(path, epoch)

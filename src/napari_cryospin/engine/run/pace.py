@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_cryospin.engine.run.events import Progress
+    from napari_cryospin.engine.events import Progress
 
 # the first batch of a stage waits for memory and compilers: this many are needed beside it
 _FEWEST_BATCHES = 2

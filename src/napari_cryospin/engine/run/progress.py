@@ -6,7 +6,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from napari_cryospin.engine.run.events import Progress
+from napari_cryospin.engine.events import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -6,20 +6,27 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run import events
+from napari_cryospin.engine.failures import tell, why
 from napari_cryospin.engine.run.checkpoint_reading import latest, read_checkpoint
 from napari_cryospin.engine.run.controls import Controls, Interrupted
 from napari_cryospin.engine.run.devices import describe_device, find_device, use_threads
-from napari_cryospin.engine.run.failures import tell, why
-from napari_cryospin.engine.run.fingerprint import Fingerprint
-from napari_cryospin.engine.run.folder import RunFolder
+from napari_cryospin.engine.run.fingerprint import fingerprint_of, require_particles
 from napari_cryospin.engine.run.judgement import reach_verdict
 from napari_cryospin.engine.run.loading import load_particles
-from napari_cryospin.engine.run.lock import RunLock
 from napari_cryospin.engine.run.loop import Loop
-from napari_cryospin.engine.run.mending import mend
-from napari_cryospin.engine.run.place import (
+from napari_cryospin.engine.run.progress import Stopped
+from napari_cryospin.engine.run.results import write_results, write_set_aside
+from napari_cryospin.engine.run.snapshot import truth_or_note
+from napari_cryospin.engine.run.steering import Steering
+from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.run.truth import Truth
+from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.lock import RunLock
+from napari_cryospin.engine.runfolder.mending import mend
+from napari_cryospin.engine.runfolder.place import (
     Holds,
     clear_beginning,
     clear_run,
@@ -29,12 +36,6 @@ from napari_cryospin.engine.run.place import (
     sweep,
     what_is_in,
 )
-from napari_cryospin.engine.run.progress import Stopped
-from napari_cryospin.engine.run.results import write_results, write_set_aside
-from napari_cryospin.engine.run.snapshot import truth_or_note
-from napari_cryospin.engine.run.steering import Steering
-from napari_cryospin.engine.run.training import Training
-from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.stages import encodes
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
     import torch
 
     from napari_cryospin.engine.data.particles import Particles
-    from napari_cryospin.engine.run.events import Event
-    from napari_cryospin.engine.run.steering import Command
+    from napari_cryospin.engine.events import Event
+    from napari_cryospin.engine.runfolder.commands import Command
     from napari_cryospin.engine.settings import Settings
 
 _PREPARING = "Preparing the first stage"
@@ -164,9 +165,9 @@ class Reconstruction:
         except Stopped:
             yield self._stopped_early(found is not None)
             return
-        fingerprint = Fingerprint.of(particles, self.settings)
+        fingerprint = fingerprint_of(particles, self.settings)
         if before is not None:
-            before.require_particles(particles)
+            require_particles(before, particles)
         yield events.Progress(_PREPARING, 0, 0)
         self.particles = particles
         self.truth = self._truth(particles, notes)

@@ -15,8 +15,8 @@ from napari_cryospin.engine.run.training import Training
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_cryospin.engine.run.folder import RunFolder
-    from napari_cryospin.engine.run.verdict import Verdict
+    from napari_cryospin.engine.runfolder.folder import RunFolder
+    from napari_cryospin.engine.runfolder.verdict import Verdict
 
 
 def training_of(folder: RunFolder) -> Training:

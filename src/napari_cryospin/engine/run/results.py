@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_cryospin.engine.data.mrc_writer import write_mrc
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.evaluation.fsc import fsc, resolution
+from napari_cryospin.engine.events import Progress
 from napari_cryospin.engine.inference.halves import HalfMaps, half_sets
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.volume import map_of_grid
-from napari_cryospin.engine.run.events import Progress
 from napari_cryospin.engine.run.fullsize import first_group, full_size
+from napari_cryospin.engine.runfolder.fsc import HALVES, TRUTH
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,10 +26,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.particles import Particles
-    from napari_cryospin.engine.run.events import PosesUpdated
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.events import PosesUpdated
     from napari_cryospin.engine.run.training import Training
     from napari_cryospin.engine.run.truth import Truth
+    from napari_cryospin.engine.runfolder.folder import RunFolder
 
 _TASK = "Writing maps"
 
@@ -68,22 +70,22 @@ def write_results(
     yield Progress(_TASK, 0, 3)
     halves = HalfMaps.of(particles, poses, training.used)
     maps = [_map(grid) for grid in halves.grids]
-    for number, half in enumerate(maps, 1):
-        folder.write_map(f"half{number}.mrc", half, particles.pixel_size)
+    for path, half in zip(folder.half_map_paths, maps, strict=True):
+        write_mrc(path, half, particles.pixel_size)
     curve = fsc(*maps)
     yield Progress(_TASK, 2, 3)
     prior = torch.from_numpy((1 - curve) / np.clip(curve, 0.01, 1)).clamp(min=1e-3)
     volume = _map(divide(halves.sums[0] + halves.sums[1], prior))
-    folder.write_map("map.mrc", volume, particles.pixel_size)
+    write_mrc(folder.map_path, volume, particles.pixel_size)
     optics = first_group(particles.table, particles.rows[used])
     own = full_size(volume, particles.pixel_size, optics)
-    folder.write_map("map_fullsize.mrc", own, optics.pixel_size)
-    columns = {"fsc_halves_shared_poses": curve}
+    write_mrc(folder.full_size_path, own, optics.pixel_size)
+    columns = {HALVES: curve}
     rotations = poses.rotations.cpu().numpy()
     shifts = poses.shifts.cpu().numpy() * particles.pixel_size
     comparison = truth.compare(rotations, shifts, used, volume) if truth else None
     if comparison is not None and comparison.fsc is not None:
-        columns["fsc_truth"] = comparison.fsc
+        columns[TRUTH] = comparison.fsc
     folder.write_fsc(columns, particles.pixel_size)
     write_star(
         folder.star_path,
@@ -131,7 +133,7 @@ def write_selection(
 def write_set_aside(folder: RunFolder, particles: Particles) -> None:
     """Write ``set_aside.csv``, which particles are not used because of their images, if any."""
     if len(particles.set_aside.rows):
-        particles.set_aside.write(folder.path / "set_aside.csv", particles.table)
+        particles.set_aside.write(folder.set_aside_path, particles.table)
 
 
 def _map(grid: Tensor) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import torch
 
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.events import EpochDone, PosesUpdated, VolumeUpdated
 from napari_cryospin.engine.run.checkpoint_reading import (
     fit_in,
     latest,
@@ -18,12 +18,10 @@ from napari_cryospin.engine.run.checkpoint_reading import (
     require_poses,
     require_used,
 )
-from napari_cryospin.engine.run.events import EpochDone, PosesUpdated, VolumeUpdated
 from napari_cryospin.engine.run.homes import look_at
-from napari_cryospin.engine.run.metrics import read_metrics
-from napari_cryospin.engine.run.reading import Unreadable, numbered, require_file
-from napari_cryospin.engine.run.records import poses_path, read_poses, recorded_epochs
 from napari_cryospin.engine.run.truth import Truth
+from napari_cryospin.engine.runfolder.metrics import read_metrics
+from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.particle_fit import ParticleFit
     from napari_cryospin.engine.inference.poses import PoseTable
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.engine.stages import Inference
 
@@ -77,7 +75,7 @@ def read_snapshot(folder: RunFolder, particles: Particles | None = None) -> Snap
     settings = folder.settings()
     if settings.data.stack is None:
         raise InputError(f"{folder.settings_path} names no particle stack.")
-    maps = maps_of(folder)
+    maps = folder.maps()
     if not maps:
         raise InputError(f"{folder.path} holds no map yet: wait for its first epoch.")
     if particles is None:
@@ -119,7 +117,7 @@ def read_epoch(
     folder
         The run folder.
     epoch
-        One of :func:`~.records.recorded_epochs`.
+        One of :func:`~.runfolder.records.recorded_epochs`.
     particles, truth
         Particles of the run, and their truth where it is known, as in :class:`Snapshot`.
 
@@ -131,14 +129,14 @@ def read_epoch(
     poses = read_poses(folder, epoch)
     if len(poses.used) != particles.n:
         raise InputError(
-            f"{poses_path(folder, epoch)} holds poses of {len(poses.used)} particles, not of the "
+            f"{folder.poses_path(epoch)} holds poses of {len(poses.used)} particles, not of the "
             f"{particles.n} of the run."
         )
     if not poses.used.any():
-        raise InputError(f"{poses_path(folder, epoch)} is damaged: it uses no particles.")
+        raise InputError(f"{folder.poses_path(epoch)} is damaged: it uses no particles.")
     if truth is not None:
         poses = replace(poses, truth=truth.in_frame_of(poses.rotations, poses.used))
-    volume, pixel_size = _read_map(folder.path / "volumes" / f"epoch_{epoch:04d}.mrc", particles)
+    volume, pixel_size = _read_map(folder.epoch_map_path(epoch), particles)
     return VolumeUpdated(epoch, poses.inference, volume, pixel_size), poses
 
 
@@ -172,18 +170,6 @@ def poses_event(
         explained=fit.explained.cpu().numpy().copy(),
         truth=truth.in_frame_of(rotations, used) if truth else None,
     )
-
-
-def maps_of(folder: RunFolder) -> list[Path]:
-    """Return the maps of a run, the newest last: a resumed run has a map older than its epochs'."""
-    written: list[tuple[float, Path]] = []
-    names = [path for _, path in numbered(folder.path / "volumes", ".mrc")]
-    for path in (*names, folder.map_path):
-        # a map may be replaced, or taken away, while they are looked through
-        with suppress(OSError, Unreadable):
-            require_file(path)
-            written.append((path.stat().st_mtime, path))
-    return [path for _, path in sorted(written)]
 
 
 def _last_map(

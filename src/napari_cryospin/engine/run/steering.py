@@ -1,129 +1,17 @@
-"""What was done by hand in a run, and where: ``commands.jsonl``, from which it is done again.
-
-A line holds one command. Epochs, stages, starts and particles count from 1; ``batch`` is how many
-of the ``batches`` of the epoch were done. Without it the epoch had not begun yet, or, with
-``searching``, it was in its search of poses.
-"""
+"""What was done by hand in a run, kept as it happens, and given again where a run repeats it."""
 
 from __future__ import annotations
 
-import json
-import re
-from typing import TYPE_CHECKING, Annotated, Literal, Self
-
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import replacing
-from napari_cryospin.engine.run.reading import Unreadable, read_small
-from napari_cryospin.engine.settings import first_problem
+from napari_cryospin.engine.runfolder.commands import write_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-COMMANDS_NAME = "commands.jsonl"
-# a choice among a million particles, none beside another of the same kind, takes 7 MB
-_LARGEST = 200 * 2**20
-_RANGES = re.compile(r"[0-9]{1,12}(-[0-9]{1,12})?(,[0-9]{1,12}(-[0-9]{1,12})?)*")
-_NOT_BEGUN, _SEARCHING = -2, -1
-# a map from fewer particles has no halves
-_FEWEST = 2
-
-_FromOne = Annotated[int, Field(ge=1)]
-
-
-class Moment(BaseModel):
-    """A place in a run at which it takes commands.
-
-    Parameters
-    ----------
-    epoch, stage, start
-        From 1. After the run's last epoch ``stage`` is one more than there are stages.
-    batch, batches
-        Batches done in the epoch, and how many it has; None before the first.
-    searching
-        Whether the epoch is in its search of poses.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    epoch: _FromOne
-    stage: _FromOne
-    start: _FromOne
-    batch: Annotated[int, Field(ge=0)] | None = None
-    batches: _FromOne | None = None
-    searching: bool = False
-
-    @property
-    def order(self) -> tuple[int, int, int, int]:
-        """What moments are sorted by."""
-        step = _SEARCHING if self.searching else _NOT_BEGUN
-        return self.epoch, self.stage, self.start, step if self.batch is None else self.batch
-
-
-class Command(Moment):
-    """A command that was given by hand, and when.
-
-    Parameters
-    ----------
-    command
-        "switch": the stage, or start, ends. "particles": others are used from the next epoch on.
-        "stop": the run ends, and what was computed is kept.
-    used
-        The particles that are used from then on, such as "1-120,133".
-    particles
-        How many they were chosen from.
-    """
-
-    command: Literal["switch", "particles", "stop"]
-    used: str | None = None
-    particles: _FromOne | None = None
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        if self.command == "particles":
-            if self.used is None or self.particles is None:
-                raise ValueError("a choice of particles needs 'used' and 'particles'")
-            if _count(self.used, self.particles) < _FEWEST:
-                raise ValueError(f"at least {_FEWEST} particles must remain in use")
-        return self
-
-    @classmethod
-    def at(
-        cls,
-        moment: Moment,
-        command: Literal["switch", "particles", "stop"],
-        used: NDArray[np.bool_] | None = None,
-    ) -> Self:
-        """Return a command that is given at a moment; ``used`` (n,) is its choice of particles."""
-        chosen = {} if used is None else {"used": ranges(used), "particles": len(used)}
-        return cls(command=command, **moment.model_dump(), **chosen)
-
-    def chosen(self) -> NDArray[np.bool_]:
-        """Return the choice of particles, (n,)."""
-        assert self.used is not None and self.particles is not None
-        result = np.zeros(self.particles, dtype=bool)
-        for first, last in _bounds(self.used):
-            result[first - 1 : last] = True
-        return result
-
-    def figures(self) -> dict[str, str | int]:
-        """Return plain values, for JSON; what does not matter is left out."""
-        return {"command": self.command, **self.model_dump(exclude_defaults=True)}
-
-    def sentence(self) -> str:
-        """Return in words which command it is, and when it was given."""
-        what = {"switch": "The switch", "particles": "The choice of particles", "stop": "The stop"}
-        when = f"before epoch {self.epoch}"
-        if self.batch is not None:
-            when = f"after batch {self.batch} of epoch {self.epoch}"
-        elif self.searching:
-            when = f"in the pose search of epoch {self.epoch}"
-        return f"{what[self.command]} {when}, in stage {self.stage}"
+    from napari_cryospin.engine.runfolder.commands import Command, Moment
 
 
 class Steering:
@@ -213,66 +101,4 @@ class Steering:
 
     def write(self) -> None:
         """Write ``commands.jsonl``; none where there is no command."""
-        commands = [*self._given, *self._to_come]
-        if not commands:
-            self._path.unlink(missing_ok=True)
-            return
-        with replacing(self._path) as temporary:
-            lines = (f"{json.dumps(one.figures())}\n" for one in commands)
-            temporary.write_text("".join(lines), encoding="utf-8")
-
-
-def read_commands(path: Path) -> list[Command]:
-    """Read the commands in a ``commands.jsonl``.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, or a line of it is no command.
-    """
-    try:
-        text = read_small(path, _LARGEST)
-    except FileNotFoundError:
-        raise InputError(f"There is no file {path}.") from None
-    except Unreadable as error:
-        raise InputError(f"{path} {error}.") from error
-    commands = []
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            commands.append(Command.model_validate_json(line))
-        except ValidationError as error:
-            raise InputError(f"{path}: line {number} is no command: {_why(error)}") from error
-    return commands
-
-
-def ranges(used: NDArray[np.bool_]) -> str:
-    """Return a choice (n,) as ranges of particles that count from 1, such as "1-120,133"."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], used, [False])).astype(np.int8)))
-    pairs = ((first + 1, last) for first, last in edges.reshape(-1, 2).tolist())
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in pairs)
-
-
-def _bounds(text: str) -> Iterable[tuple[int, int]]:
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        yield int(first), int(last or first)
-
-
-def _count(text: str, n: int) -> int:
-    """Return how many particles of ``n`` are in ranges; ValueError where they are none of them."""
-    if _RANGES.fullmatch(text) is None:
-        raise ValueError("particles are ranges such as 1-120,133")
-    count = before = 0
-    for first, last in _bounds(text):
-        if not before < first <= last <= n:
-            raise ValueError(f"the ranges of particles do not ascend from 1 to {n}")
-        count, before = count + last - first + 1, last
-    return count
-
-
-def _why(error: ValidationError) -> str:
-    # of what is no JSON there is no setting to name
-    problem = error.errors()[0]
-    if not problem["loc"]:
-        return " ".join(problem["msg"].removeprefix("Value error, ").split()) + "."
-    return first_problem(error)
+        write_commands(self._path, [*self._given, *self._to_come])

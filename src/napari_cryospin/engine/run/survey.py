@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.particles import Particles
+    from napari_cryospin.engine.events import PosesUpdated
     from napari_cryospin.engine.inference.options import PosteriorOptions
     from napari_cryospin.engine.inference.summary import PosteriorSummary
-    from napari_cryospin.engine.run.events import PosesUpdated
-    from napari_cryospin.engine.run.folder import RunFolder
     from napari_cryospin.engine.run.truth import Truth
+    from napari_cryospin.engine.runfolder.folder import RunFolder
 
 # particles that stand for all
 PROBES = 200

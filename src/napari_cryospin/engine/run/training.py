@@ -25,13 +25,13 @@ from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.run.checkpoint_reading import (
-    CHECKPOINT_VERSION,
     fit_in,
     require_fits,
     require_like,
 )
-from napari_cryospin.engine.run.clock import Clock
 from napari_cryospin.engine.run.starts import Starts
+from napari_cryospin.engine.runfolder.clock import Clock
+from napari_cryospin.engine.runfolder.names import CHECKPOINT_VERSION
 from napari_cryospin.engine.stages import AmortizedStage, Inference, MarginalStage
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ import numpy as np
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.alignment import align_rotations
-from napari_cryospin.engine.run.records import poses_path, read_poses, trajectory
+from napari_cryospin.engine.runfolder.records import read_poses, trajectory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.evaluation.alignment import PoseAlignment
-    from napari_cryospin.engine.run.folder import RunFolder
-    from napari_cryospin.engine.run.records import Trajectory
+    from napari_cryospin.engine.runfolder.folder import RunFolder
+    from napari_cryospin.engine.runfolder.records import Trajectory
 
 
 class TrajectoryReader:
@@ -88,7 +88,7 @@ class TrajectoryReader:
     def _written(self, epoch: int) -> int:
         """Return when a record was written, or 0 where it has gone."""
         try:
-            return poses_path(self.folder, epoch).stat().st_mtime_ns
+            return self.folder.poses_path(epoch).stat().st_mtime_ns
         except OSError:
             return 0
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_cryospin.engine.judging.causes import Cause
-from napari_cryospin.engine.run.verdict import Outcome
+from napari_cryospin.engine.runfolder.verdict import Cause, Outcome
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.judging.evidence import Judgement

@@ -17,7 +17,7 @@ from napari_cryospin.gui.canvas.units import TAG, FittingUnits, load_units
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_cryospin.engine.run.events import VolumeUpdated
+    from napari_cryospin.engine.events import VolumeUpdated
     from napari_cryospin.gui.explorer.state import Explorer
     from napari_cryospin.gui.work.session import Session
 

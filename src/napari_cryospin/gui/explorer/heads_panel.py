@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtGui import QShowEvent
 
-    from napari_cryospin.engine.run.events import PosesUpdated
+    from napari_cryospin.engine.events import PosesUpdated
     from napari_cryospin.gui.canvas.sphere_layers import SphereLayers
     from napari_cryospin.gui.explorer.state import Explorer
 

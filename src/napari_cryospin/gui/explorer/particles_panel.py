@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
+from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import turning_row
 from napari_cryospin.gui.views.particle_table import ParticleTable
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_cryospin.engine.data.particles import Particles
+    from napari_cryospin.engine.events import PosesUpdated, VolumeUpdated
     from napari_cryospin.engine.inference.options import PosteriorOptions
     from napari_cryospin.engine.inference.summary import PosteriorSummary
-    from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
     from napari_cryospin.gui.explorer.state import Explorer
     from napari_cryospin.gui.work.long_task import Report
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtWidgets import QBoxLayout
 
-    from napari_cryospin.engine.run.events import PosesUpdated
-    from napari_cryospin.engine.run.records import Trajectory
+    from napari_cryospin.engine.events import PosesUpdated
+    from napari_cryospin.engine.runfolder.records import Trajectory
     from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
     from napari_cryospin.gui.explorer.state import Explorer
     from napari_cryospin.gui.work.one_by_one import OneByOne

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.particles import Particles
+    from napari_cryospin.engine.events import PosesUpdated, VolumeUpdated
     from napari_cryospin.engine.inference.posterior import ParticlePosterior, PosteriorExplorer
-    from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
 
     ExplorerFactory = Callable[[Particles, PosteriorOptions], PosteriorExplorer]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.particles import Particles
-    from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
+    from napari_cryospin.engine.events import PosesUpdated, VolumeUpdated
     from napari_cryospin.gui.work.session import Session
 
 
@@ -136,8 +136,8 @@ class Explorer(QObject):
         folder, particles, truth = session.folder, session.particles, session.truth
 
         def task() -> tuple[int, VolumeUpdated, PosesUpdated]:
-            from napari_cryospin.engine.run.folder import RunFolder
             from napari_cryospin.engine.run.snapshot import read_epoch
+            from napari_cryospin.engine.runfolder.folder import RunFolder
 
             assert folder is not None and particles is not None
             return (epoch, *read_epoch(RunFolder(folder), epoch, particles, truth))
@@ -200,8 +200,8 @@ def _recorded(folder: Path | None) -> list[int]:
     """Return the epochs whose poses lie in a run folder."""
     if folder is None:
         return []
-    from napari_cryospin.engine.run.folder import RunFolder
-    from napari_cryospin.engine.run.records import recorded_epochs
+    from napari_cryospin.engine.runfolder.folder import RunFolder
+    from napari_cryospin.engine.runfolder.records import recorded_epochs
 
     return recorded_epochs(RunFolder(folder))
 

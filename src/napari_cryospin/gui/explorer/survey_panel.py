@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QLayout
 
     from napari_cryospin.engine.data.particles import Particles
-    from napari_cryospin.engine.run.events import PosesUpdated, VolumeUpdated
+    from napari_cryospin.engine.events import PosesUpdated, VolumeUpdated
     from napari_cryospin.engine.run.survey import EpochSurvey
     from napari_cryospin.gui.explorer.state import Explorer
     from napari_cryospin.gui.work.long_task import Report
@@ -137,8 +137,8 @@ class SurveyPanel(QWidget):
         epoch = missing[-1]
 
         def task(report: Report) -> EpochSurvey:
-            from napari_cryospin.engine.run.folder import RunFolder
             from napari_cryospin.engine.run.survey import survey_epoch
+            from napari_cryospin.engine.runfolder.folder import RunFolder
 
             return survey_epoch(RunFolder(folder), epoch, particles, truth, progress=report)
 

@@ -13,8 +13,8 @@ from napari_cryospin.gui.work.resting_timer import RestingTimer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_cryospin.engine.run.records import Trajectory
     from napari_cryospin.engine.run.trajectories import TrajectoryReader
+    from napari_cryospin.engine.runfolder.records import Trajectory
     from napari_cryospin.gui.explorer.state import Explorer
 
 # wishes within this time are one, and reading rests this many times as long as it took
@@ -77,8 +77,8 @@ class TrailReader(QObject):
 
     def _reader_of(self, folder: Path) -> TrajectoryReader:
         """Return the reader of a run; used by the background's thread alone."""
-        from napari_cryospin.engine.run.folder import RunFolder
         from napari_cryospin.engine.run.trajectories import TrajectoryReader
+        from napari_cryospin.engine.runfolder.folder import RunFolder
 
         if self._reader is None or folder != self._folder:
             self._folder, self._reader = folder, TrajectoryReader(RunFolder(folder))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtGui import QShowEvent
 
-    from napari_cryospin.engine.run.events import PosesUpdated
+    from napari_cryospin.engine.events import PosesUpdated
     from napari_cryospin.gui.explorer.state import Explorer
 
 

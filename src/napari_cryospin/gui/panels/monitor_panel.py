@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QHideEvent, QShowEvent
 
-    from napari_cryospin.engine.run.events import BatchDone, EpochDone, EpochStarted, RunStarted
+    from napari_cryospin.engine.events import BatchDone, EpochDone, EpochStarted, RunStarted
     from napari_cryospin.gui.work.session import Session
 
 _BLUE, _ORANGE, _GREEN, _PURPLE = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"

@@ -23,8 +23,11 @@ from qtpy.QtWidgets import (
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.run.command import command_line
-from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
-from napari_cryospin.gui.views.fsc_view import FscView, read_fsc
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
+from napari_cryospin.engine.runfolder.records import recorded_epochs
+from napari_cryospin.gui.views.fsc_view import FscView
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.work.long_task import LongTask
 from napari_cryospin.gui.work.saving import ask_where
@@ -34,11 +37,11 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.work.session import Session
 
 _SAVE = (
-    ("map", "Save map…", "map.mrc", "MRC maps (*.mrc)", "The map, particles white, as MRC"),
+    ("map", "Save map…", names.MAP, "MRC maps (*.mrc)", "The map, particles white, as MRC"),
     (
         "fsc",
         "Save FSC…",
-        "fsc.csv",
+        names.FSC,
         "Tables (*.csv)",
         "FSC of half-maps with shared poses (an upper bound), and against the truth where known, "
         "by frequency (1/Å)",
@@ -48,13 +51,11 @@ _SAVE = (
 
 def _verdict(folder: Path) -> tuple[str, ...]:
     """Return the verdict on a run in words, where there is one."""
-    if not isfile(folder / "verdict.json"):
+    run = RunFolder(folder)
+    if not isfile(run.verdict_path):
         return ()
-    # with it comes torch, which is at hand where a run has ended
-    from napari_cryospin.engine.run.folder import RunFolder
-
     try:
-        verdict = RunFolder(folder).verdict()
+        verdict = run.verdict()
     except InputError as error:
         return (str(error),)
     if verdict is None:
@@ -165,8 +166,9 @@ class ResultsPanel(QWidget):
         folder = self._session.folder
         for name, _, file, _, _ in _SAVE:
             self.save[name].setEnabled(folder is not None and isfile(folder / file))
-        places = [] if folder is None else [folder / "checkpoints", folder / "poses"]
-        self.export.setEnabled(any(any(place.glob("epoch_*")) for place in places))
+        run = None if folder is None else RunFolder(folder)
+        poses = run is not None and bool(run.checkpoints() or recorded_epochs(run))
+        self.export.setEnabled(poses)
         self.show_folder.setEnabled(folder is not None and isdir(folder))
         self.copy.setEnabled(self._session.settings is not None and folder is not None)
         self.open.setEnabled(not self._session.active)
@@ -174,8 +176,7 @@ class ResultsPanel(QWidget):
         self.resume.setEnabled(standing is not None and standing.resumable)
         self.summary.setText(self._summary(folder))
         # while a run goes on its curves are those of an earlier end
-        over = folder is not None and not self._session.active
-        curves = read_fsc(folder / "fsc.csv") if folder is not None and over else {}
+        curves = {} if run is None or self._session.active else run.fsc()
         self.fsc.show_curves(curves)
         self.fsc.setVisible(bool(curves))
 
@@ -231,14 +232,13 @@ class ResultsPanel(QWidget):
         folder = self._session.folder
         assert folder is not None
         kinds = "RELION (*.star);;cryoSPARC (*.cs)"
-        out = ask_where(self, "Export poses", f"{folder.name}_particles.star", kinds)
+        out = ask_where(self, "Export poses", f"{folder.name}_{names.STAR}", kinds)
         if out is None:
             return
         flip_hand, invert = self.flip_hand.isChecked(), self.invert.isChecked()
 
         def task(report: Report) -> list[str]:
             from napari_cryospin.engine.run.export import export_poses
-            from napari_cryospin.engine.run.folder import RunFolder
 
             return export_poses(
                 RunFolder(folder),

@@ -15,14 +15,14 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from napari_cryospin.engine.run.clock import Clock
 from napari_cryospin.engine.run.pace import TaskPace, duration
+from napari_cryospin.engine.runfolder.clock import Clock
 from napari_cryospin.gui.views.still import StillLine
 from napari_cryospin.gui.work.questions import ask_discard
 from napari_cryospin.gui.work.states import ACTIVE, SessionState
 
 if TYPE_CHECKING:
-    from napari_cryospin.engine.run.events import (
+    from napari_cryospin.engine.events import (
         BatchDone,
         EpochStarted,
         Finished,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         RunStarted,
         Switched,
     )
-    from napari_cryospin.engine.run.standing import Standing
+    from napari_cryospin.engine.runfolder.standing import Standing
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.engine.stages import Inference
     from napari_cryospin.gui.work.session import Session

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing
-from napari_cryospin.engine.run.protected import require_not_in_use
+from napari_cryospin.engine.runfolder.protected import require_not_in_use
 from napari_cryospin.gui.colours import print_colours
 from napari_cryospin.gui.work.saving import ask_where
 

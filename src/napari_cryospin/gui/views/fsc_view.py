@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
 
+from napari_cryospin.engine.runfolder.fsc import FREQUENCY, HALVES, TRUTH
 from napari_cryospin.gui.colours import faint
 from napari_cryospin.gui.views.themed import ThemedPlot
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    import numpy as np
     from numpy.typing import NDArray
     from qtpy.QtWidgets import QWidget
 
-_FREQUENCY = "frequency_per_angstrom"
 # columns of fsc.csv, their name and colour
 _CURVES = {
-    "fsc_halves_shared_poses": ("half-maps", "#56B4E9"),
-    "fsc_truth": ("truth", "#009E73"),
+    HALVES: ("half-maps", "#56B4E9"),
+    TRUTH: ("truth", "#009E73"),
 }
 _THRESHOLDS = (0.143, 0.5)
 
@@ -53,10 +50,10 @@ class FscView(ThemedPlot):
         self.restyle()
 
     def show_curves(self, columns: dict[str, NDArray[np.float64]]) -> None:
-        """Show the columns of ``fsc.csv``, see :func:`read_fsc`; none clears the view."""
+        """Show the columns of ``fsc.csv``, by name; none clears the view."""
         for name, curve in self._curves.items():
             if name in columns:
-                curve.setData(columns[_FREQUENCY], columns[name])
+                curve.setData(columns[FREQUENCY], columns[name])
             else:
                 curve.clear()
 
@@ -70,14 +67,3 @@ class FscView(ThemedPlot):
         # called once by the base class before there are lines
         for line in getattr(self, "_lines", []):
             line.setPen(pg.mkPen(faint(self, 150), style=Qt.PenStyle.DashLine))
-
-
-def read_fsc(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Return the columns of ``fsc.csv`` by name, each of shape (k,); none of any other file."""
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-    except (OSError, ValueError, TypeError, IndexError, UnicodeDecodeError):
-        return {}
-    return columns if _FREQUENCY in columns else {}

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 def told(error: Exception) -> str:
     """Return one sentence on what ended a task; what nobody expected goes to the log as well."""
-    from napari_cryospin.engine.run.failures import known_failure, one_line
+    from napari_cryospin.engine.failures import known_failure, one_line
 
     known = known_failure(error)
     if known is None:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal, Slot
 
+from napari_cryospin.engine.data.simulated_names import TABLE
 from napari_cryospin.gui.work.background import Background
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.settings import Settings
-
-TABLE = "particles.star"
 
 
 class Simulation(QObject):

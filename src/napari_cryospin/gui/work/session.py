@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal, Slot
 
-from napari_cryospin.engine.run import events
+from napari_cryospin.engine import events
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.gui.work.background import Background
 from napari_cryospin.gui.work.follower import Follower
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.data.table import ParticleTable
     from napari_cryospin.engine.run.following import Seen
-    from napari_cryospin.engine.run.standing import Standing
     from napari_cryospin.engine.run.truth import Truth
+    from napari_cryospin.engine.runfolder.standing import Standing
     from napari_cryospin.engine.settings import Settings
 
 logger = logging.getLogger(__name__)

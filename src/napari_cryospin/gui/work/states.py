@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_cryospin.engine.run.standing import Standing
+    from napari_cryospin.engine.runfolder.standing import Standing
 
 
 class SessionState(StrEnum):

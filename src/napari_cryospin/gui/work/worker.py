@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.events import (
+from napari_cryospin.engine.events import (
     BatchDone,
     Event,
     Failed,
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.run.controls import Controls
-    from napari_cryospin.engine.run.standing import Standing
     from napari_cryospin.engine.run.truth import Truth
+    from napari_cryospin.engine.runfolder.standing import Standing
     from napari_cryospin.engine.settings import Settings
 
 
@@ -92,7 +92,7 @@ class ReconstructionWorker(QObject):
         except InputError as error:
             return Failed(str(error), traceback.format_exc(), bad_input=True)
         except Exception as error:
-            from napari_cryospin.engine.run.failures import tell
+            from napari_cryospin.engine.failures import tell
 
             said = tell(error, self._folder)
             return Failed(said.message, traceback.format_exc(), said.bad_input)
@@ -100,9 +100,9 @@ class ReconstructionWorker(QObject):
 
     def _standing(self) -> Standing | None:
         """Return how the run stands in its folder, where it has one."""
-        from napari_cryospin.engine.run.folder import RunFolder
-        from napari_cryospin.engine.run.metrics import read_metrics
-        from napari_cryospin.engine.run.standing import read_standing
+        from napari_cryospin.engine.runfolder.folder import RunFolder
+        from napari_cryospin.engine.runfolder.metrics import read_metrics
+        from napari_cryospin.engine.runfolder.standing import read_standing
 
         folder = RunFolder(self._folder)
         try:

@@ -18,6 +18,13 @@ from napari_cryospin.engine.data.simulate.painting import Painting
 from napari_cryospin.engine.data.simulate.scene import Scene, plan
 from napari_cryospin.engine.data.simulate.streams import Stream, stream
 from napari_cryospin.engine.data.simulate.views import preferred_rotations
+from napari_cryospin.engine.data.simulated_names import (
+    IMAGES,
+    SECOND_TRUE_MAP,
+    TABLE,
+    TRUE_MAP,
+    TRUE_TABLE,
+)
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.data.table import Defocus, OpticsGroup, ParticleTable
 from napari_cryospin.engine.errors import InputError
@@ -32,8 +39,7 @@ if TYPE_CHECKING:
 
 _VOLTAGE, _CS, _AMPLITUDE_CONTRAST = 300.0, 2.7, 0.1  # kV, mm
 _ASTIGMATISM = 200.0
-_SECOND = "truth_class2.mrc"
-_NAMES = ("particles.mrcs", "particles.star", "truth.star", "truth.mrc", _SECOND)
+_NAMES = (IMAGES, TABLE, TRUE_TABLE, TRUE_MAP, SECOND_TRUE_MAP)
 _MOST_PARTICLES, _LEAST_SNR = 100_000_000, 1e-9
 
 
@@ -115,7 +121,7 @@ def simulate(
     maps = [volume] if second is None else [volume, np.asarray(second, dtype=np.float32)]
     rng = np.random.default_rng(seed)
     moved = shift_std or nuisances.off_centre * side
-    path = out / "particles.mrcs"
+    path = out / IMAGES
     table = _random_table(path, box, n_particles, pixel_size, moved, defocus_range, rng)
     truth = _true_table(table, nuisances, seed)
     radius = max(map(radius_of, maps))
@@ -124,15 +130,14 @@ def simulate(
     blind = replace(table, rotations=None, shifts=None)
     # all under temporary names until the last is complete; the table, which is opened, comes last
     with ExitStack() as files:
-        names = ["particles.star", "truth.star", "truth.mrc", _SECOND, "particles.mrcs"]
-        if second is None:
-            names.remove(_SECOND)
+        true_maps = [TRUE_MAP] if second is None else [TRUE_MAP, SECOND_TRUE_MAP]
+        names = [TABLE, TRUE_TABLE, *true_maps, IMAGES]
         new = {name: files.enter_context(replacing(out / name)) for name in names}
         painting = Painting(maps, Transfer(truth, nuisances.envelope), scene, nuisances, seed)
-        _write_images(new["particles.mrcs"], painting, snr, rng, progress)
-        write_star(new["particles.star"], blind, rows, rotations=None, shifts=None)
+        _write_images(new[IMAGES], painting, snr, rng, progress)
+        write_star(new[TABLE], blind, rows, rotations=None, shifts=None)
         write_star(
-            new["truth.star"],
+            new[TRUE_TABLE],
             truth,
             rows,
             rotations=truth.rotations,
@@ -140,7 +145,7 @@ def simulate(
             scales=scene.contrast,
             more=_truth_columns(scene),
         )
-        for name, each in zip(("truth.mrc", _SECOND), maps, strict=False):
+        for name, each in zip(true_maps, maps, strict=True):
             with mrcfile.new(new[name], overwrite=True) as mrc:
                 mrc.set_data(each)
                 mrc.voxel_size = pixel_size

@@ -8,10 +8,9 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from napari_cryospin.engine.events import EpochDone, SwitchFigures
 from napari_cryospin.engine.files import replacing
-from napari_cryospin.engine.judging.switching import SwitchFigures
-from napari_cryospin.engine.run.events import EpochDone
-from napari_cryospin.engine.run.reading import Unreadable, read_small
+from napari_cryospin.engine.runfolder.reading import Unreadable, read_small
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:

@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-from dataclasses import asdict, dataclass, fields
-from enum import Enum
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import numpy as np
-import torch
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from napari_cryospin.engine.data.mrc_writer import write_mrc
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import replacing, writing
-from napari_cryospin.engine.judging.switching import SwitchFigures
-from napari_cryospin.engine.run.checkpoint_reading import read_checkpoint
-from napari_cryospin.engine.run.failures import why
-from napari_cryospin.engine.run.metrics import read_metrics, row_of, write_metrics
-from napari_cryospin.engine.run.reading import Unreadable, numbered, read_small
-from napari_cryospin.engine.run.steering import COMMANDS_NAME, read_commands
-from napari_cryospin.engine.run.verdict import Verdict
+from napari_cryospin.engine.failures import why
+from napari_cryospin.engine.files import replacing
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.commands import read_commands
+from napari_cryospin.engine.runfolder.fsc import read_fsc, write_fsc
+from napari_cryospin.engine.runfolder.log import append_event, last_event
+from napari_cryospin.engine.runfolder.metrics import read_metrics, row_of, write_metrics
+from napari_cryospin.engine.runfolder.reading import Unreadable, numbered, read_small, require_file
+from napari_cryospin.engine.runfolder.verdict import Verdict
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.run.events import EpochDone, Event
-    from napari_cryospin.engine.run.fingerprint import Fingerprint
-    from napari_cryospin.engine.run.steering import Command
+    from napari_cryospin.engine.events import EpochDone, Event
+    from napari_cryospin.engine.runfolder.commands import Command
+    from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
 
-_CHECKPOINTS_KEPT = 2
 # a verdict is a page
 _LARGEST_TEXT = 2**20
-# an event is no longer than this
-_TAIL = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -56,47 +50,78 @@ class RunFolder:
     @property
     def settings_path(self) -> Path:
         """``settings.toml``."""
-        return self.path / "settings.toml"
+        return self.path / names.SETTINGS
 
     @property
     def map_path(self) -> Path:
         """``map.mrc``: the final map."""
-        return self.path / "map.mrc"
+        return self.path / names.MAP
 
     @property
     def star_path(self) -> Path:
         """``particles.star``: the final poses."""
-        return self.path / "particles.star"
+        return self.path / names.STAR
 
     @property
     def fsc_path(self) -> Path:
         """``fsc.csv``."""
-        return self.path / "fsc.csv"
+        return self.path / names.FSC
 
     @property
     def verdict_path(self) -> Path:
         """``verdict.json``: what became of the run, and why."""
-        return self.path / "verdict.json"
+        return self.path / names.VERDICT
 
     @property
     def metrics_path(self) -> Path:
         """``metrics.csv``: one row per epoch."""
-        return self.path / "metrics.csv"
+        return self.path / names.METRICS
 
     @property
     def events_path(self) -> Path:
         """``events.jsonl``: the figures of every event, appended as they happen."""
-        return self.path / "events.jsonl"
+        return self.path / names.EVENTS
 
     @property
     def commands_path(self) -> Path:
         """``commands.jsonl``: what was done by hand; there is none where nothing was."""
-        return self.path / COMMANDS_NAME
+        return self.path / names.COMMANDS
+
+    @property
+    def set_aside_path(self) -> Path:
+        """``set_aside.csv``: particles that are not used because of their images, if any."""
+        return self.path / names.SET_ASIDE
+
+    @property
+    def half_map_paths(self) -> tuple[Path, Path]:
+        """``half1.mrc`` and ``half2.mrc``: the half-maps."""
+        first, second = names.HALF_MAPS
+        return self.path / first, self.path / second
+
+    @property
+    def full_size_path(self) -> Path:
+        """``map_fullsize.mrc``: the final map in the box of the particles on disk."""
+        return self.path / names.FULL_SIZE_MAP
 
     @property
     def fingerprint_path(self) -> Path:
         """``fingerprint.json``: the particles and settings that the run was begun with."""
-        return self.path / "fingerprint.json"
+        return self.path / names.FINGERPRINT
+
+    def epoch_map_path(self, epoch: int) -> Path:
+        """Return the path of the map after an epoch, such as ``volumes/epoch_0007.mrc``."""
+        return self._of_epoch(names.VOLUMES, epoch)
+
+    def poses_path(self, epoch: int) -> Path:
+        """Return the path of the poses after an epoch, such as ``poses/epoch_0007.npy``."""
+        return self._of_epoch(names.POSES, epoch)
+
+    def checkpoint_path(self, epoch: int) -> Path:
+        """Return the path of a checkpoint, such as ``checkpoints/epoch_0007.pt``."""
+        return self._of_epoch(names.CHECKPOINTS, epoch)
+
+    def _of_epoch(self, part: str, epoch: int) -> Path:
+        return self.path / part / names.of_epoch(epoch, names.PARTS[part])
 
     def create(self, settings: Settings, fingerprint: Fingerprint | None = None) -> None:
         """Make the folder and write ``settings.toml`` and ``fingerprint.json``.
@@ -107,7 +132,7 @@ class RunFolder:
             If the folder cannot be made.
         """
         try:
-            for part in ("volumes", "poses", "checkpoints"):
+            for part in names.PARTS:
                 (self.path / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"The run folder {self.path} cannot be made: {why(error)}.") from error
@@ -132,7 +157,9 @@ class RunFolder:
         try:
             text = read_small(self.settings_path, _LARGEST_TEXT)
         except FileNotFoundError:
-            raise InputError(f"{self.path} is no run folder: it holds no settings.toml.") from None
+            raise InputError(
+                f"{self.path} is no run folder: it holds no {names.SETTINGS}."
+            ) from None
         except Unreadable as error:
             raise InputError(f"{self.settings_path} {error}.") from error
         return Settings.of_text(text, self.settings_path)
@@ -150,28 +177,11 @@ class RunFolder:
 
     def append_event(self, event: Event) -> None:
         """Append an event's figures to ``events.jsonl`` (arrays are left out)."""
-        plain = {
-            field.name: value
-            for field in fields(event)
-            if not isinstance(value := getattr(event, field.name), np.ndarray)
-        }
-        line = json.dumps({"event": type(event).__name__, **plain}, default=_plain)
-        try:
-            with self.events_path.open("ab+") as file:
-                _mend(file)
-                file.write((line + "\n").encode())
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.events_path)) from error
+        append_event(self.events_path, event)
 
     def last_event(self) -> dict[str, Any] | None:
         """Return the figures of the last event in ``events.jsonl``; None where none can be read."""
-        try:
-            with self.events_path.open("rb") as file:
-                file.seek(max(0, self.events_path.stat().st_size - _TAIL))
-                last = json.loads(file.read().splitlines()[-1])
-        except (OSError, ValueError, IndexError, RecursionError):
-            return None
-        return last if isinstance(last, dict) else None
+        return last_event(self.events_path)
 
     def append_metrics(self, done: EpochDone) -> None:
         """Add an epoch to ``metrics.csv``; an epoch that was redone after a resume is replaced."""
@@ -182,19 +192,15 @@ class RunFolder:
         """Return the rows of ``metrics.csv`` that are whole; none before the first epoch's end."""
         return list(read_metrics(self.metrics_path).rows)
 
-    def write_map(self, name: str, volume: NDArray[np.float32], pixel_size: float) -> Path:
-        """Write a map (z, y, x) as MRC under the run folder, with its pixel size in Å."""
-        path = self.path / name
-        write_mrc(path, volume, pixel_size)
-        return path
-
     def write_epoch_map(self, epoch: int, volume: NDArray[np.float32], pixel_size: float) -> Path:
         """Write the map after an epoch, in place of those from before a resume."""
         # nothing after a redone epoch belongs to the run any more
-        for number, later in numbered(self.path / "volumes", ".mrc"):
+        for number, later in numbered(self.path, names.VOLUMES):
             if number > epoch:
                 later.unlink()
-        return self.write_map(f"volumes/epoch_{epoch:04d}.mrc", volume, pixel_size)
+        path = self.epoch_map_path(epoch)
+        write_mrc(path, volume, pixel_size)
+        return path
 
     def write_verdict(self, verdict: Verdict) -> None:
         """Write ``verdict.json``: what became of the run, and why."""
@@ -222,79 +228,31 @@ class RunFolder:
 
     def write_fsc(self, columns: dict[str, NDArray[np.float64]], pixel_size: float) -> None:
         """Write FSC curves, each of shape (D/2 + 1,), against frequency to ``fsc.csv``."""
-        shells = len(next(iter(columns.values())))
-        frequency = np.arange(shells) / (2 * (shells - 1) * pixel_size)
-        table: Iterable[tuple[float, ...]] = zip(frequency, *columns.values(), strict=True)
-        with (
-            replacing(self.fsc_path) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow(["frequency_per_angstrom", *columns])
-            writer.writerows([f"{value:.6g}" for value in row] for row in table)
+        write_fsc(self.fsc_path, columns, pixel_size)
 
-    def write_checkpoint(self, state: dict[str, Any], epoch: int) -> Path:
-        """Write a checkpoint; the last few are kept."""
-        path = self.path / "checkpoints" / f"epoch_{epoch:04d}.pt"
-        with writing(path) as file:
-            torch.save(state, file)
-        for old in self.checkpoints()[:-_CHECKPOINTS_KEPT]:
-            old.unlink()
-        return path
+    def fsc(self) -> dict[str, NDArray[np.float64]]:
+        """Return the columns of ``fsc.csv`` by name, each of shape (k,); none where it is not."""
+        return read_fsc(self.fsc_path)
+
+    def maps(self) -> list[Path]:
+        """Return the maps, the newest last: a resumed run has a map older than its epochs'."""
+        written: list[tuple[float, Path]] = []
+        found = [path for _, path in numbered(self.path, names.VOLUMES)]
+        for path in (*found, self.map_path):
+            # a map may be replaced, or taken away, while they are looked through
+            with suppress(OSError, Unreadable):
+                require_file(path)
+                written.append((path.stat().st_mtime, path))
+        return [path for _, path in sorted(written)]
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints, oldest first."""
-        return [path for _, path in numbered(self.path / "checkpoints", ".pt")]
+        return [path for _, path in numbered(self.path, names.CHECKPOINTS)]
 
     @property
     def no_checkpoint(self) -> str:
         """The sentence for a run without a checkpoint that can be seen."""
-        place = self.path / "checkpoints"
+        place = self.path / names.CHECKPOINTS
         if place.is_dir() and not os.access(place, os.R_OK | os.X_OK):
             return f"{place} cannot be read: there is no permission for it."
         return f"{self.path} holds no checkpoint to resume from: start a new run."
-
-    def read_checkpoint(self, device: torch.device) -> dict[str, Any]:
-        """Read the last checkpoint.
-
-        Raises
-        ------
-        InputError
-            If there is none, it is damaged, or of another format.
-        """
-        found = self.checkpoints()
-        if not found:
-            raise InputError(self.no_checkpoint)
-        return read_checkpoint(found[-1], device)
-
-
-def _mend(file: BinaryIO) -> None:
-    """Cut off half a line that a killed process left at the end of a file."""
-    end = file.seek(0, os.SEEK_END)
-    if end == 0:
-        return
-    file.seek(end - 1)
-    if file.read(1) == b"\n":
-        return
-    start = max(0, end - _TAIL)
-    file.seek(start)
-    whole = file.read().rfind(b"\n") + 1
-    # a line that is longer than all that is looked at is no event
-    if whole or start == 0:
-        file.truncate(start + whole)
-    else:
-        file.write(b"\n")
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Verdict):
-        return value.figures()
-    if isinstance(value, SwitchFigures):
-        return asdict(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} does not belong into events.jsonl")

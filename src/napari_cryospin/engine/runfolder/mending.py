@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from napari_cryospin.engine.run.metrics import read_metrics, write_metrics
-from napari_cryospin.engine.run.reading import Unreadable, require_file
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.metrics import read_metrics, write_metrics
+from napari_cryospin.engine.runfolder.reading import Unreadable, require_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_cryospin.engine.run.folder import RunFolder
-
-_PARTS = ("volumes", "poses", "checkpoints")
+    from napari_cryospin.engine.runfolder.folder import RunFolder
 
 
 def mend(folder: RunFolder) -> tuple[str, ...]:
@@ -29,14 +28,14 @@ def mend(folder: RunFolder) -> tuple[str, ...]:
         If the run folder cannot be written.
     """
     notes = []
-    for name in _PARTS:
+    for name in names.PARTS:
         part = folder.path / name
         if not part.is_dir():
             if os.path.lexists(part):
                 notes.append(_set_aside(part))
             part.mkdir()
         # a folder that has the name of a file of ours; links are replaced, not followed
-        notes += [_set_aside(path) for path in part.glob("epoch_*.*") if path.is_dir()]
+        notes += [_set_aside(path) for path in part.glob(f"{names.OF_AN_EPOCH}.*") if path.is_dir()]
     for path in folder.path.iterdir():
         written = path.suffix in (".mrc", ".star", ".csv", ".json") and path != folder.metrics_path
         if written and path.is_dir() and not path.is_symlink():

@@ -27,12 +27,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.events import PosesUpdated
 from napari_cryospin.engine.files import writing
-from napari_cryospin.engine.run.events import PosesUpdated
-from napari_cryospin.engine.run.reading import numbered, reason, require_file
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.reading import numbered, reason, require_file
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.runfolder.folder import RunFolder
 
 # of a component of a unit quaternion; rounding it turns a pose by less than 0.004°
 _SCALE = 32767
@@ -89,18 +89,13 @@ def bytes_per_particle(heads: int) -> int:
     return _row_type(heads).itemsize
 
 
-def poses_path(folder: RunFolder, epoch: int) -> Path:
-    """Return the path of the poses after an epoch, such as ``poses/epoch_0007.npy``."""
-    return folder.path / "poses" / f"epoch_{epoch:04d}.npy"
-
-
 def write_poses(folder: RunFolder, poses: PosesUpdated) -> Path:
     """Write the poses after an epoch, in place of those from before a resume."""
     # nothing after a redone epoch belongs to the run any more
     for later in recorded_epochs(folder):
         if later > poses.epoch:
-            poses_path(folder, later).unlink()
-    path = poses_path(folder, poses.epoch)
+            folder.poses_path(later).unlink()
+    path = folder.poses_path(poses.epoch)
     with writing(path) as file:
         np.save(file, _table(poses), allow_pickle=False)
     return path
@@ -108,7 +103,7 @@ def write_poses(folder: RunFolder, poses: PosesUpdated) -> Path:
 
 def recorded_epochs(folder: RunFolder) -> list[int]:
     """Return the epochs whose poses were recorded, ascending."""
-    return [epoch for epoch, _ in numbered(folder.path / "poses", ".npy")]
+    return [epoch for epoch, _ in numbered(folder.path, names.POSES)]
 
 
 def read_poses(folder: RunFolder, epoch: int) -> PosesUpdated:
@@ -197,7 +192,7 @@ def _table(poses: PosesUpdated) -> NDArray[np.void]:
 
 
 def _read(folder: RunFolder, epoch: int, rows: slice) -> PosesUpdated:
-    path = poses_path(folder, epoch)
+    path = folder.poses_path(epoch)
     try:
         require_file(path)
         return _event(_rows(path, rows), epoch)
@@ -274,6 +269,9 @@ def _fits(table: NDArray[np.void]) -> list[NDArray[np.float32]]:
 
 def _quaternions(rotations: NDArray[np.float32]) -> NDArray[np.int16]:
     """Return rotations (..., 3, 3) as quaternions (..., 4), rounded."""
+    # takes a while to import, and who looks for names needs none of it
+    from scipy.spatial.transform import Rotation
+
     exact = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_quat()
     rounded: NDArray[np.int16] = np.rint(_SCALE * exact).astype(np.int16)
     return rounded.reshape(*rotations.shape[:-2], 4)
@@ -281,6 +279,8 @@ def _quaternions(rotations: NDArray[np.float32]) -> NDArray[np.int16]:
 
 def _matrices(quaternions: NDArray[np.int16]) -> NDArray[np.float32]:
     """Return the rotations (..., 3, 3) of rounded quaternions (..., 4)."""
+    from scipy.spatial.transform import Rotation
+
     flat = Rotation.from_quat(quaternions.reshape(-1, 4)).as_matrix()
     matrices: NDArray[np.float32] = flat.astype(np.float32)
     return matrices.reshape(*quaternions.shape[:-1], 3, 3)

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.judging.switching import SwitchFigures
-    from napari_cryospin.engine.run.verdict import Verdict
+    from napari_cryospin.engine.runfolder.verdict import Verdict
     from napari_cryospin.engine.stages import Inference
 
 
@@ -149,6 +148,32 @@ class PosesUpdated(Event):
     log_likelihood: NDArray[np.float32]
     explained: NDArray[np.float32]
     truth: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class SwitchFigures:
+    """What the criterion of the switch measured after an epoch.
+
+    Parameters
+    ----------
+    gain
+        Log-likelihood of the probe particles with the map less that with its rotational average,
+        mean, nats.
+    threshold
+        Gain that one of the last epochs has to reach for auto-encoding to go on; None in the first
+        ones.
+    winner_in_best_mode
+        Share of the probe particles whose winning head lies in the basin of the posterior's best
+        mode.
+    amortization_gap
+        Mean error of the winning heads' poses, less that of the best pose nearby, as a share of
+        the former.
+    """
+
+    gain: float
+    threshold: float | None
+    winner_in_best_mode: float
+    amortization_gap: float
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.clock import Clock
-from napari_cryospin.engine.run.lock import writer_of
-from napari_cryospin.engine.run.place import Holds, has_results, what_is_in
+from napari_cryospin.engine.runfolder.clock import Clock
+from napari_cryospin.engine.runfolder.lock import writer_of
+from napari_cryospin.engine.runfolder.place import Holds, has_results, what_is_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_cryospin.engine.run.events import EpochDone
-    from napari_cryospin.engine.run.folder import RunFolder
+    from napari_cryospin.engine.events import EpochDone
+    from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.settings import Settings
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from typing import TYPE_CHECKING
 
-from napari_cryospin.engine.run.failures import out_of_memory
+from napari_cryospin.engine.failures import out_of_memory
+from napari_cryospin.engine.runfolder import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-_NUMBERED = re.compile(r"epoch_([0-9]{4,8})")
 
 
 class Unreadable(Exception):
@@ -84,25 +81,29 @@ def reason(error: BaseException) -> str:
     return " ".join((words or type(error).__name__).split()).rstrip(".")
 
 
-def numbered(folder: Path, suffix: str) -> Iterator[tuple[int, Path]]:
-    """Yield number and path of the files ``epoch_0007`` and so on of a folder, ascending.
+def numbered(folder: Path, part: str) -> list[tuple[int, Path]]:
+    """Return number and path of the epochs' files in a part of a run folder, ascending.
 
     Files of other names, and folders, are none of ours. No folder has none.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    part
+        One of :data:`~.names.PARTS`, such as ``volumes``.
     """
-    found = []
+    place = folder / part
     try:
-        entries = list(os.scandir(folder))
+        entries = list(os.scandir(place))
     except OSError:
-        return
-    for entry in entries:
-        path = folder / entry.name
-        match = _NUMBERED.fullmatch(path.stem)
-        if match is None or path.suffix != suffix or not _is_file(entry):
-            continue
-        # of two names for one number only the shorter one is written
-        if path.stem == f"epoch_{int(match[1]):04d}":
-            found.append((int(match[1]), path))
-    yield from sorted(found)
+        return []
+    found = [
+        (epoch, place / entry.name)
+        for entry in entries
+        if (epoch := names.epoch_of(entry.name, names.PARTS[part])) is not None and _is_file(entry)
+    ]
+    return sorted(found)
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

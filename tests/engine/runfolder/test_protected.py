@@ -6,7 +6,7 @@ import pytest
 
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.protected import inputs_of, require_not_in_use
+from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:

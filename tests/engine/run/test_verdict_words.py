@@ -1,8 +1,7 @@
-"""The verdict as a file, as words, and reached once more from a run folder."""
+"""The verdict as words, and reached once more from a run folder."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,71 +10,22 @@ import pytest
 import torch
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.judging.causes import Cause, Findings
+from napari_cryospin.engine.judging.causes import Findings
 from napari_cryospin.engine.judging.centring import Centring
 from napari_cryospin.engine.judging.evidence import Judgement
 from napari_cryospin.engine.judging.mates import Mates
 from napari_cryospin.engine.judging.misfit import Misfit
 from napari_cryospin.engine.judging.variability import Variability
-from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.judgement import Measured
 from napari_cryospin.engine.run.rejudging import judge_again
-from napari_cryospin.engine.run.verdict import Outcome, Verdict, Warned, WarningKind
 from napari_cryospin.engine.run.verdict_words import advice, evidence
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.verdict import Cause, Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_cryospin.engine.judging.causes import Findings as Found
-
-FULL = Verdict(
-    Outcome.UNEXPLAINED,
-    ("One.", "Another."),
-    gain=3.0,
-    cause=Cause.SEVERAL_STRUCTURES,
-    misfit=0.25,
-    explained=0.8,
-    shares=(0.7, 0.3),
-    mates=4,
-    symmetry="C4",
-    warnings=(Warned(WarningKind.CONTRAST, "inverted."),),
-)
-
-
-def test_a_verdict_comes_back_from_its_file(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.write_verdict(FULL)
-    assert folder.verdict() == FULL
-    written = json.loads(folder.verdict_path.read_text())
-    assert written["cause"] == "several structures"
-    assert written["warnings"] == [{"kind": "contrast", "text": "inverted."}]
-
-
-def test_the_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.verdict_path.write_text('{"outcome": "converged", "reasons": ["a"], "gain": 2.5}')
-    assert folder.verdict() == Verdict(Outcome.CONVERGED, ("a",), gain=2.5)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("cause", "the weather"),
-        ("cause", 3),
-        ("symmetry", 4),
-        ("shares", "half"),
-        ("shares", [0.5, "half"]),
-        ("misfit", "little"),
-        ("warnings", "none"),
-        ("warnings", [1]),
-        ("warnings", [{"kind": "weather", "text": "rain"}]),
-    ],
-)
-def test_what_a_verdict_cannot_hold_is_damage(tmp_path: Path, name: str, value: object) -> None:
-    folder = RunFolder(tmp_path)
-    folder.verdict_path.write_text(json.dumps(FULL.figures() | {name: value}))
-    with pytest.raises(InputError, match="is damaged"):
-        folder.verdict()
 
 
 @pytest.mark.usefixtures("small_searches")

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.events import PosesUpdated
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
-from napari_cryospin.engine.run import events
-from napari_cryospin.engine.run.events import PosesUpdated
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.records import (
+from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import (
     bytes_per_particle,
     read_poses,
     recorded_epochs,
     trajectory,
     write_poses,
 )
-from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
 

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Self
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.failures import why
+from napari_cryospin.engine.failures import why
+from napari_cryospin.engine.runfolder import names
 
 try:
     import fcntl
 except ImportError:  # pragma: no cover (Windows: the file and its signs of life must do)
     fcntl = None  # type: ignore[assignment]
 
-LOCK_NAME = "lock"
 # seconds between signs of life, and without one until a lock of another host is taken over
 _HEARTBEAT, _STALE = 20.0, 180.0
 _MOST_BYTES = 4096
@@ -100,7 +100,7 @@ class RunLock:
         InputError
             If another process writes the run, or the file cannot be made.
         """
-        path, owner = folder / LOCK_NAME, Owner.present()
+        path, owner = folder / names.LOCK, Owner.present()
         try:
             descriptor = _taken(path, owner)
         except OSError as error:
@@ -153,7 +153,7 @@ def writer_of(folder: Path) -> Owner | None:
     The lock is not touched: who wants to write may take it at the same time. A process of another
     host counts as long as it gives signs of life.
     """
-    path = folder / LOCK_NAME
+    path = folder / names.LOCK
     owner = read_owner(path)
     if owner is None:
         return None
@@ -176,7 +176,7 @@ def is_lock(path: Path) -> bool:
 
 def is_claim(path: Path) -> bool:
     """Return whether a file is one that a process left as it took a lock without flock."""
-    return path.name.startswith(f".{LOCK_NAME}.") and path.suffix == ".claim"
+    return path.name.startswith(f".{names.LOCK}.") and path.suffix == ".claim"
 
 
 def _owner(content: bytes) -> Owner | None:
@@ -246,8 +246,8 @@ def _taken_by_link(path: Path, owner: Owner) -> bool:
             raise InputError(_held(path, found))
         _require_no_other_host(found, path)
     # only one process can make this link: the name is that of the dead owner's lock
-    claim = path.with_name(f".{LOCK_NAME}.{found.token if found else 'new'}.claim")
-    temporary = path.with_name(f".{LOCK_NAME}.{owner.token}.claim")
+    claim = path.with_name(f".{names.LOCK}.{found.token if found else 'new'}.claim")
+    temporary = path.with_name(f".{names.LOCK}.{owner.token}.claim")
     try:
         os.link(path, claim)
     except FileExistsError as error:

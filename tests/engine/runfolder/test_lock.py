@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run import lock
-from napari_cryospin.engine.run.lock import LOCK_NAME, Owner, RunLock, is_lock, read_owner
+from napari_cryospin.engine.runfolder import lock, names
+from napari_cryospin.engine.runfolder.lock import Owner, RunLock, is_lock, read_owner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HOLD = """
 import sys, time
 from pathlib import Path
-from napari_cryospin.engine.run.lock import RunLock
+from napari_cryospin.engine.runfolder.lock import RunLock
 lock = RunLock.acquire(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(100)
@@ -50,7 +50,7 @@ def hold(folder: Path) -> subprocess.Popen[str]:
 
 
 def write_owner(folder: Path, owner: Owner) -> None:
-    (folder / LOCK_NAME).write_text(json.dumps(asdict(owner)))
+    (folder / names.LOCK).write_text(json.dumps(asdict(owner)))
 
 
 def test_a_second_writer_is_refused_and_told_of_the_first(tmp_path: Path, kind: str) -> None:
@@ -69,9 +69,9 @@ def test_a_killed_process_keeps_no_lock(tmp_path: Path, kind: str) -> None:
             RunLock.acquire(tmp_path)
         process.kill()
         process.wait()
-    assert read_owner(tmp_path / LOCK_NAME).pid == process.pid
+    assert read_owner(tmp_path / names.LOCK).pid == process.pid
     held = RunLock.acquire(tmp_path)
-    assert read_owner(tmp_path / LOCK_NAME) == held.owner
+    assert read_owner(tmp_path / names.LOCK) == held.owner
     held.release()
     assert not list(tmp_path.iterdir())
 
@@ -83,7 +83,7 @@ def test_a_pid_that_was_given_again_is_no_owner(tmp_path: Path, kind: str) -> No
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"pid": 1}', "\0\0"])
 def test_a_lock_that_names_nobody_is_taken(tmp_path: Path, kind: str, content: str) -> None:
-    (tmp_path / LOCK_NAME).write_text(content)
+    (tmp_path / names.LOCK).write_text(content)
     RunLock.acquire(tmp_path).release()
 
 
@@ -93,9 +93,9 @@ def test_another_host_keeps_its_lock_while_it_gives_signs_of_life(
     write_owner(tmp_path, replace(Owner.present(), host="node17", pid=4242))
     with pytest.raises(InputError, match=r"process 4242 on node17.*delete .*lock"):
         RunLock.acquire(tmp_path)
-    assert read_owner(tmp_path / LOCK_NAME).host == "node17"
+    assert read_owner(tmp_path / names.LOCK).host == "node17"
     long_ago = time.time() - 3600
-    os.utime(tmp_path / LOCK_NAME, (long_ago, long_ago))
+    os.utime(tmp_path / names.LOCK, (long_ago, long_ago))
     RunLock.acquire(tmp_path).release()
 
 
@@ -117,15 +117,15 @@ def test_who_lost_the_lock_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"taken over by process .* on node17"):
         held.require_held()
     held.release()
-    assert read_owner(tmp_path / LOCK_NAME).host == "node17"
+    assert read_owner(tmp_path / names.LOCK).host == "node17"
 
 
 def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("mine")
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / LOCK_NAME).symlink_to(precious)
-    assert not is_lock(tmp_path / "run" / LOCK_NAME)
+    (tmp_path / "run" / names.LOCK).symlink_to(precious)
+    assert not is_lock(tmp_path / "run" / names.LOCK)
     with pytest.raises(InputError, match="cannot be written"):
         RunLock.acquire(tmp_path / "run")
     assert precious.read_text() == "mine"

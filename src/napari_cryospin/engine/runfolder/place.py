@@ -10,30 +10,16 @@ from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import is_left_over, real, require_absent
-from napari_cryospin.engine.run.fingerprint import Fingerprint
-from napari_cryospin.engine.run.lock import LOCK_NAME, is_claim, is_lock
-from napari_cryospin.engine.run.reading import numbered
-from napari_cryospin.engine.run.steering import COMMANDS_NAME
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
+from napari_cryospin.engine.runfolder.lock import is_claim, is_lock
+from napari_cryospin.engine.runfolder.reading import numbered
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-# what is written before the first checkpoint ...
-_BEGINNING = (
-    "settings.toml",
-    "fingerprint.json",
-    COMMANDS_NAME,
-    "events.jsonl",
-    "metrics.csv",
-    "set_aside.csv",
-)
-_PARTS = {"volumes": "epoch_*.mrc", "poses": "epoch_*.npy", "checkpoints": "epoch_*.pt"}
-# ... and after the last
-_RESULTS = ("map.mrc", "half1.mrc", "half2.mrc", "particles.star", "fsc.csv", "verdict.json")
-_FULL_SIZE = "map_fullsize.mrc"
-_MORE_RESULTS = (_FULL_SIZE, "map_class*.mrc", "half[12]_*.mrc")
 _ELSEWHERE = "choose another folder"
 
 
@@ -50,15 +36,16 @@ class Holds(Enum):
 def what_is_in(folder: Path) -> Holds:
     """Return what a folder holds of a run; FOREIGN where a run would replace another's file."""
     found = _written(folder)
-    names = {path.name for path in found}
-    if not names:
+    present = {path.name for path in found}
+    if not present:
         return Holds.NOTHING
-    settled = _are_settings(folder / "settings.toml")
-    if settled and any((folder / "checkpoints").glob(_PARTS["checkpoints"])):
+    settled = _are_settings(folder / names.SETTINGS)
+    checkpoints = (folder / names.CHECKPOINTS).glob(names.IN_PARTS[names.CHECKPOINTS])
+    if settled and any(checkpoints):
         return Holds.RUN
-    ours = is_lock(folder / LOCK_NAME) or _is_fingerprint(folder / "fingerprint.json")
+    ours = is_lock(folder / names.LOCK) or _is_fingerprint(folder / names.FINGERPRINT)
     # the settings come last in the making of a folder
-    begun = settled or names <= {LOCK_NAME, "fingerprint.json", COMMANDS_NAME}
+    begun = settled or present <= {names.LOCK, names.FINGERPRINT, names.COMMANDS}
     if not ours or not begun or any(map(_is_result, found)):
         return Holds.FOREIGN
     return Holds.BEGINNING
@@ -66,7 +53,7 @@ def what_is_in(folder: Path) -> Holds:
 
 def has_results(folder: Path) -> bool:
     """Return whether all results of a run are there."""
-    return all((folder / name).is_file() for name in _RESULTS)
+    return all((folder / name).is_file() for name in names.RESULTS)
 
 
 def require_free(folder: Path) -> None:
@@ -77,7 +64,7 @@ def require_free(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: {_ELSEWHERE}.")
     held = what_is_in(folder)
-    if held is Holds.RUN or (held is Holds.FOREIGN and _are_settings(folder / "settings.toml")):
+    if held is Holds.RUN or (held is Holds.FOREIGN and _are_settings(folder / names.SETTINGS)):
         raise InputError(f"{folder} holds a run already: {_ELSEWHERE}, or resume it.")
     if held is Holds.FOREIGN:
         require_absent(_written(folder), _ELSEWHERE)
@@ -87,8 +74,8 @@ def require_kept(folder: Path, inputs: Iterable[Path | None]) -> None:
     """Raise InputError where the results of a run would replace one of its own inputs."""
     for path in inputs:
         # a link to the folder, or a link elsewhere to a file in it
-        names = () if path is None else (real(path.parent) / path.name, real(path))
-        if any(name.parent == real(folder) and _is_result(name) for name in names):
+        places = () if path is None else (real(path.parent) / path.name, real(path))
+        if any(place.parent == real(folder) and _is_result(place) for place in places):
             raise InputError(
                 f"{path} is read by the run and would be replaced by its results: move it out "
                 f"of {folder}."
@@ -97,17 +84,17 @@ def require_kept(folder: Path, inputs: Iterable[Path | None]) -> None:
 
 def is_written_by_a_run(path: Path) -> bool:
     """Return whether a file has a name that a run writes, in its folder or one of its parts."""
-    pattern = _PARTS.get(path.parent.name)
+    pattern = names.IN_PARTS.get(path.parent.name)
     if pattern is not None and path.match(pattern):
         return True
-    return path.name in (*_BEGINNING, *_PARTS, LOCK_NAME) or _is_result(path)
+    return path.name in (*names.BEGINNING, *names.PARTS, names.LOCK) or _is_result(path)
 
 
 def clear_beginning(folder: Path) -> None:
     """Remove what a run wrote before its first checkpoint; its lock stays."""
-    for name in _BEGINNING:
+    for name in names.BEGINNING:
         (folder / name).unlink(missing_ok=True)
-    for part, pattern in _PARTS.items():
+    for part, pattern in names.IN_PARTS.items():
         for path in (folder / part).glob(pattern):
             path.unlink()
         # another's file in it stays
@@ -120,10 +107,10 @@ def clear_run(folder: Path) -> tuple[str, ...]:
 
     The lock stays. Returns the names of what cannot be removed.
     """
-    names = (*_BEGINNING, *_RESULTS, _FULL_SIZE)
-    paths = [folder / name for name in names if os.path.lexists(folder / name)]
-    for part, pattern in _PARTS.items():
-        paths += [path for _, path in numbered(folder / part, pattern.removeprefix("epoch_*"))]
+    files = (*names.BEGINNING, *names.RESULTS, names.FULL_SIZE_MAP)
+    paths = [folder / name for name in files if os.path.lexists(folder / name)]
+    for part in names.PARTS:
+        paths += [path for _, path in numbered(folder, part)]
     paths += _left_over(folder)
     left = []
     for path in paths:
@@ -131,7 +118,7 @@ def clear_run(folder: Path) -> tuple[str, ...]:
             path.unlink(missing_ok=True)
         except OSError:
             left.append(str(path.relative_to(folder)))
-    for part in _PARTS:
+    for part in names.PARTS:
         # another's file in it stays
         with contextlib.suppress(OSError):
             (folder / part).rmdir()
@@ -146,7 +133,7 @@ def sweep(folder: Path) -> None:
 
 def _left_over(folder: Path) -> list[Path]:
     """Return the temporary files in a run folder."""
-    places = (folder, *(folder / part for part in _PARTS))
+    places = (folder, *(folder / part for part in names.PARTS))
     paths = [path for place in places if place.is_dir() for path in place.iterdir()]
     return [path for path in paths if (is_left_over(path) or is_claim(path)) and not path.is_dir()]
 
@@ -154,16 +141,16 @@ def _left_over(folder: Path) -> list[Path]:
 def _written(folder: Path) -> list[Path]:
     """Return what there is under the names that a run writes."""
     # by its name, for which a link to nowhere counts, too; looking for a pattern would pass over it
-    names = (*_BEGINNING, *_PARTS, *_RESULTS, _FULL_SIZE, LOCK_NAME)
-    found = [folder / name for name in names if os.path.lexists(folder / name)]
+    fixed = (*names.BEGINNING, *names.PARTS, *names.RESULTS, names.FULL_SIZE_MAP, names.LOCK)
+    found = [folder / name for name in fixed if os.path.lexists(folder / name)]
     # in an empty folder there is nothing to replace
-    found = [path for path in found if path.name not in _PARTS or not _is_empty(path)]
-    more = [path for pattern in _MORE_RESULTS for path in sorted(folder.glob(pattern))]
+    found = [path for path in found if path.name not in names.PARTS or not _is_empty(path)]
+    more = [path for pattern in names.MORE_RESULTS for path in sorted(folder.glob(pattern))]
     return list(dict.fromkeys((*found, *more)))
 
 
 def _is_result(path: Path) -> bool:
-    return any(path.match(pattern) for pattern in (*_RESULTS, *_MORE_RESULTS))
+    return any(path.match(pattern) for pattern in (*names.RESULTS, *names.MORE_RESULTS))
 
 
 def _is_empty(path: Path) -> bool:

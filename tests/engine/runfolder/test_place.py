@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.fingerprint import Fingerprint
-from napari_cryospin.engine.run.folder import RunFolder
-from napari_cryospin.engine.run.lock import RunLock
-from napari_cryospin.engine.run.place import (
+from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.lock import RunLock
+from napari_cryospin.engine.runfolder.place import (
     Holds,
     clear_beginning,
     require_free,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import real
-from napari_cryospin.engine.run.place import is_written_by_a_run
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.place import is_written_by_a_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,5 +43,5 @@ def require_not_in_use(path: Path, inputs: Iterable[Path] = ()) -> None:
     # a file of a run lies in its folder, or one below; what is not there yet may come
     if target.exists() or is_written_by_a_run(target):
         for folder in (target.parent, target.parent.parent):
-            if (folder / "settings.toml").is_file():
+            if (folder / names.SETTINGS).is_file():
                 raise InputError(f"{path} belongs to the run in {folder}: choose another name.")

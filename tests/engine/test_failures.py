@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.run.failures import Memory, known_failure, out_of_memory, tell
+from napari_cryospin.engine.failures import Memory, known_failure, out_of_memory, tell
 
 if TYPE_CHECKING:
     from pathlib import Path

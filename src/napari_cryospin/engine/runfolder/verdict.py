@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from napari_cryospin.engine.judging.causes import Cause
-
 # figures of a verdict that are numbers or None
 _NUMBERS = (
     "gain",
@@ -39,6 +37,22 @@ class Outcome(StrEnum):
     STUCK = "poses have not converged"
     NO_STRUCTURE = "no structure in the data"
     UNKNOWN = "not judged"
+
+
+class Cause(StrEnum):
+    """What is at fault where a run has not come out right.
+
+    OFF_CENTRE: particles lie off-centre, and shifts are not estimated. SEVERAL_STRUCTURES: the
+    stack shows more than one. OUTLIERS: images that are no particles, or not of this one.
+    MATES: the map looks symmetric, and particles differ from it: it may be an average of mates.
+    TOO_LITTLE_SIGNAL: particles tell too little of their poses.
+    """
+
+    OFF_CENTRE = "off-centre"
+    SEVERAL_STRUCTURES = "several structures"
+    OUTLIERS = "outliers"
+    MATES = "mates undetermined"
+    TOO_LITTLE_SIGNAL = "too little signal"
 
 
 class WarningKind(StrEnum):

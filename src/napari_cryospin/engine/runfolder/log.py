@@ -1,0 +1,86 @@
+"""``events.jsonl``: the figures of every event of a run, appended as they happen."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, fields
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from napari_cryospin.engine.events import SwitchFigures
+from napari_cryospin.engine.runfolder.verdict import Verdict
+
+if TYPE_CHECKING:
+    from napari_cryospin.engine.events import Event
+
+# an event is no longer than this
+_TAIL = 1 << 20
+
+
+def append_event(path: Path, event: Event) -> None:
+    """Append an event's figures to a log (arrays are left out).
+
+    Raises
+    ------
+    OSError
+        If the log cannot be written; it names ``path``.
+    """
+    plain = {
+        field.name: value
+        for field in fields(event)
+        if not isinstance(value := getattr(event, field.name), np.ndarray)
+    }
+    line = json.dumps({"event": type(event).__name__, **plain}, default=_plain)
+    try:
+        with path.open("ab+") as file:
+            _mend(file)
+            file.write((line + "\n").encode())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def last_event(path: Path) -> dict[str, Any] | None:
+    """Return the figures of the last event in a log; None where none can be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            last = json.loads(file.read().splitlines()[-1])
+    except (OSError, ValueError, IndexError, RecursionError):
+        return None
+    return last if isinstance(last, dict) else None
+
+
+def _mend(file: BinaryIO) -> None:
+    """Cut off half a line that a killed process left at the end of a file."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0:
+        return
+    file.seek(end - 1)
+    if file.read(1) == b"\n":
+        return
+    start = max(0, end - _TAIL)
+    file.seek(start)
+    whole = file.read().rfind(b"\n") + 1
+    # a line that is longer than all that is looked at is no event
+    if whole or start == 0:
+        file.truncate(start + whole)
+    else:
+        file.write(b"\n")
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Verdict):
+        return value.figures()
+    if isinstance(value, SwitchFigures):
+        return asdict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} does not belong into the log of events")
