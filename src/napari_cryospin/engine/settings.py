@@ -155,7 +155,7 @@ class Settings(Section):
         *path, name = where.split(".")
         section: Any = self
         for part in path:
-            if part in set(Inference):
+            if part in Inference.registered():
                 section = self.first(Inference(part))
             else:
                 section = section[int(part)] if part.isdecimal() else getattr(section, part)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.inference.interface import Place, Problem
-    from napari_cryospin.engine.stages import AmortizedStage, DirectStage
+    from napari_cryospin.engine.stages import Stage
 
 
 class GradientInference(PoseInference):
@@ -23,7 +23,7 @@ class GradientInference(PoseInference):
         The image model of the frequencies in use.
     """
 
-    def __init__(self, problem: Problem, stage: AmortizedStage | DirectStage) -> None:
+    def __init__(self, problem: Problem, stage: Stage) -> None:
         super().__init__(problem)
         self.loss = problem.model.loss
         self._low_pass = (stage.low_pass_start, stage.low_pass_end)

@@ -6,9 +6,6 @@ import math
 import time
 from typing import TYPE_CHECKING, Literal
 
-from napari_cryospin.engine.inference.amortized import AmortizedInference
-from napari_cryospin.engine.inference.marginal.inference import MarginalInference
-from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.pace import StagePace
 from napari_cryospin.engine.run.records import write_poses
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.judging.switching import SwitchFigures
     from napari_cryospin.engine.run.controls import Controls
     from napari_cryospin.engine.run.events import Event, PosesUpdated
     from napari_cryospin.engine.run.fingerprint import Fingerprint
@@ -199,8 +195,8 @@ class Loop:
             inference=training.kind,
             stage=clock.stage,
             start=clock.start,
-            held_out_gain=_held_out_gain(training),
-            switch=_switch_figures(training),
+            held_out_gain=training.inference.held_out_gain,
+            switch=training.inference.switch_figures,
             loss=sum(losses) / len(losses) if losses else math.nan,
             head_share=training.poses.head_share(training.used),
             median_pose_error=comparison.median if comparison else None,
@@ -348,19 +344,3 @@ class Loop:
         self._checkpoint_at = time.monotonic()
         self._checkpoint_took = self._checkpoint_at - started
         return events.CheckpointWritten(path, epoch)
-
-
-def _held_out_gain(training: Training) -> float | None:
-    """Return what the held-out particles said last, nats per particle, where they were asked."""
-    inference, switch = training.inference, _switch_figures(training)
-    if switch is not None:
-        return switch.gain
-    if not isinstance(inference, MarginalInference) or inference.evidence is None:
-        return None
-    return float(inference.evidence.gain.mean())
-
-
-def _switch_figures(training: Training) -> SwitchFigures | None:
-    inference = training.inference
-    criterion = inference.criterion if isinstance(inference, AmortizedInference) else None
-    return criterion.figures if isinstance(criterion, SwitchCriterion) else None

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 # of a component of a unit quaternion; rounding it turns a pose by less than 0.004°
 _SCALE = 32767
-_CODES = (Inference.AMORTIZED, Inference.DIRECT, Inference.MARGINAL)
 _FITS = ("scale", "log_likelihood", "explained")
 _MOST_HEADS = 10_000
 _LARGEST = float(np.finfo(np.float16).max)
@@ -186,7 +185,7 @@ def _table(poses: PosesUpdated) -> NDArray[np.void]:
     table["quaternion"] = _quaternions(poses.rotations)
     table["shift"] = _half(poses.shifts)
     table["loss"] = _half(poses.losses)
-    table["inference"] = _CODES.index(poses.inference)
+    table["inference"] = poses.inference.code
     table["winning_head"], table["used"] = poses.winning_head, poses.used
     table["scale"] = poses.scales
     table["log_likelihood"], table["explained"] = poses.log_likelihood, poses.explained
@@ -239,7 +238,7 @@ def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
     scale, log_likelihood, explained = _fits(table)
     poses = PosesUpdated(
         epoch=epoch,
-        inference=_CODES[int(table["inference"][0])] if len(table) else Inference.AMORTIZED,
+        inference=Inference.of_code(int(table["inference"][0]) if len(table) else 0),
         rotations=_matrices(table["quaternion"]),
         shifts=table["shift"].astype(np.float32),
         winning_head=table["winning_head"].astype(np.int64),

@@ -70,7 +70,7 @@ class StagesEditor(QWidget):
         self.add.setToolTip("Add a stage after the chosen one")
         self.add.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.add)
-        for inference in Inference:
+        for inference in Inference.registered():
             action = menu.addAction(inference.label.capitalize())
             action.triggered.connect(lambda _checked=False, kind=inference: self.insert(kind))
         self.add.setMenu(menu)
