@@ -18,12 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cryospin.engine.stages import (
-    AmortizedStage,
-    DirectStage,
-    Inference,
-    MarginalStage,
-)
+from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.views.scrolling import wheel_needs_focus
 
 if TYPE_CHECKING:
@@ -31,11 +26,6 @@ if TYPE_CHECKING:
 
     from magicgui.widgets.bases import ValueWidget
 
-_KINDS = {
-    Inference.AMORTIZED: AmortizedStage,
-    Inference.DIRECT: DirectStage,
-    Inference.MARGINAL: MarginalStage,
-}
 _ENDS = {"epochs": "", "criterion": " or its criterion", "hand": ", ended by hand"}
 _LARGEST = 1_000_000
 _UNITS = {"low_pass_start": " (Å)", "low_pass_end": " (Å)"}
@@ -110,7 +100,7 @@ class StagesEditor(QWidget):
     def insert(self, inference: Inference) -> None:
         """Add a stage with its default settings after the chosen one."""
         place = self.list.currentRow() + 1
-        self._stages.insert(place, _KINDS[inference]())
+        self._stages.insert(place, inference.settings())
         self._show(place)
         self.changed.emit()
 
@@ -189,11 +179,7 @@ def describe_stage(stage: Any) -> str:
     """Return a stage's settings in a line."""
     epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs} epochs"
     text = f"{stage.inference.label}, {epochs}{_ENDS[stage.until]}"
-    if stage.inference is Inference.MARGINAL:
-        return f"{text}, nside {stage.nside}"
-    if stage.inference is Inference.DIRECT and stage.hypotheses > 1:
-        return f"{text}, {stage.hypotheses} hypotheses"
-    return text
+    return ", ".join(filter(None, (text, stage.summary())))
 
 
 def _value(widget: Any) -> Any:
