@@ -39,8 +39,12 @@ Inference.MARGINAL = Inference.register(
     made_by="napari_cryospin.engine.inference.marginal.inference:MarginalInference",
 )
 
-Epochs = Annotated[int, Field(ge=0, description="Epochs, at most.")]
-BatchSize = Annotated[int, Field(ge=1, description="Particles per batch.")]
+MOST = 2**31 - 1
+"""The largest whole number that a setting takes: that of the window's fields."""
+Number = Annotated[int, Field(ge=0, le=MOST)]
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Epochs = Annotated[int, Field(ge=0, le=MOST, description="Epochs, at most.")]
+BatchSize = Annotated[int, Field(ge=1, le=MOST, description="Particles per batch.")]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 End = Literal["epochs", "criterion", "hand"]
@@ -122,7 +126,7 @@ class DirectStage(Stage):
     epochs: Epochs = 13
     batch_size: BatchSize = 64
     learning_rate_pose: Rate = Field(5e-2, description="Learning rate of the poses (Adam).")
-    pose_steps: Annotated[int, Field(ge=1)] = Field(5, description="Pose steps per visit.")
+    pose_steps: Count = Field(5, description="Pose steps per visit.")
     visit_rate: Share = Field(
         1.0, description="Share of the pose rate left at the last step of a visit (1: constant)."
     )
@@ -137,7 +141,7 @@ class DirectStage(Stage):
     hypotheses: Annotated[int, Field(ge=1, le=16)] = Field(
         1, description="Poses of each particle that are all refined, the best one winning (K)."
     )
-    searches: Annotated[int, Field(ge=0)] = Field(
+    searches: Number = Field(
         0, description="Searches of all poses, evenly spaced; the first one at the beginning."
     )
 
