@@ -60,7 +60,7 @@ class Guessing(PoseInference):
         return cls(problem, stage)
 
     @classmethod
-    def memory(cls, stage: Any, model: Any, box: int, device: torch.device) -> float:
+    def memory_needed(cls, stage: Any, model: Any, box: int, device: torch.device) -> float:
         """Return so much that an estimate tells it apart."""
         return 1e7 * stage.batch_size
 

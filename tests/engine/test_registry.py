@@ -93,7 +93,7 @@ def test_numbers_in_records_stay_what_they_are() -> None:
 def test_every_registered_inference_can_be_made() -> None:
     for inference in Inference.registered():
         assert inference.implementation().kind is inference
-        assert inference.settings().inference is inference
+        assert inference.stage().inference is inference
 
 
 def test_concrete_inferences_are_asked_for_nowhere_else() -> None:

@@ -66,11 +66,15 @@ def _name(flag: str) -> str:
     return flag.removeprefix("--").replace("-", "_")
 
 
+def _one_of(choices: list[str]) -> Any:
+    return StrEnum("Choice", [(each.upper(), each) for each in choices])
+
+
 def _annotation(field: SettingField, flag: str) -> Any:
     """Return the annotation of an option, as typer reads it."""
     words = f"{flag}/{opposite(flag)}" if field.type is bool else flag
     kind: Any = field.type
     # what is only usual may be another: cuda:1
     if field.choices and not field.usual:
-        kind = StrEnum("Choice", [(str(each).upper(), str(each)) for each in field.choices])
+        kind = _one_of([str(each) for each in field.choices])
     return Annotated[kind | None, typer.Option(words, help=help_of(field))]

@@ -120,6 +120,10 @@ class Inference(str):
                 return known
         raise ValueError(f"there is no inference with number {code}")
 
+    def stage(self) -> Stage:
+        """Return the settings of a stage as they are by default."""
+        return self.settings.model_validate({})
+
     def implementation(self) -> type[PoseInference]:
         """Return the class that computes; with it comes torch."""
         module, _, name = self._made_by.partition(":")

@@ -100,7 +100,7 @@ class AmortizedInference(GradientInference):
         return cls(problem, stage, start=start)
 
     @classmethod
-    def memory(
+    def memory_needed(
         cls, stage: AmortizedStage, model: ModelSettings, box: int, device: torch.device
     ) -> float:
         """Return the bytes of the encoder, and of a batch that goes through it."""

@@ -95,7 +95,7 @@ class DirectInference(GradientInference):
         return cls(problem, stage, None if before is None else before.noise)
 
     @classmethod
-    def memory(
+    def memory_needed(
         cls, stage: DirectStage, model: ModelSettings, box: int, device: torch.device
     ) -> float:
         """Return the bytes of the pose steps of a batch, or of a search of all poses."""

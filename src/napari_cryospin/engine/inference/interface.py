@@ -108,7 +108,9 @@ class PoseInference(ABC):
 
     @classmethod
     @abstractmethod
-    def memory(cls, stage: Any, model: ModelSettings, box: int, device: torch.device) -> float:
+    def memory_needed(
+        cls, stage: Any, model: ModelSettings, box: int, device: torch.device
+    ) -> float:
         """Return the bytes that a stage computes with, beside images, poses and map.
 
         Parameters

@@ -69,7 +69,7 @@ def estimate_memory(
     floats = _POSE + _CANDIDATE * candidates + max(each.remembers for each, _ in made)
     poses = n * floats * FLOAT
     grid = (box + 1) ** 3 * FLOAT
-    stages = max(each.memory(stage, settings.model, box, device) for each, stage in made)
+    stages = max(each.memory_needed(stage, settings.model, box, device) for each, stage in made)
     reading = _COPIES_READING * images + _READING
     training = _COPIES * images + _POSE_COPIES * poses + _GRIDS * grid
     training += max(stages, _GRIDS_OF_RESULTS * grid)

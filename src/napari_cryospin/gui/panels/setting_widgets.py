@@ -75,7 +75,8 @@ class SettingWidget:
 
     @property
     def _open(self) -> Any:
-        return self.widget.min if self.field.optional else None
+        widget: Any = self.widget
+        return widget.min if self.field.optional else None
 
     def _made(self, name: str) -> ValueWidget[Any]:
         field = self.field

@@ -94,7 +94,7 @@ class StagesEditor(QWidget):
     def insert(self, inference: Inference) -> None:
         """Add a stage with its default settings after the chosen one."""
         place = self.list.currentRow() + 1
-        self._stages.insert(place, inference.settings())
+        self._stages.insert(place, inference.stage())
         self._show(place)
         self.changed.emit()
 

@@ -134,7 +134,7 @@ class MarginalInference(PoseInference):
         return cls(problem, stage, earlier, start)
 
     @classmethod
-    def memory(
+    def memory_needed(
         cls, stage: MarginalStage, model: ModelSettings, box: int, device: torch.device
     ) -> float:
         """Return the bytes of the slices of a pose grid, and of a batch that is summed over it."""
