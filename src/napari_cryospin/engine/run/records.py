@@ -7,7 +7,7 @@ of auto-decoding the hypotheses where there are several.
 * ``quaternion``, 4 int16: the pose, (x, y, z, w) times 32767
 * ``shift``, 2 float16: its origin shift (x, y), Å
 * ``loss``, float16: NaN where the particle has not been seen yet
-* ``inference``, uint8: 0 amortized, 1 direct, 2 marginal
+* ``inference``, uint8: its number in the registry (0 amortized, 1 direct, 2 marginal)
 * ``winning_head``, int8: −1 where the particle has not been seen yet
 * ``used``, bool: False where the particle was dropped from training
 * ``scale``, float32: what the map is multiplied with to fit the particle
