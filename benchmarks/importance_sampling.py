@@ -16,7 +16,6 @@ import torch
 from cases import Case
 from machine import description, write_table
 from results_file import ResultsFile
-from training_loop import train_epoch
 
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import prepare
@@ -24,6 +23,7 @@ from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.importance import SampledSum
 from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.models.noise import shells_of
+from napari_cryospin.engine.run.epoch import train_epoch
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.settings import DataSettings, Settings
 from napari_cryospin.engine.stages import MarginalStage

@@ -19,11 +19,10 @@ from cases import Case
 from machine import description, write_table
 from results_file import ResultsFile
 from scoring import pose_errors
-from training_loop import train_epoch
 
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import prepare
-from napari_cryospin.engine.inference.amortized import AmortizedInference
+from napari_cryospin.engine.run.epoch import train_epoch
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.settings import DataSettings, Settings
@@ -93,8 +92,7 @@ def runs(case: Case, folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
     started, switched = time.monotonic(), False
     for epoch in range(1, LATEST + 1):
         train_epoch(training)
-        assert isinstance(training.inference, AmortizedInference)
-        figures = training.inference.criterion.figures
+        figures = training.inference.switch_figures
         assert figures is not None
         print(case.molecule, case.seed, epoch, figures, flush=True)
         automatic = not switched and (training.inference.over or epoch == LATEST)

@@ -7,6 +7,8 @@ a copy, ``copied_run``.
 from __future__ import annotations
 
 import shutil
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.events import Event
     from napari_cryospin.engine.settings import Settings
+    from napari_cryospin.engine.stages import Stage
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +38,17 @@ def small_searches() -> Iterator[None]:
     """Searches and judgements of a run are small, as in the runs that tests share."""
     with made_small():
         yield
+
+
+@pytest.fixture
+def guessed(monkeypatch: pytest.MonkeyPatch) -> type[Stage]:
+    """Settings of a fourth inference, of the module ``guessing``; registered during a test."""
+    from napari_cryospin.engine.stages import Inference
+
+    monkeypatch.setattr(Inference, "_registered", dict(Inference._registered))
+    monkeypatch.delitem(sys.modules, "guessing", raising=False)
+    settings: type[Stage] = import_module("guessing").GuessedStage
+    return settings
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from made_particles import made_particles
 from tables import Deadline, Table, arguments, peak_memory, synchronised
 
 from napari_cryospin.engine.evaluation.alignment import align_rotations
+from napari_cryospin.engine.run.epoch import Due, Epoch
 from napari_cryospin.engine.run.judgement import reach_verdict
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.settings import Settings
@@ -57,24 +58,16 @@ def _epoch(
 ) -> None:
     """Train an epoch and tell of it; where the time is up in its midst, tell how far it got."""
     clock, began = training.clock, synchronised(device)
-    training.begin_epoch()
-    rows, ended = training.rows_in_epoch, True
-    list(training.inference.begin_epoch(training.place(), rows))
-    batches = training.batches()
-    for batch in batches:
-        training.inference.set_place(training.place(len(batches)))
-        training.inference.train_batch(batch)
-        clock.batch += 1
-        ended = clock.batch == len(batches) or not deadline.passed
-        if not ended:
+    ended = True
+    for step in Epoch(training).steps():
+        if isinstance(step, Due) and clock.batch and deadline.passed:
+            ended = False
             break
-    if ended:
-        training.inference.end_epoch(rows)
     seconds = synchronised(device) - began
     label = training.kind.label if ended else f"{training.kind.label}, {clock.batch} batches of it"
     errors = _pose_errors(training, truth)
     table.add(clock.epoch, clock.start + 1, label, seconds, *errors, peak_memory(device))
-    clock.epoch, clock.stage_epoch, clock.batch = clock.epoch + 1, clock.stage_epoch + 1, 0
+    training.end_epoch()
 
 
 def _pose_errors(training: Training, truth: np.ndarray) -> tuple[float, float]:

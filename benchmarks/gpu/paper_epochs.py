@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from made_particles import made_particles
 from tables import Deadline, Table, arguments, peak_memory, synchronised
 
+from napari_cryospin.engine.run.epoch import Due, Epoch, Ready, Trained
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.settings import Settings
 
@@ -47,26 +48,24 @@ def main() -> None:
 def _measure(
     training: Training, table: Table, deadline: Deadline, options: argparse.Namespace
 ) -> None:
-    training.begin_epoch()
-    inference = training.inference
-    list(inference.begin_epoch(training.place(), training.rows_in_epoch))
-    batches = training.batches()
-    warm = min(_WARM_UP, len(batches) - 1)
-    for batch in batches[:warm]:
-        inference.train_batch(batch)
-    began, done = synchronised(options.device), 0
-    for batch in batches[warm:]:
-        inference.train_batch(batch)
-        done += 1
-        if deadline.passed:
+    began, warm, n_batches = 0.0, 0, 0
+    for step in Epoch(training).steps():
+        done = training.clock.batch
+        if isinstance(step, Ready):
+            n_batches = step.n_batches
+            warm = min(_WARM_UP, n_batches - 1)
+        elif isinstance(step, Due) and done == warm:
+            began = synchronised(options.device)
+        elif isinstance(step, Trained) and done > warm and (deadline.passed or done == n_batches):
             break
-    seconds = (synchronised(options.device) - began) / done
+    done = training.clock.batch
+    seconds = (synchronised(options.device) - began) / (done - warm)
     table.add(
         training.kind.label,
-        warm + done,
-        len(batches),
+        done,
+        n_batches,
         1000 * seconds,
-        seconds * len(batches),
+        seconds * n_batches,
         peak_memory(options.device),
     )
 

@@ -113,3 +113,59 @@ def test_a_name_that_the_file_cannot_tell_is_refused_at_once(tmp_path: Path) -> 
         with pytest.raises(InputError, match=f"'{name}' is not usable.*no UTF-8; rename it"):
             settings.set(f"data.{name}", tmp_path / "caf\udce9")
     settings.to_toml().encode()
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """Names of sections and of stages' settings stay; their order does not matter."""
+    path = tmp_path / "settings.toml"
+    path.write_text(
+        """
+preset = "cryospin"
+seed = 3
+starts = 1
+[data]
+box = 48
+[model]
+heads = 5
+encoder_width = 8
+shifts = false
+scales = true
+loss = "absolute"
+[[stages]]
+until = "epochs"
+low_pass_end = 12.0
+inference = "amortized"
+epochs = 3
+batch_size = 64
+learning_rate_encoder = 0.001
+learning_rate_volume = 0.02
+[[stages]]
+until = "criterion"
+inference = "marginal"
+epochs = 40
+nside = 8
+[[stages]]
+until = "hand"
+inference = "direct"
+hypotheses = 3
+""",
+        encoding="utf-8",
+    )
+    settings = Settings.from_toml(path)
+    assert (settings.model.heads, settings.model.loss, settings.data.box) == (5, "absolute", 48)
+    kinds = [(one.inference, one.until, one.epochs) for one in settings.stages]
+    assert kinds == [
+        (Inference.AMORTIZED, "epochs", 3),
+        (Inference.MARGINAL, "criterion", 40),
+        (Inference.DIRECT, "hand", 13),
+    ]
+    assert settings.get("amortized.low_pass_end") == 12
+    assert (settings.get("marginal.nside"), settings.get("direct.hypotheses")) == (8, 3)
+
+
+def test_a_stage_keeps_to_its_inference() -> None:
+    stage = DirectStage()
+    with pytest.raises(ValidationError, match="other settings"):
+        stage.inference = Inference.MARGINAL
+    with pytest.raises(ValidationError, match="no inference 'guessed': choose one of amortized"):
+        Settings.model_validate({"stages": [{"inference": "guessed"}]})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ import typer
 
 from napari_cryospin.cli.export import export
 from napari_cryospin.cli.folders import NO_FOLDER, named_folder, require_named
+from napari_cryospin.cli.options import given_settings, with_settings
 from napari_cryospin.cli.simulate import simulate
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import is_left_over, require_absent
@@ -28,14 +28,6 @@ app = typer.Typer(
 )
 
 BAD_INPUT = 2
-
-
-class Contrast(StrEnum):
-    """Contrast of the particles on disk."""
-
-    AS_TABLE = "as table"
-    WHITE = "white"
-    BLACK = "black"
 
 
 @contextmanager
@@ -107,6 +99,7 @@ app.command()(simulate)
 
 
 @app.command()
+@with_settings
 def reconstruct(
     stack: Annotated[
         Path | None, typer.Argument(help="Particles: .star, .cs or .mrcs; not with --resume.")
@@ -116,89 +109,33 @@ def reconstruct(
         typer.Option(help="Run folder to make, or to resume.", parser=named_folder, metavar="PATH"),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Settings to start from; see 'presets' [default: default].")
+        str | None, typer.Option(help="Settings to start from; see 'presets' (default: default).")
     ] = None,
     settings_file: Annotated[
         Path | None, typer.Option("--settings", help="settings.toml to start from instead.")
     ] = None,
-    box: Annotated[int | None, typer.Option(help="Working box, pixels.")] = None,
-    heads: Annotated[int | None, typer.Option(help="Heads of the encoder.")] = None,
-    epochs_encode: Annotated[int | None, typer.Option(help="Epochs of auto-encoding.")] = None,
-    epochs_marginal: Annotated[
-        int | None, typer.Option(help="Epochs of the first marginalisation, at most.")
-    ] = None,
-    epochs_decode: Annotated[int | None, typer.Option(help="Epochs of auto-decoding.")] = None,
     switch_at: Annotated[
         str | None,
         typer.Option(help="Epochs before the switch to auto-decoding, 'auto' or 'never'."),
     ] = None,
-    starts: Annotated[
-        int | None, typer.Option(help="Runs of the first stage; the best one goes on.")
-    ] = None,
-    shifts: Annotated[
-        bool | None, typer.Option("--shifts/--no-shifts", help="Estimate in-plane shifts.")
-    ] = None,
-    max_particles: Annotated[int | None, typer.Option(help="Use only the first so many.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads (a number).")] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
-    passthrough: Annotated[Path | None, typer.Option(help="cryoSPARC passthrough .cs.")] = None,
-    datadir: Annotated[
-        Path | None, typer.Option(help="Folder that holds the images that the table names.")
-    ] = None,
-    voltage: Annotated[
-        float | None, typer.Option(help="Acceleration voltage, kV [the table's].")
-    ] = None,
-    cs: Annotated[
-        float | None, typer.Option(help="Spherical aberration, mm [the table's].")
-    ] = None,
-    amplitude_contrast: Annotated[
-        float | None, typer.Option(help="Amplitude contrast, 0 to 1 [the table's].")
-    ] = None,
-    pixel_size: Annotated[
-        float | None, typer.Option(help="Å per pixel of the images on disk [the table's].")
-    ] = None,
-    contrast: Annotated[Contrast | None, typer.Option(help="Particles on disk.")] = None,
-    truth_star: Annotated[Path | None, typer.Option(help="STAR file with true poses.")] = None,
-    truth_map: Annotated[Path | None, typer.Option(help="MRC file of the true map.")] = None,
     commands: Annotated[
         Path | None,
         typer.Option(help="commands.jsonl of a run: what was done by hand there is done again."),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint.")] = False,
+    **settings: Any,
 ) -> None:
     """Reconstruct a map from a particle stack."""
     from napari_cryospin.cli.run import follow, new_run, resumed_run, switch_settings
 
-    overrides: dict[str, Any] = {
-        "data.stack": None if stack is None else stack.absolute(),
-        "data.passthrough": None if passthrough is None else passthrough.absolute(),
-        "data.datadir": None if datadir is None else datadir.absolute(),
-        "data.voltage": voltage,
-        "data.spherical_aberration": cs,
-        "data.amplitude_contrast": amplitude_contrast,
-        "data.pixel_size": pixel_size,
-        "data.truth_star": None if truth_star is None else truth_star.absolute(),
-        "data.truth_map": None if truth_map is None else truth_map.absolute(),
-        "data.contrast": None if contrast is None else contrast.value,
-        "data.box": box,
-        "data.max_particles": max_particles,
-        "model.heads": heads,
-        "model.shifts": shifts,
-        "amortized.epochs": epochs_encode,
-        "marginal.epochs": epochs_marginal,
-        "direct.epochs": epochs_decode,
-        "starts": starts,
-        "device": device,
-        "threads": threads,
-        "seed": seed,
-    }
-    given = {where: value for where, value in overrides.items() if value is not None}
+    given = given_settings(settings)
+    if stack is not None:
+        given["data.stack"] = stack.absolute()
     with told_plainly():
         if out is None or out is NO_FOLDER:
             raise InputError("No run folder was named: give one with --out.")
         if switch_at:
-            given |= switch_settings(switch_at, epochs_encode)
+            given |= switch_settings(switch_at, given.get("amortized.epochs"))
         make = resumed_run if resume else new_run
         raise typer.Exit(follow(make(out, preset, settings_file, given, commands)))
 
@@ -238,13 +175,13 @@ def posterior(
         int, typer.Option(help="Finest nside around the modes (a power of two up to 1024).")
     ] = 64,
     low_pass: Annotated[
-        float | None, typer.Option(help="Leave out what is finer, Å [nothing].", min=0)
+        float | None, typer.Option(help="Leave out what is finer, Å (nothing).", min=0)
     ] = None,
     temperature: Annotated[
         float, typer.Option(help="Divides log-probabilities (a number).", min=1e-6)
     ] = 1.0,
     epoch: Annotated[
-        int | None, typer.Option(help="Recorded epoch, from 1 [the last state].", min=1)
+        int | None, typer.Option(help="Recorded epoch, from 1 (the last state).", min=1)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     png: Annotated[Path | None, typer.Option(help="PNG file for a Mollweide heatmap.")] = None,

@@ -21,7 +21,7 @@ def export(
     out: Annotated[Path, typer.Option(help="File to write; it must not be there yet.")],
     kind: Annotated[
         Format | None,
-        typer.Option("--format", help="For RELION or for cryoSPARC [by the suffix of --out]."),
+        typer.Option("--format", help="For RELION or for cryoSPARC (by the suffix of --out)."),
     ] = None,
     flip_hand: Annotated[
         bool,

@@ -17,7 +17,6 @@ from rich.progress import (
 
 from napari_cryospin.engine import events
 from napari_cryospin.engine.run.pace import TaskPace, duration
-from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,7 +141,7 @@ def _left(seconds: float | None) -> str:
 def epoch_line(done: events.EpochDone) -> str:
     """Return the figures of an epoch in a line."""
     parts = [f"epoch {done.epoch + 1:3d}", done.inference.label, f"loss {done.loss:.4f}"]
-    if done.inference is Inference.AMORTIZED:
+    if done.inference.has_heads:
         shares = " ".join(f"{100 * share:.0f}" for share in done.head_share)
         parts.append(f"heads {shares} %")
     if done.held_out_gain is not None:

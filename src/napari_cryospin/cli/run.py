@@ -10,11 +10,11 @@ from napari_cryospin.cli.progress import Follower
 from napari_cryospin.cli.signals import obeyed
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.events import Failed
+from napari_cryospin.engine.flags import flags
 from napari_cryospin.engine.run.controls import Interrupted
 from napari_cryospin.engine.runfolder import names
 from napari_cryospin.engine.runfolder.commands import read_commands
 from napari_cryospin.engine.settings import Settings
-from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,6 +114,11 @@ def _new_settings(
         if settings_file is None
         else Settings.from_toml(settings_file)
     )
+    for where, flag in flags().items():
+        if where in given:
+            # what it says may have come from the switch
+            switch = where == "amortized.epochs" and "amortized.until" in given
+            start.require_known(where, "--switch-at" if switch else flag)
     settings = with_overrides(start, given)
     if settings.data.truth_map is not None and settings.data.truth_star is None:
         raise InputError("A true map is aligned by the true poses: name them with --truth-star.")
@@ -126,11 +131,8 @@ def with_overrides(settings: Settings, given: dict[str, Any]) -> Settings:
     Raises
     ------
     InputError
-        If a value is out of range or of the wrong kind, or heads are given without an encoder.
+        If a value is out of range or of the wrong kind.
     """
-    if "model.heads" in given:
-        # only an encoder has heads: without one nobody would hear of them
-        settings.first(Inference.AMORTIZED)
     for where, value in given.items():
         settings.set(where, value)
     return settings

@@ -60,7 +60,7 @@ def simulate(
     noise: Annotated[
         Noise | None,
         typer.Option(
-            help="Power spectrum: flat, or a micrograph's [white; realistic: coloured].",
+            help="Power spectrum: flat, or a micrograph's (white; realistic: coloured).",
             rich_help_panel=_NOISE,
         ),
     ] = None,
@@ -119,7 +119,7 @@ def simulate(
     views: Annotated[
         Views | None,
         typer.Option(
-            help="View directions: all alike, around the z axis, or near the equator [uniform].",
+            help="View directions: all alike, around the z axis, or near the equator (uniform).",
             rich_help_panel=_VIEWS,
         ),
     ] = None,

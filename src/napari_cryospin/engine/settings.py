@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.presets import PRESETS
-from napari_cryospin.engine.stages import Inference, Section, StageSettings
+from napari_cryospin.engine.stages import Count, Inference, Number, Section, StageSettings
 
 _STAGES: TypeAdapter[list[Any]] = TypeAdapter(list[StageSettings])
 
@@ -56,13 +56,19 @@ class DataSettings(Section):
     truth_star: _File | None = Field(None, description="STAR file with the true poses, if known.")
     truth_map: _File | None = Field(None, description="MRC file of the true map, if known.")
     box: Annotated[int, Field(ge=32, le=512, multiple_of=2)] = Field(
-        64, description="Working box, pixels: images are Fourier-cropped to it."
+        64,
+        title="Working box (px)",
+        description="Working box, pixels: images are Fourier-cropped to it.",
+        json_schema_extra={"step": 16},
     )
-    max_particles: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Use only the first so many particles."
+    max_particles: Count | None = Field(
+        None,
+        title="Particles to use",
+        description="Use only the first so many particles.",
+        json_schema_extra={"unset": "all"},
     )
     contrast: Literal["as table", "white", "black"] = Field(
-        "as table", description="Contrast of the particles on disk."
+        "as table", title="Particles on disk", description="Contrast of the particles on disk."
     )
     particles_in: Literal["auto", "memory", "disk"] = Field(
         "auto",
@@ -70,7 +76,10 @@ class DataSettings(Section):
         "default on disk where they would take more than half of the free memory.",
     )
     mask_diameter: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Diameter of the soft circular mask, Å; by default the box."
+        None,
+        title="Mask diameter (Å)",
+        description="Diameter of the soft circular mask, Å; by default the box.",
+        json_schema_extra={"unset": "box"},
     )
 
 
@@ -81,10 +90,20 @@ class ModelSettings(Section):
         7, description="Pose heads of the encoder (M)."
     )
     encoder_width: Annotated[int, Field(ge=4, le=256)] | None = Field(
-        None, description="Channels of the first encoder block; by default by box and device."
+        None,
+        description="Channels of the first encoder block; by default by box and device.",
+        json_schema_extra={"unset": "by box"},
     )
-    shifts: bool = Field(True, description="Estimate in-plane shifts as well as rotations.")
-    scales: bool = Field(True, description="Estimate a scale of each particle (marginalisation).")
+    shifts: bool = Field(
+        True,
+        title="Estimate shifts",
+        description="Estimate in-plane shifts as well as rotations.",
+    )
+    scales: bool = Field(
+        True,
+        title="Estimate scales",
+        description="Estimate a scale of each particle (marginalisation).",
+    )
     loss: Literal["squared", "absolute"] = Field(
         "squared", description="Error of the Fourier coefficients."
     )
@@ -94,20 +113,27 @@ class Settings(Section):
     """All settings of a run, as stored in ``settings.toml``."""
 
     preset: str = Field("default", description="Preset that these settings started from.")
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(0, description="Random seed.")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:1.")
-    threads: Annotated[int, Field(ge=1)] | None = Field(
+    seed: Number = Field(0, description="Random seed.")
+    device: str = Field(
+        "auto", description="auto, cpu, cuda or cuda:1.", examples=["auto", "cpu", "cuda"]
+    )
+    threads: Count | None = Field(
         None,
+        title="CPU threads",
         description="CPU threads; by default all cores but one in the dock, all in a terminal.",
+        json_schema_extra={"unset": "all but one"},
     )
     checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
         3.0, description="Minutes between checkpoints in the course of an epoch, at least."
     )
     starts: Annotated[int, Field(ge=1, le=20)] = Field(
-        2, description="Runs of the first stage, each from another random map; the best goes on."
+        2,
+        title="Starts of the first stage",
+        description="Runs of the first stage, each from another random map; the best goes on.",
     )
     held_out: Annotated[float, Field(ge=0, le=0.5)] = Field(
         0.05,
+        title="Share held out",
         description="Share of the particles that no map learns from in training: they judge it. "
         "At least 50 and at most 256 particles; 0: none.",
     )
@@ -131,8 +157,20 @@ class Settings(Section):
             if stage.inference is inference:
                 return stage
         raise InputError(
-            f"The preset '{self.preset}' has no stage of {inference.label}: choose another preset."
+            f"The run has no stage of {inference.label}; {_with_presets(f'{inference}.epochs')}."
         )
+
+    def knows(self, where: str) -> bool:
+        """Return whether a stage heeds a setting, by its dotted name as for :meth:`get`."""
+        section, _, name = where.partition(".")
+        if section in Inference.registered():
+            return any(stage.inference == section for stage in self.stages)
+        return section != "model" or any(name in stage.reads for stage in self.stages)
+
+    def require_known(self, where: str, asked: str) -> None:
+        """Raise InputError where no stage heeds a setting that was asked for, by such an option."""
+        if not self.knows(where):
+            raise InputError(f"{asked}: no stage of the run knows it; {_with_presets(where)}.")
 
     def get(self, where: str) -> Any:
         """Return a setting by its dotted name, such as "data.box" or "amortized.epochs".
@@ -160,7 +198,7 @@ class Settings(Section):
         *path, name = where.split(".")
         section: Any = self
         for part in path:
-            if part in set(Inference):
+            if part in Inference.registered():
                 section = self.first(Inference(part))
             else:
                 section = section[int(part)] if part.isdecimal() else getattr(section, part)
@@ -214,6 +252,16 @@ class Settings(Section):
     def to_toml(self) -> str:
         """Return the settings as TOML; fields that are unset are left out."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def _with_presets(where: str) -> str:
+    """Return words that say which presets have a stage that heeds a setting."""
+    known = [name for name in PRESETS if Settings.from_preset(name).knows(where)]
+    if not known:
+        return "no preset has such a stage, so name one in a settings file"
+    *others, last = known
+    names = f"{', '.join(others)} or {last}" if others else last
+    return f"choose a preset that has such a stage: {names}"
 
 
 def first_problem(error: ValidationError) -> str:

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, field_validator
+from pydantic_core import PydanticCustomError
+
+from napari_cryospin.engine.registry import Inference as Inference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+Inference.AMORTIZED = Inference.register(
+    "amortized",
+    label="auto-encoding",
+    option="encode",
+    code=0,
+    candidates="each head's pose",
+    made_by="napari_cryospin.engine.judging.switching:SwitchedEncoding",
+    has_heads=True,
+)
+Inference.DIRECT = Inference.register(
+    "direct",
+    label="auto-decoding",
+    option="decode",
+    code=1,
+    candidates="the hypotheses that are refined",
+    made_by="napari_cryospin.engine.inference.direct:DirectInference",
+    is_fine=True,
+)
+Inference.MARGINAL = Inference.register(
+    "marginal",
+    label="marginalisation",
+    option="marginal",
+    code=2,
+    candidates="the modes that the stage found",
+    made_by="napari_cryospin.engine.inference.marginal.inference:MarginalInference",
+)
 
-class Inference(StrEnum):
-    """The three ways to get poses."""
-
-    AMORTIZED = "amortized"
-    DIRECT = "direct"
-    MARGINAL = "marginal"
-
-    @property
-    def label(self) -> str:
-        """The name for people: cryoSPIN's own where it has one."""
-        return _LABELS[self]
-
-
-_LABELS = {
-    Inference.AMORTIZED: "auto-encoding",
-    Inference.DIRECT: "auto-decoding",
-    Inference.MARGINAL: "marginalisation",
-}
+MOST = 2**31 - 1
+"""The largest whole number that a setting takes: that of the window's fields."""
+Number = Annotated[int, Field(ge=0, le=MOST)]
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Epochs = Annotated[int, Field(ge=0, le=MOST, description="Epochs, at most.")]
+BatchSize = Annotated[int, Field(ge=1, le=MOST, description="Particles per batch.")]
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+End = Literal["epochs", "criterion", "hand"]
 
 
 class Section(BaseModel):
@@ -37,84 +56,116 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
 
-class _Stage(Section):
-    """What all stages have.
+class Stage(Section):
+    """What all stages have; the settings of an inference's stage are a subclass.
 
     ``until`` names what ends a stage: "epochs" their number; "criterion" what the stage measures of
     itself, or the number of epochs, whichever comes first; "hand" the user alone, and if nobody
     does, the run ends after as many epochs as its stages have together.
     """
 
-    until: Literal["epochs", "criterion", "hand"] = Field(
-        "epochs", description="What ends the stage: its epochs, its own criterion, or you."
-    )
+    reads: ClassVar[frozenset[str]] = frozenset()
+    """Which of the settings of the model the inference heeds."""
+    least_box: ClassVar[int] = 0
+    """Working box, pixels, that it needs."""
+
+    inference: Inference
+    until: End = Field("epochs", description="What ends the stage: its epochs, its criterion, you.")
+    epochs: Epochs
     low_pass_start: float | None = Field(
-        None, gt=0, description="Low-pass filter at the stage's beginning, Å; by default none."
+        None,
+        gt=0,
+        title="Low pass start (Å)",
+        description="Low-pass filter at the stage's beginning, Å; by default none.",
     )
     low_pass_end: float | None = Field(
-        None, gt=0, description="Low-pass filter at the stage's end, Å; by default none."
+        None,
+        gt=0,
+        title="Low pass end (Å)",
+        description="Low-pass filter at the stage's end, Å; by default none.",
     )
+    batch_size: BatchSize
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        inference = cls.model_fields["inference"].default
+        if inference is not None:
+            inference.settings = cls
+
+    @field_validator("inference")
+    @classmethod
+    def _own(cls, inference: Inference) -> Inference:
+        if inference.settings is not cls:
+            raise PydanticCustomError("inference", "it is that of other settings")
+        return inference
+
+    def summary(self) -> str:
+        """Return what tells the stage apart, besides its inference and epochs, in a few words."""
+        return ""
 
 
-class AmortizedStage(_Stage):
+class AmortizedStage(Stage):
     """Auto-encoding: an encoder with several heads proposes poses, the best one wins."""
 
-    inference: Literal[Inference.AMORTIZED] = Inference.AMORTIZED
-    epochs: Annotated[int, Field(ge=0)] = Field(7, description="Epochs, at most.")
-    batch_size: Annotated[int, Field(ge=1)] = Field(64, description="Particles per batch.")
-    learning_rate_encoder: Annotated[float, Field(gt=0)] = Field(
-        1e-4, description="Learning rate of the encoder (Adam)."
-    )
-    learning_rate_volume: Annotated[float, Field(gt=0)] = Field(
-        5e-3, description="Learning rate of the map (Adam)."
-    )
+    reads = frozenset({"heads", "encoder_width", "shifts", "loss"})
+    least_box = 32
+
+    inference: Inference = Inference.AMORTIZED
+    epochs: Epochs = 7
+    batch_size: BatchSize = 64
+    learning_rate_encoder: Rate = Field(1e-4, description="Learning rate of the encoder (Adam).")
+    learning_rate_volume: Rate = Field(5e-3, description="Learning rate of the map (Adam).")
 
 
-class DirectStage(_Stage):
+class DirectStage(Stage):
     """Auto-decoding: the pose of each particle is optimised directly."""
 
-    inference: Literal[Inference.DIRECT] = Inference.DIRECT
-    epochs: Annotated[int, Field(ge=0)] = Field(13, description="Epochs, at most.")
-    batch_size: Annotated[int, Field(ge=1)] = Field(64, description="Particles per batch.")
+    reads = frozenset({"shifts", "loss"})
+
+    inference: Inference = Inference.DIRECT
+    epochs: Epochs = 13
+    batch_size: BatchSize = 64
     pose_update: Literal["adam", "gauss-newton"] = Field(
         "adam",
         description="Steps of the poses by Adam, or by Gauss and Newton's equations, which need "
         "fewer and no rate.",
     )
-    learning_rate_pose: Annotated[float, Field(gt=0)] = Field(
-        5e-2, description="Learning rate of the poses (Adam)."
-    )
-    pose_steps: Annotated[int, Field(ge=1)] = Field(5, description="Pose steps per visit.")
-    visit_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+    learning_rate_pose: Rate = Field(5e-2, description="Learning rate of the poses (Adam).")
+    pose_steps: Count = Field(5, description="Pose steps per visit.")
+    visit_rate: Share = Field(
         1.0, description="Share of the pose rate left at the last step of a visit (1: constant)."
     )
     volume_update: Literal["adam", "closed form"] = Field(
         "adam",
         description="The map by an Adam step after each batch, or in closed form after each epoch.",
     )
-    learning_rate_volume: Annotated[float, Field(gt=0)] = Field(
-        2e-3, description="Learning rate of the map (Adam)."
-    )
-    final_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+    learning_rate_volume: Rate = Field(2e-3, description="Learning rate of the map (Adam).")
+    final_rate: Share = Field(
         1.0, description="Share of the learning rates left at the end (cosine decay; 1: constant)."
     )
     hypotheses: Annotated[int, Field(ge=1, le=16)] = Field(
         1, description="Poses of each particle that are all refined, the best one winning (K)."
     )
-    searches: Annotated[int, Field(ge=0)] = Field(
+    searches: Number = Field(
         0, description="Searches of all poses, evenly spaced; the first one at the beginning."
     )
 
+    def summary(self) -> str:
+        """Return the number of hypotheses where there are several."""
+        return f"{self.hypotheses} hypotheses" if self.hypotheses > 1 else ""
 
-class MarginalStage(_Stage):
+
+class MarginalStage(Stage):
     """Marginalisation: the map from the posteriors over all poses of a grid."""
 
-    inference: Literal[Inference.MARGINAL] = Inference.MARGINAL
-    until: Literal["epochs", "criterion", "hand"] = Field(
-        "criterion", description="What ends the stage: its epochs, the end of the march, or you."
+    reads = frozenset({"shifts", "scales"})
+
+    inference: Inference = Inference.MARGINAL
+    until: End = Field(
+        "criterion", description="What ends the stage: its epochs, the end of the march, you."
     )
-    epochs: Annotated[int, Field(ge=0)] = Field(40, description="Epochs, at most.")
-    batch_size: Annotated[int, Field(ge=1)] = Field(
+    epochs: Epochs = 40
+    batch_size: BatchSize = Field(
         500, description="Particles per batch; the map is made anew after each."
     )
     memory: Annotated[float, Field(ge=1)] = Field(
@@ -142,12 +193,28 @@ class MarginalStage(_Stage):
         "shells", description="Prior of the map: Gaussian by shell, densities of at least 0, none."
     )
 
+    def summary(self) -> str:
+        """Return how fine the finest grid is."""
+        return f"nside {self.nside}"
 
-def encodes(stages: Iterable[_Stage]) -> bool:
-    """Return whether any of some stages is auto-encoding: only an encoder has heads."""
-    return any(isinstance(stage, AmortizedStage) for stage in stages)
+
+def encodes(stages: Iterable[Stage]) -> bool:
+    """Return whether any of some stages has an encoder: only an encoder has heads."""
+    return any(stage.inference.has_heads for stage in stages)
 
 
-StageSettings = Annotated[
-    AmortizedStage | DirectStage | MarginalStage, Field(discriminator="inference")
-]
+def _stage_of(value: Any) -> Any:
+    """Return a stage's settings from what a file or a preset tells of them."""
+    if isinstance(value, Stage):
+        return value
+    if not isinstance(value, dict):
+        raise PydanticCustomError("stage", "a stage is a table of settings")
+    try:
+        inference = Inference(value.get("inference", ""))
+    except ValueError as error:
+        raise PydanticCustomError("inference", "{words}", {"words": str(error)}) from error
+    return inference.settings.model_validate(value)
+
+
+StageSettings = Annotated[SerializeAsAny[Stage], BeforeValidator(_stage_of)]
+"""The settings of a stage, whose ``inference`` says of which type they are."""

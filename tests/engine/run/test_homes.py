@@ -16,12 +16,12 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.run import events, homes, memory_estimate
 from napari_cryospin.engine.run.fingerprint import Fingerprint
-from napari_cryospin.engine.run.folder import RunFolder
 from napari_cryospin.engine.run.following import look
 from napari_cryospin.engine.run.loading import load_particles
 from napari_cryospin.engine.run.progress import Stopped
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.snapshot import read_snapshot
+from napari_cryospin.engine.runfolder.folder import RunFolder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,6 +12,7 @@ import torch
 from napari_cryospin.engine import events
 from napari_cryospin.engine.judging.evidence import Judgement
 from napari_cryospin.engine.run.checkpoint_reading import read_last_checkpoint
+from napari_cryospin.engine.run.epoch import train_to_the_end
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.runfolder.folder import RunFolder
@@ -332,17 +333,5 @@ def test_no_map_learns_from_held_out_particles(
 
 
 def _trained(training: Training) -> np.ndarray:
-    while not (training.stage_due and training.last_stage):
-        if training.stage_due:
-            training.next_stage()
-            continue
-        training.begin_epoch()
-        rows = training.rows_in_epoch
-        list(training.inference.begin_epoch(training.place(), rows))
-        for batch in training.batches():
-            training.inference.set_place(training.place())
-            training.inference.train_batch(batch)
-        training.inference.end_epoch(rows)
-        training.clock.epoch += 1
-        training.clock.stage_epoch += 1
+    train_to_the_end(training)
     return training.map()

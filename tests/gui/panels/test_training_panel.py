@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
@@ -11,7 +11,8 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_cryospin.engine.settings import Settings
-from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.stages import DirectStage, Inference
+from napari_cryospin.gui.panels.stages_editor import StagesEditor
 from napari_cryospin.gui.panels.training_panel import TrainingPanel
 from napari_cryospin.gui.work.states import SessionState
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
     from qtpy.QtWidgets import QWidget
 
+    from napari_cryospin.engine.stages import Stage
     from napari_cryospin.gui.work.session import Session
 
 
@@ -31,6 +33,11 @@ def panel(qtbot: QtBot, session: Session) -> TrainingPanel:
     return panel
 
 
+def widget_of(panel: TrainingPanel, where: str) -> Any:
+    (found,) = (shown.widget for field, shown in panel._widgets.items() if field.where == where)
+    return found
+
+
 def test_settings_from_a_file_are_shown_as_they_are(panel: TrainingPanel) -> None:
     settings = Settings.from_preset("cryospin")
     settings.device, settings.data.box = "cuda:1", 48
@@ -41,7 +48,7 @@ def test_settings_from_a_file_are_shown_as_they_are(panel: TrainingPanel) -> Non
 
 
 def test_only_an_encoder_has_heads(panel: TrainingPanel) -> None:
-    (heads,) = (each for field, each in panel._widgets.items() if field.where == "model.heads")
+    heads = widget_of(panel, "model.heads")
     assert not heads.enabled
     panel.stages.insert(Inference.AMORTIZED)
     assert heads.enabled
@@ -49,6 +56,41 @@ def test_only_an_encoder_has_heads(panel: TrainingPanel) -> None:
     assert heads.enabled
     panel.preset.value = "default"
     assert not heads.enabled
+
+
+def test_a_field_that_no_stage_heeds_is_closed(panel: TrainingPanel, guessed: type[Stage]) -> None:
+    """Whatever the stages are: they say what they read."""
+    names = ("model.heads", "model.shifts", "model.scales", "model.loss", "data.box")
+
+    def open_to() -> list[bool]:
+        return [widget_of(panel, name).enabled for name in names]
+
+    assert open_to() == [False, True, True, True, True]
+    panel.stages.show_stages([guessed()])
+    panel.stages.changed.emit()
+    assert open_to() == [False, False, True, False, True]
+
+
+def test_another_inference_is_in_the_form(panel: TrainingPanel, guessed: type[Stage]) -> None:
+    editor = StagesEditor()
+    panel.stages.layout().addWidget(editor)
+    assert "Guessing" in [action.text() for action in editor.add.menu().actions()]
+    editor.show_stages([DirectStage()])
+    editor.insert(Inference("guessed"))
+    assert editor.list.item(1).text() == "2. guessing, 2 epochs, 90°"
+    assert (editor.form["angle"].max, editor.form["angle"].tooltip) == (180, "Angle, degrees.")
+
+
+@pytest.mark.parametrize(("typed", "taken"), [("47", 46), ("64", 64), ("600", 60), ("20", 32)])
+def test_a_box_is_even_and_within_its_range(
+    qtbot: QtBot, panel: TrainingPanel, typed: str, taken: int
+) -> None:
+    box = widget_of(panel, "data.box").native
+    box.setValue(32)
+    box.selectAll()
+    qtbot.keyClicks(box, typed)
+    qtbot.keyClick(box, Qt.Key.Key_Return)
+    assert box.value() == taken
 
 
 @pytest.mark.parametrize("state", [SessionState.LOADING, SessionState.RUNNING, SessionState.PAUSED])
@@ -59,7 +101,7 @@ def test_the_form_of_a_run_under_way_is_its_own_and_locked(
     panel.preset.value = "quick"
     session.settings, session.folder = Settings.from_preset("cryospin"), tmp_path / "run"
     session.settings.seed = 17
-    (seed,) = (each for field, each in panel._widgets.items() if field.where == "seed")
+    seed = widget_of(panel, "seed")
     session._set_state(SessionState.LOADING)
     session._set_state(state)
     assert panel.locked.isVisible()

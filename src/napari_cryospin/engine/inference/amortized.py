@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 
 from napari_cryospin.engine.inference.gradient import GradientInference
 from napari_cryospin.engine.inference.interface import shuffled_batches
 from napari_cryospin.engine.inference.local import Alignment
+from napari_cryospin.engine.inference.memory_needs import FLOAT, PER_COEFFICIENT, coefficients
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.encoder import PoseEncoder, default_width
 from napari_cryospin.engine.models.image import image_error
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.events import SwitchFigures
+    from napari_cryospin.engine.inference.interface import PoseInference, Problem
     from napari_cryospin.engine.models.image import ImageModel
+    from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import AmortizedStage
-
 
 # particles that stand for all where none are held out
 _PROBES = 200
+# numbers of an encoder's activation: before and after normalisation, gradient, pooling
+_ACTIVATIONS = 6.0
 
 
 class Criterion(Protocol):
@@ -34,6 +38,10 @@ class Criterion(Protocol):
     @property
     def over(self) -> bool:
         """Whether it is time to switch."""
+
+    @property
+    def figures(self) -> SwitchFigures | None:
+        """What was measured last."""
 
     def measure(
         self, problem: Problem, model: ImageModel, learning: Tensor, probes: Tensor
@@ -57,7 +65,7 @@ class AmortizedInference(GradientInference):
     stage
         Settings of the stage.
     criterion
-        What says when it is over.
+        What says when it is over; None leaves that to its epochs and the user.
     start
         Number of the start: each one has an encoder of its own.
     """
@@ -65,7 +73,11 @@ class AmortizedInference(GradientInference):
     kind = Inference.AMORTIZED
 
     def __init__(
-        self, problem: Problem, stage: AmortizedStage, criterion: Criterion, start: int = 0
+        self,
+        problem: Problem,
+        stage: AmortizedStage,
+        criterion: Criterion | None = None,
+        start: int = 0,
     ) -> None:
         super().__init__(problem, stage)
         self.stage = stage
@@ -83,6 +95,30 @@ class AmortizedInference(GradientInference):
             ]
         )
 
+    @classmethod
+    def of_stage(
+        cls, problem: Problem, stage: AmortizedStage, before: PoseInference | None, start: int
+    ) -> Self:
+        """Return the inference of a stage, which knows no criterion of its own."""
+        return cls(problem, stage, start=start)
+
+    @classmethod
+    def memory_needed(
+        cls, stage: AmortizedStage, model: ModelSettings, box: int, device: torch.device
+    ) -> float:
+        """Return the bytes of the encoder, and of a batch that goes through it."""
+        width = model.encoder_width or default_width(box, device)
+        # channels times pixels of the five blocks, in units of width · box²
+        share = 1 + 2 / 4 + 4 / 16 + 4 / 64 + 4 / 256
+        activations = stage.batch_size * box**2 * width * share * _ACTIVATIONS
+        inputs = 4 * width * (box // 32) ** 2
+        heads = model.heads * (inputs * 8 * width + 32 * width**2)
+        convolutions = 9 * width**2 * (1 + 2 + 4 + 8 + 16 + 16 * 3)
+        # weights, gradients and the optimiser's two moments
+        weights = 4 * (heads + convolutions)
+        slices = 8 * stage.batch_size * coefficients(box) * PER_COEFFICIENT / 4
+        return (activations + weights + slices) * FLOAT
+
     def begin(self) -> None:
         """Make room for the poses that the heads propose."""
         heads = self.problem.model.heads
@@ -92,13 +128,26 @@ class AmortizedInference(GradientInference):
     @property
     def over(self) -> bool:
         """Whether the criterion of the switch says so."""
-        return self.criterion.over
+        return self.criterion is not None and self.criterion.over
+
+    @property
+    def held_out_gain(self) -> float | None:
+        """Gain that the criterion of the switch measured last, nats per particle."""
+        figures = self.switch_figures
+        return None if figures is None else figures.gain
+
+    @property
+    def switch_figures(self) -> SwitchFigures | None:
+        """What the criterion of the switch measured last."""
+        return None if self.criterion is None else self.criterion.figures
 
     def end_epoch(self, rows: Tensor) -> None:
         """Give the held-out particles poses as well, and measure the criterion of the switch."""
         held_out = self.problem.held_out[rows]
         if held_out.any():
             self._propose(rows[held_out])
+        if self.criterion is None:
+            return
         # without held-out particles some of the others stand for them
         probes = rows[held_out] if held_out.any() else rows[:: max(len(rows) // _PROBES, 1)]
         self.criterion.measure(self.problem, self.model, rows[~held_out], probes)
@@ -174,11 +223,12 @@ class AmortizedInference(GradientInference):
         return {
             "encoder": self.encoder.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "criterion": self.criterion.state(),
+            "criterion": None if self.criterion is None else self.criterion.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
         self.encoder.load_state_dict(state["encoder"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.criterion.load_state(state["criterion"])
+        if self.criterion is not None:
+            self.criterion.load_state(state["criterion"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -14,6 +14,12 @@ from napari_cryospin.engine.inference.gradient import GradientInference
 from napari_cryospin.engine.inference.interface import shuffled_batches
 from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.marginal.search import search_modes
+from napari_cryospin.engine.inference.memory_needs import (
+    BLOCKS,
+    FLOAT,
+    PER_COEFFICIENT,
+    coefficients,
+)
 from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import image_error
@@ -28,8 +34,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
-    from napari_cryospin.engine.inference.interface import Place, Problem
+    from napari_cryospin.engine.inference.interface import Place, PoseInference, Problem
     from napari_cryospin.engine.kernels import Slicer
+    from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import DirectStage
 
 # a hypothesis so far behind the best one of its particle is given up, nats: sooner, and a map that
@@ -84,6 +91,22 @@ class DirectInference(GradientInference):
         self._searched_at: int | None = None
         self._before = self.poses.rotations
         self._take_candidates()
+
+    @classmethod
+    def of_stage(
+        cls, problem: Problem, stage: DirectStage, before: PoseInference | None, start: int
+    ) -> Self:
+        """Return the inference of a stage; it goes on from the noise as known before."""
+        return cls(problem, stage, None if before is None else before.noise)
+
+    @classmethod
+    def memory_needed(
+        cls, stage: DirectStage, model: ModelSettings, box: int, device: torch.device
+    ) -> float:
+        """Return the bytes of the pose steps of a batch, or of a search of all poses."""
+        pairs = stage.batch_size * stage.hypotheses
+        search = BLOCKS if stage.searches else 0
+        return max(pairs * coefficients(box) * PER_COEFFICIENT * FLOAT, search)
 
     def begin(self) -> None:
         """Make room for the hypotheses among the candidates of the poses."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.inference.interface import Place, Problem
-    from napari_cryospin.engine.stages import AmortizedStage, DirectStage
+    from napari_cryospin.engine.stages import Stage
 
 
 class GradientInference(PoseInference):
@@ -24,7 +24,7 @@ class GradientInference(PoseInference):
         The image model of the frequencies in use.
     """
 
-    def __init__(self, problem: Problem, stage: AmortizedStage | DirectStage) -> None:
+    def __init__(self, problem: Problem, stage: Stage) -> None:
         super().__init__(problem)
         self.loss = problem.model.loss
         self._low_pass = (stage.low_pass_start, stage.low_pass_end)

@@ -1,10 +1,10 @@
-"""What the three inferences have in common: one pass over the particles after the other."""
+"""What all inferences have in common: one pass over the particles after the other."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.data.particles import Particles
+    from napari_cryospin.engine.events import SwitchFigures
     from napari_cryospin.engine.inference.poses import PoseTable
     from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.models.volume import HartleyVolume
@@ -73,18 +74,65 @@ class Place:
 
 
 class PoseInference(ABC):
-    """One of the three ways to get poses; it trains map and poses of a problem.
+    """A way to get poses; it trains map and poses of a problem.
 
     Making one changes nothing of the problem: it then either begins its stage, by :meth:`begin`, or
     goes on where another stood, by :meth:`load_state`. An epoch is :meth:`begin_epoch`,
-    :meth:`train_batch` for every one of :meth:`batches`, and :meth:`end_epoch`.
+    :meth:`train_batch` for every one of :meth:`batches`, and :meth:`end_epoch`; the loop of it
+    stands in :mod:`napari_cryospin.engine.run.epoch`.
+
+    Attributes
+    ----------
+    kind
+        Its name in the registry.
+    remembers
+        Numbers of 4 bytes that it keeps of every particle, beside poses and candidates.
     """
 
     kind: ClassVar[Inference]
+    remembers: ClassVar[int] = 0
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.particles, self.volume, self.poses = problem.particles, problem.volume, problem.poses
+
+    @classmethod
+    @abstractmethod
+    def of_stage(
+        cls, problem: Problem, stage: Any, before: PoseInference | None, start: int
+    ) -> Self:
+        """Return the inference of a stage.
+
+        Parameters
+        ----------
+        problem
+            Particles, map and poses.
+        stage
+            Settings of the stage, of the type that is registered for the inference.
+        before
+            Inference of the stage before, to go on from what it knows; None where there was none.
+        start
+            Number of the start: what is drawn at random is drawn anew for each.
+        """
+
+    @classmethod
+    @abstractmethod
+    def memory_needed(
+        cls, stage: Any, model: ModelSettings, box: int, device: torch.device
+    ) -> float:
+        """Return the bytes that a stage computes with, beside images, poses and map.
+
+        Parameters
+        ----------
+        stage
+            Settings of the stage.
+        model
+            Model settings of the run.
+        box
+            Working box, pixels.
+        device
+            Where it trains.
+        """
 
     def begin(self) -> None:  # noqa: B027 (not every inference has something to make ready)
         """Make poses and map ready for the stage that begins; called once, before its epochs."""
@@ -133,6 +181,19 @@ class PoseInference(ABC):
     def over(self) -> bool:
         """Whether the stage's own criterion says that it is over."""
         return False
+
+    @property
+    def held_out_gain(self) -> float | None:
+        """What held-out particles said last, nats each; None where they were not asked.
+
+        Their log-likelihood with the map less that with its rotational average, mean.
+        """
+        return None
+
+    @property
+    def switch_figures(self) -> SwitchFigures | None:
+        """What the criterion of the switch measured last; None where there is none."""
+        return None
 
     @abstractmethod
     def state(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from napari_cryospin.engine.events import SwitchFigures
 from napari_cryospin.engine.geometry.rotations import rotation_angle
+from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.modes import SAME_MODE
 from napari_cryospin.engine.judging.evidence import judge
@@ -22,7 +23,7 @@ from napari_cryospin.engine.kernels import slicer
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.inference.interface import PoseInference, Problem
     from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.stages import AmortizedStage
 
@@ -102,6 +103,17 @@ class SwitchCriterion:
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
         self.gains = state["gains"]
+
+
+class SwitchedEncoding(AmortizedInference):
+    """Auto-encoding that says by its measured figures when it is over."""
+
+    @classmethod
+    def of_stage(
+        cls, problem: Problem, stage: AmortizedStage, before: PoseInference | None, start: int
+    ) -> Self:
+        """Return the inference of a stage, with the criterion of the switch."""
+        return cls(problem, stage, SwitchCriterion.of(problem, stage), start)
 
 
 def amortization_gap(problem: Problem, model: ImageModel, rows: Tensor) -> float:

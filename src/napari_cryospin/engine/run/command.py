@@ -6,33 +6,12 @@ import shlex
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.flags import flags, opposite
 from napari_cryospin.engine.runfolder import names
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_FLAGS = {
-    "data.passthrough": "--passthrough",
-    "data.datadir": "--datadir",
-    "data.voltage": "--voltage",
-    "data.spherical_aberration": "--cs",
-    "data.amplitude_contrast": "--amplitude-contrast",
-    "data.pixel_size": "--pixel-size",
-    "data.truth_star": "--truth-star",
-    "data.truth_map": "--truth-map",
-    "data.contrast": "--contrast",
-    "data.box": "--box",
-    "data.max_particles": "--max-particles",
-    "model.heads": "--heads",
-    "starts": "--starts",
-    "amortized.epochs": "--epochs-encode",
-    "marginal.epochs": "--epochs-marginal",
-    "direct.epochs": "--epochs-decode",
-    "device": "--device",
-    "threads": "--threads",
-    "seed": "--seed",
-}
 
 
 def command_line(settings: Settings, out: Path) -> str:
@@ -68,15 +47,16 @@ def _options(settings: Settings) -> tuple[Settings, list[str]]:
         said = Settings()
     words = ["--preset", said.preset]
     said.data.stack = settings.data.stack
-    for where, flag in _FLAGS.items():
+    for where, flag in flags().items():
         try:
             value, before = settings.get(where), said.get(where)
         except InputError:
             continue  # neither has such a stage
-        if value != before and value is not None:
+        if value == before or value is None or not said.knows(where):
+            continue
+        if isinstance(value, bool):
+            words.append(flag if value else opposite(flag))
+        else:
             words += [flag, str(value)]
-            said.set(where, value)
-    if settings.model.shifts != said.model.shifts:
-        words.append("--shifts" if settings.model.shifts else "--no-shifts")
-        said.model.shifts = settings.model.shifts
+        said.set(where, value)
     return said, words

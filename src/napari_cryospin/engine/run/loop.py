@@ -7,10 +7,8 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from napari_cryospin.engine import events
-from napari_cryospin.engine.inference.amortized import AmortizedInference
-from napari_cryospin.engine.inference.marginal.inference import MarginalInference
-from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
+from napari_cryospin.engine.run.epoch import Due, Ending, Epoch, Ready, Searched, Trained
 from napari_cryospin.engine.run.pace import StagePace
 from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.runfolder.commands import Command, Moment
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.events import Event, PosesUpdated, SwitchFigures
+    from napari_cryospin.engine.events import Event, PosesUpdated
     from napari_cryospin.engine.run.controls import Controls
     from napari_cryospin.engine.run.steering import Steering
     from napari_cryospin.engine.run.training import Training
@@ -132,59 +130,53 @@ class Loop:
 
     def _epoch(self) -> Iterator[Event]:
         """Train one epoch; a stop leaves it unfinished, a switch by hand ends it early."""
-        training, clock, inference = self.training, self.training.clock, self.training.inference
-        started = time.monotonic()
-        training.begin_epoch()
-        if clock.batch == 0:
-            rows, searched = training.rows_in_epoch, False
-            self._searching = True
+        training, clock, started = self.training, self.training.clock, time.monotonic()
+        epoch, switched_at = Epoch(training), None
+        self._searching = clock.batch == 0
+        if self._searching:
             self._pace.mark()
-            for done, total in inference.begin_epoch(training.place(), rows):
-                yield events.Progress(_SEARCHING, done, total)
-                yield from self._live()
-                yield from self._obey()
-                if self.controls.stopped:
-                    return
-                searched = True
-            if searched:
-                self._pace.searched()
-        self._searching = False
-        batches = training.batches()
-        self._n_batches = len(batches)
-        self._pace.mark()
-        switched_at: int | None = None
-        while clock.batch < len(batches):
-            yield from self._obey()
-            if self.controls.stopped:
-                return
-            if not training.last_stage and self._take_switch():
-                switched_at = clock.batch
-                break
-            if self._checkpoint_due:
-                yield self.checkpoint()
-            rows = batches[clock.batch]
-            inference.set_place(training.place(len(batches)))
-            training.losses.append(inference.train_batch(rows))
-            clock.batch += 1
-            self._pace.trained(len(rows))
-            yield events.BatchDone(
-                clock.epoch,
-                clock.batch,
-                len(batches),
-                training.kind,
-                training.losses[-1],
-                self._pace.images_per_second,
-                self._seconds_left(len(batches)),
-            )
-            yield from self._live()
-        self._pace.mark()
-        yield events.Progress(_MEASURING, 0, 0)
-        inference.end_epoch(training.rows_in_epoch)
+        for step in epoch.steps():
+            match step:
+                case Searched(done, total):
+                    yield events.Progress(_SEARCHING, done, total)
+                    yield from self._live()
+                    yield from self._obey()
+                    if self.controls.stopped:
+                        return
+                case Ready(n_batches, searched):
+                    if searched:
+                        self._pace.searched()
+                    self._searching, self._n_batches = False, n_batches
+                    self._pace.mark()
+                case Due():
+                    yield from self._obey()
+                    if self.controls.stopped:
+                        return
+                    if not training.last_stage and self._take_switch():
+                        switched_at = clock.batch
+                        epoch.cut_short()
+                    elif self._checkpoint_due:
+                        yield self.checkpoint()
+                case Trained(n, loss):
+                    self._pace.trained(n)
+                    yield self._batch_done(loss)
+                    yield from self._live()
+                case Ending():
+                    self._pace.mark()
+                    yield events.Progress(_MEASURING, 0, 0)
         yield from self._end_epoch(time.monotonic() - started)
         self._pace.ended()
         if switched_at is not None:
             yield from self._switch("hand", switched_at)
         self._n_batches = None
+
+    def _batch_done(self, loss: float) -> Event:
+        training, clock, n_batches = self.training, self.training.clock, self._n_batches
+        assert n_batches is not None
+        rate, left = self._pace.images_per_second, self._seconds_left(n_batches)
+        return events.BatchDone(
+            clock.epoch, clock.batch, n_batches, training.kind, loss, rate, left
+        )
 
     def _end_epoch(self, seconds: float) -> Iterator[Event]:
         training, clock = self.training, self.training.clock
@@ -199,8 +191,8 @@ class Loop:
             inference=training.kind,
             stage=clock.stage,
             start=clock.start,
-            held_out_gain=_held_out_gain(training),
-            switch=_switch_figures(training),
+            held_out_gain=training.inference.held_out_gain,
+            switch=training.inference.switch_figures,
             loss=sum(losses) / len(losses) if losses else math.nan,
             head_share=training.poses.head_share(training.used),
             median_pose_error=comparison.median if comparison else None,
@@ -348,19 +340,3 @@ class Loop:
         self._checkpoint_at = time.monotonic()
         self._checkpoint_took = self._checkpoint_at - started
         return events.CheckpointWritten(path, epoch)
-
-
-def _held_out_gain(training: Training) -> float | None:
-    """Return what the held-out particles said last, nats per particle, where they were asked."""
-    inference, switch = training.inference, _switch_figures(training)
-    if switch is not None:
-        return switch.gain
-    if not isinstance(inference, MarginalInference) or inference.evidence is None:
-        return None
-    return float(inference.evidence.gain.mean())
-
-
-def _switch_figures(training: Training) -> SwitchFigures | None:
-    inference = training.inference
-    criterion = inference.criterion if isinstance(inference, AmortizedInference) else None
-    return criterion.figures if isinstance(criterion, SwitchCriterion) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,36 +10,25 @@ import torch
 
 from napari_cryospin.engine.data.plan import Plan
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.models.encoder import default_width
-from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
+from napari_cryospin.engine.inference.memory_needs import FLOAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from napari_cryospin.engine.data.table import ParticleTable
     from napari_cryospin.engine.settings import Settings
-    from napari_cryospin.engine.stages import StageSettings
 
 GIB = 2.0**30
-_FLOAT = 4
 # copies of the images in memory while they are prepared, and afterwards
 _COPIES_READING, _COPIES = 1.02, 1.0
 # raw images in memory at a time, and their intermediates
 _READING = 0.45 * GIB
-# floats of a particle's pose, of one of its candidates, and of what marginalisation remembers
-_POSE, _CANDIDATE, _REMEMBERED = 16, 12, 132
+# floats of a particle's pose, and of one of its candidates
+_POSE, _CANDIDATE = 16, 12
 # copies of the poses: their table, the events, the record
 _POSE_COPIES = 4
 # grids of (D+1)³: coefficients, gradient, optimiser, statistics, results; FFTs in double precision
 _GRIDS, _GRIDS_OF_RESULTS = 10, 16
-# of an encoder's activation: before and after normalisation, gradient, pooling
-_ACTIVATIONS = 6.0
-# floats kept for each coefficient of each pose that is refined with a gradient
-_PER_COEFFICIENT = 45
-# a block of log-probabilities, 16 million of them, and what is computed of it
-_BLOCKS = 6 * 16_000_000 * _FLOAT
-# slices, their squares and two sums
-_SLICES, _MOST_SLICES = 4, 200_000_000
 _MODES = 8
 # less free than so much of the need is clearly not enough; less than so much is tight
 _CLEARLY, _TIGHT = 0.7, 1.3
@@ -83,14 +71,13 @@ def estimate_memory(
     on_disk
         Whether the working images live on disk.
     """
-    images = 0 if on_disk else n * box**2 * _FLOAT
+    images = 0 if on_disk else n * box**2 * FLOAT
     candidates = max(settings.model.heads, _MODES)
-    floats = _POSE + _CANDIDATE * candidates
-    if any(isinstance(stage, MarginalStage) for stage in settings.stages):
-        floats += _REMEMBERED
-    poses = n * floats * _FLOAT
-    grid = (box + 1) ** 3 * _FLOAT
-    stages = max(_of_stage(stage, settings, box, device) for stage in settings.stages)
+    made = [(stage.inference.implementation(), stage) for stage in settings.stages]
+    floats = _POSE + _CANDIDATE * candidates + max(each.remembers for each, _ in made)
+    poses = n * floats * FLOAT
+    grid = (box + 1) ** 3 * FLOAT
+    stages = max(each.memory_needed(stage, settings.model, box, device) for each, stage in made)
     reading = _COPIES_READING * images + _READING
     training = _COPIES * images + _POSE_COPIES * poses + _GRIDS * grid
     training += max(stages, _GRIDS_OF_RESULTS * grid)
@@ -98,38 +85,6 @@ def estimate_memory(
         return MemoryNeed(max(reading, training), 0.0)
     events = _POSE_COPIES * poses + _GRIDS_OF_RESULTS * grid
     return MemoryNeed(max(reading, events), training)
-
-
-def _of_stage(stage: StageSettings, settings: Settings, box: int, device: torch.device) -> float:
-    """Return the bytes of what a stage computes with, beside images, poses and map."""
-    coefficients = math.pi / 4 * box**2
-    if isinstance(stage, AmortizedStage):
-        return _of_encoder(stage, settings, box, device)
-    if isinstance(stage, DirectStage):
-        pairs = stage.batch_size * stage.hypotheses
-        search = _BLOCKS if stage.searches else 0
-        return max(pairs * coefficients * _PER_COEFFICIENT * _FLOAT, search)
-    cells = 72 * stage.nside**3
-    radius = min(2 * stage.nside, box / 2)
-    slices = cells * math.pi / 2 * radius**2
-    if stage.quadrature != "exact":
-        slices = min(slices, _MOST_SLICES)
-    batch = stage.batch_size * coefficients * 12
-    return _SLICES * slices * _FLOAT + _BLOCKS + batch * _FLOAT
-
-
-def _of_encoder(stage: AmortizedStage, settings: Settings, box: int, device: torch.device) -> float:
-    width = settings.model.encoder_width or default_width(box, device)
-    # channels times pixels of the five blocks, in units of width · box²
-    share = 1 + 2 / 4 + 4 / 16 + 4 / 64 + 4 / 256
-    activations = stage.batch_size * box**2 * width * share * _ACTIVATIONS
-    inputs = 4 * width * (box // 32) ** 2
-    heads = settings.model.heads * (inputs * 8 * width + 32 * width**2)
-    convolutions = 9 * width**2 * (1 + 2 + 4 + 8 + 16 + 16 * 3)
-    # weights, gradients and the optimiser's two moments
-    weights = 4 * (heads + convolutions)
-    slices = 8 * stage.batch_size * math.pi / 4 * box**2 * _PER_COEFFICIENT / 4
-    return (activations + weights + slices) * _FLOAT
 
 
 def require_memory(

@@ -9,18 +9,14 @@ import torch
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.fourier import hartley_2d
-from napari_cryospin.engine.inference.amortized import AmortizedInference
-from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.halves import HalfMaps
 from napari_cryospin.engine.inference.interface import Place, Problem
-from napari_cryospin.engine.inference.marginal.inference import MarginalInference
 from napari_cryospin.engine.inference.particle_fit import ParticleFit
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.judging.confidence import pose_confidence
 from napari_cryospin.engine.judging.evidence import judge
 from napari_cryospin.engine.judging.misfit import local_misfit
 from napari_cryospin.engine.judging.refined import with_refined_poses
-from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
 from napari_cryospin.engine.random_streams import stream
@@ -32,7 +28,6 @@ from napari_cryospin.engine.run.checkpoint_reading import (
 from napari_cryospin.engine.run.starts import Starts
 from napari_cryospin.engine.runfolder.clock import Clock
 from napari_cryospin.engine.runfolder.names import CHECKPOINT_VERSION
-from napari_cryospin.engine.stages import AmortizedStage, Inference, MarginalStage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,11 +38,12 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.judging.evidence import Judgement
     from napari_cryospin.engine.judging.misfit import Misfit
     from napari_cryospin.engine.settings import Settings
+    from napari_cryospin.engine.stages import Inference
 
 # particles held out, and the fewest of a stack that has any
 _FEWEST_LEARNING = 50
-# frequency radius that a low-pass filter must leave, in units of 1/box; smallest encoded images
-_LEAST_RADIUS, _LEAST_ENCODED = 2, 32
+# frequency radius that a low-pass filter must leave, in units of 1/box
+_LEAST_RADIUS = 2
 # images that tell the amplitude of the first map
 _MOST_LOOKED_AT = 2000
 _FEWEST_HELD, _MOST_HELD, _FEWEST_PARTICLES = 50, 256, 150
@@ -126,13 +122,7 @@ class Training:
 
     def _inference_of_stage(self, before: PoseInference | None) -> PoseInference:
         stage, start = self.settings.stages[self.clock.stage], self.clock.start
-        earlier = before if isinstance(before, MarginalInference) else None
-        if isinstance(stage, AmortizedStage):
-            criterion = SwitchCriterion.of(self.problem, stage)
-            return AmortizedInference(self.problem, stage, criterion, start)
-        if isinstance(stage, MarginalStage):
-            return MarginalInference(self.problem, stage, earlier, start)
-        return DirectInference(self.problem, stage, earlier.noise if earlier else None)
+        return stage.inference.implementation().of_stage(self.problem, stage, before, start)
 
     @property
     def stage_due(self) -> bool:
@@ -220,13 +210,10 @@ class Training:
 
     def misfit(self, halves: HalfMaps) -> Misfit | None:
         """Return what the half-maps leave unexplained of the particles."""
-        diameter, particles, problem = (
-            self.settings.data.mask_diameter,
-            self.particles,
-            self.problem,
-        )
+        diameter, problem = self.settings.data.mask_diameter, self.problem
+        particles = self.particles
         across = particles.box if diameter is None else diameter / particles.pixel_size
-        if self.kind is not Inference.DIRECT:
+        if not self.kind.is_fine:
             # a grid or an encoder leaves poses a few degrees off: they are no fault of the map
             problem = with_refined_poses(problem, halves)
             halves = HalfMaps.of(particles, problem.poses, self.used)
@@ -365,10 +352,10 @@ def require_trainable(settings: Settings, box: int, pixel_size: float) -> None:
                 f"Stage {number}: its low-pass filter ends at {end:g} Å, coarser than it starts; "
                 "start at more Å, or end at fewer."
             )
-        if stage.inference is Inference.AMORTIZED and box < _LEAST_ENCODED:
+        if box < stage.least_box:
             raise InputError(
-                f"The encoder needs images of {_LEAST_ENCODED} px, these have {box}: remove stage "
-                f"{number}, auto-encoding."
+                f"Stage {number}: {stage.inference.label} needs images of {stage.least_box} px, "
+                f"these have {box}; remove it."
             )
 
 

@@ -93,7 +93,7 @@ def row_of(done: EpochDone) -> dict[str, str]:
     switch = values["switch"] or dict.fromkeys(_SWITCH)
     new = (
         done.epoch,
-        done.inference.value,
+        done.inference,
         done.stage + 1,
         done.start + 1,
         f"{done.loss:.6g}",

@@ -7,7 +7,7 @@ of auto-decoding the hypotheses where there are several.
 * ``quaternion``, 4 int16: the pose, (x, y, z, w) times 32767
 * ``shift``, 2 float16: its origin shift (x, y), Å
 * ``loss``, float16: NaN where the particle has not been seen yet
-* ``inference``, uint8: 0 amortized, 1 direct, 2 marginal
+* ``inference``, uint8: its number in the registry (0 amortized, 1 direct, 2 marginal)
 * ``winning_head``, int8: −1 where the particle has not been seen yet
 * ``used``, bool: False where the particle was dropped from training
 * ``scale``, float32: what the map is multiplied with to fit the particle
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 # of a component of a unit quaternion; rounding it turns a pose by less than 0.004°
 _SCALE = 32767
-_CODES = (Inference.AMORTIZED, Inference.DIRECT, Inference.MARGINAL)
 _FITS = ("scale", "log_likelihood", "explained")
 _MOST_HEADS = 10_000
 _LARGEST = float(np.finfo(np.float16).max)
@@ -181,7 +180,7 @@ def _table(poses: PosesUpdated) -> NDArray[np.void]:
     table["quaternion"] = _quaternions(poses.rotations)
     table["shift"] = _half(poses.shifts)
     table["loss"] = _half(poses.losses)
-    table["inference"] = _CODES.index(poses.inference)
+    table["inference"] = poses.inference.code
     table["winning_head"], table["used"] = poses.winning_head, poses.used
     table["scale"] = poses.scales
     table["log_likelihood"], table["explained"] = poses.log_likelihood, poses.explained
@@ -234,7 +233,7 @@ def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
     scale, log_likelihood, explained = _fits(table)
     poses = PosesUpdated(
         epoch=epoch,
-        inference=_CODES[int(table["inference"][0])] if len(table) else Inference.AMORTIZED,
+        inference=Inference.of_code(int(table["inference"][0]) if len(table) else 0),
         rotations=_matrices(table["quaternion"]),
         shifts=table["shift"].astype(np.float32),
         winning_head=table["winning_head"].astype(np.int64),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.views.candidates_view import Candidates, CandidatesView
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import as_stretched, turning_box
@@ -18,11 +17,6 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
     from napari_cryospin.gui.explorer.state import Explorer
 
-_BELOW = {
-    Inference.AMORTIZED: "The best pose of the posterior; then each head's pose.",
-    Inference.MARGINAL: "The best pose of the posterior; then the modes that the stage found.",
-    Inference.DIRECT: "The best pose of the posterior; then the hypotheses that are refined.",
-}
 _NONE = (
     "The shown state has no candidates of this particle: it was not seen yet, or auto-decoding has "
     "one hypothesis."
@@ -76,7 +70,7 @@ class CandidatesPanel(QWidget):
             return
         particle = posterior.particle
         truth = None if poses.truth is None else poses.truth[particle]
-        self.note.setText(_BELOW[poses.inference])
+        self.note.setText(f"The best pose of the posterior; then {poses.inference.candidates}.")
         self.view.set_candidates(
             Candidates(
                 posterior.image,

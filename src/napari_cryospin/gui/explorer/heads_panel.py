@@ -8,7 +8,6 @@ import numpy as np
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QWidget
 
-from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import turning_row
 from napari_cryospin.gui.views.heads_view import HeadsView
@@ -99,7 +98,7 @@ class HeadsPanel(QWidget):
     @Slot(object)
     def _on_history(self, _event: object = None) -> None:
         history = self._explorer.session.history
-        encoding = [done for done in history if done.inference is Inference.AMORTIZED]
+        encoding = [done for done in history if done.inference.has_heads]
         if not (self.isVisible() and encoding):
             return
         later = [done.epoch for done in history if done.epoch > encoding[-1].epoch]
@@ -116,7 +115,7 @@ class HeadsPanel(QWidget):
         if poses is None or not (self.isVisible() or self.on_canvas.isChecked()):
             return
         spoken = poses.candidates.shape[1] > 0 and (poses.winning_head >= 0).any()
-        if poses.inference is not Inference.AMORTIZED or not spoken:
+        if not (poses.inference.has_heads and spoken):
             self.note.setText("The heads propose poses in auto-encoding; this epoch has none.")
             self._forget()
             return

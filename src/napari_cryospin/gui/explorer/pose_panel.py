@@ -10,7 +10,6 @@ import numpy as np
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.colours import DECODING, ENCODING
 from napari_cryospin.gui.explorer.state import candidates_of
 from napari_cryospin.gui.views.export import SaveButtons
@@ -286,7 +285,7 @@ def marks_of(
     return replace(
         marks,
         trail=trail.rotations[:, 2],
-        decoding=np.array([one is Inference.DIRECT for one in trail.inferences]),
+        decoding=np.array([one.is_fine for one in trail.inferences]),
         now=int(now[0]) if len(now) else -1,
     )
 

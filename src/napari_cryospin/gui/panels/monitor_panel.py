@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.describe import stage_begins, stage_names
 from napari_cryospin.gui.views.epoch_plot import EpochPlot, HeadPlot
 from napari_cryospin.gui.views.scrolling import scrolling_layout
@@ -215,7 +214,7 @@ class MonitorPanel(QWidget):
     def _last_encoding(self) -> EpochDone | None:
         """Return the last epoch, where it was one of auto-encoding."""
         last = max(self._epochs, default=None)
-        if last is None or self._epochs[last].inference is not Inference.AMORTIZED:
+        if last is None or not self._epochs[last].inference.has_heads:
             return None
         return self._epochs[last]
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import types
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox, Container, FloatSpinBox, SpinBox
+from magicgui.widgets import Container
 from qtpy.QtCore import Signal, Slot
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -18,29 +16,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cryospin.engine.stages import (
-    AmortizedStage,
-    DirectStage,
-    Inference,
-    MarginalStage,
-)
-from napari_cryospin.gui.views.scrolling import wheel_needs_focus
+from napari_cryospin.engine.setting_fields import field_of
+from napari_cryospin.engine.stages import Inference
+from napari_cryospin.gui.panels.setting_widgets import SettingWidget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from magicgui.widgets.bases import ValueWidget
-
-_KINDS = {
-    Inference.AMORTIZED: AmortizedStage,
-    Inference.DIRECT: DirectStage,
-    Inference.MARGINAL: MarginalStage,
-}
 _ENDS = {"epochs": "", "criterion": " or its criterion", "hand": ", ended by hand"}
-_LARGEST = 1_000_000
-_UNITS = {"low_pass_start": " (Å)", "low_pass_end": " (Å)"}
-# a widget that shows "none" at 0
-_NONE_AT_0 = "none_at_0"
 
 
 class StagesEditor(QWidget):
@@ -58,6 +41,7 @@ class StagesEditor(QWidget):
         super().__init__(parent)
         self._stages: list[Any] = []
         self._form: Container[Any] | None = None
+        self._fields: dict[str, SettingWidget] = {}
         self.list = QListWidget()
         self.list.setObjectName("stages_list")
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -70,7 +54,7 @@ class StagesEditor(QWidget):
         self.add.setToolTip("Add a stage after the chosen one")
         self.add.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.add)
-        for inference in Inference:
+        for inference in Inference.registered():
             action = menu.addAction(inference.label.capitalize())
             action.triggered.connect(lambda _checked=False, kind=inference: self.insert(kind))
         self.add.setMenu(menu)
@@ -110,7 +94,7 @@ class StagesEditor(QWidget):
     def insert(self, inference: Inference) -> None:
         """Add a stage with its default settings after the chosen one."""
         place = self.list.currentRow() + 1
-        self._stages.insert(place, _KINDS[inference]())
+        self._stages.insert(place, inference.stage())
         self._show(place)
         self.changed.emit()
 
@@ -141,11 +125,14 @@ class StagesEditor(QWidget):
         if row < 0:
             return
         stage = self._stages[row]
-        widgets = [
-            _widget(name, field, getattr(stage, name))
-            for name, field in type(stage).model_fields.items()
+        self._fields = {
+            name: SettingWidget(
+                field_of(type(stage), name), name, f"stage_{name}", getattr(stage, name)
+            )
+            for name in type(stage).model_fields
             if name != "inference"
-        ]
+        }
+        widgets = [field.widget for field in self._fields.values()]
         self._form = Container(widgets=widgets)
         self._form.margins = (0, 0, 0, 0)
         for widget in widgets:
@@ -157,8 +144,8 @@ class StagesEditor(QWidget):
 
     def _on_value(self, name: str) -> None:
         row = self.list.currentRow()
-        stage, widget = self._stages[row], self.form[name]
-        setattr(stage, name, _value(widget))
+        stage = self._stages[row]
+        setattr(stage, name, self._fields[name].value)
         item = self.list.item(row)
         item.setText(f"{row + 1}. {describe_stage(stage)}")
         self.changed.emit()
@@ -189,63 +176,4 @@ def describe_stage(stage: Any) -> str:
     """Return a stage's settings in a line."""
     epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs} epochs"
     text = f"{stage.inference.label}, {epochs}{_ENDS[stage.until]}"
-    if stage.inference is Inference.MARGINAL:
-        return f"{text}, nside {stage.nside}"
-    if stage.inference is Inference.DIRECT and stage.hypotheses > 1:
-        return f"{text}, {stage.hypotheses} hypotheses"
-    return text
-
-
-def _value(widget: Any) -> Any:
-    """Return a widget's value as a setting: 0 stands for None where the widget says so."""
-    if widget.value == 0 and widget.native.property(_NONE_AT_0):
-        return None
-    return widget.value
-
-
-def _widget(name: str, field: Any, value: Any) -> ValueWidget[Any]:
-    """Return the widget that suits a setting's type, and takes its range alone."""
-    options: dict[str, Any] = {
-        "name": name,
-        "label": name.replace("_", " ").capitalize() + _UNITS.get(name, ""),
-        "tooltip": field.description or "",
-    }
-    kind, optional = field.annotation, False
-    if get_origin(kind) in (Union, types.UnionType):
-        kind, optional = get_args(kind)[0], True
-    if get_origin(kind) is Literal:
-        widget: Any = ComboBox(choices=list(get_args(kind)), value=value, **options)
-    elif kind is int:
-        low, high = _range(field, 1)
-        widget = SpinBox(min=int(low), max=int(high), value=value, **options)
-    elif kind is float:
-        step = 10 ** round(_decade(value or 10) - 1)
-        if _range(field, step)[1] <= 1:
-            # a share: whatever it is now, small ones can be typed
-            step = min(step, 0.01)
-        low, high = _range(field, step)
-        if optional:
-            low, value = 0, value or 0
-        widget = FloatSpinBox(min=low, max=high, step=step, value=value, **options)
-        if optional:
-            widget.native.setSpecialValueText("none")
-            widget.native.setProperty(_NONE_AT_0, True)
-    else:
-        raise TypeError(f"no widget suits {kind}")
-    widget.native.setObjectName(f"stage_{name}")
-    wheel_needs_focus(widget.native)
-    result: ValueWidget[Any] = widget
-    return result
-
-
-def _range(field: Any, step: float) -> tuple[float, float]:
-    """Return the least and the largest value of a setting; one that is excluded is a step away."""
-    low, high = 0.0, float(_LARGEST)
-    for limit in field.metadata:
-        low = max(low, getattr(limit, "ge", low), getattr(limit, "gt", low - step) + step)
-        high = min(high, getattr(limit, "le", high), getattr(limit, "lt", high + step) - step)
-    return low, high
-
-
-def _decade(value: float) -> float:
-    return math.floor(math.log10(value)) if value > 0 else 0
+    return ", ".join(filter(None, (text, stage.summary())))

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import (
-    CheckBox,
-    ComboBox,
-    Container,
-    FileEdit,
-    FloatSpinBox,
-    SpinBox,
-)
+from magicgui.widgets import ComboBox, Container, FileEdit
 from pydantic import ValidationError
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout, QWidget
@@ -24,8 +16,9 @@ from superqt import QCollapsible
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.presets import PRESETS
+from napari_cryospin.engine.setting_fields import setting_field
 from napari_cryospin.engine.settings import Settings, first_problem
-from napari_cryospin.engine.stages import encodes
+from napari_cryospin.gui.panels.setting_widgets import SettingWidget
 from napari_cryospin.gui.panels.stages_editor import StagesEditor
 from napari_cryospin.gui.views.scrolling import scrolling_layout, wheel_needs_focus
 from napari_cryospin.gui.work.states import ACTIVE, SessionState
@@ -36,6 +29,7 @@ if TYPE_CHECKING:
     AnyWidget = ValueWidget[Any]
 
     from napari_cryospin.engine.data.table import ParticleTable
+    from napari_cryospin.engine.setting_fields import SettingField
     from napari_cryospin.gui.work.session import Session
 
 DEFAULT_PRESET = "default"
@@ -44,80 +38,22 @@ _LOCKED = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Field:
-    """A setting in the form: its place in Settings, its label, and what its widget needs.
-
-    Where ``optional``, 0 stands for None.
-    """
-
-    where: str
-    label: str
-    widget: type[AnyWidget]
-    options: dict[str, Any]
-    optional: bool = False
-
-    def get(self, settings: Settings) -> Any:
-        """Return the value of the setting, for the widget."""
-        value = settings.get(self.where)
-        return 0 if value is None else value
-
-    def set(self, settings: Settings, value: Any) -> None:
-        """Set the setting from the widget's value."""
-        settings.set(self.where, None if self.optional and value == 0 else value)
-
-    def tip(self) -> str:
-        """Return the description of the setting."""
-        *path, name = self.where.split(".")
-        model: Any = Settings
-        for part in path:
-            model = model.model_fields[part].annotation
-        return str(model.model_fields[name].description)
-
-
-def _integer(where: str, label: str, low: int, high: int, optional: bool = False) -> Field:
-    return Field(where, label, SpinBox, {"min": low, "max": high}, optional)
-
-
-def _number(where: str, label: str, high: float, step: float, optional: bool = False) -> Field:
-    return Field(where, label, FloatSpinBox, {"min": 0.0, "max": high, "step": step}, optional)
-
-
-def _choice(where: str, label: str, *choices: Any) -> Field:
-    return Field(where, label, ComboBox, {"choices": choices})
-
-
-_BASIC = (
-    Field("data.box", "Working box (px)", SpinBox, {"min": 32, "max": 512, "step": 16}),
-    _integer("model.heads", "Heads", 1, 64),
-    Field("model.shifts", "Estimate shifts", CheckBox, {"text": ""}),
-    _choice("device", "Device", "auto", "cpu", "cuda"),
-    _integer("seed", "Seed", 0, 2**31 - 1),
-    _integer("starts", "Starts of the first stage", 1, 20),
-)
+_BASIC = ("data.box", "model.heads", "model.shifts", "device", "seed", "starts")
 _ADVANCED = (
-    _integer("data.max_particles", "Particles to use (0: all)", 0, 10**8, True),
-    _choice("data.contrast", "Particles on disk", "as table", "white", "black"),
-    _number("data.mask_diameter", "Mask diameter (Å, 0: box)", 1e5, 10.0, True),
-    _integer("model.encoder_width", "Encoder width (0: by box)", 0, 256, True),
-    _choice("model.loss", "Loss", "squared", "absolute"),
-    Field("model.scales", "Estimate scales", CheckBox, {"text": ""}),
-    _number("held_out", "Share held out", 0.5, 0.01),
-    _integer("threads", "CPU threads (0: all but one)", 0, 1024, True),
+    "data.max_particles",
+    "data.contrast",
+    "data.mask_diameter",
+    "model.encoder_width",
+    "model.loss",
+    "model.scales",
+    "held_out",
+    "threads",
 )
 
 
 def spare_threads() -> int:
     """Return the number of CPU threads that leaves one core for the window."""
     return max(1, (os.cpu_count() or 2) - 1)
-
-
-def _make_room(widget: Any, value: Any) -> None:
-    """Let a widget show a value that a settings file may hold, such as the device cuda:1."""
-    if isinstance(widget, ComboBox) and value not in widget.choices:
-        widget.choices = (*widget.choices, value)
-    elif isinstance(widget, (SpinBox, FloatSpinBox)):
-        widget.min, widget.max = min(widget.min, value), max(widget.max, value)
 
 
 _OF_ONE_STACK = (
@@ -171,8 +107,8 @@ class TrainingPanel(QWidget):
         """
         settings = self._template.model_copy(deep=True)
         try:
-            for field, widget in self._widgets.items():
-                field.set(settings, widget.value)
+            for field, shown in self._widgets.items():
+                settings.set(field.where, shown.value)
             settings.threads = settings.threads or spare_threads()
             settings.stages = self.stages.stages
             settings.preset = self.preset.value
@@ -199,9 +135,8 @@ class TrainingPanel(QWidget):
         if settings.preset in PRESETS:
             with self.preset.changed.blocked():
                 self.preset.value = settings.preset
-        for field, widget in self._widgets.items():
-            _make_room(widget, field.get(settings))
-            widget.value = field.get(settings)
+        for field, shown in self._widgets.items():
+            shown.value = settings.get(field.where)
         self.stages.show_stages(settings.stages)
         self._on_stages()
 
@@ -212,7 +147,7 @@ class TrainingPanel(QWidget):
         self.run_folder.value = beside / f"cryospin-{datetime.now():%Y%m%d-%H%M%S}"
 
     def _build(self) -> None:
-        self._widgets: dict[Field, AnyWidget] = {}
+        self._widgets: dict[SettingField, SettingWidget] = {}
         self.preset = ComboBox(
             label="Preset",
             name="preset",
@@ -227,13 +162,13 @@ class TrainingPanel(QWidget):
             name="run_folder",
             tooltip="A new folder for this run.",
         )
-        basic = [self._widget(field) for field in _BASIC]
+        basic = [self._widget(where) for where in _BASIC]
         form = Container(widgets=[self.preset, *basic, self.run_folder])
         self.stages = StagesEditor()
         self.stages.changed.connect(self._on_stages)
         box = QGroupBox("Stages")
         QVBoxLayout(box).addWidget(self.stages)
-        advanced = Container(widgets=[self._widget(field) for field in _ADVANCED])
+        advanced = Container(widgets=[self._widget(where) for where in _ADVANCED])
         self.advanced = QCollapsible("Advanced settings")
         self.advanced.addWidget(advanced.native)
         inside = self.advanced.layout()
@@ -251,17 +186,12 @@ class TrainingPanel(QWidget):
         column.addStretch()
         self.suggest_folder()
 
-    def _widget(self, field: Field) -> AnyWidget:
-        widget = field.widget(
-            label=field.label,
-            name=field.where.replace(".", "_"),
-            tooltip=field.tip(),
-            **field.options,
-        )
-        widget.native.setObjectName(field.where)
-        wheel_needs_focus(widget.native)
-        self._widgets[field] = widget
-        return widget
+    def _widget(self, where: str) -> AnyWidget:
+        field = setting_field(where)
+        value = self._template.get(where)
+        shown = SettingWidget(field, where.replace(".", "_"), where, value)
+        self._widgets[field] = shown
+        return shown.widget
 
     def _on_preset(self, name: str) -> None:
         kept = self._template.data
@@ -272,11 +202,10 @@ class TrainingPanel(QWidget):
 
     @Slot()
     def _on_stages(self) -> None:
-        """Only an encoder has heads."""
-        enabled = encodes(self.stages.stages)
-        for field, widget in self._widgets.items():
-            if field.where in ("model.heads", "model.encoder_width"):
-                widget.enabled = enabled
+        """Close the fields that no stage heeds: only an encoder has heads."""
+        asked = Settings(stages=self.stages.stages)
+        for field, shown in self._widgets.items():
+            shown.widget.enabled = asked.knows(field.where)
 
     @Slot(object)
     def _on_table(self, _table: ParticleTable) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -28,6 +28,7 @@ from napari_cryospin.engine.inference.marginal.memory import Memory
 from napari_cryospin.engine.inference.marginal.modes import N_MODES, Modes
 from napari_cryospin.engine.inference.marginal.proposals import SamplingOptions
 from napari_cryospin.engine.inference.marginal.quadrature import Quadrature, march_radii
+from napari_cryospin.engine.inference.memory_needs import BLOCKS, FLOAT, coefficients
 from napari_cryospin.engine.models.map_update import MapUpdate
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.random_streams import stream
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.inference.interface import Place, Problem
     from napari_cryospin.engine.inference.marginal.posteriors import PoseSum, Posteriors
+    from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import MarginalStage
 
 # maps between two looks at the held-out particles
@@ -52,6 +54,10 @@ _LARGEST_SHARE = 0.02
 # frequency radius of the first look at a particle
 _FIRST_LOOK = 4
 _NOISE_IMAGES = 2000
+# numbers kept of each coefficient of a pose: slices, their squares and two sums; of how many
+_SLICES, _MOST_SLICES = 4, 200_000_000
+# numbers kept of each coefficient of an image of a batch
+_OF_IMAGE = 12
 
 
 class MarginalInference(PoseInference):
@@ -76,6 +82,7 @@ class MarginalInference(PoseInference):
     """
 
     kind = Inference.MARGINAL
+    remembers = 132
 
     def __init__(
         self,
@@ -118,6 +125,27 @@ class MarginalInference(PoseInference):
         self.evidence: Evidence | None = None
         self._quadrature: Quadrature | None = None
 
+    @classmethod
+    def of_stage(
+        cls, problem: Problem, stage: MarginalStage, before: PoseInference | None, start: int
+    ) -> Self:
+        """Return the inference of a stage; only what was marginal before can be gone on from."""
+        earlier = before if isinstance(before, MarginalInference) else None
+        return cls(problem, stage, earlier, start)
+
+    @classmethod
+    def memory_needed(
+        cls, stage: MarginalStage, model: ModelSettings, box: int, device: torch.device
+    ) -> float:
+        """Return the bytes of the slices of a pose grid, and of a batch that is summed over it."""
+        cells = 72 * stage.nside**3
+        radius = min(2 * stage.nside, box / 2)
+        slices = cells * math.pi / 2 * radius**2
+        if stage.quadrature != "exact":
+            slices = min(slices, _MOST_SLICES)
+        batch = stage.batch_size * coefficients(box) * _OF_IMAGE
+        return _SLICES * slices * FLOAT + BLOCKS + batch * FLOAT
+
     def begin(self) -> None:
         """Make room for the modes of the posteriors."""
         self.poses.with_candidates(N_MODES)
@@ -136,6 +164,11 @@ class MarginalInference(PoseInference):
     def over(self) -> bool:
         """Whether the march has ended."""
         return self.march.over
+
+    @property
+    def held_out_gain(self) -> float | None:
+        """Mean gain of the held-out particles when they were looked at last, nats."""
+        return None if self.evidence is None else float(self.evidence.gain.mean())
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Centre particles that nothing is known of."""

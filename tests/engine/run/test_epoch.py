@@ -1,0 +1,74 @@
+"""The one loop of training: its steps, and what may come between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import napari_cryospin
+from napari_cryospin.engine.run.epoch import Due, Ending, Epoch, Ready, Trained, train_epoch
+from napari_cryospin.engine.run.training import Training
+
+if TYPE_CHECKING:
+    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.settings import Settings
+
+
+def kinds(steps: list[object]) -> str:
+    return "".join(type(step).__name__[0] for step in steps)
+
+
+def test_an_epoch_is_told_in_steps(stack: WorkingStack, settings: Settings) -> None:
+    training = Training(stack, settings)
+    steps = list(Epoch(training).steps())
+    assert kinds(steps) == "RDTDTDTE"
+    assert steps[0] == Ready(3, False)
+    rows = [step.rows for step in steps if isinstance(step, Due)]
+    assert sum(map(len, rows)) == int((~training.held_out).sum())
+    trained = [step for step in steps if isinstance(step, Trained)]
+    assert [step.n for step in trained] == [len(each) for each in rows]
+    assert [step.loss for step in trained] == training.losses
+    assert (training.clock.epoch, training.clock.batch) == (0, 3)
+    training.end_epoch()
+    assert (training.clock.epoch, training.clock.batch) == (1, 0)
+
+
+def test_an_epoch_that_is_left_is_gone_on_with(stack: WorkingStack, settings: Settings) -> None:
+    whole, parts = Training(stack, settings), Training(stack, settings)
+    train_epoch(whole)
+    for step in Epoch(parts).steps():
+        if isinstance(step, Trained):
+            break
+    assert parts.clock.batch == 1
+    assert kinds(list(Epoch(parts).steps())) == "RDTDTE"
+    assert np.array_equal(whole.map(), parts.map())
+    assert whole.inference.held_out_gain == parts.inference.held_out_gain is not None
+
+
+def test_an_epoch_that_is_cut_short_ends_in_order(stack: WorkingStack, settings: Settings) -> None:
+    training = Training(stack, settings)
+    epoch, steps = Epoch(training), []
+    for step in epoch.steps():
+        steps.append(step)
+        if isinstance(step, Due) and training.clock.batch == 1:
+            epoch.cut_short()
+        if isinstance(step, Ending):
+            assert training.inference.switch_figures is None
+    assert kinds(steps) == "RDTDE"
+    # what comes after the batches has come: the criterion was measured
+    assert training.inference.switch_figures is not None
+
+
+def test_no_other_loop_trains_batches() -> None:
+    """Nor in benchmarks, which measure what runs do; the oracle refines poses of a known map."""
+    source = Path(napari_cryospin.__file__).parent
+    benchmarks = Path(__file__).parents[3] / "benchmarks"
+    callers = {
+        path.name
+        for folder in (source, benchmarks)
+        for path in folder.rglob("*.py")
+        if ".train_batch(" in path.read_text(encoding="utf-8")
+    }
+    assert callers == {"epoch.py", "oracle.py"}
