@@ -25,7 +25,7 @@ PACKAGES = {"PIL": "pillow", "tomli_w": "tomli-w"}
 
 def described(name: str) -> Any:
     """Content of a TOML or YAML file of the project."""
-    text = (ROOT / name).read_text()
+    text = (ROOT / name).read_text(encoding="utf-8")
     return tomllib.loads(text) if name.endswith(".toml") else yaml.safe_load(text)
 
 
@@ -39,7 +39,7 @@ def packages(requirements: list[str]) -> set[str]:
 def imported(folder: str) -> Iterator[str]:
     """Packages that the modules of a folder import, at once or when they are called."""
     for path in (SOURCE / folder).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -84,7 +84,7 @@ def test_there_is_one_address() -> None:
     address = PROJECT["urls"]["Source"]
     assert described("CITATION.cff")["repository-code"] == address
     files = [*(ROOT / ".github").rglob("*.yml"), *ROOT.glob("*.md")]
-    texts = [*PROJECT["urls"].values(), *(path.read_text() for path in files)]
+    texts = [*PROJECT["urls"].values(), *(path.read_text(encoding="utf-8") for path in files)]
     named = {found for text in texts for found in re.findall(r"https://github\.com/[\w-]+", text)}
     assert named == {address.rpartition("/")[0]}
 
@@ -99,4 +99,4 @@ def test_workflows_try_the_pythons_that_are_promised() -> None:
 
 def test_readme_and_installation_say_what_users_install() -> None:
     for name in ("README.md", "docs/install.md"):
-        assert 'pip install "napari-cryospin[all]"' in (ROOT / name).read_text()
+        assert 'pip install "napari-cryospin[all]"' in (ROOT / name).read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from command_calls import call
+from napari_cryospin.cli import main
 from napari_cryospin.engine.geometry.healpix import pixels_of_angles
 from napari_cryospin.engine.geometry.sphere import healpix_library
 from napari_cryospin.engine.inference.options import PosteriorOptions
@@ -215,3 +217,14 @@ def test_help_names_units_and_needs_no_torch() -> None:
         [sys.executable, "-c", script + check], capture_output=True, text=True, check=True
     )
     assert "Å per pixel" in done.stdout
+
+
+def test_an_output_that_lacks_signs_is_no_reason_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="cp1252"))
+    monkeypatch.setattr("sys.argv", ["napari-cryospin", "presets"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    sys.stdout.flush()
+    assert not ended.value.code
+    assert "auto-encoding (7) ? auto-decoding (13)" in written.getvalue().decode("cp1252")
