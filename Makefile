@@ -2,7 +2,7 @@
 # make test         lint and every test but the slow ones, in parts, two of them side by side;
 #                   GUI tests in real windows, with PySide6 and with PyQt6
 # make test-slow    campaigns and long benchmarks, which take minutes each
-# make lint         ruff, mypy, import-linter, npe2
+# make lint         ruff, mypy, import-linter, npe2, schemas of workflows and templates
 # make test-relion  compare with RELION's own programs
 # make docs         build the documentation into site/
 # make constraints  write constraints.txt anew from the present environment
@@ -58,6 +58,7 @@ lint: $(VENV)/.stamp-test
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/npe2 validate src/napari_cryospin/napari.yaml
+	sh scripts/schemas.sh $(VENV)/bin/check-jsonschema
 
 test-relion: $(VENV)/.stamp-test
 	@sh scripts/system.sh relion window xvfb

@@ -10,8 +10,7 @@ import signal
 import time
 from pathlib import Path
 
-import healpy  # noqa: F401 (all that a run imports is imported before the forks)
-import torch._dynamo  # noqa: F401
+import torch._dynamo  # noqa: F401 (all that a run imports is imported before the forks)
 
 from napari_cryospin.cli.app import app
 from napari_cryospin.cli.run import follow  # noqa: F401

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+import napari_cryospin
 from command_calls import SMALL, call, is_one_sentence
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from types import ModuleType
 
 
 @pytest.mark.parametrize(
@@ -162,3 +166,41 @@ def test_without_a_display_the_window_says_so(monkeypatch: pytest.MonkeyPatch) -
     result = call()
     assert result.exit_code == 2
     assert "no display" in result.stderr
+
+
+@pytest.fixture(params=[["pyqtgraph"], ["PyQt6", "PySide6"]])
+def missing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """What the window does not find, though there is a display: in words."""
+    monkeypatch.setattr("napari_cryospin.cli.app.has_display", lambda: True)
+    imported = _taken_out()
+    for name in request.param:
+        monkeypatch.setitem(sys.modules, name, None)
+    yield " or ".join(request.param)
+    _taken_out()
+    sys.modules.update(imported)
+    if "napari_cryospin.gui" in imported:
+        napari_cryospin.gui = imported["napari_cryospin.gui"]
+
+
+def _taken_out() -> dict[str, ModuleType]:
+    """Modules of the window, which Python then knows no longer."""
+    names = [name for name in sys.modules if name.startswith("napari_cryospin.gui")]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+def test_where_the_window_lacks_a_package_it_says_what_to_install(missing: str) -> None:
+    result = call()
+    assert result.exit_code == 2
+    assert is_one_sentence(result)
+    assert f"need {missing}, which" in result.stderr or f"needs {missing}, which" in result.stderr
+    assert 'pip install "napari-cryospin[all]"' in result.stderr
+
+
+def test_where_the_window_lacks_a_package_the_demo_runs_in_the_terminal(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_cryospin.cli.demo.run_demo", lambda folder, seed: seed)
+    result = call("demo", "--seed", 7, "--out", tmp_path)
+    assert result.exit_code == 7
+    assert f"{missing}, which is not installed" in result.stdout
+    assert "in the terminal" in result.stdout

@@ -16,6 +16,7 @@ from napari_cryospin.cli.options import given_settings, with_settings
 from napari_cryospin.cli.simulate import simulate
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import is_left_over, require_absent
+from napari_cryospin.engine.packages import MissingPackage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,11 +85,14 @@ def demo(
         if folder.exists() and not all(map(is_left_over, folder.iterdir())):
             raise InputError(f"{folder} is not empty: choose another folder with --out.")
         if not headless and has_display():
-            from napari_cryospin.gui.launch import open_demo
-
-            open_demo(seed, folder)
-            return
-        if not headless:
+            try:
+                from napari_cryospin.gui.launch import open_demo
+            except MissingPackage as error:
+                typer.echo(f"{error} The demo runs in the terminal.")
+            else:
+                open_demo(seed, folder)
+                return
+        elif not headless:
             typer.echo("There is no display: the demo runs in the terminal.")
         from napari_cryospin.cli.demo import run_demo
 
@@ -188,9 +192,12 @@ def posterior(
 ) -> None:
     """Show the posterior of one particle's pose: its modes (degrees), its entropy (nats)."""
     with told_plainly():
-        from napari_cryospin.cli.report import posterior_of, print_posterior, write_heatmap
+        from napari_cryospin.cli.report import posterior_of, print_posterior
 
         _require_new(png, "--png")
+        if png is not None:
+            # before anything is computed: where the viewer is missing, it says so
+            from napari_cryospin.gui.views.heatmap import write_heatmap
         found = posterior_of(
             run,
             particle,

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.inference.posterior import ParticlePosterior
     from napari_cryospin.engine.run.survey import EpochSurvey
 
-_HEATMAP_WIDTH = 1200
-# decades of probability below the maximum that the heatmap shows
-_DECADES = 6.0
-
 
 def print_evaluation(found: Evaluation, *, as_json: bool) -> None:
     """Print an evaluation as JSON or as a table."""
@@ -253,27 +249,3 @@ def write_survey(found: list[EpochSurvey], path: Path) -> None:
 
 def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.0f}"
-
-
-def write_heatmap(found: ParticlePosterior, path: Path) -> None:
-    """Write the probability of directions as a Mollweide heatmap, log₁₀ over six decades."""
-    import healpy
-    from healpy.projector import MollweideProj
-    from napari.utils.colormaps import ensure_colormap
-    from PIL import Image
-
-    probability = found.direction_probability
-    log_p = np.log10(np.maximum(probability / probability.max(), 10**-_DECADES))
-    # the dock's map: longitude grows to the right, as on a globe seen from outside
-    projection = MollweideProj(xsize=_HEATMAP_WIDTH, flipconv="geo")
-    image = projection.projmap(log_p, lambda x, y, z: healpy.vec2pix(found.nside, x, y, z))
-    # outside the ellipse healpy gives minus infinity; its first row is the south
-    inside = np.isfinite(image)[::-1]
-    shown = np.where(inside, 1 + image[::-1] / _DECADES, 0)
-    colours = ensure_colormap("magma").map(shown.ravel()).reshape(*shown.shape, 4)
-    colours[~inside] = 1
-    try:
-        with replacing(path) as temporary:
-            Image.fromarray((255 * colours).astype(np.uint8)).save(temporary, format="PNG")
-    except OSError as error:
-        raise InputError(f"{path} could not be written: {error.strerror}.") from error

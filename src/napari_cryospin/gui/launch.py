@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from napari_cryospin.engine.packages import require_packages
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
 PLUGIN = "napari-cryospin"
 DOCK = "cryoSPIN"
+
+# napari itself comes without a Qt binding
+require_packages("The window needs", ("PyQt6", "PySide6"))
 
 
 def dock_of(viewer: napari.Viewer) -> CryoSpinDock:

@@ -14,6 +14,7 @@ from napari_cryospin.engine.evaluation.views import (
     mean_per_view,
 )
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
+from napari_cryospin.engine.geometry.sphere import pixels_of_directions
 from napari_cryospin.engine.inference.options import PosteriorOptions
 from napari_cryospin.engine.run.results import write_selection
 from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
@@ -116,13 +117,11 @@ def test_disagreement_is_the_mean_over_pairs() -> None:
 
 
 def test_figures_per_view_equal_brute_force() -> None:
-    import healpy
-
     rng = np.random.default_rng(0)
     directions = random_rotations(300, rng)[:, 2]
     values = rng.normal(size=(300, 2))
     values[0, 0] = np.nan
-    pixels = healpy.vec2pix(2, *directions.T)
+    pixels = pixels_of_directions(directions, 2)
     means = mean_per_view(directions, values, 2)
     counts = counts_per_view(directions, 2)
     assert counts.sum() == 300

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import healpy
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
@@ -12,12 +11,14 @@ from qtpy.QtWidgets import QApplication
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.rotations import random_rotations
+from napari_cryospin.engine.geometry.sphere import angles_of_pixels
 from napari_cryospin.engine.run.survey import EpochSurvey
 from napari_cryospin.gui.views import gnomonic
 from napari_cryospin.gui.views.candidates_view import Candidates, CandidatesView
 from napari_cryospin.gui.views.export import save_data, save_figure
 from napari_cryospin.gui.views.heads_view import HeadsView
 from napari_cryospin.gui.views.mode_table import ModeRows, ModeTable
+from napari_cryospin.gui.views.mollweide import direction_of
 from napari_cryospin.gui.views.mollweide_view import Marks, MollweideView
 from napari_cryospin.gui.views.particle_table import ParticleTable
 from napari_cryospin.gui.views.survey_views import ModesOverEpochs, ReliabilityView
@@ -42,9 +43,7 @@ def test_gnomonic_points_come_back(centre: tuple[float, float, float]) -> None:
 
 
 def test_gnomonic_east_and_north_are_rot_and_tilt() -> None:
-    centre = healpy.ang2vec(np.radians(60), np.radians(30))
-    east = healpy.ang2vec(np.radians(60), np.radians(31))
-    north = healpy.ang2vec(np.radians(59), np.radians(30))
+    centre, east, north = direction_of(30, 60), direction_of(31, 60), direction_of(30, 59)
     assert gnomonic.project(east, centre)[0] > 0.5
     assert gnomonic.project(north, centre)[1] > 0.9
     assert np.isnan(gnomonic.project(-centre, centre)[0])
@@ -52,7 +51,8 @@ def test_gnomonic_east_and_north_are_rot_and_tilt() -> None:
 
 def test_the_patch_shows_each_pixel_where_it_is() -> None:
     pixels = np.array([1000, 5000])
-    centre = np.array(healpy.pix2vec(64, 5000, nest=True))
+    tilt, rot = np.degrees(angles_of_pixels(5000, 64, nest=True))
+    centre = direction_of(rot, tilt)
     shown = gnomonic.patch(pixels, np.array([0.25, 0.75]), 64, centre, 10)
     assert set(np.unique(shown)) == {0.0, 0.75}
     row, column = np.argwhere(shown).mean(0)
@@ -205,7 +205,7 @@ def test_candidates_have_a_column_each_and_the_winner_a_ring(qtbot: QtBot) -> No
 def test_the_trail_has_gaps_at_the_edge_and_two_colours(qtbot: QtBot) -> None:
     view = MollweideView()
     qtbot.addWidget(view)
-    index = healpy.ang2vec(np.full(4, np.pi / 2), np.radians([170, 179, -179, -170]))
+    index = np.stack([direction_of(rot, 90) for rot in (170, 179, -179, -170)])
     decoding = np.array([False, False, False, True])
     marks = Marks(np.empty((0, 3)), -1, trail=index, decoding=decoding, now=3)
     view.set_marks(marks)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import healpy
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 
 from napari_cryospin.engine.events import EpochDone, VolumeUpdated
+from napari_cryospin.engine.geometry.sphere import angles_of_pixels
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas.layers import in_sigma
@@ -76,7 +76,7 @@ def test_directions_come_back_from_the_mollweide_map() -> None:
 
 def test_the_pixel_under_the_cursor_is_healpixs() -> None:
     for pixel in (0, 17, 400, 767):
-        tilt, rot = np.degrees(healpy.pix2ang(8, pixel))
+        tilt, rot = np.degrees(angles_of_pixels(pixel, 8))
         x, y = mollweide.project(np.array([(rot + 180) % 360 - 180]), np.array([tilt]))
         assert mollweide.pixel_at(8, float(x[0]), float(y[0])) == pixel
     assert mollweide.pixel_at(8, 1.9, 0.9) == -1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_cryospin.engine.geometry.rotations import angular_distance
+from napari_cryospin.engine.geometry.sphere import directions_of_pixels, pixels_of_directions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,14 +48,14 @@ def views_nside(directions: NDArray[np.floating]) -> int:
 
     The poses of a marginalisation lie on a grid, and a finer map of them would be dotted.
     """
-    distinct = len(np.unique(_pixels(directions, 2 * _NSIDES[0])))
+    distinct = len(np.unique(pixels_of_directions(directions, 2 * _NSIDES[0])))
     fine = (nside for nside in _NSIDES if distinct >= _FILLED * 12 * nside**2)
     return next(fine, _NSIDES[-1])
 
 
 def counts_per_view(directions: NDArray[np.floating], nside: int) -> NDArray[np.int64]:
     """Return the particles per HEALPix pixel (RING), (12 nside²,), from directions (n, 3)."""
-    return np.bincount(_pixels(directions, nside), minlength=12 * nside**2)
+    return np.bincount(pixels_of_directions(directions, nside), minlength=12 * nside**2)
 
 
 def mean_per_view(
@@ -75,7 +77,7 @@ def mean_per_view(
     ndarray
         Shape (M, 12 nside²); NaN where there is no particle.
     """
-    pixels, cells = _pixels(directions, nside), 12 * nside**2
+    pixels, cells = pixels_of_directions(directions, nside), 12 * nside**2
     result = np.full((values.shape[1], cells), np.nan)
     for head, column in enumerate(values.T):
         known = np.isfinite(column)
@@ -106,20 +108,11 @@ def winning_head_per_view(
     """
     seen = heads >= 0
     counts = np.zeros((12 * nside**2, int(heads.max(initial=0)) + 1), dtype=np.int64)
-    np.add.at(counts, (_pixels(directions[seen], nside), heads[seen]), 1)
+    np.add.at(counts, (pixels_of_directions(directions[seen], nside), heads[seen]), 1)
     return np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
 
 
 def repeated(values: NDArray[np.int64], nside: int) -> NDArray[np.int64]:
     """Return the values of HEALPix pixels (RING) at a finer nside, (12 nside²,)."""
-    import healpy
-
-    coarse = healpy.npix2nside(len(values))
-    centres = healpy.pix2vec(nside, np.arange(healpy.nside2npix(nside)))
-    return np.asarray(values[healpy.vec2pix(coarse, *centres)])
-
-
-def _pixels(directions: NDArray[np.floating], nside: int) -> NDArray[np.int64]:
-    import healpy
-
-    return np.asarray(healpy.vec2pix(nside, *np.asarray(directions, dtype=np.float64).T))
+    coarse = math.isqrt(len(values) // 12)
+    return np.asarray(values[pixels_of_directions(directions_of_pixels(nside), coarse)])

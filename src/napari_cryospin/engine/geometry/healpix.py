@@ -1,13 +1,14 @@
-"""HEALPix pixels in NEST order: their centres, and the pixel of a direction.
+"""HEALPix pixels in NEST order: their centres, and the pixel of a direction; and the RING order.
 
 After Górski et al. (2005), in the order of operations of the HEALPix library, so that the numbers
-are the same to the last bit. A reconstruction needs these two functions alone; pictures of the
-sphere use healpy.
+are the same to the last bit. The engine needs these functions alone, so that it runs where no
+library for HEALPix is; pictures of the sphere use one (:mod:`.sphere`).
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,6 +52,32 @@ def pixels_of_angles(
     result[~cap] = _around_the_equator(z[~cap], quarters[~cap], nside)
     result[cap] = _in_the_caps(z[cap], quarters[cap], colatitude[cap], nside)
     return result
+
+
+@lru_cache(maxsize=8)
+def nest_of_ring(nside: int) -> NDArray[np.int64]:
+    """Return the NEST numbers of all pixels, (12 nside²,), in RING order: from north, by longitude.
+
+    It also reorders: values in NEST order, indexed with it, are in RING order.
+    """
+    colatitude, longitude = angles_of_pixels(np.arange(12 * nside**2), nside)
+    order = np.lexsort((longitude, colatitude))
+    order.setflags(write=False)
+    return order
+
+
+def ring_pixels_near(
+    direction: NDArray[np.float64], radius: float, nside: int
+) -> NDArray[np.int64]:
+    """Return the pixels (RING, ascending) with centres within a radius, degrees, of a direction.
+
+    All pixels are looked at, so it is meant for the levels of a grid over all poses.
+    """
+    tilt, rot = angles_of_pixels(nest_of_ring(nside), nside)
+    across = np.sin(tilt)
+    centres = np.stack((across * np.cos(rot), across * np.sin(rot), np.cos(tilt)), -1)
+    cosines = centres @ (direction / np.linalg.norm(direction))
+    return np.nonzero(cosines >= math.cos(math.radians(radius)))[0]
 
 
 def _around_the_equator(

@@ -17,6 +17,11 @@ from napari_cryospin.engine.geometry.cells import (
     rotations_of_cells,
     spacing,
 )
+from napari_cryospin.engine.geometry.healpix import (
+    angles_of_pixels,
+    nest_of_ring,
+    ring_pixels_near,
+)
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.coarse_grid import CoarseGrid
 from napari_cryospin.engine.inference.grid import shift_grid
@@ -80,26 +85,20 @@ class ParticlePosterior:
     @cached_property
     def direction_probability(self) -> NDArray[np.float64]:
         """Probability of each view direction of the grid, (12 nside²,), in RING order."""
-        import healpy
-
-        nested = self.probability.sum(1, dtype=np.float64)
-        return np.asarray(healpy.reorder(nested, n2r=True))
+        nested: NDArray[np.float64] = self.probability.sum(1, dtype=np.float64)
+        return nested[nest_of_ring(self.nside)]
 
     @cached_property
     def best_in_plane(self) -> NDArray[np.float64]:
         """Most probable psi at each direction of the grid (RING), degrees, (12 nside²,)."""
-        import healpy
-
         rows = np.arange(len(self.probability))
         cells = rows * n_in_plane(self.nside) + self.probability.argmax(1)
         psi = angles_of_cells(cells, self.nside)[:, 2]
-        return np.asarray(healpy.reorder(psi, n2r=True))
+        return psi[nest_of_ring(self.nside)]
 
     def in_plane(self, pixel: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return psi (degrees, ascending) and probability, (6 nside,), at a direction (RING)."""
-        import healpy
-
-        nested = healpy.ring2nest(self.nside, pixel)
+        nested = nest_of_ring(self.nside)[pixel]
         first = nested * n_in_plane(self.nside)
         cells = first + np.arange(n_in_plane(self.nside))
         psi = angles_of_cells(cells, self.nside)[:, 2]
@@ -111,17 +110,13 @@ class ParticlePosterior:
 
         On the grid a mode may have its peak in the cell beside the one that it is refined in.
         """
-        import healpy
-
-        radius = np.radians(1.5 * spacing(self.nside))
-        near = healpy.query_disc(self.nside, np.asarray(direction, dtype=np.float64), radius)
+        radius = 1.5 * spacing(self.nside)
+        near = ring_pixels_near(np.asarray(direction, dtype=np.float64), radius, self.nside)
         return int(near[self.direction_probability[near].argmax()])
 
     def angles_of_pixel(self, pixel: int) -> tuple[float, float]:
         """Return rot and tilt of a direction of the grid (RING), degrees."""
-        import healpy
-
-        tilt, rot = healpy.pix2ang(self.nside, pixel)
+        (tilt,), (rot,) = angles_of_pixels(nest_of_ring(self.nside)[[pixel]], self.nside)
         return float(np.degrees(rot)), float(np.degrees(tilt))
 
     @cached_property

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.geometry.sphere import corners_of_pixels, directions_of_pixels
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -152,12 +154,8 @@ def healpix_mesh(nside: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     faces
         Two triangles per pixel, shape (24 nside², 3).
     """
-    import healpy
-
-    n_pixels = 12 * nside**2
-    corners = healpy.boundaries(nside, np.arange(n_pixels), step=1)
-    vertices = np.ascontiguousarray(np.moveaxis(corners, 1, 2)).reshape(-1, 3)
-    first = 4 * np.arange(n_pixels)[:, None, None]
+    vertices = corners_of_pixels(nside).reshape(-1, 3)
+    first = 4 * np.arange(12 * nside**2)[:, None, None]
     faces = (first + np.array([[0, 1, 2], [0, 2, 3]])).reshape(-1, 3)
     for array in (vertices, faces):
         array.setflags(write=False)
@@ -167,9 +165,7 @@ def healpix_mesh(nside: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 @lru_cache(maxsize=4)
 def healpix_centres(nside: int) -> NDArray[np.float64]:
     """Return the directions (x, y, z) of the pixels of a HEALPix sphere, shape (12 nside², 3)."""
-    import healpy
-
-    return np.stack(healpy.pix2vec(nside, np.arange(12 * nside**2)), axis=1)
+    return directions_of_pixels(nside)
 
 
 def per_vertex(values: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.geometry.sphere import pixels_of_directions
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -63,11 +65,9 @@ def patch(
     radius
         Half the side of the patch, degrees.
     """
-    import healpy
-
     line = (np.arange(SIDE) + 0.5) / SIDE * 2 * radius - radius
     directions = unproject(*np.meshgrid(line, line), centre).reshape(-1, 3)
-    wanted = healpy.vec2pix(nside, *directions.T, nest=True)
+    wanted = pixels_of_directions(directions, nside, nest=True)
     place = np.minimum(np.searchsorted(pixels, wanted), len(pixels) - 1)
     found = np.where(pixels[place] == wanted, probability[place], 0.0)
     return np.asarray(found.reshape(SIDE, SIDE))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.geometry import sphere
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -54,27 +56,26 @@ def angles_of_pixels(
     nside: int, pixels: NDArray[np.int64] | None = None, *, nest: bool = False
 ) -> dict[str, NDArray[np.float64]]:
     """Return columns of rot and tilt, degrees, of HEALPix pixels, by default of all of them."""
-    import healpy
-
     pixels = np.arange(12 * nside**2) if pixels is None else pixels
-    tilt, rot = healpy.pix2ang(nside, pixels, nest=nest)
+    tilt, rot = sphere.angles_of_pixels(pixels, nside, nest=nest)
     return {"rot_deg": np.degrees(rot), "tilt_deg": np.degrees(tilt)}
 
 
 @lru_cache(maxsize=4)
-def index_table(nside: int) -> NDArray[np.int64]:
+def index_table(nside: int, height: int = HEIGHT) -> NDArray[np.int64]:
     """Return the HEALPix pixel (RING) shown at each pixel of the map image; −1 outside.
 
-    Shape (HEIGHT, WIDTH); row 0 is the bottom. Imports healpy: first called off the GUI thread.
+    Shape (height, 2 height); row 0 is the bottom. Imports healpy: first called off the GUI thread.
     """
-    import healpy
-
-    x = (np.arange(WIDTH) + 0.5) / WIDTH * 4 - 2
-    y = (np.arange(HEIGHT) + 0.5) / HEIGHT * 2 - 1
+    width = 2 * height
+    x = (np.arange(width) + 0.5) / width * 4 - 2
+    y = (np.arange(height) + 0.5) / height * 2 - 1
     rot, tilt = unproject(*np.meshgrid(x, y))
     inside = np.isfinite(rot)
-    table = np.full((HEIGHT, WIDTH), -1, dtype=np.int64)
-    table[inside] = healpy.ang2pix(nside, np.radians(tilt[inside]), np.radians(rot[inside]))
+    table = np.full((height, width), -1, dtype=np.int64)
+    table[inside] = sphere.pixels_of_angles(
+        np.radians(tilt[inside]), np.radians(rot[inside]), nside
+    )
     table.setflags(write=False)
     return table
 
