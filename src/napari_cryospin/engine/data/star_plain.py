@@ -41,7 +41,8 @@ def read_rows(text: bytes, columns: Sequence[str]) -> pa.Table | None:
     Table
         None where the lines are not plainly rows: then they must be looked at one by one.
     """
-    if len(columns) < 2 or _BYTE_ORDER_MARK in text:
+    ascii_only = text.isascii()
+    if len(columns) < 2 or (not ascii_only and _BYTE_ORDER_MARK in text):
         return None
     text = _single_blanks(text)
     if any(sign in text for sign in _QUOTES_AND_COMMENT) and _begins(text, _QUOTES_AND_COMMENT):
@@ -52,7 +53,7 @@ def read_rows(text: bytes, columns: Sequence[str]) -> pa.Table | None:
             pa.py_buffer(text),
             csv.ReadOptions(use_threads=False, column_names=columns, block_size=len(text) + 1),
             csv.ParseOptions(delimiter=" ", quote_char=False),
-            csv.ConvertOptions(column_types=types, check_utf8=not text.isascii()),
+            csv.ConvertOptions(column_types=types, check_utf8=not ascii_only),
         )
     except pa.ArrowInvalid:
         # a row of too few or too many values, another block, or no UTF-8
@@ -66,12 +67,15 @@ def _single_blanks(text: bytes) -> bytes:
     if any(blank in text for blank in _OTHER_BLANKS):
         text = text.translate(_TO_SPACES)
     signs = np.frombuffer(text, np.uint8)
-    blank = signs == _SPACE
+    blank, end = signs == _SPACE, signs == _NEWLINE
+    # the last blank before a value stays: at the beginning of a line, too
     needless = blank.copy()
-    needless[1:] &= blank[:-1] | (signs[:-1] == _NEWLINE)
+    needless[:-1] &= (blank | end)[1:]
     if needless.any():
         text = signs[~needless].tobytes()
-    return text.replace(b" \n", b"\n")
+    if blank[:1].any() or (end[:-1] & blank[1:]).any():
+        text = text.replace(b"\n ", b"\n").removeprefix(b" ")
+    return text
 
 
 def _begins(text: bytes, with_one_of: bytes) -> bool:

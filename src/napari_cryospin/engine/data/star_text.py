@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _FIRST_BYTES = 65_536
 # read and taken apart at a time: python's other threads wait for each piece
-_PIECE_BYTES = 2**20
+_PIECE_BYTES = 2**18
 # a value in quotes ends at a quote that a space follows; bounded, so that no line takes long
 _TOKEN = re.compile(r"""(?:"(.{0,999}?)"|'(.{0,999}?)')(?=\s|$)|(\S+)""", re.ASCII)
 # no other blank parts values: names may hold a no-break space
