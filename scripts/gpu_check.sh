@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks the engine on a GPU, on a machine that has Python with torch, numpy, scipy and pandas, and no
-# network: the tests, the same result as on the CPU, the paper's epochs, and a large default run.
+# Checks the engine on a GPU, on a machine that has Python with torch, numpy, scipy, pandas and pyarrow,
+# and no network: the tests, the same result as on the CPU, the paper's epochs, and a large default run.
 # Each part has a time limit and leaves its table, with what it reached; all end within ten minutes.
 # What else is needed, scripts/gpu_wheels.sh collects beforehand, where there is a network.
 #

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Collects what scripts/gpu_check.sh needs on a machine without network that has Python, torch, numpy,
-# scipy and pandas: wheels of the versions in constraints.txt, for its Python and Linux on x86-64.
+# scipy, pandas and pyarrow: wheels of the versions in constraints.txt, for its Python and Linux on
+# x86-64.
 #
 # usage: sh scripts/gpu_wheels.sh
 # environment: PYTHON (whose pip fetches), WHEELS (the folder), FOR_PYTHON (the other machine's, 3.12)
@@ -10,7 +11,7 @@ wheels=${WHEELS:-build/gpu_wheels}
 for_python=${FOR_PYTHON:-3.12}
 most=40  # MB
 
-# neither napari nor healpy; starfile reads without pyarrow, which it names
+# neither napari nor healpy
 packages="mrcfile starfile pydantic pydantic_core annotated-types typing-inspection typing_extensions
     tomli_w typer shellingham annotated-doc rich markdown-it-py mdurl Pygments
     platformdirs pytest iniconfig packaging pluggy"

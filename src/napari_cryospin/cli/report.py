@@ -118,7 +118,7 @@ def _require_power_of_two(name: str, value: int, most: int) -> None:
 
 def print_posterior(found: ParticlePosterior, particle: int, *, as_json: bool) -> None:
     """Print a summary of the posterior of a particle, by its row from 1, as JSON or in words."""
-    from napari_cryospin.engine.geometry.rotations import euler_from_matrices
+    from napari_cryospin.engine.geometry.euler import euler_from_matrices
 
     angles = euler_from_matrices(found.modes)
     modes = [

@@ -10,7 +10,7 @@ from napari_cryospin.engine.data.cryosparc import read_cs
 from napari_cryospin.engine.data.given import Given
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.geometry.rotations import euler_from_matrices
+from napari_cryospin.engine.geometry.euler import euler_from_matrices
 
 if TYPE_CHECKING:
     from pathlib import Path

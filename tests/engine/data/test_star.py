@@ -11,7 +11,7 @@ from napari_cryospin.engine.data.given import Given
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.data.table import CtfApplied
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.geometry.rotations import matrices_from_euler
+from napari_cryospin.engine.geometry.euler import matrices_from_euler
 from star_tables import OPTICS, PARTICLE, block, star, without
 
 if TYPE_CHECKING:

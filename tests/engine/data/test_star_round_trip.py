@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from napari_cryospin.engine.data.star import read_star, write_star
-from napari_cryospin.engine.geometry.rotations import matrices_from_euler
+from napari_cryospin.engine.geometry.euler import matrices_from_euler
 from star_tables import OPTICS, PARTICLE, star
 
 if TYPE_CHECKING:

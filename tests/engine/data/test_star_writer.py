@@ -19,7 +19,8 @@ from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.data.star_text import read_text
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.geometry.rotations import matrices_from_euler, random_rotations
+from napari_cryospin.engine.geometry.euler import matrices_from_euler
+from napari_cryospin.engine.geometry.rotations import random_rotations
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ import starfile
 import torch
 
 from napari_cryospin.engine.data.density import fit_map
+from napari_cryospin.engine.geometry.euler import matrices_from_euler
 from napari_cryospin.engine.geometry.projection import Projector
-from napari_cryospin.engine.geometry.rotations import matrices_from_euler
 from napari_cryospin.engine.models.image import ImageModel
 
 if TYPE_CHECKING:

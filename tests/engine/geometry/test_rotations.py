@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cryospin.engine.geometry.euler import euler_from_matrices, matrices_from_euler
 from napari_cryospin.engine.geometry.rotations import (
     angular_distance,
-    euler_from_matrices,
     exponential_map,
-    matrices_from_euler,
     random_rotations,
     rotation_from_6d,
     skew,

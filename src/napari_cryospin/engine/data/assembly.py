@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cryospin.engine.geometry.rotations import matrices_from_euler
+from napari_cryospin.engine.geometry.euler import matrices_from_euler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

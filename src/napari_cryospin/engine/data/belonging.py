@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from napari_cryospin.engine.data.original import StarOriginal
+from napari_cryospin.engine.data.texts import numbers_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,8 +39,7 @@ def belonging(table: ParticleTable, class_number: int = 1) -> NDArray[np.bool_]:
     frame = table.original.blocks[table.original.particles]
     if MEMBERSHIP not in frame:
         return everyone
-    member = pd.to_numeric(frame[MEMBERSHIP], errors="coerce").to_numpy() >= _MEMBER
+    member = numbers_of(frame[MEMBERSHIP]) >= _MEMBER
     if CLASS_NUMBER in frame:
-        numbers = pd.to_numeric(frame[CLASS_NUMBER], errors="coerce").to_numpy()
-        member &= numbers == class_number
-    return np.asarray(member)
+        member &= numbers_of(frame[CLASS_NUMBER]) == class_number
+    return member

@@ -5,21 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from napari_cryospin.engine.data.star_text import read_text
+from napari_cryospin.engine.data.texts import numbers_of
 from napari_cryospin.engine.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.data.star_text import Block
-
-
-# rows that are taken at a time: python's other threads wait for each part
-_PART = 20_000
 # beyond it, floats hold no whole numbers
 _LARGEST = 2**53
 # single precision ends a little further
@@ -72,7 +68,7 @@ class Columns:
         InputError
             If the column is missing, or holds something else; the message names the row.
         """
-        values = _numbers(self._column(name))
+        values = numbers_of(self._column(name))
         bad = np.flatnonzero(~(np.abs(values) < _BEYOND))
         if len(bad):
             raise InputError(
@@ -95,11 +91,11 @@ class Columns:
         """
         if name not in self:
             return np.empty(0)
-        values = _numbers(self._frame[name])
+        values = numbers_of(self._frame[name])
         return values[np.isfinite(values)]
 
-    def texts(self, name: str) -> list[str]:
-        """Return a column of texts.
+    def texts(self, name: str) -> pd.Series:
+        """Return a column of texts, shape (n,).
 
         Raises
         ------
@@ -113,22 +109,12 @@ class Columns:
                 f"{self.path}: row {empty[0] + 1} of block data_{self.block} has no {name}; the "
                 "file is damaged or cut off there."
             )
-        return list(column)
+        return column
 
     def _column(self, name: str) -> pd.Series:
         if name not in self:
             raise InputError(f"{self.path}: the column {name} is missing in data_{self.block}.")
         return self._frame[name]
-
-
-def _numbers(column: pd.Series) -> NDArray[np.float64]:
-    """Return the numbers in a column of texts, (n,); NaN where there is none."""
-    texts = column.to_numpy()
-    values = np.empty(len(texts))
-    for start in range(0, len(texts), _PART):
-        part = slice(start, start + _PART)
-        values[part] = pd.to_numeric(texts[part], errors="coerce")
-    return values
 
 
 def read_blocks(path: Path) -> dict[str, Columns]:
@@ -139,16 +125,7 @@ def read_blocks(path: Path) -> dict[str, Columns]:
     InputError
         If the file cannot be read, is no STAR file, or a row is cut off.
     """
-    return {name: _columns(path, block) for name, block in read_text(path).items()}
-
-
-def _columns(path: Path, block: Block) -> Columns:
-    # as texts: what nobody looks at goes out as it came in
-    values = np.empty((len(block.columns), len(block.rows)), dtype=object).T
-    for start in range(0, len(block.rows), _PART):
-        part = slice(start, start + _PART)
-        values[part] = block.rows[part]
-        # given back part by part, too
-        block.rows[part] = [()] * len(values[part])
-    frame = pd.DataFrame(values, columns=block.columns, dtype=object, copy=False)
-    return Columns(path, block.name, frame, loop=block.loop)
+    blocks = read_text(path)
+    return {
+        name: Columns(path, name, block.frame, loop=block.loop) for name, block in blocks.items()
+    }

@@ -46,7 +46,7 @@ class StackFinder:
 
     table: Path
     datadir: Path | None = None
-    _folders: dict[Path, bool] = field(default_factory=dict)
+    _folders: dict[str, list[Path | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         beside, target = self.table.absolute().parent, real(self.table).parent
@@ -75,22 +75,28 @@ class StackFinder:
 
     def _find(self, name: str) -> Path | None:
         spellings = list(_spellings(name))
-        return next((p for p in self._places(spellings) if self._is_file(p)), None)
+        folders = [self._folders_of(spelling.parent) for spelling in spellings]
+        for here in zip(*folders, strict=True):
+            for folder, spelling in zip(here, spellings, strict=True):
+                place: Path | None = folder and folder / spelling.name
+                if place is not None and is_file(place):
+                    return place
+        return None
 
-    def _places(self, spellings: list[Path]) -> Iterator[Path]:
-        for folder in (*self._near, *self._above):
-            yield from (folder / spelling for spelling in spellings)
-        parts = [p.parts[1:] if p.is_absolute() else p.parts for p in spellings]
-        for length in range(min(len(parts[0]), _MOST_PARTS), 0, -1):
-            for folder in self._near:
-                yield from (folder.joinpath(*part[-length:]) for part in parts)
+    def _folders_of(self, parent: Path) -> list[Path | None]:
+        """Return where files of a folder that the table names may be, best first; None for nowhere.
 
-    def _is_file(self, place: Path) -> bool:
-        # a table may name thousands of stacks in a few folders: most of these do not exist
-        folder = place.parent
-        if folder not in self._folders:
-            self._folders[folder] = _is_folder(folder)
-        return self._folders[folder] and is_file(place)
+        A table may name thousands of stacks in a few folders, most of which do not exist.
+        """
+        known = self._folders.get(str(parent))
+        if known is None:
+            parts = parent.parts[1:] if parent.is_absolute() else parent.parts
+            places = [folder / parent for folder in (*self._near, *self._above)]
+            for first in range(max(0, len(parts) + 1 - _MOST_PARTS), len(parts) + 1):
+                places += [folder.joinpath(*parts[first:]) for folder in self._near]
+            known = [place if _is_folder(place) else None for place in places]
+            self._folders[str(parent)] = known
+        return known
 
 
 def missing_sentence(table: Path, missing: Sequence[Path]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_cryospin.engine.data.original import CryosparcOriginal, StarOriginal
 from napari_cryospin.engine.data.stack import StackReader
+from napari_cryospin.engine.data.texts import rows_of
 from napari_cryospin.engine.files import replacing
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def only(table: ParticleTable, rows: NDArray[np.int64]) -> ParticleTable:
     """Return a table with these rows (n,) only, the user's own rows among them."""
     original = table.original
     if isinstance(original, StarOriginal):
-        particles = original.blocks[original.particles].iloc[rows].reset_index(drop=True)
+        particles = rows_of(original.blocks[original.particles], rows)
         blocks = original.blocks | {original.particles: particles}
         original = replace(original, blocks=blocks)
     elif isinstance(original, CryosparcOriginal):

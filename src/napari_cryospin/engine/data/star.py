@@ -13,6 +13,7 @@ from napari_cryospin.engine.data.given import OPTIONS, Given
 from napari_cryospin.engine.data.locate import StackFinder, is_file
 from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.stack import read_header, with_missing_stacks
+from napari_cryospin.engine.data.star_names import NO_NUMBER, NOT_POSSIBLE, taken_apart
 from napari_cryospin.engine.data.star_optics import LENS, optics_groups, split_by_optics
 from napari_cryospin.engine.data.star_writer import (
     CONTRAST_BLOCK,
@@ -21,7 +22,7 @@ from napari_cryospin.engine.data.star_writer import (
 )
 from napari_cryospin.engine.data.table import Defocus, ParticleTable
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.geometry.rotations import matrices_from_euler
+from napari_cryospin.engine.geometry.euler import matrices_from_euler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,8 +36,6 @@ _LENS_FIELDS = ("voltage", "spherical_aberration", "amplitude_contrast")
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _ORIGINS = ("rlnOriginX", "rlnOriginY")
 _ORIGINS_ANGSTROM = ("rlnOriginXAngst", "rlnOriginYAngst")
-# no image has a higher number: MRC files count in 32 bits
-_MOST_DIGITS = 9
 _ABERRATIONS = ("rlnOddZernike", "rlnEvenZernike", "rlnMagMat00")
 _ABERRATIONS_UNLESS_ZERO = ("rlnBeamTiltX", "rlnBeamTiltY", "rlnCtfBfactor")
 
@@ -133,42 +132,27 @@ def _images(
     particles: Columns, finder: StackFinder, notes: list[str]
 ) -> tuple[tuple[Path, ...], NDArray[np.int64], NDArray[np.int64]]:
     texts = particles.texts("rlnImageName")
-    codes: dict[str, int] = {}
-    first_index = np.zeros(len(particles), np.int64)
-    whole: dict[str, int] = {}
-    image_index = np.zeros(len(particles), np.int64)
-    for row, text in enumerate(texts):
-        # as RELION: the name of a file may hold another "@"
-        number, at, name = text.partition("@")
-        if not at:
-            name = text
-        # RELION names the format of a file after a colon where the suffix does not tell
-        name = name.removesuffix(":mrcs")
-        first_index[row] = codes.setdefault(name, len(codes))
-        if at:
-            image_index[row] = _image_number(particles, row, text, number) - 1
-        else:
-            whole.setdefault(name, row)
-    unique = sorted(codes)
+    names = taken_apart(texts)
+    bad = np.flatnonzero(names.numbers == NOT_POSSIBLE)
+    if len(bad):
+        raise InputError(
+            f"{particles.path}: rlnImageName '{texts.iloc[bad[0]]:.200}' of row {bad[0] + 1} is "
+            "not NUMBER@FILE."
+        )
+    # RELION names the format of a file after a colon where the suffix does not tell
+    files = [name.removesuffix(":mrcs") for name in names.files]
+    unique = sorted(set(files))
     place = {name: number for number, name in enumerate(unique)}
-    stack_index = np.array([place[name] for name in codes], np.int64)[first_index]
+    stack_index = np.array([place[name] for name in files], np.int64)[names.file_index]
     stacks, moved = finder.find(unique)
     notes += moved
-    for name, row in whole.items():
-        _require_one_image(particles, row, stacks[place[name]])
-    return stacks, stack_index, image_index
+    alone = np.flatnonzero(names.numbers == NO_NUMBER)
+    for stack, first in zip(*np.unique(stack_index[alone], return_index=True), strict=True):
+        _require_one_image(particles, alone[first], stacks[stack])
+    return stacks, stack_index, np.maximum(names.numbers - 1, 0)
 
 
-def _image_number(particles: Columns, row: int, text: str, number: str) -> int:
-    usable = number.isascii() and number.isdigit() and len(number.lstrip("0")) <= _MOST_DIGITS
-    if not usable or int(number) == 0:
-        raise InputError(
-            f"{particles.path}: rlnImageName '{text:.200}' of row {row + 1} is not NUMBER@FILE."
-        )
-    return int(number)
-
-
-def _require_one_image(particles: Columns, row: int, stack: Path) -> None:
+def _require_one_image(particles: Columns, row: int | np.int64, stack: Path) -> None:
     """Refuse a name without number that stands for several images, as tilt series have."""
     if is_file(stack) and read_header(stack).n_images > 1:
         raise InputError(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from napari_cryospin.engine.data.original import CryosparcOriginal, StarOriginal
+from napari_cryospin.engine.data.texts import numbers_of, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +93,7 @@ def _own_blocks(
         if name == original.particles:
             # before RELION 3.1 the block had another name, or none
             blocks.setdefault(OPTICS, original.blocks.get(OPTICS, pd.DataFrame()).copy())
-            blocks[PARTICLES] = frame.iloc[rows].reset_index(drop=True)
+            blocks[PARTICLES] = rows_of(frame, rows)
         else:
             blocks[name] = frame.copy()
     return blocks
@@ -152,7 +153,11 @@ def _new_optics(
 def _numbers(particles: pd.DataFrame) -> NDArray[np.int64] | None:
     if _GROUP not in particles:
         return None
-    return np.asarray(pd.to_numeric(particles[_GROUP])).astype(np.int64)
+    return _group_numbers(particles)
+
+
+def _group_numbers(block: pd.DataFrame) -> NDArray[np.int64]:
+    return numbers_of(block[_GROUP]).astype(np.int64)
 
 
 def _complete(
@@ -162,9 +167,7 @@ def _complete(
     particles, optics = blocks[PARTICLES], blocks[OPTICS]
     _name_the_only_group(optics, particles)
     optics = blocks[OPTICS] = _used_first(optics, particles)
-    numbers = np.asarray(pd.to_numeric(optics[_GROUP])).astype(np.int64)
-    own = _numbers(particles)
-    assert own is not None
+    numbers, own = _group_numbers(optics), _group_numbers(particles)
     used = {int(n): table.optics_index[rows[np.argmax(own == n)]] for n in np.unique(own)}
     # a group without particles is described as the first one: nobody reads it
     groups = [table.optics[used.get(int(n), table.optics_index[rows[0]])] for n in numbers]
@@ -175,11 +178,11 @@ def _complete(
         if name not in optics and None not in values:
             optics[name] = values
     for name, of in (_LENS | {"rlnImagePixelSize": _SIZES["rlnImagePixelSize"]}).items():
-        _as_used(optics, particles, name, table, rows, of)
+        _as_used(optics, particles, own, name, table, rows, of)
     if "rlnMicrographName" not in particles:
-        names = [stack.name for stack in table.stacks]
-        chosen = [names[i] for i in table.stack_index[rows]]
-        particles["rlnMicrographName"] = pd.Series(chosen, dtype=object)
+        # as objects: pandas' own texts hold no names that are not UTF-8
+        names = np.array([stack.name for stack in table.stacks], dtype=object)
+        particles["rlnMicrographName"] = pd.Series(names[table.stack_index[rows]], dtype=object)
     return _with_lens(optics)
 
 
@@ -194,39 +197,43 @@ def _name_the_only_group(optics: pd.DataFrame, particles: pd.DataFrame) -> None:
 
 def _used_first(optics: pd.DataFrame, particles: pd.DataFrame) -> pd.DataFrame:
     """Return the groups with particles before those without: RELION's reference fits the first."""
-    used = np.isin(pd.to_numeric(optics[_GROUP]), pd.to_numeric(particles[_GROUP]))
+    used = np.isin(_group_numbers(optics), _group_numbers(particles))
     return optics.iloc[np.argsort(~used, kind="stable")].reset_index(drop=True)
 
 
 def _as_used(
     optics: pd.DataFrame,
     particles: pd.DataFrame,
+    own: NDArray[np.int64],
     name: str,
     table: ParticleTable,
     rows: NDArray[np.int64],
     of: Callable[[OpticsGroup], float | None],
 ) -> None:
-    """Write a value that the user gave in place of the table's; equal ones keep their text."""
+    """Write a value that the user gave in place of the table's; equal ones keep their text.
+
+    ``own`` are the group numbers of the particles, shape (n,).
+    """
     values = np.array([np.nan if of(g) is None else of(g) for g in table.optics], np.float64)
     wanted = values[table.optics_index[rows]]
     if np.isnan(wanted).any():
         return
-    numbers = pd.to_numeric(particles[_GROUP]).to_numpy()
     if name in particles:
-        stated = pd.to_numeric(particles[name], errors="coerce").to_numpy()
+        stated = numbers_of(particles[name])
     elif name in optics:
-        by_group = dict(zip(pd.to_numeric(optics[_GROUP]), optics[name], strict=True))
-        stated = pd.to_numeric(pd.Series([by_group[n] for n in numbers]), errors="coerce")
+        known = _group_numbers(optics)
+        order = np.argsort(known)
+        stated = numbers_of(optics[name])[order][np.searchsorted(known[order], own)]
     else:
         return
-    if np.allclose(np.asarray(stated, np.float64), wanted, rtol=_TOLERANCE, atol=0):
+    if np.allclose(stated, wanted, rtol=_TOLERANCE, atol=0):
         return
     if name in particles:
         particles[name] = wanted
     else:
-        first = {int(n): wanted[np.argmax(numbers == n)] for n in np.unique(numbers)}
-        pairs = zip(pd.to_numeric(optics[_GROUP]), optics[name], strict=True)
-        optics[name] = [first.get(int(n), text) for n, text in pairs]
+        first = {int(n): wanted[np.argmax(own == n)] for n in np.unique(own)}
+        pairs = zip(_group_numbers(optics), optics[name], strict=True)
+        optics[name] = pd.Series([first.get(int(n), text) for n, text in pairs], dtype=object)
 
 
 def _with_lens(optics: pd.DataFrame) -> str | None:

@@ -61,7 +61,7 @@ def split_by_optics(
     _, rows, index = np.unique(code, return_index=True, return_inverse=True)
     merged = optics.frame.iloc[rows if optics is particles else group[rows]].reset_index(drop=True)
     for name in names:
-        merged[name] = particles.frame[name].iloc[rows].to_numpy()
+        merged[name] = particles.frame[name].iloc[rows].array
     return Columns(optics.path, optics.block, merged), index.reshape(-1)
 
 

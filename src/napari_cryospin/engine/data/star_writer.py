@@ -11,9 +11,11 @@ import pandas as pd
 
 from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.star_blocks import PARTICLES, first_blocks
+from napari_cryospin.engine.data.star_names import put_together, taken_apart
 from napari_cryospin.engine.data.star_text import Block, encoded, text_of
-from napari_cryospin.engine.files import replacing
-from napari_cryospin.engine.geometry.rotations import euler_from_matrices
+from napari_cryospin.engine.data.texts import TEXT, numbers_of
+from napari_cryospin.engine.files import writing
+from napari_cryospin.engine.geometry.euler import euler_from_matrices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,9 +95,11 @@ def write_star(
     rows = np.asarray(rows, dtype=np.int64)
     blocks, remark = first_blocks(table, rows)
     particles = blocks[PARTICLES]
-    names = image_names or _image_names(path, table, rows, list(particles[_NAME]))
-    # as objects: pandas' own texts hold no names that are not UTF-8
-    particles[_NAME] = pd.Series(names, dtype=object)
+    if image_names:
+        # as objects: pandas' own texts hold no names that are not UTF-8
+        particles[_NAME] = pd.Series(image_names, dtype=object)
+    else:
+        particles[_NAME] = _image_names(path, table, rows, particles[_NAME])
     columns: dict[str, Any] = dict.fromkeys((*_ANGLES, *_ORIGINS))
     if rotations is not None:
         columns |= dict(zip(_ANGLES, euler_from_matrices(rotations).T, strict=True))
@@ -141,42 +145,36 @@ def _write_half_sets(
     if half_set is None:
         return
     wanted = np.asarray(half_set, dtype=np.int64)
-    own = pd.to_numeric(particles[name], errors="coerce") if name in particles else None
-    if own is None or not np.array_equal(own.to_numpy(), wanted):
+    if name not in particles or not np.array_equal(numbers_of(particles[name]), wanted):
         particles[name] = wanted
 
 
 def _write(
     path: Path, blocks: dict[str, pd.DataFrame], remark: str | None, single: frozenset[str]
 ) -> None:
-    parts = [f"# {remark}\n"] if remark else []
-    for name, frame in blocks.items():
-        rows = list(zip(*map(_texts, frame.items()), strict=True))
-        loop = name not in single or len(rows) != 1
-        parts.append(text_of(Block(name, [str(column) for column in frame], rows, loop)))
-    with replacing(path) as temporary:
-        temporary.write_bytes(encoded("\n".join(parts)))
-
-
-def _texts(column: tuple[object, pd.Series]) -> list[str]:
-    """Return the values of a column as texts; an entry that is no number is "nan", as RELION's."""
-    values = column[1].tolist()
-    return [f"{value:.6f}" if isinstance(value, float) else str(value) for value in values]
+    with writing(path) as file:
+        if remark:
+            file.write(encoded(f"# {remark}\n\n"))
+        for number, (name, frame) in enumerate(blocks.items()):
+            file.write(b"\n" if number else b"")
+            for text in text_of(Block(name, frame, name not in single or len(frame) != 1)):
+                file.write(text)
 
 
 def _image_names(
-    path: Path, table: ParticleTable, rows: NDArray[np.int64], own: list[str]
-) -> list[str]:
+    path: Path, table: ParticleTable, rows: NDArray[np.int64], own: pd.Series
+) -> pd.Series:
     """Return names of images as seen from a file; texts of the table that say the same are kept."""
     stacks = [_stack_name(stack, path.absolute().parent) for stack in table.stacks]
-    names = []
-    for image, stack, text in zip(
-        (table.image_index[rows] + 1).tolist(), table.stack_index[rows].tolist(), own, strict=True
-    ):
-        number, _, name = str(text).partition("@")
-        same = name == stacks[stack] and number.isdecimal() and int(number) == image
-        names.append(str(text) if same else f"{image:06d}@{stacks[stack]}")
-    return names
+    numbers, index = table.image_index[rows] + 1, table.stack_index[rows]
+    stated = taken_apart(own)
+    place = {name: number for number, name in enumerate(stacks)}
+    stated_index = np.array([place.get(name, -1) for name in stated.files], np.int64)
+    same = (stated.numbers == numbers) & (stated_index[stated.file_index] == index)
+    if same.all():
+        return own
+    names = put_together(numbers, stacks, index)
+    return own.where(same, pd.Series(names, dtype=TEXT))
 
 
 def _stack_name(stack: Path, folder: Path) -> str:

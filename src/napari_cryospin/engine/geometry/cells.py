@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.geometry.euler import euler_from_matrices, matrices_from_euler
 from napari_cryospin.engine.geometry.healpix import angles_of_pixels, pixels_of_angles
-from napari_cryospin.engine.geometry.rotations import euler_from_matrices, matrices_from_euler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -21,40 +21,6 @@ if TYPE_CHECKING:
 
 # below this angle (radians, squared) sin(x)/x and its companions are taken from their series
 _SMALL_SQUARED = 1e-4
-# rotations that are made at a time
-_PART = 10_000
-
-
-def matrices_from_euler(angles: ArrayLike) -> NDArray[np.float64]:
-    """Return Euler matrices of RELION angles.
-
-    Parameters
-    ----------
-    angles
-        ``rlnAngleRot, rlnAngleTilt, rlnAnglePsi`` in degrees, shape (..., 3).
-
-    Returns
-    -------
-    ndarray
-        Shape (..., 3, 3).
-    """
-    angles = np.asarray(angles, dtype=np.float64)
-    flat = angles.reshape(-1, 3)
-    matrices = np.empty((len(flat), 3, 3))
-    # python's other threads wait for each part
-    for start in range(0, len(flat), _PART):
-        part = slice(start, start + _PART)
-        turned = Rotation.from_euler("ZYZ", flat[part], degrees=True).as_matrix()
-        matrices[part] = np.swapaxes(turned, 1, 2)
-    return matrices.reshape(*angles.shape[:-1], 3, 3)
-
-
-def euler_from_matrices(matrices: ArrayLike) -> NDArray[np.float64]:
-    """Return RELION angles in degrees, shape (..., 3), of Euler matrices, shape (..., 3, 3)."""
-    matrices = np.asarray(matrices, dtype=np.float64)
-    flat = np.swapaxes(matrices.reshape(-1, 3, 3), 1, 2)
-    angles = Rotation.from_matrix(flat).as_euler("ZYZ", degrees=True, suppress_warnings=True)
-    return np.asarray(angles.reshape(*matrices.shape[:-2], 3))
 
 
 def random_rotations(n: int, rng: np.random.Generator) -> NDArray[np.float64]:

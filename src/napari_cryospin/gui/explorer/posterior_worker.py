@@ -268,7 +268,7 @@ class PosteriorService(QObject):
 
 
 def _angles(posterior: ParticlePosterior) -> NDArray[np.float64]:
-    from napari_cryospin.engine.geometry.rotations import euler_from_matrices
+    from napari_cryospin.engine.geometry.euler import euler_from_matrices
 
     return euler_from_matrices(posterior.modes)
 

@@ -76,7 +76,7 @@ def counted(poses: PosesUpdated) -> tuple[NDArray[Any], int, NDArray[Any]]:
     thread.
     """
     from napari_cryospin.engine.evaluation.views import counts_per_view, views_nside
-    from napari_cryospin.engine.geometry.rotations import euler_from_matrices
+    from napari_cryospin.engine.geometry.euler import euler_from_matrices
     from napari_cryospin.gui.views.mollweide import index_table
 
     rotations = poses.rotations[poses.used & (poses.winning_head >= 0)]
