@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import napari_cryospin
+from napari_cryospin.engine import events
 from napari_cryospin.engine.geometry.rotations import rotation_angle
 from napari_cryospin.engine.inference.interface import PoseInference
-from napari_cryospin.engine.run import events
 from napari_cryospin.engine.run.memory_estimate import estimate_memory
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.runfolder.folder import RunFolder

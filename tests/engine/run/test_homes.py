@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cryospin.engine import events
 from napari_cryospin.engine.data import working_files
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.stack import StackReader
 from napari_cryospin.engine.data.working_file import OnDisk
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.run import events, homes, memory_estimate
-from napari_cryospin.engine.run.fingerprint import Fingerprint
+from napari_cryospin.engine.run import homes, memory_estimate
 from napari_cryospin.engine.run.following import look
 from napari_cryospin.engine.run.loading import load_particles
 from napari_cryospin.engine.run.progress import Stopped

@@ -45,12 +45,23 @@ def compiles(device: torch.device) -> bool:
     return device.type == "cpu" and not _torch_alone and has_numba()
 
 
-def make_ready(device: torch.device) -> None:
-    """Compile what is used on a device, which takes seconds where it was never done before."""
-    if compiles(device):
+def make_ready(device: torch.device) -> str | None:
+    """Compile what is used on a device, which takes seconds where it was never done before.
+
+    Returns a sentence where that fails; torch does the work then.
+    """
+    global _torch_alone
+    if not compiles(device):
+        return None
+    try:
         from napari_cryospin.engine.kernels.cpu import compile_all
 
         compile_all()
+    except Exception as error:  # of a compiler anything may come
+        _torch_alone = True
+        words = " ".join(str(error).split())
+        return f"The kernels cannot be compiled, and the run takes several times longer: {words}"
+    return None
 
 
 def slicer(grid: Tensor) -> Slicer:

@@ -8,6 +8,8 @@ from napari_cryospin.engine.data import working_files
 from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.events import Progress
+from napari_cryospin.engine.kernels import make_ready
 from napari_cryospin.engine.run.homes import live_on_disk, moved
 from napari_cryospin.engine.run.memory_estimate import require_memory
 from napari_cryospin.engine.run.progress import with_progress
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 # each half-map needs one
 _FEWEST = 2
 _READING = "Reading particles"
+_COMPILING = "Making the kernels ready"
 # seconds to wait for reading to end where it is not wanted any more
 _PATIENCE = 10.0
 
@@ -36,7 +39,7 @@ def load_particles(
     stopped: Callable[[], bool],
     resumed: Path | None = None,
 ) -> Generator[Event, None, Particles]:
-    """Yield the progress of reading, and return the particles of a run.
+    """Yield the progress of reading, and return the particles of a run; its kernels are compiled.
 
     Parameters
     ----------
@@ -45,7 +48,7 @@ def load_particles(
     device
         Where the particles are to be; what the run will need of its memory is estimated first.
     notes
-        Takes what is to be said of the memory.
+        Takes what is to be said of memory and kernels.
     stopped
         Whether to stop reading.
     resumed
@@ -86,4 +89,7 @@ def load_particles(
             f"{table.source}: {particles.n} particle in use; a reconstruction needs at least "
             f"{_FEWEST}, and hundreds to show anything."
         )
+    yield Progress(_COMPILING, 0, 0)
+    if (problem := make_ready(device)) is not None:
+        notes.append(problem)
     return moved(particles, device)
