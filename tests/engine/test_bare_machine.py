@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ABSENT = (
     "napari", "npe2", "vispy", "magicgui", "superqt", "psygnal", "pyqtgraph", "qtpy", "PyQt6",
     "PySide6", "healpy", "astropy_healpix", "astropy", "numba", "llvmlite", "dask", "pint", "PIL",
-    "gemmi", "pyarrow", "matplotlib",
+    "gemmi", "matplotlib",
 )  # fmt: skip
 
 # a module that is None is one that Python does not find

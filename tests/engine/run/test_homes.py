@@ -16,11 +16,13 @@ from napari_cryospin.engine.data.working_file import OnDisk
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.run import homes, memory_estimate
+from napari_cryospin.engine.run.checkpoint_reading import read_last_checkpoint
 from napari_cryospin.engine.run.following import look
 from napari_cryospin.engine.run.loading import load_particles
 from napari_cryospin.engine.run.progress import Stopped
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.snapshot import read_snapshot
+from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
 from napari_cryospin.engine.runfolder.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -76,9 +78,9 @@ def test_a_run_may_be_resumed_in_the_other_home(
 ) -> None:
     table = open_particles(tiny_settings.data.stack)
     on_disk = working_files.make(table, tiny_settings.data)
-    state = RunFolder(tiny_run).read_checkpoint(CPU)
+    state = read_last_checkpoint(RunFolder(tiny_run), CPU)
     before = Fingerprint.from_figures(state["fingerprint"])
-    before.require_particles(on_disk)
+    require_particles(before, on_disk)
     tiny_settings.data.particles_in = "disk"
     before.require_settings(tiny_settings, tiny_run / "settings.toml")
 
