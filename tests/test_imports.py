@@ -15,8 +15,9 @@ def modules_loaded_by(code: str) -> set[str]:
     return set(result.stdout.split())
 
 
-def test_the_package_imports_nothing_heavy():
-    assert not modules_loaded_by("import napari_cryospin") & (HEAVY | GUI)
+def test_neither_the_package_nor_reading_a_table_imports_anything_heavy():
+    loaded = modules_loaded_by("import napari_cryospin, napari_cryospin.engine.data.load")
+    assert not loaded & (HEAVY | GUI)
 
 
 def test_the_engine_runs_without_qt_and_napari():
