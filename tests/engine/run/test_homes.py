@@ -17,6 +17,7 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.run import homes, memory_estimate
 from napari_cryospin.engine.run.checkpoint_reading import read_last_checkpoint
+from napari_cryospin.engine.run.fingerprint import require_particles
 from napari_cryospin.engine.run.following import look
 from napari_cryospin.engine.run.loading import load_particles
 from napari_cryospin.engine.run.progress import Stopped
