@@ -20,7 +20,6 @@ def all_modules_loaded_by(code: str) -> set[str]:
     return set(result.stdout.split())
 
 
-<<<<<<< HEAD
 def modules_loaded_by(code: str) -> set[str]:
     """Top-level modules that a fresh interpreter holds after running ``code``."""
     return {name.partition(".")[0] for name in all_modules_loaded_by(code)}
@@ -43,11 +42,11 @@ for module in iter_modules(runfolder.__path__):
     own = {name for name in rooms if name.partition(".")[0] == "runfolder"}
     assert rooms - own - words <= {"data", "data.mrc_writer"}
     assert len(loaded) < MOST_MODULES
-=======
-def test_neither_the_package_nor_reading_a_table_imports_anything_heavy():
-    loaded = modules_loaded_by("import napari_cryospin, napari_cryospin.engine.data.load")
+
+
+def test_reading_a_table_imports_nothing_heavy():
+    loaded = modules_loaded_by("import napari_cryospin.engine.data.load")
     assert not loaded & (HEAVY | GUI)
->>>>>>> star
 
 
 def test_the_engine_runs_without_qt_and_napari():
