@@ -21,6 +21,7 @@ import torch
 from machine import description, write_table
 
 from napari_cryospin.engine.geometry.fourier import disk, shift_hartley
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import exponential_map, random_rotations
 from napari_cryospin.engine.geometry.slices import central_slices, insert_slices
 from napari_cryospin.engine.kernels import inserter, make_ready, slicer
@@ -53,6 +54,7 @@ class Case:
         self.ctf = torch.randn(n, k // 2, generator=draw).repeat_interleave(2, 1)
         self.rotations = torch.from_numpy(random_rotations(n, np.random.default_rng(box))).float()
         self.shifts = torch.randn(n, 2, generator=draw)
+        self.poses = Poses(self.rotations, self.shifts)
         self.slicer = slicer(self.grid)
         self.inserter = inserter(box, CPU)
 
@@ -68,9 +70,7 @@ class Case:
 
     def step_by_kernel(self) -> Tensor:
         """Return the same, with the normal matrices left aside."""
-        found = self.slicer.fit(
-            self.observed, self.ctf, self.rotations, self.shifts, self.frequencies
-        )
+        found = self.slicer.fit(self.observed, self.ctf, self.poses, self.frequencies)
         return found.gradient
 
     def insertion_by_torch(self) -> Tensor:
@@ -81,9 +81,7 @@ class Case:
 
     def insertion_by_kernel(self) -> None:
         """Add the images to grids that are there, as an epoch does."""
-        self.inserter.add_images(
-            self.observed, self.ctf, self.rotations, self.shifts, self.frequencies
-        )
+        self.inserter.add_images(self.observed, self.ctf, self.poses, self.frequencies)
 
     def slices_by_torch(self) -> Tensor:
         """Return the slices."""

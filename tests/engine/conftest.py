@@ -11,6 +11,7 @@ import torch
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.star import read_star
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.inference.interface import Problem
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
@@ -83,7 +84,7 @@ def true_map(small_stack: Path, particles: Particles, true_rotations: Tensor) ->
     volume = torch.from_numpy(read_map(small_stack / "truth.mrc")[0])
     model = ImageModel.within(32, 10)
     predicted = particles.ctf(None, model.frequencies) * model.project(
-        grid_of_map(volume), true_rotations, None
+        grid_of_map(volume), Poses.centred(true_rotations)
     )
     observed = model.coefficients(all_images(particles))
     return volume * (predicted * observed).sum() / predicted.square().sum()

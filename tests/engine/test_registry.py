@@ -11,7 +11,7 @@ import torch
 
 import napari_cryospin
 from napari_cryospin.engine import events
-from napari_cryospin.engine.geometry.rotations import rotation_angle
+from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.interface import PoseInference
 from napari_cryospin.engine.run.memory_estimate import estimate_memory
 from napari_cryospin.engine.run.reconstruction import Reconstruction
@@ -46,7 +46,7 @@ def test_another_inference_runs_and_is_told_of(
     assert folder.settings() == tiny_settings
     first = read_poses(folder, 0)
     assert first.inference is Inference("guessed")
-    assert rotation_angle(torch.from_numpy(first.rotations[:1]), torch.eye(3)) == pytest.approx(
+    assert angular_distance(torch.from_numpy(first.rotations[:1]), torch.eye(3)) == pytest.approx(
         90, abs=0.1
     )
     assert folder.metrics()[0]["inference"] == "guessed"

@@ -12,6 +12,7 @@ from napari_cryospin.engine.geometry.fourier import (
     inverse_hartley_2d,
     map_from_hartley_grid,
 )
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.slices import central_slices, insert_slices
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import grid_of_map, map_of_grid
@@ -65,9 +66,9 @@ def test_origin_shifts_are_undone_by_shifting_the_image() -> None:
     model = ImageModel.within(32, 16)
     grid, rotation = torch.randn(33, 33, 33), torch.eye(3)[None]
     origin = torch.tensor([[2.5, -1.25]])
-    observed = model.project(grid, rotation, origin)
+    observed = model.project(grid, Poses(rotation, origin))
     assert torch.allclose(
-        model.shift(observed, origin), model.project(grid, rotation, None), atol=1e-4
+        model.shift(observed, origin), model.project(grid, Poses.centred(rotation)), atol=1e-4
     )
 
 
@@ -96,6 +97,6 @@ def test_the_window_is_what_interpolation_does() -> None:
     volume[16, 16, 25] = 1
     turn = torch.tensor([[[0.8, 0.6, 0.0], [-0.6, 0.8, 0.0], [0.0, 0.0, 1.0]]])
     model = ImageModel.within(32, 16)
-    plain = model.project(hartley_grid_from_map(volume), turn, None)
-    corrected = model.project(grid_of_map(volume), turn, None)
+    plain = model.project(hartley_grid_from_map(volume), Poses.centred(turn))
+    corrected = model.project(grid_of_map(volume), Poses.centred(turn))
     assert torch.allclose(plain / interpolation_window(32)[16, 16, 25], corrected, atol=1e-4)

@@ -6,6 +6,7 @@ import torch
 
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import random_rotations
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import grid_of_map
@@ -18,7 +19,7 @@ def test_mirrored_poses_see_in_the_mirrored_map_what_poses_see_in_the_map() -> N
 
     def project(volume: np.ndarray, poses: np.ndarray) -> torch.Tensor:
         rotations = torch.from_numpy(poses).float()
-        return model.project(grid_of_map(torch.from_numpy(volume)), rotations, None)
+        return model.project(grid_of_map(torch.from_numpy(volume)), Poses.centred(rotations))
 
     seen = project(volume, poses)
     again = project(mirrored_map(volume), mirrored_poses(poses))

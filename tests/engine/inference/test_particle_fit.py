@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.inference.interface import Problem
 from napari_cryospin.engine.inference.particle_fit import ParticleFit
 from napari_cryospin.engine.inference.poses import PoseTable
@@ -52,7 +53,7 @@ def test_the_log_likelihood_is_what_the_map_gains(problem: Problem) -> None:
     variance = NOISE.variance[shells_of(model)]
     images = model.coefficients(all_images(problem.particles))
     ctf = problem.particles.ctf(None, model.frequencies) * problem.poses.scales[:, None]
-    projected = ctf * model.project(problem.volume(), problem.poses.rotations, None)
+    projected = ctf * model.project(problem.volume(), Poses.centred(problem.poses.rotations))
     without = torch.distributions.Normal(0, variance.sqrt()).log_prob(images).sum(1)
     given = torch.distributions.Normal(projected, variance.sqrt()).log_prob(images).sum(1)
     assert torch.allclose(found.log_likelihood, given - without, atol=0.05, rtol=1e-3)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from napari_cryospin.engine.geometry.cells import n_cells, rotations_of_cells
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.grid import GridSlices, shift_grid
 from napari_cryospin.engine.inference.options import PosteriorOptions
@@ -29,7 +30,7 @@ def test_log_probabilities_equal_brute_force(particles: Particles, true_map: Ten
     observed = model.coefficients(all_images(particles)[rows].double())
     ctf = particles.ctf(rows, model.frequencies).double()
     model = ImageModel(model.box, model.frequencies.double(), model.index)
-    slices = model.project(grid, rotations, None)
+    slices = model.project(grid, Poses.centred(rotations))
     log_p = GridSlices(model, slices, slices.square()).log_probability(observed, ctf)
     residual = observed[:, None] - ctf[:, None] * slices
     brute = -0.5 * residual.square().sum(-1)

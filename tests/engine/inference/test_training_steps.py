@@ -137,11 +137,10 @@ def test_adam_of_each_image_is_its_own() -> None:
 @pytest.mark.parametrize("box", [32, 50, 64])
 def test_encoder_gives_a_pose_per_head(box: int) -> None:
     encoder = PoseEncoder(box, heads=5, width=8, shifts=True)
-    rotations, shifts = encoder(torch.randn(3, box, box))
-    assert rotations.shape == (3, 5, 3, 3)
-    assert torch.allclose(torch.linalg.det(rotations), torch.ones(3, 5), atol=1e-4)
-    assert shifts is not None
-    assert shifts.abs().max() <= 0.1 * box
+    poses = encoder(torch.randn(3, box, box))
+    assert poses.rotations.shape == (3, 5, 3, 3)
+    assert torch.allclose(torch.linalg.det(poses.rotations), torch.ones(3, 5), atol=1e-4)
+    assert 0 < poses.shifts.abs().max() <= 0.1 * box
 
 
 def test_the_papers_encoder_has_the_papers_size() -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from napari_cryospin.engine.geometry.fourier import disk, shift_hartley
-from napari_cryospin.engine.geometry.rotations import exponential_map, random_rotations
+from napari_cryospin.engine.geometry.poses import Poses
+from napari_cryospin.engine.geometry.rotations import random_rotations
 from napari_cryospin.engine.geometry.slices import central_slices
 from napari_cryospin.engine.kernels import inserter, slicer
 from napari_cryospin.engine.kernels.choice import has_numba
@@ -36,15 +37,17 @@ class Case:
         self.observed = torch.randn(4, k, generator=draw)
         self.ctf = torch.randn(4, k // 2, generator=draw).repeat_interleave(2, 1)
         self.numbers = torch.tensor([0, 1, 1, 3, 2, 0, 3])
-        rotations = random_rotations(7, np.random.default_rng(seed))
-        self.rotations = torch.from_numpy(rotations).float()
-        self.shifts = 3 * torch.randn(7, 2, generator=draw) if shifted else None
+        drawn = random_rotations(7, np.random.default_rng(seed))
+        rotations = self.rotations = torch.from_numpy(drawn).float()
+        shifts = 3 * torch.randn(7, 2, generator=draw) * shifted
+        self.poses = Poses(rotations, shifts)
 
     def args(self, n_used: int | None = None, *, double: bool = False) -> list[Any]:
         """Return what slicers take, in either precision."""
-        values = [self.observed, self.ctf, self.rotations, self.shifts]
-        values.append(self.frequencies[:n_used])
-        return [each.double() if double and each is not None else each for each in values]
+        kind = torch.double if double else torch.float
+        poses = Poses(self.rotations.to(kind), self.poses.shifts.to(kind))
+        used = self.frequencies[:n_used].to(kind)
+        return [self.observed.to(kind), self.ctf.to(kind), poses, used]
 
     @property
     def reference(self) -> TorchSlicer:
@@ -87,10 +90,10 @@ def test_a_fit_is_that_in_double_precision(
 
 def predicted(case: Case, step: Tensor) -> Tensor:
     """Return the residuals of poses after a step of their five parameters."""
-    observed, ctf, rotations, shifts, frequencies = case.args(N_LOW, double=True)
-    turned = exponential_map(step[:, :3]) @ rotations
-    slices = central_slices(case.grid.double(), turned, frequencies)
-    moved = shift_hartley(slices, frequencies, -(shifts + step[:, 3:]), BOX)
+    observed, ctf, poses, frequencies = case.args(N_LOW, double=True)
+    moved_poses = poses.moved(step)
+    slices = central_slices(case.grid.double(), moved_poses.rotations, frequencies)
+    moved = shift_hartley(slices, frequencies, -moved_poses.shifts, BOX)
     return ctf[case.numbers, :N_LOW] * moved - observed[case.numbers, :N_LOW]
 
 
@@ -133,7 +136,7 @@ def test_insertion_is_that_of_torch(threads: int, shifted: bool) -> None:
     observed, ctf = case.observed[case.numbers], case.ctf[case.numbers]
     ours, torchs = inserter(BOX, torch.device("cpu")), TorchInserter(BOX, torch.device("cpu"))
     for sums in (ours, torchs):
-        sums.add_images(observed, ctf, case.rotations, case.shifts, case.frequencies)
+        sums.add_images(observed, ctf, case.poses, case.frequencies)
         sums.add(observed[:2], ctf[:2], case.rotations[:2], case.frequencies)
         sums.add(observed[:0], ctf[:0], case.rotations[:0], case.frequencies)
     assert ours.total().numpy() == pytest.approx(torchs.total().numpy(), abs=1e-4)
@@ -155,8 +158,8 @@ def test_what_is_no_pose_is_refused() -> None:
     for spoilt in (torch.full((7, 3, 3), torch.nan), 1.1 * case.rotations):
         with pytest.raises(ValueError, match="no rotation"):
             slicer(case.grid).slices(spoilt, case.frequencies)
-    shifts = torch.full((7, 2), torch.inf)
-    arguments = (case.observed[case.numbers], case.ctf[case.numbers], case.rotations, shifts)
+    poses = Poses(case.rotations, torch.full((7, 2), torch.inf))
+    arguments = (case.observed[case.numbers], case.ctf[case.numbers], poses)
     with pytest.raises(ValueError, match="no number"):
         slicer(case.grid).fit(*arguments, case.frequencies)
     with pytest.raises(ValueError, match="Nyquist"):

@@ -9,7 +9,7 @@ map's coefficient at ``(kx, ky, 0) @ A``.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -82,16 +82,35 @@ def skew(omega: Tensor) -> Tensor:
     return torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1).reshape(*omega.shape[:-1], 3, 3)
 
 
-def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
-    """Return the angle of the rotation between two poses, degrees, for shapes (..., 3, 3)."""
-    chord = (a - b).square().sum((-1, -2)).sqrt()
-    return torch.rad2deg(2 * torch.arcsin((chord / math.sqrt(8)).clamp(max=1)))
+@overload
+def angular_distance(a: Tensor, b: Tensor, group: Tensor | None = None) -> Tensor: ...
 
 
-def angular_distance(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    """Return the angle of the rotation between two poses, degrees, for shapes (..., 3, 3)."""
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+@overload
+def angular_distance(
+    a: ArrayLike, b: ArrayLike, group: ArrayLike | None = None
+) -> NDArray[np.float64]: ...
+
+
+def angular_distance(a: Any, b: Any, group: Any = None) -> Any:
+    """Return the angle of the rotation between two poses, degrees.
+
+    Parameters
+    ----------
+    a, b
+        Euler matrices, (..., 3, 3): of tensors the angle is a tensor, of others an array.
+    group
+        Turns of the map that leave it as it is, the identity among them, (g, 3, 3): the angle is
+        that to the nearest of a pose's mates. By default there are none.
+    """
+    if group is not None:
+        angles = [angular_distance(a, b @ turn) for turn in group]
+        return torch.stack(angles).amin(0) if isinstance(a, torch.Tensor) else np.min(angles, 0)
     # from the chord, not the trace: the arccosine of the trace loses the small angles
+    if isinstance(a, torch.Tensor):
+        chord = (a - b).square().sum((-1, -2)).sqrt()
+        return torch.rad2deg(2 * torch.arcsin((chord / math.sqrt(8)).clamp(max=1)))
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     chord = np.sqrt(((a - b) ** 2).sum((-1, -2)))
     angle = 2 * np.arcsin(np.clip(chord / np.sqrt(8), 0, 1))
     return np.asarray(np.degrees(angle), dtype=np.float64)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.events import SwitchFigures
+    from napari_cryospin.engine.geometry.poses import Poses
     from napari_cryospin.engine.inference.interface import PoseInference, Problem
     from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.settings import ModelSettings
@@ -161,19 +162,16 @@ class AmortizedInference(GradientInference):
         """Take one step on the particles ``rows``; return the winners' mean error."""
         images = self.particles.images(rows)
         seen = self.observed(rows, images)
-        rotations, shifts = self.encoder(images)
+        proposed = self.encoder(images)
         grid = self.volume()
-        losses = self._candidate_losses(seen, grid, rotations, shifts)
+        losses = self._candidate_losses(seen, grid, proposed)
         winner = losses.argmin(1)
-        pick = torch.arange(len(rows), device=rows.device), winner
-        projection = self.model.project(
-            grid, rotations[pick], None if shifts is None else shifts[pick]
-        )
+        projection = self.model.project(grid, proposed[_each(rows), winner])
         loss = image_error(seen.ctf * projection, seen.coefficients, self.loss).mean()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        self._record(rows, rotations.detach(), shifts, losses, winner)
+        self._record(rows, proposed.detach(), losses, winner)
         return loss.item()
 
     @torch.no_grad()
@@ -181,42 +179,28 @@ class AmortizedInference(GradientInference):
         """Record what the encoder says of particles, without learning from them."""
         images = self.particles.images(rows)
         self.encoder.eval()
-        rotations, shifts = self.encoder(images)
+        proposed = self.encoder(images)
         self.encoder.train()
-        seen = self.observed(rows, images)
-        losses = self._candidate_losses(seen, self.volume(), rotations, shifts)
-        self._record(rows, rotations, shifts, losses, losses.argmin(1))
+        losses = self._candidate_losses(self.observed(rows, images), self.volume(), proposed)
+        self._record(rows, proposed, losses, losses.argmin(1))
 
     @torch.no_grad()
-    def _candidate_losses(
-        self, seen: Observed, grid: Tensor, rotations: Tensor, shifts: Tensor | None
-    ) -> Tensor:
+    def _candidate_losses(self, seen: Observed, grid: Tensor, proposed: Poses) -> Tensor:
         """Return the error of every head's pose, (n, M); finding the winner needs no gradient."""
-        n, heads = rotations.shape[:2]
-        numbers = torch.arange(n, device=rotations.device).repeat_interleave(heads)
+        n, heads = proposed.rotations.shape[:2]
+        numbers = torch.arange(n, device=grid.device).repeat_interleave(heads)
         aligned = Alignment(self.model, slicer(grid), seen, self.loss, numbers)
-        flat = None if shifts is None else shifts.flatten(0, 1)
-        return aligned.errors(rotations.flatten(0, 1), flat).view(n, heads)
+        return aligned.errors(proposed.flatten()).view(n, heads)
 
     @torch.no_grad()
-    def _record(
-        self,
-        rows: Tensor,
-        rotations: Tensor,
-        shifts: Tensor | None,
-        losses: Tensor,
-        winner: Tensor,
-    ) -> None:
-        pick = torch.arange(len(rows), device=rows.device), winner
+    def _record(self, rows: Tensor, proposed: Poses, losses: Tensor, winner: Tensor) -> None:
+        pick = _each(rows), winner
         poses = self.poses
-        poses.candidates[rows] = rotations
+        poses.candidates[rows], poses.candidate_shifts[rows] = proposed.rotations, proposed.shifts
         poses.candidate_losses[rows] = losses
         poses.winning_head[rows] = winner
         poses.losses[rows] = losses[pick]
-        poses.rotations[rows] = rotations[pick]
-        if shifts is not None:
-            poses.candidate_shifts[rows] = shifts.detach()
-            poses.shifts[rows] = shifts.detach()[pick]
+        poses.set_at(rows, proposed[pick])
 
     def state(self) -> dict[str, Any]:
         """Return encoder and optimiser for a checkpoint."""
@@ -232,3 +216,7 @@ class AmortizedInference(GradientInference):
         self.optimizer.load_state_dict(state["optimizer"])
         if self.criterion is not None:
             self.criterion.load_state(state["criterion"])
+
+
+def _each(rows: Tensor) -> Tensor:
+    return torch.arange(len(rows), device=rows.device)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from napari_cryospin.engine.geometry.rotations import rotation_angle
+from napari_cryospin.engine.geometry.poses import Poses
+from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.gauss_newton import improve, schedule
 from napari_cryospin.engine.inference.gradient import GradientInference
 from napari_cryospin.engine.inference.interface import shuffled_batches
@@ -74,7 +75,6 @@ class DirectInference(GradientInference):
     ) -> None:
         super().__init__(problem, stage)
         self.stage = stage
-        self.shifts = problem.model.shifts
         self.volume_optimizer = torch.optim.Adam(
             self.volume.parameters(), lr=stage.learning_rate_volume
         )
@@ -171,7 +171,9 @@ class DirectInference(GradientInference):
         # pairs of a particle and one of its hypotheses
         image, hypothesis = self.active[rows].nonzero(as_tuple=True)
         chosen = rows[image], hypothesis
-        aligned = Alignment(self.model, self._map(), seen, self.loss, image)
+        aligned = Alignment(
+            self.model, self._map(), seen, self.loss, image, self.problem.model.shifts
+        )
         self._take_steps(aligned, chosen)
         self._choose(aligned, rows, image, hypothesis)
         if self._update is None:
@@ -191,7 +193,7 @@ class DirectInference(GradientInference):
             self._noise = NoiseSpectrum.of_residuals(power, self.model, self.particles.mask_power)
             self.volume.assign(self._update(sums.inserted, self._noise))
         self._epochs += 1
-        turned = rotation_angle(self._before[rows], self.poses.rotations[rows]) > _OTHER_MODE
+        turned = angular_distance(self._before[rows], self.poses.rotations[rows]) > _OTHER_MODE
         if self._settled_at is None and float(turned.float().mean()) < _SETTLED:
             self._settled_at = self._epochs
 
@@ -239,31 +241,24 @@ class DirectInference(GradientInference):
     def _take_steps(self, aligned: Alignment, chosen: tuple[Tensor, Tensor]) -> None:
         """Take the pose steps of a visit from the chosen hypotheses of the batch's particles."""
         row, hypothesis = chosen
-        rotations = self.rotations[chosen]
-        shifts = self.origins[chosen] if self.shifts else None
+        poses = Poses(self.rotations[chosen], self.origins[chosen])
         if self.stage.pose_update == "adam":
-            numbers = row * self.active.shape[1] + hypothesis
-            rotations, shifts = self._adam_steps(aligned, rotations, shifts, numbers)
+            poses = self._adam_steps(aligned, poses, row * self.active.shape[1] + hypothesis)
         else:
             # what comes from a grid or from an encoder is degrees off
             far = self._epochs in (0, self._searched_at)
-            sizes = schedule(aligned, self.stage.pose_steps, far=far)
-            rotations, shifts = improve(aligned, rotations, shifts, sizes)
-        self.rotations[chosen] = rotations
-        if shifts is not None:
-            self.origins[chosen] = shifts
+            poses = improve(aligned, poses, schedule(aligned, self.stage.pose_steps, far=far))
+        self.rotations[chosen], self.origins[chosen] = poses.rotations, poses.shifts
 
-    def _adam_steps(
-        self, aligned: Alignment, rotations: Tensor, shifts: Tensor | None, numbers: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
+    def _adam_steps(self, aligned: Alignment, poses: Poses, numbers: Tensor) -> Poses:
         optimizer, steps = self.pose_optimizer, self.stage.pose_steps
         rate = optimizer.learning_rate
         for step in range(steps):
             left = 1 - (1 - self.stage.visit_rate) * step / max(steps - 1, 1)
             optimizer.learning_rate = left * rate
-            rotations, shifts, _ = aligned.step(rotations, shifts, optimizer, numbers)
+            poses, _ = aligned.step(poses, optimizer, numbers)
         optimizer.learning_rate = rate
-        return rotations, shifts
+        return poses
 
     @torch.no_grad()
     def _choose(self, aligned: Alignment, rows: Tensor, image: Tensor, hypothesis: Tensor) -> None:
@@ -274,11 +269,10 @@ class DirectInference(GradientInference):
         else:
             chosen = rows[image], hypothesis
             losses[image, hypothesis] = aligned.errors(
-                self.rotations[chosen], self.origins[chosen] if self.shifts else None
+                Poses(self.rotations[chosen], self.origins[chosen])
             )
         best = losses.argmin(1)
-        self.poses.rotations[rows] = self.rotations[rows, best]
-        self.poses.shifts[rows] = self.origins[rows, best]
+        self.poses.set_at(rows, Poses(self.rotations[rows, best], self.origins[rows, best]))
         if self.active.shape[1] == 1:
             return
         # squared errors are of the order of the noise's variance, so this is a difference in nats
@@ -290,8 +284,7 @@ class DirectInference(GradientInference):
         self.poses.candidate_losses[rows] = losses.where(losses.isfinite(), torch.nan)
 
     def _volume_step(self, rows: Tensor, seen: Observed) -> Tensor:
-        rotations, shifts = self.poses.rotations[rows], self.poses.shifts[rows]
-        projection = self.model.project(self.volume(), rotations, shifts if self.shifts else None)
+        projection = self.model.project(self.volume(), self.poses.at(rows))
         losses = image_error(seen.ctf * projection, seen.coefficients, self.loss)
         learning = ~self.problem.held_out[rows]
         if learning.any():
@@ -302,17 +295,15 @@ class DirectInference(GradientInference):
 
     def _collect(self, rows: Tensor, aligned: Alignment) -> Tensor:
         """Add the particles to the sums of the epoch's map; return their errors."""
-        rotations = self.poses.rotations[rows]
-        shifts = self.poses.shifts[rows] if self.shifts else None
+        poses = self.poses.at(rows)
         self._sums = self._sums or MapSums(self.model)
         held_out = self.problem.held_out[rows]
         errors = torch.empty(len(rows), device=rows.device)
         for learning, part in ((True, ~held_out), (False, held_out)):
             own = replace(aligned, images=aligned.images[part])
-            here = rotations[part], None if shifts is None else shifts[part]
-            errors[part], power = own.residuals(*here)
+            errors[part], power = own.residuals(poses[part])
             if learning:
-                self._sums.add_images(own.images.coefficients, own.images.ctf, *here)
+                self._sums.add_images(own.images.coefficients, own.images.ctf, poses[part])
                 self._sums.count(power, len(own.images.rows))
         return errors
 

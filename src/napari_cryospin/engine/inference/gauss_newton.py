@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.geometry.rotations import exponential_map
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+    from napari_cryospin.engine.geometry.poses import Poses
     from napari_cryospin.engine.inference.local import Alignment
     from napari_cryospin.engine.kernels import PoseFit
 
@@ -35,21 +34,10 @@ _TINY = 1e-12
 
 
 @dataclass
-class Poses:
-    """Poses on their way: the best so far, and the fit there.
+class _Best:
+    """Poses on their way: the best so far, the fit there, and the damping λ of each, (p,)."""
 
-    Parameters
-    ----------
-    rotations, shifts
-        Euler matrices (p, 3, 3) and origin shifts (p, 2), pixels; None where these are left out.
-    fit
-        Errors, gradients and normal matrices there.
-    damping
-        λ of each, (p,).
-    """
-
-    rotations: Tensor
-    shifts: Tensor | None
+    poses: Poses
     fit: PoseFit
     damping: Tensor
 
@@ -71,9 +59,7 @@ def schedule(aligned: Alignment, steps: int, *, far: bool) -> list[int]:
     return [*(n for n in low if 0 < n < everything), *[everything] * steps]
 
 
-def improve(
-    aligned: Alignment, rotations: Tensor, shifts: Tensor | None, sizes: Sequence[int]
-) -> tuple[Tensor, Tensor | None]:
+def improve(aligned: Alignment, poses: Poses, sizes: Sequence[int]) -> Poses:
     """Return poses after a step for every number of frequencies, ascending.
 
     A step that made the error of the same frequencies larger is taken back. The last one is not
@@ -83,59 +69,47 @@ def improve(
     ----------
     aligned
         Images and map.
-    rotations, shifts
-        Euler matrices (p, 3, 3) and origin shifts (p, 2), pixels; None leaves these out.
+    poses
+        Where they begin, (p,).
     sizes
         Number of frequencies of every step.
     """
-    best: Poses | None = None
+    best: _Best | None = None
     before = 0
     for size in sizes:
-        fit = aligned.fit(rotations, shifts, size)
+        fit = aligned.fit(poses, size)
         if best is None or size != before:
             damping = torch.full_like(fit.errors, _DAMPING) if best is None else best.damping
-            best = Poses(rotations, shifts, fit, damping)
+            best = _Best(poses, fit, damping)
         else:
-            best = _better(best, Poses(rotations, shifts, fit, best.damping))
+            best = _better(best, poses, fit)
         before = size
-        rotations, shifts = _stepped(aligned, best, size)
-    return rotations, shifts
+        poses = best.poses.moved(_step(aligned, best, size))
+    return poses
 
 
-def _better(old: Poses, new: Poses) -> Poses:
+def _better(old: _Best, poses: Poses, fit: PoseFit) -> _Best:
     """Return of every image the pose with the smaller error, and the damping that comes next."""
-    good = new.fit.errors <= old.fit.errors
-    fit = type(old.fit)(
-        *(
-            torch.where(good.view(-1, *[1] * (one.dim() - 1)), two, one)
-            for one, two in zip(vars(old.fit).values(), vars(new.fit).values(), strict=True)
-        )
-    )
-    shifts = None
-    if old.shifts is not None and new.shifts is not None:
-        shifts = torch.where(good[:, None], new.shifts, old.shifts)
-    return Poses(
-        torch.where(good[:, None, None], new.rotations, old.rotations),
-        shifts,
-        fit,
-        torch.where(good, old.damping / _EASED, old.damping * _STIFFENED),
-    )
+    good = fit.errors <= old.fit.errors
+    chosen = [
+        torch.where(good.view(-1, *[1] * (one.dim() - 1)), two, one)
+        for one, two in zip(vars(old.fit).values(), vars(fit).values(), strict=True)
+    ]
+    damping = torch.where(good, old.damping / _EASED, old.damping * _STIFFENED)
+    return _Best(poses.where(good, old.poses), type(fit)(*chosen), damping)
 
 
-def _stepped(aligned: Alignment, at: Poses, size: int) -> tuple[Tensor, Tensor | None]:
-    """Return the poses after a step from where they are."""
-    n = 3 if at.shifts is None else 5
+def _step(aligned: Alignment, at: _Best, size: int) -> Tensor:
+    """Return the step to take from where poses are, radians and pixels, (p, 5)."""
+    n = 5 if aligned.shifted else 3
     normal, gradient = at.fit.normal[:, :n, :n].double(), at.fit.gradient[:, :n].double()
     diagonal = normal.diagonal(dim1=1, dim2=2)
     damped = diagonal * at.damping[:, None] + _TINY + 1e-6 * diagonal.mean(1, keepdim=True)
-    step = -torch.linalg.solve(normal + torch.diag_embed(damped), gradient)
+    found = -torch.linalg.solve(normal + torch.diag_embed(damped), gradient).float()
+    step = torch.nn.functional.pad(found, (0, 5 - n))
     radius = float(aligned.norms[size - 1])
-    turn = _limited(step[:, :3], _REACH / radius).float()
-    rotations = exponential_map(turn) @ at.rotations
-    if at.shifts is None:
-        return rotations, None
-    moved = _limited(step[:, 3:], _PERIODS * aligned.model.box / radius).float()
-    return rotations, at.shifts + moved
+    turn = _limited(step[:, :3], _REACH / radius)
+    return torch.cat((turn, _limited(step[:, 3:], _PERIODS * aligned.model.box / radius)), 1)
 
 
 def _limited(step: Tensor, most: float) -> Tensor:

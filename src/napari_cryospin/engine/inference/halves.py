@@ -81,5 +81,5 @@ def back_project(
     sums = MapSums(model)
     for part in rows.split(batch):
         seen = particles.observed(part, model, scales=poses.scales[part])
-        sums.add_images(seen.coefficients, seen.ctf, poses.rotations[part], poses.shifts[part])
+        sums.add_images(seen.coefficients, seen.ctf, poses.at(part))
     return sums.inserted

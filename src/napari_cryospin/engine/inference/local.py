@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from napari_cryospin.engine.geometry.rotations import exponential_map
 from napari_cryospin.engine.inference.gauss_newton import improve, schedule
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.geometry.poses import Poses
     from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
     from napari_cryospin.engine.kernels import PoseFit, Slicer
     from napari_cryospin.engine.models.image import ImageModel
@@ -32,18 +32,15 @@ class Refined:
 
     Parameters
     ----------
-    rotations
-        Euler matrices, (p, 3, 3).
-    shifts
-        Their shifts, (p, 2); None where they were left out.
+    poses
+        The poses, (p,).
     errors
         Their errors per Fourier coefficient, (p,): none is larger than before.
     first_errors
         The errors before, (p,).
     """
 
-    rotations: Tensor
-    shifts: Tensor | None
+    poses: Poses
     errors: Tensor
     first_errors: Tensor
 
@@ -64,6 +61,8 @@ class Alignment:
         Error of the coefficients.
     numbers
         The image of every pose, (p,); by default there is one pose of each.
+    shifted
+        Whether shifts are refined as well, and not only turns.
     """
 
     model: ImageModel
@@ -71,6 +70,7 @@ class Alignment:
     images: Observed
     loss: Literal["squared", "absolute"] = "squared"
     numbers: Tensor | None = None
+    shifted: bool = True
 
     @cached_property
     def norms(self) -> Tensor:
@@ -78,48 +78,42 @@ class Alignment:
         norms: Tensor = self.model.frequencies.norm(dim=1)
         return norms
 
-    def errors(self, rotations: Tensor, shifts: Tensor | None) -> Tensor:
+    def errors(self, poses: Poses) -> Tensor:
         """Return the error of every pose per coefficient, (p,)."""
-        return self.residuals(rotations, shifts)[0]
+        return self.residuals(poses)[0]
 
-    def residuals(self, rotations: Tensor, shifts: Tensor | None) -> tuple[Tensor, Tensor]:
+    def residuals(self, poses: Poses) -> tuple[Tensor, Tensor]:
         """Return the errors of poses, (p,), and the sums of squares at all frequencies, (K,)."""
         return self.slicer.errors(
             self.images.coefficients,
             self.images.ctf,
-            rotations,
-            shifts,
+            poses,
             self.model.frequencies,
             numbers=self.numbers,
             absolute=self.loss == "absolute",
         )
 
-    def fit(self, rotations: Tensor, shifts: Tensor | None, n_used: int | None = None) -> PoseFit:
+    def fit(self, poses: Poses, n_used: int | None = None) -> PoseFit:
         """Return the squared errors of poses by the first frequencies, and where they fall."""
-        return self._fit(rotations, shifts, n_used, absolute=False)
+        return self._fit(poses, n_used, absolute=False)
 
-    def _fit(
-        self, rotations: Tensor, shifts: Tensor | None, n_used: int | None, *, absolute: bool
-    ) -> PoseFit:
+    def _fit(self, poses: Poses, n_used: int | None, *, absolute: bool) -> PoseFit:
         return self.slicer.fit(
             self.images.coefficients,
             self.images.ctf,
-            rotations,
-            shifts,
+            poses,
             self.model.frequencies[:n_used],
             numbers=self.numbers,
             absolute=absolute,
         )
 
-    def step(
-        self, rotations: Tensor, shifts: Tensor | None, adam: PerImageAdam, numbers: Tensor
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
+    def step(self, poses: Poses, adam: PerImageAdam, numbers: Tensor) -> tuple[Poses, Tensor]:
         """Move each pose by ``R ← exp([ω]×) R``, and each shift, by the gradient at ω = 0.
 
         Parameters
         ----------
-        rotations, shifts
-            Present poses, (p, 3, 3) and (p, 2); None leaves the shifts out.
+        poses
+            Present poses, (p,).
         adam
             Optimiser with five parameters of each pose.
         numbers
@@ -127,30 +121,21 @@ class Alignment:
 
         Returns
         -------
-        rotations, shifts
+        poses
             The poses after the step.
         errors
             The errors before it, (p,).
         """
-        found = self._fit(rotations, shifts, None, absolute=self.loss == "absolute")
-        gradient, unit = found.gradient.clone(), _SHIFT_UNIT * self.model.box
-        gradient[:, 3:] *= 0 if shifts is None else unit
-        taken = adam.step(numbers, gradient)
-        turned = exponential_map(taken[:, :3]) @ rotations
-        moved = None if shifts is None else shifts + unit * taken[:, 3:]
-        return turned, moved, found.errors
+        found = self._fit(poses, None, absolute=self.loss == "absolute")
+        unit = torch.ones(5, device=numbers.device)
+        unit[3:] = _SHIFT_UNIT * self.model.box if self.shifted else 0
+        taken = unit * adam.step(numbers, unit * found.gradient)
+        return poses.moved(taken), found.errors
 
-    def refine(self, rotations: Tensor, shifts: Tensor | None) -> Refined:
-        """Refine poses (p, 3, 3) and shifts (p, 2), while the map stays."""
-        first = self.errors(rotations, shifts)
-        turned, moved = improve(self, rotations, shifts, schedule(self, _STEPS, far=True))
-        errors = self.errors(turned, moved)
+    def refine(self, poses: Poses) -> Refined:
+        """Refine poses (p,), while the map stays."""
+        first = self.errors(poses)
+        improved = improve(self, poses, schedule(self, _STEPS, far=True))
+        errors = self.errors(improved)
         good = errors <= first
-        if shifts is not None and moved is not None:
-            moved = torch.where(good[:, None], moved, shifts)
-        return Refined(
-            torch.where(good[:, None, None], turned, rotations),
-            moved,
-            torch.where(good, errors, first),
-            first,
-        )
+        return Refined(improved.where(good, poses), torch.where(good, errors, first), first)

@@ -67,8 +67,7 @@ class ParticleFit:
         powers: list[Tensor] = []
         rows = torch.arange(particles.n, device=device)
         for part in rows.split(max(1, _BLOCK // particles.box**2)):
-            shifts = poses.shifts[part] if problem.model.shifts else None
-            projected = model.project(present, poses.rotations[part], shifts)
+            projected = model.project(present, poses.at(part))
             images = particles.images(part)
             observed = particles.observed(part, model, scales=poses.scales[part], images=images)
             projected *= observed.ctf

@@ -8,6 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from napari_cryospin.engine.geometry.poses import Poses
+
 
 @dataclass
 class PoseTable:
@@ -59,6 +61,14 @@ class PoseTable:
             candidate_shifts=torch.zeros(n, heads, 2, device=device),
             candidate_losses=torch.full((n, heads), torch.nan, device=device),
         )
+
+    def at(self, rows: Tensor) -> Poses:
+        """Return the present poses of particles ``rows`` (m,)."""
+        return Poses(self.rotations[rows], self.shifts[rows])
+
+    def set_at(self, rows: Tensor, poses: Poses) -> None:
+        """Give particles ``rows`` (m,) other poses."""
+        self.rotations[rows], self.shifts[rows] = poses.rotations, poses.shifts
 
     def reset(self) -> None:
         """Forget all poses, in place."""

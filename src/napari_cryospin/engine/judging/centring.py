@@ -47,18 +47,14 @@ def centring(problem: Problem, halves: HalfMaps) -> Centring:
     for all_rows, grid in zip(halves.rows, (two, one), strict=True):
         half_map = slicer(grid)
         rows = evenly_spread(all_rows, _PARTICLES)
-        rotations, present = poses.rotations[rows], poses.shifts[rows]
+        present = poses.at(rows)
         seen = particles.observed(rows, model, scales=poses.scales[rows])
-        residual = seen.coefficients - seen.ctf * model.project(half_map, rotations, present)
+        residual = seen.coefficients - seen.ctf * model.project(half_map, present)
         noise = NoiseSpectrum.of_residuals(residual.square().mean(0), model, particles.mask_power)
         seen = seen.over(noise.deviation(model))
-        aligned = Alignment(model, half_map, seen)
-        centred = seen.at(model, present)
-        held = Alignment(model, half_map, centred)
-        without = held.refine(rotations, None)
-        moved = aligned.refine(rotations, present)
+        without = Alignment(model, half_map, seen, shifted=False).refine(present)
+        moved = Alignment(model, half_map, seen).refine(present)
         gains.append(0.5 * len(model.frequencies) * (without.errors - moved.errors))
-        assert moved.shifts is not None
-        shifts.append(moved.shifts - present)
+        shifts.append(moved.poses.shifts - present.shifts)
     gain, found = torch.cat(gains), torch.cat(shifts)
     return Centring(float(gain.median()), float(found.square().mean().sqrt()))

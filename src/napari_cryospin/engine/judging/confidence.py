@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.geometry.rotations import rotation_angle
+from napari_cryospin.engine.geometry.poses import Poses
+from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.interface import evenly_spread
 from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.marginal.search import PoseSearch
@@ -61,15 +62,15 @@ def pose_confidence(
     for rows in held.split(_PART):
         modes = search.modes(rows, _MODES)
         rotations = torch.cat((poses.rotations[rows, None], modes.rotations), 1)
-        shifts = torch.cat((poses.shifts[rows, None], modes.shifts), 1).flatten(0, 1)
+        shifts = torch.cat((poses.shifts[rows, None], modes.shifts), 1)
         # pairs of a particle and one of its poses
         image = torch.arange(len(rows), device=rows.device).repeat_interleave(_MODES + 1)
         seen = particles.observed(rows, model, scales=poses.scales[rows], deviation=deviation)
-        aligned = Alignment(model, present, seen, numbers=image)
-        refined = aligned.refine(rotations.flatten(0, 1), shifts if problem.model.shifts else None)
+        aligned = Alignment(model, present, seen, numbers=image, shifted=problem.model.shifts)
+        refined = aligned.refine(Poses(rotations, shifts).flatten())
         nats = (-0.5 * len(deviation) * refined.errors).reshape(rotations.shape[:2])
-        own = _distance(refined.rotations.reshape(rotations.shape), rotations[:, :1], turns)
-        own = own <= SAME_MODE
+        after = refined.poses.rotations.reshape(rotations.shape)
+        own = angular_distance(after, rotations[:, :1], turns) <= SAME_MODE
         # what was found twice counts once: of the pose's own mode the best, and every other mode
         best = nats.masked_fill(~own, -torch.inf).amax(1, keepdim=True)
         others = nats.masked_fill(own, -torch.inf)
@@ -77,20 +78,12 @@ def pose_confidence(
     return torch.cat(found)
 
 
-def _distance(a: Tensor, b: Tensor, turns: Tensor | None) -> Tensor:
-    """Return the angle between poses, degrees, or between the nearest of their mates."""
-    if turns is None:
-        return rotation_angle(a, b)
-    return torch.stack([rotation_angle(a, b @ turn) for turn in turns]).amin(0)
-
-
 @torch.no_grad()
 def _noise(problem: Problem, model: ImageModel, present: Slicer, learning: Tensor) -> NoiseSpectrum:
     """Return the noise as the residuals at the present poses show it."""
     particles, poses = problem.particles, problem.poses
     rows = evenly_spread(learning, _NOISE_PARTICLES)
-    shifts = poses.shifts[rows] if problem.model.shifts else None
     seen = particles.observed(rows, model, scales=poses.scales[rows])
-    predicted = seen.ctf * model.project(present, poses.rotations[rows], shifts)
+    predicted = seen.ctf * model.project(present, poses.at(rows))
     residual = seen.coefficients - predicted
     return NoiseSpectrum.of_residuals(residual.square().mean(0), model, particles.mask_power)

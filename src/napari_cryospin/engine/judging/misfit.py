@@ -186,7 +186,7 @@ class Predictions:
             for rows in all_rows.split(_PART):
                 seen = particles.observed(rows, model, scales=poses.scales[rows])
                 other, own = (
-                    seen.ctf * model.project(each, poses.rotations[rows], poses.shifts[rows])
+                    seen.ctf * model.project(each, poses.at(rows))
                     for each in (self.maps[1 - half], self.maps[half])
                 )
                 yield rows, seen.coefficients, other, own

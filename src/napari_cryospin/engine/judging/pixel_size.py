@@ -62,7 +62,7 @@ def fitting_pixel_size(problem: Problem, halves: HalfMaps) -> PixelSizeFit | Non
         rows = evenly_spread(all_rows, _PARTICLES)
         n += len(rows)
         observed = particles.observed(rows, model).coefficients
-        slices = model.project(slicer(grid), poses.rotations[rows], poses.shifts[rows])
+        slices = model.project(slicer(grid), poses.at(rows))
         slices = slices * poses.scales[rows, None]
         total += _by_shell(observed.square(), shells, n_shells)
         for place, factor in enumerate(_TRIED):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
-
 from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.kernels import slicer
@@ -32,12 +30,7 @@ def with_refined_poses(problem: Problem, halves: HalfMaps) -> Problem:
     for all_rows, grid in zip(halves.rows, (two, one), strict=True):
         half_map = slicer(grid)
         for rows in all_rows.split(_PART):
-            with torch.no_grad():
-                seen = particles.observed(rows, model, scales=poses.scales[rows])
-            aligned = Alignment(model, half_map, seen)
-            present = poses.shifts[rows] if problem.model.shifts else None
-            refined = aligned.refine(poses.rotations[rows], present)
-            poses.rotations[rows] = refined.rotations
-            if refined.shifts is not None:
-                poses.shifts[rows] = refined.shifts
+            seen = particles.observed(rows, model, scales=poses.scales[rows])
+            aligned = Alignment(model, half_map, seen, shifted=problem.model.shifts)
+            poses.set_at(rows, aligned.refine(poses.at(rows)).poses)
     return replace(problem, poses=poses)

@@ -13,7 +13,7 @@ import math
 from typing import TYPE_CHECKING, Any, Self
 
 from napari_cryospin.engine.events import SwitchFigures
-from napari_cryospin.engine.geometry.rotations import rotation_angle
+from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.modes import SAME_MODE
@@ -89,7 +89,7 @@ class SwitchCriterion:
             self.figures = None
             return None
         own = problem.poses.rotations[probes]
-        inside = rotation_angle(own, judged.modes[:, 0]) <= SAME_MODE
+        inside = angular_distance(own, judged.modes[:, 0]) <= SAME_MODE
         share = float(inside.float().mean())
         self.gains.append(judged.mean_gain)
         gap = amortization_gap(problem, model, probes)
@@ -120,7 +120,6 @@ def amortization_gap(problem: Problem, model: ImageModel, rows: Tensor) -> float
     """Return what refining each pose for itself would gain, as a share of the error."""
     particles, poses, loss = problem.particles, problem.poses, problem.model.loss
     seen = particles.observed(rows, model, scales=poses.scales[rows])
-    aligned = Alignment(model, slicer(problem.volume()), seen, loss)
-    shifts = poses.shifts[rows] if problem.model.shifts else None
-    refined = aligned.refine(poses.rotations[rows], shifts)
+    aligned = Alignment(model, slicer(problem.volume()), seen, loss, shifted=problem.model.shifts)
+    refined = aligned.refine(poses.at(rows))
     return float((refined.first_errors - refined.errors).mean() / refined.first_errors.mean())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.inference.interface import evenly_spread
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.backprojection import divide
@@ -129,7 +130,7 @@ def _left(problem: Problem, model: ImageModel, rows: Tensor, grid: Tensor) -> _L
     """Return what a map leaves of particles ``rows`` (m,)."""
     rotations, seen = problem.poses.rotations[rows], problem.observed(rows, model)
     observed, ctf = seen.coefficients, seen.ctf
-    predicted = ctf * model.project(slicer(grid), rotations, None)
+    predicted = ctf * model.project(slicer(grid), Poses.centred(rotations))
     fits = (observed * predicted).sum(1) / predicted.square().sum(1).clamp(min=_TINY)
     ctf = ctf * fits.clamp(0.2, 3)[:, None]
     residual = observed - predicted * fits.clamp(0.2, 3)[:, None]
@@ -148,7 +149,7 @@ def _places(model: ImageModel, left: _Left, component: Tensor) -> tuple[Tensor, 
     cross, power = [], []
     along = slicer(component)
     for rotations, residual, ctf in parts:
-        predicted = ctf * model.project(along, rotations, None)
+        predicted = ctf * model.project(along, Poses.centred(rotations))
         cross.append((predicted * residual).sum(1))
         power.append(predicted.square().sum(1))
     precision = 1 + torch.cat(power)

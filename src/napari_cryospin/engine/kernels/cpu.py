@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.kernels import compiled
 from napari_cryospin.engine.kernels.interface import (
     Inserter,
     PoseFit,
     Slicer,
     require_inside,
-    require_rotations,
+    require_sound,
     total_of,
 )
 
@@ -43,7 +44,7 @@ class CompiledSlicer(Slicer):
 
     def slices(self, rotations: Tensor, frequencies: Tensor) -> Tensor:
         """Return slices of the map, (p, K)."""
-        require_rotations(rotations, None)
+        require_sound(Poses.centred(rotations))
         kx, ky = self._disk(frequencies)
         found = np.empty((len(rotations), len(frequencies)), np.float32)
         poses = _floats(rotations)
@@ -58,24 +59,23 @@ class CompiledSlicer(Slicer):
         self,
         observed: Tensor,
         ctf: Tensor,
-        rotations: Tensor,
-        shifts: Tensor | None,
+        poses: Poses,
         frequencies: Tensor,
         *,
         numbers: Tensor | None = None,
         absolute: bool = False,
     ) -> PoseFit:
         """Return error, gradient and normal matrix of poses."""
-        common = self._common(observed, ctf, rotations, shifts, frequencies, numbers)
-        found = np.empty((len(rotations), 21), np.float32)
+        common = self._common(observed, ctf, poses, frequencies, numbers)
+        found = np.empty((len(poses), 21), np.float32)
         _share(
-            len(rotations),
+            len(poses),
             len(frequencies),
             lambda first, last, _: compiled.fit(*common, absolute, first, last, found),
         )
         unit = 2 * math.pi / self._box
         scale = np.array((1, 1, 1, unit, unit), np.float32)
-        normal = np.empty((len(rotations), 5, 5), np.float32)
+        normal = np.empty((len(poses), 5, 5), np.float32)
         upper = found[:, 6:] * (scale[_UPPER[0]] * scale[_UPPER[1]])
         normal[:, _UPPER[0], _UPPER[1]] = normal[:, _UPPER[1], _UPPER[0]] = upper
         k = len(frequencies)
@@ -89,20 +89,19 @@ class CompiledSlicer(Slicer):
         self,
         observed: Tensor,
         ctf: Tensor,
-        rotations: Tensor,
-        shifts: Tensor | None,
+        poses: Poses,
         frequencies: Tensor,
         *,
         numbers: Tensor | None = None,
         absolute: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Return mean errors of poses, (p,), and the sum over all poses of squares, (K,)."""
-        common = self._common(observed, ctf, rotations, shifts, frequencies, numbers)
+        common = self._common(observed, ctf, poses, frequencies, numbers)
         k = len(frequencies)
-        found = np.empty(len(rotations), np.float32)
+        found = np.empty(len(poses), np.float32)
         power = np.zeros((torch.get_num_threads(), k // 2), np.float32)
         _share(
-            len(rotations),
+            len(poses),
             k,
             lambda first, last, thread: compiled.errors(
                 *common, absolute, first, last, found, power[thread]
@@ -123,20 +122,19 @@ class CompiledSlicer(Slicer):
         self,
         observed: Tensor,
         ctf: Tensor,
-        rotations: Tensor,
-        shifts: Tensor | None,
+        poses: Poses,
         frequencies: Tensor,
         numbers: Tensor | None,
     ) -> tuple[Any, ...]:
-        require_rotations(rotations, shifts)
+        require_sound(poses)
         return (
             self._pairs,
             *self._disk(frequencies),
             _floats(observed),
             _floats(ctf),
-            _numbers(numbers, len(rotations)),
-            _floats(rotations),
-            _phases(shifts, len(rotations), self._box),
+            _numbers(numbers, len(poses)),
+            _floats(poses.rotations),
+            _phases(poses, self._box),
         )
 
 
@@ -151,18 +149,17 @@ class CompiledInserter(Inserter):
 
     def add(self, values: Tensor, weights: Tensor, rotations: Tensor, frequencies: Tensor) -> None:
         """Add slices (p, K) and their weights, the same at k and −k, (p, K)."""
-        self._insert(values, weights, rotations, None, frequencies, formed=False)
+        self._insert(values, weights, Poses.centred(rotations), frequencies, formed=False)
 
     def add_images(
         self,
         observed: Tensor,
         ctf: Tensor,
-        rotations: Tensor,
-        shifts: Tensor | None,
+        poses: Poses,
         frequencies: Tensor,
     ) -> None:
         """Add images (p, K) that are centred first: CTF · image, with CTF² as weights."""
-        self._insert(observed, ctf, rotations, shifts, frequencies, formed=True)
+        self._insert(observed, ctf, poses, frequencies, formed=True)
 
     def total(self) -> Tensor:
         """Return the sums of values and of weights so far, (2, D+1, D+1, D+1)."""
@@ -185,24 +182,23 @@ class CompiledInserter(Inserter):
         self,
         values: Tensor,
         weights: Tensor,
-        rotations: Tensor,
-        shifts: Tensor | None,
+        poses: Poses,
         frequencies: Tensor,
         *,
         formed: bool,
     ) -> None:
-        require_rotations(rotations, shifts)
+        require_sound(poses)
         require_inside(frequencies, self._box + 1)
         kx, ky = _disk(frequencies)
         common = (
             _floats(values),
             _floats(weights),
-            _numbers(None, len(rotations)),
-            _floats(rotations),
-            _phases(shifts, len(rotations), self._box),
+            _numbers(None, len(poses)),
+            _floats(poses.rotations),
+            _phases(poses, self._box),
         )
         _share(
-            len(rotations),
+            len(poses),
             len(frequencies),
             lambda first, last, thread: compiled.insert(
                 self._grid(thread), kx, ky, *common, formed, first, last
@@ -227,8 +223,8 @@ def compile_all() -> None:
     image, pose = torch.zeros(1, 2), torch.eye(3)[None]
     slicer, inserter = CompiledSlicer(grid), CompiledInserter(8)
     slicer.slices(pose, frequencies)
-    slicer.fit(image, image, pose, None, frequencies)
-    slicer.errors(image, image, pose, None, frequencies)
+    slicer.fit(image, image, Poses.centred(pose), frequencies)
+    slicer.errors(image, image, Poses.centred(pose), frequencies)
     inserter.add(image, image, pose, frequencies)
 
 
@@ -272,8 +268,6 @@ def _numbers(numbers: Tensor | None, n: int) -> NDArray[np.int64]:
     return np.arange(n) if numbers is None else numbers.contiguous().numpy()
 
 
-def _phases(shifts: Tensor | None, n: int, box: int) -> NDArray[np.float64]:
-    if shifts is None:
-        return np.zeros((n, 2))
-    result: NDArray[np.float64] = (2 * math.pi / box) * shifts.detach().double().numpy()
+def _phases(poses: Poses, box: int) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = (2 * math.pi / box) * poses.shifts.detach().double().numpy()
     return result

@@ -11,6 +11,8 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.geometry.poses import Poses
+
 # a pose's rows are of unit length but for so much; what is beyond is no rotation
 _ROUNDING = 1e-3
 
@@ -43,8 +45,8 @@ class Slicer(ABC):
 
     Where several methods have them, parameters are:
 
-    rotations, shifts
-        Euler matrices (p, 3, 3) and origin shifts (x, y), pixels, (p, 2); None: no shifts.
+    rotations, poses
+        Euler matrices (p, 3, 3), and with shifts.
     frequencies
         The disk in use, (K, 2), as :func:`~.geometry.fourier.disk` gives it.
     observed, ctf
@@ -68,8 +70,7 @@ class Slicer(ABC):
         self,
         observed: Tensor,
         ctf: Tensor,
-        rotations: Tensor,
-        shifts: Tensor | None,
+        poses: Poses,
         frequencies: Tensor,
         *,
         numbers: Tensor | None = None,
@@ -82,8 +83,7 @@ class Slicer(ABC):
         self,
         observed: Tensor,
         ctf: Tensor,
-        rotations: Tensor,
-        shifts: Tensor | None,
+        poses: Poses,
         frequencies: Tensor,
         *,
         numbers: Tensor | None = None,
@@ -107,8 +107,7 @@ class Inserter(ABC):
         self,
         observed: Tensor,
         ctf: Tensor,
-        rotations: Tensor,
-        shifts: Tensor | None,
+        poses: Poses,
         frequencies: Tensor,
     ) -> None:
         """Add images (p, K) that are centred first: CTF · image, with CTF² as weights."""
@@ -139,12 +138,10 @@ def total_of(state: Tensor) -> Tensor:
     return torch.stack((first + second.flip(other), weight + weight.flip(other)))
 
 
-def require_rotations(rotations: Tensor, shifts: Tensor | None) -> None:
-    """Raise ValueError where poses (p, 3, 3) are no rotations, or shifts (p, 2) no numbers."""
-    lengths = rotations[:, :2].square().sum(-1)
-    sound = ((lengths - 1).abs() < _ROUNDING).all()
-    if shifts is not None:
-        sound &= shifts.isfinite().all()
+def require_sound(poses: Poses) -> None:
+    """Raise ValueError where poses (p,) are no rotations, or their shifts no numbers."""
+    lengths = poses.rotations[:, :2].square().sum(-1)
+    sound = ((lengths - 1).abs() < _ROUNDING).all() & poses.shifts.isfinite().all()
     # NaN is in no interval
     if not bool(sound):
         raise ValueError("A pose has become no rotation, or its shift no number.")

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.geometry.fourier import shift_hartley
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.slices import central_slices, insert_slices
 from napari_cryospin.engine.kernels.interface import (
     Inserter,
     PoseFit,
     Slicer,
     require_inside,
-    require_rotations,
+    require_sound,
     total_of,
 )
 
@@ -38,7 +39,7 @@ class TorchSlicer(Slicer):
     @torch.no_grad()
     def slices(self, rotations: Tensor, frequencies: Tensor) -> Tensor:
         """Return slices of the map, (p, K)."""
-        require_rotations(rotations, None)
+        require_sound(Poses.centred(rotations))
         require_inside(frequencies, self._side)
         rows = max(1, 4 * _POINTS // len(frequencies))
         parts = [central_slices(self._grid, part, frequencies) for part in rotations.split(rows)]
@@ -49,26 +50,21 @@ class TorchSlicer(Slicer):
         self,
         observed: Tensor,
         ctf: Tensor,
-        rotations: Tensor,
-        shifts: Tensor | None,
+        poses: Poses,
         frequencies: Tensor,
         *,
         numbers: Tensor | None = None,
         absolute: bool = False,
     ) -> PoseFit:
         """Return error, gradient and normal matrix of poses."""
-        require_rotations(rotations, shifts)
+        require_sound(poses)
         require_inside(frequencies, self._side)
         k = len(frequencies)
         found = []
-        for part in _parts(len(rotations), k, rotations.device):
+        for part in _parts(len(poses), k, poses.rotations.device):
             own = part if numbers is None else numbers[part]
             residual, jacobian = self._linearised(
-                observed[own, :k],
-                ctf[own, :k],
-                rotations[part],
-                None if shifts is None else shifts[part],
-                frequencies[::2],
+                observed[own, :k], ctf[own, :k], poses[part], frequencies[::2]
             )
             flat = jacobian.flatten(1, 2)
             if absolute:
@@ -83,12 +79,12 @@ class TorchSlicer(Slicer):
         self,
         observed: Tensor,
         ctf: Tensor,
-        rotations: Tensor,
-        shifts: Tensor | None,
+        poses: Poses,
         frequencies: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return residuals (p, H, 2) and their derivatives (p, H, 2, 5)."""
         box = self._side - 1
+        rotations = poses.rotations
         value, slope = self._read(frequencies @ rotations[:, :2] + box // 2)
         ctf = ctf[:, ::2, None]
         value, slope = ctf * value, ctf[..., None] * slope
@@ -100,13 +96,10 @@ class TorchSlicer(Slicer):
         quarter = torch.stack((-value[..., 1], value[..., 0]), -1)
         by_shift = torch.stack((unit * x * quarter, unit * y * quarter), -1)
         jacobian = torch.cat((by_turn, by_shift), -1)
-        if shifts is not None:
-            phase = unit * (shifts @ frequencies.T)[..., None]
-            cosine, sine = phase.cos(), phase.sin()
-            value, jacobian = (
-                _turned(value, cosine, sine),
-                _turned(jacobian.movedim(-1, 0), cosine, sine).movedim(0, -1),
-            )
+        phase = unit * (poses.shifts @ frequencies.T)[..., None]
+        cosine, sine = phase.cos(), phase.sin()
+        value = _turned(value, cosine, sine)
+        jacobian = _turned(jacobian.movedim(-1, 0), cosine, sine).movedim(0, -1)
         return value - observed.unflatten(-1, (-1, 2)), jacobian
 
     def _read(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,8 +124,7 @@ class TorchSlicer(Slicer):
         self,
         observed: Tensor,
         ctf: Tensor,
-        rotations: Tensor,
-        shifts: Tensor | None,
+        poses: Poses,
         frequencies: Tensor,
         *,
         numbers: Tensor | None = None,
@@ -142,11 +134,10 @@ class TorchSlicer(Slicer):
         k, box = len(frequencies), self._side - 1
         found = []
         power = observed.new_zeros(k)
-        for part in _parts(len(rotations), k // 4, rotations.device):
+        for part in _parts(len(poses), k // 4, poses.rotations.device):
             own = part if numbers is None else numbers[part]
-            predicted = self.slices(rotations[part], frequencies)
-            if shifts is not None:
-                predicted = shift_hartley(predicted, frequencies, -shifts[part], box)
+            predicted = self.slices(poses.rotations[part], frequencies)
+            predicted = shift_hartley(predicted, frequencies, -poses.shifts[part], box)
             residual = ctf[own, :k] * predicted - observed[own, :k]
             squares = residual.square()
             # of a pair only the sum is told
@@ -165,7 +156,7 @@ class TorchInserter(Inserter):
     @torch.no_grad()
     def add(self, values: Tensor, weights: Tensor, rotations: Tensor, frequencies: Tensor) -> None:
         """Add slices (p, K) and their weights, the same at k and −k, (p, K)."""
-        require_rotations(rotations, None)
+        require_sound(Poses.centred(rotations))
         require_inside(frequencies, self._box + 1)
         both = torch.stack((values, weights))
         self._sums += insert_slices(both, rotations, frequencies, self._box)
@@ -175,14 +166,13 @@ class TorchInserter(Inserter):
         self,
         observed: Tensor,
         ctf: Tensor,
-        rotations: Tensor,
-        shifts: Tensor | None,
+        poses: Poses,
         frequencies: Tensor,
     ) -> None:
         """Add images (p, K) that are centred first: CTF · image, with CTF² as weights."""
-        if shifts is not None:
-            observed = shift_hartley(observed, frequencies, shifts, self._box)
-        self.add(ctf * observed, ctf.square(), rotations, frequencies)
+        require_sound(poses)
+        centred = shift_hartley(observed, frequencies, poses.shifts, self._box)
+        self.add(ctf * centred, ctf.square(), poses.rotations, frequencies)
 
     def total(self) -> Tensor:
         """Return the sums of values and of weights so far, (2, D+1, D+1, D+1)."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import rotation_from_6d
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class PoseEncoder(nn.Module):
             hidden += [HeadwiseLinear(heads, inputs, outputs), nn.ReLU()]
         self.heads = nn.Sequential(*hidden, HeadwiseLinear(heads, sizes[-1], 8 if shifts else 6))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, images: Tensor) -> Poses:
         """Return the candidate poses of images.
 
         Parameters
@@ -63,10 +64,8 @@ class PoseEncoder(nn.Module):
 
         Returns
         -------
-        rotations
-            Shape (n, M, 3, 3).
-        shifts
-            Origin shifts (x, y), pixels, shape (n, M, 2); None where shifts are not estimated.
+        Poses
+            M of each image, (n, M).
         """
         spectrum = torch.fft.rfft2(images)[:, None] * self.pyramid
         low_passed = torch.fft.irfft2(spectrum, s=(self.box, self.box))
@@ -78,8 +77,10 @@ class PoseEncoder(nn.Module):
             features = self.features(channels)
         output = self.heads(features.float()[None]).transpose(0, 1)
         # one tenth of the box at most: tanh keeps an untrained head inside the image
-        shifts = 0.1 * self.box * torch.tanh(output[..., 6:]) if self.shifts else None
-        return rotation_from_6d(output[..., :6]), shifts
+        rotations = rotation_from_6d(output[..., :6])
+        if not self.shifts:
+            return Poses.centred(rotations)
+        return Poses(rotations, 0.1 * self.box * torch.tanh(output[..., 6:]))
 
 
 class HeadwiseLinear(nn.Module):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from napari_cryospin.engine.geometry.poses import Poses
+
 
 @dataclass(frozen=True)
 class ImageModel:
@@ -54,7 +56,7 @@ class ImageModel:
         full[..., self.index] = coefficients
         return inverse_hartley_2d(full.unflatten(-1, (self.box, self.box)))
 
-    def project(self, grid: Tensor | Slicer, rotations: Tensor, shifts: Tensor | None) -> Tensor:
+    def project(self, grid: Tensor | Slicer, poses: Poses) -> Tensor:
         """Return projections before the CTF, shape (n, K).
 
         Parameters
@@ -62,15 +64,14 @@ class ImageModel:
         grid
             Hartley grid (D+1)³, in which projections can be differentiated; or what reads it
             without, which is much faster.
-        rotations, shifts
-            Euler matrices (n, 3, 3), and origin shifts (x, y) in pixels, (n, 2), as RELION's: the
-            content lies at ``−shift``.
+        poses
+            Poses, (n,).
         """
         if isinstance(grid, Slicer):
-            slices = grid.slices(rotations, self.frequencies)
+            slices = grid.slices(poses.rotations, self.frequencies)
         else:
-            slices = central_slices(grid, rotations, self.frequencies)
-        return slices if shifts is None else self.shift(slices, -shifts)
+            slices = central_slices(grid, poses.rotations, self.frequencies)
+        return self.shift(slices, -poses.shifts) if poses.shifts.any() else slices
 
     def shift(self, coefficients: Tensor, shifts: Tensor) -> Tensor:
         """Move the content of images (..., K) by ``shifts`` (..., 2), (x, y) in pixels.

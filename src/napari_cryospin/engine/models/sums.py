@@ -11,6 +11,7 @@ from napari_cryospin.engine.kernels import inserter
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.geometry.poses import Poses
     from napari_cryospin.engine.models.image import ImageModel
 
 
@@ -54,20 +55,17 @@ class MapSums:
         """Mean of |image − CTF · slice|² at every frequency, (K,)."""
         return self.residual / self.n
 
-    def add_images(
-        self, observed: Tensor, ctf: Tensor, rotations: Tensor, shifts: Tensor | None
-    ) -> None:
+    def add_images(self, observed: Tensor, ctf: Tensor, poses: Poses) -> None:
         """Add images at one pose each.
 
         Parameters
         ----------
         observed, ctf
             Coefficients of the images, and their CTFs times their scales, (m, K).
-        rotations, shifts
-            Euler matrices (m, 3, 3), and origin shifts (x, y), pixels, (m, 2), by which images are
-            centred; None where they are.
+        poses
+            Their poses, (m,), by whose shifts they are centred.
         """
-        self._inserter.add_images(observed, ctf, rotations, shifts, self._model.frequencies)
+        self._inserter.add_images(observed, ctf, poses, self._model.frequencies)
 
     def add_averages(self, values: Tensor, weights: Tensor, rotations: Tensor) -> None:
         """Add weighted averages of centred images: CTF · image and CTF² at poses, (p, K) each."""

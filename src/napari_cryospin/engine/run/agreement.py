@@ -73,7 +73,5 @@ def _same_poses(first: Start, second: Start, turns: NDArray[np.float64] | None) 
     alignment = align_rotations(own, first.poses["rotations"].cpu()[rows].numpy(), turns)
     modes = first.poses["candidates"].cpu()[rows].numpy()
     known = first.poses["candidate_losses"].isfinite().cpu()[rows].numpy()
-    mapped = alignment.apply(own)[:, None]
-    mates = np.eye(3)[None] if turns is None else turns
-    distances = np.min([angular_distance(modes, mapped @ turn) for turn in mates], axis=0)
+    distances = angular_distance(modes, alignment.apply(own)[:, None], turns)
     return float((np.where(known, distances, np.inf).min(1) <= SAME_MODE).mean())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.marginal.exact import ExactSum
 from napari_cryospin.engine.inference.marginal.importance import SampledSum
@@ -74,7 +75,7 @@ def test_the_exact_sum_is_brute_force(
     total, found = exact(particles, quadrature, grid)
     model, used = quadrature.model, quadrature.n_used
     images = observed(particles, quadrature)
-    slices = model.project(grid, quadrature.rotations, None).double()
+    slices = model.project(grid, Poses.centred(quadrature.rotations)).double()
     log_p = []
     for shift in quadrature.shifts:
         centred = model.shift(images.coefficients, shift).double()

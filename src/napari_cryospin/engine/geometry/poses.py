@@ -1,0 +1,64 @@
+"""What is estimated of an image: how the map is turned, and where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+
+from napari_cryospin.engine.geometry.rotations import exponential_map
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Poses of images: one value each, whose fields belong together.
+
+    Where shifts are not estimated they are zero. With several maps, the number of a pose's own is
+    one more field.
+
+    Parameters
+    ----------
+    rotations
+        Euler matrices, (..., 3, 3).
+    shifts
+        Origin shifts (x, y), pixels of the working box, as RELION's: the content lies at −shift,
+        (..., 2).
+    """
+
+    rotations: Tensor
+    shifts: Tensor
+
+    @classmethod
+    def centred(cls, rotations: Tensor) -> Self:
+        """Return poses without shifts."""
+        return cls(rotations, rotations.new_zeros(*rotations.shape[:-2], 2))
+
+    def __len__(self) -> int:
+        return len(self.rotations)
+
+    def __getitem__(self, part: Any) -> Self:
+        return type(self)(self.rotations[part], self.shifts[part])
+
+    def flatten(self) -> Self:
+        """Return poses (a, b) one after the other, (a b,)."""
+        return type(self)(self.rotations.flatten(0, 1), self.shifts.flatten(0, 1))
+
+    def detach(self) -> Self:
+        """Return the poses without their history."""
+        return type(self)(self.rotations.detach(), self.shifts.detach())
+
+    def where(self, which: Tensor, other: Self) -> Self:
+        """Return these poses where ``which`` (p,) is true, and others elsewhere."""
+        return type(self)(
+            torch.where(which[:, None, None], self.rotations, other.rotations),
+            torch.where(which[:, None], self.shifts, other.shifts),
+        )
+
+    def moved(self, step: Tensor) -> Self:
+        """Return poses after steps (p, 5): ``R ← exp([ω]×) R``, radians, and shifts, pixels."""
+        turned = exponential_map(step[:, :3]) @ self.rotations
+        return type(self)(turned, self.shifts + step[:, 3:])
