@@ -13,8 +13,8 @@ from tables import Deadline, Table, arguments, peak_memory, synchronised
 
 from napari_cryospin.engine.evaluation.alignment import align_rotations
 from napari_cryospin.engine.run.epoch import Due, Epoch
+from napari_cryospin.engine.run.judgement import reach_verdict
 from napari_cryospin.engine.run.training import Training
-from napari_cryospin.engine.run.verdict import reach_verdict
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
