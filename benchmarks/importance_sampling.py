@@ -76,7 +76,7 @@ def trained(case: Case, folder: Path, factor: float) -> list[dict[str, object]]:
 def compared(inference: MarginalInference, rows: torch.Tensor) -> dict[str, float]:
     """Compute the same posteriors by both sums."""
     quadrature = inference._points()
-    grid, noise = inference.volume().detach(), inference.noise
+    grid, noise = inference.volume.grid().detach(), inference.noise
     variance = noise.variance[shells_of(quadrature.model)]
     images = inference.problem.observed(rows, quadrature.model)
     draw = torch.Generator().manual_seed(0)

@@ -163,10 +163,9 @@ class AmortizedInference(GradientInference):
         images = self.particles.images(rows)
         seen = self.observed(rows, images)
         proposed = self.encoder(images)
-        grid = self.volume()
-        losses = self._candidate_losses(seen, grid, proposed)
+        losses = self._candidate_losses(seen, proposed)
         winner = losses.argmin(1)
-        projection = self.model.project(grid, proposed[_each(rows), winner])
+        projection = self.model.project(self.volume, proposed[_each(rows), winner])
         loss = image_error(seen.ctf * projection, seen.coefficients, self.loss).mean()
         self.optimizer.zero_grad()
         loss.backward()
@@ -181,15 +180,15 @@ class AmortizedInference(GradientInference):
         self.encoder.eval()
         proposed = self.encoder(images)
         self.encoder.train()
-        losses = self._candidate_losses(self.observed(rows, images), self.volume(), proposed)
+        losses = self._candidate_losses(self.observed(rows, images), proposed)
         self._record(rows, proposed, losses, losses.argmin(1))
 
     @torch.no_grad()
-    def _candidate_losses(self, seen: Observed, grid: Tensor, proposed: Poses) -> Tensor:
+    def _candidate_losses(self, seen: Observed, proposed: Poses) -> Tensor:
         """Return the error of every head's pose, (n, M); finding the winner needs no gradient."""
         n, heads = proposed.rotations.shape[:2]
-        numbers = torch.arange(n, device=grid.device).repeat_interleave(heads)
-        aligned = Alignment(self.model, slicer(grid), seen, self.loss, numbers)
+        numbers = torch.arange(n, device=seen.rows.device).repeat_interleave(heads)
+        aligned = Alignment(self.model, slicer(self.volume.grid()), seen, self.loss, numbers)
         return aligned.errors(proposed.flatten()).view(n, heads)
 
     @torch.no_grad()

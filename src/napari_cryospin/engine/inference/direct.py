@@ -200,8 +200,8 @@ class DirectInference(GradientInference):
     def _map(self) -> Slicer:
         """Return the map of the batch; in closed form it stays for an epoch."""
         if self._update is None:
-            return slicer(self.volume())
-        self._slicer = self._slicer or slicer(self.volume())
+            return slicer(self.volume.grid())
+        self._slicer = self._slicer or slicer(self.volume.grid())
         return self._slicer
 
     def _take_candidates(self) -> None:
@@ -284,7 +284,7 @@ class DirectInference(GradientInference):
         self.poses.candidate_losses[rows] = losses.where(losses.isfinite(), torch.nan)
 
     def _volume_step(self, rows: Tensor, seen: Observed) -> Tensor:
-        projection = self.model.project(self.volume(), self.poses.at(rows))
+        projection = self.model.project(self.volume, self.poses.at(rows))
         losses = image_error(seen.ctf * projection, seen.coefficients, self.loss)
         learning = ~self.problem.held_out[rows]
         if learning.any():

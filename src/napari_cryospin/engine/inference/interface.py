@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.events import SwitchFigures
     from napari_cryospin.engine.inference.poses import PoseTable
     from napari_cryospin.engine.models.image import ImageModel
-    from napari_cryospin.engine.models.volume import HartleyVolume
+    from napari_cryospin.engine.models.volume import Map
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import Inference
 
@@ -46,7 +46,7 @@ class Problem:
     """
 
     particles: Particles
-    volume: HartleyVolume
+    volume: Map
     poses: PoseTable
     held_out: Tensor
     model: ModelSettings

@@ -61,7 +61,10 @@ class ParticleFit:
             Noise of the images.
         """
         particles, poses, device = problem.particles, problem.poses, problem.device
-        model, present = ImageModel.within(particles.box, radius, device), slicer(problem.volume())
+        model, present = (
+            ImageModel.within(particles.box, radius, device),
+            slicer(problem.volume.grid()),
+        )
         precision = noise.deviation(model) ** -2
         gains: list[Tensor] = []
         powers: list[Tensor] = []

@@ -55,7 +55,7 @@ def pose_confidence(
     particles, poses = problem.particles, problem.poses
     radius = min(particles.box / 2, _MOST_RADIUS)
     model = ImageModel.within(particles.box, radius, problem.device)
-    present = slicer(problem.volume())
+    present = slicer(problem.volume.grid())
     noise = _noise(problem, model, present, learning)
     search, deviation = PoseSearch(problem, noise), noise.deviation(model)
     found = []

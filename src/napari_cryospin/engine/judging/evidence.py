@@ -84,7 +84,7 @@ def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
     particles, device = problem.particles, problem.device
     radius = min(_RADIUS, particles.box // 2 - 1)
     points = Quadrature.at(particles.box, radius, radius, spread=spread_of(problem), device=device)
-    grid = problem.volume().detach()
+    grid = problem.volume.grid().detach()
     shells = shells_of(points.model)
     some = evenly_spread(learning, _NOISE_PARTICLES)
     noise = particles.noise(some)

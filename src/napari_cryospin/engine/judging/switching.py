@@ -120,6 +120,8 @@ def amortization_gap(problem: Problem, model: ImageModel, rows: Tensor) -> float
     """Return what refining each pose for itself would gain, as a share of the error."""
     particles, poses, loss = problem.particles, problem.poses, problem.model.loss
     seen = particles.observed(rows, model, scales=poses.scales[rows])
-    aligned = Alignment(model, slicer(problem.volume()), seen, loss, shifted=problem.model.shifts)
+    aligned = Alignment(
+        model, slicer(problem.volume.grid()), seen, loss, shifted=problem.model.shifts
+    )
     refined = aligned.refine(poses.at(rows))
     return float((refined.first_errors - refined.errors).mean() / refined.first_errors.mean())

@@ -14,6 +14,7 @@ from napari_cryospin.engine.geometry.fourier import (
 )
 from napari_cryospin.engine.geometry.slices import central_slices
 from napari_cryospin.engine.kernels import Slicer
+from napari_cryospin.engine.models.volume import Map
 
 if TYPE_CHECKING:
     import torch
@@ -56,21 +57,23 @@ class ImageModel:
         full[..., self.index] = coefficients
         return inverse_hartley_2d(full.unflatten(-1, (self.box, self.box)))
 
-    def project(self, grid: Tensor | Slicer, poses: Poses) -> Tensor:
+    def project(self, volume: Tensor | Slicer | Map, poses: Poses) -> Tensor:
         """Return projections before the CTF, shape (n, K).
 
         Parameters
         ----------
-        grid
-            Hartley grid (D+1)³, in which projections can be differentiated; or what reads it
-            without, which is much faster.
+        volume
+            A map, or its Hartley grid (D+1)³: projections can be differentiated by it and by the
+            poses. Or what reads the grid without, which is much faster.
         poses
             Poses, (n,).
         """
-        if isinstance(grid, Slicer):
-            slices = grid.slices(poses.rotations, self.frequencies)
+        if isinstance(volume, Slicer):
+            slices = volume.slices(poses.rotations, self.frequencies)
+        elif isinstance(volume, Map):
+            slices = volume.slices(poses.rotations, self)
         else:
-            slices = central_slices(grid, poses.rotations, self.frequencies)
+            slices = central_slices(volume, poses.rotations, self.frequencies)
         return self.shift(slices, -poses.shifts) if poses.shifts.any() else slices
 
     def shift(self, coefficients: Tensor, shifts: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,12 +13,50 @@ from napari_cryospin.engine.geometry.fourier import (
     interpolation_window,
     map_from_hartley_grid,
 )
+from napari_cryospin.engine.geometry.slices import central_slices
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.models.image import ImageModel
 
-class HartleyVolume(nn.Module):
+
+class Map(nn.Module, ABC):
+    """What decodes poses into slices: the map, however it is held.
+
+    Inferences ask for no more than this, and for parameters that an optimiser can step.
+
+    Attributes
+    ----------
+    amplitude
+        Expected amplitude of the coefficients at frequency radius 0, 1, …, (≥ D/2,).
+    """
+
+    amplitude: Tensor
+
+    @abstractmethod
+    def grid(self) -> Tensor:
+        """Return the Hartley grid, (D+1, D+1, D+1), differentiable by the parameters."""
+
+    @abstractmethod
+    def assign(self, grid: Tensor) -> None:
+        """Make the map that of a grid, as near as it can be held."""
+
+    def slices(self, rotations: Tensor, model: ImageModel) -> Tensor:
+        """Return central slices at Euler matrices (n, 3, 3), (n, K), differentiable by both."""
+        return central_slices(self.grid(), rotations, model.frequencies)
+
+    @torch.no_grad()
+    def average(self) -> Tensor:
+        """Return the rotational average of the grid, (D+1)³, which tells no pose from another."""
+        grid = self.grid()
+        radius = frequency_radius(len(grid) - 1).to(grid.device)
+        flat = radius.flatten()
+        mean = torch.bincount(flat, grid.flatten()) / torch.bincount(flat).clamp(min=1)
+        return mean[radius]
+
+
+class HartleyVolume(Map):
     """An explicit map in Hartley space (cryoSPIN, section 3.3).
 
     Parameters
@@ -41,16 +80,9 @@ class HartleyVolume(nn.Module):
         start = torch.randn(self.radius.shape, generator=generator)
         self.mantissa = nn.Parameter(0.1 * start)
 
-    def forward(self) -> Tensor:
+    def grid(self) -> Tensor:
         """Return the Hartley grid, shape (D+1, D+1, D+1)."""
         return self.mantissa * self.exponent.exp()
-
-    @torch.no_grad()
-    def average(self) -> Tensor:
-        """Return the rotational average of the grid, (D+1)³, which tells no pose from another."""
-        flat = self.radius.flatten()
-        mean = torch.bincount(flat, self().flatten()) / torch.bincount(flat).clamp(min=1)
-        return mean[self.radius]
 
     @torch.no_grad()
     def assign(self, grid: Tensor) -> None:

@@ -277,7 +277,7 @@ class Training:
     def map(self) -> NDArray[np.float32]:
         """Return a copy of the map, (z, y, x), in the unit of the normalised images."""
         with torch.no_grad():
-            result: NDArray[np.float32] = map_of_grid(self.volume()).cpu().numpy().copy()
+            result: NDArray[np.float32] = map_of_grid(self.volume.grid()).cpu().numpy().copy()
         return result
 
     def state(self) -> dict[str, Any]:

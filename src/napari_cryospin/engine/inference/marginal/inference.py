@@ -254,7 +254,10 @@ class MarginalInference(PoseInference):
         problem = self.problem
         draw = stream(problem.seed, "samples", self._start, self._draws, device=problem.device)
         self._draws += 1
-        grid, variance = self.volume().detach(), self._noise.variance[shells_of(quadrature.model)]
+        grid, variance = (
+            self.volume.grid().detach(),
+            self._noise.variance[shells_of(quadrature.model)],
+        )
         sampled = SampledSum(quadrature, grid, variance, self.memory, self._sampling, draw)
         # a point of the exact sum is so much cheaper that many samples do not pay
         if wanted == "auto" and quadrature.keeps_slices and sampled.share(rows) > _LARGEST_SHARE:
@@ -263,7 +266,7 @@ class MarginalInference(PoseInference):
 
     def _exact(self, quadrature: Quadrature) -> ExactSum:
         variance = self._noise.variance[shells_of(quadrature.model)]
-        return ExactSum(quadrature, self.volume().detach(), variance)
+        return ExactSum(quadrature, self.volume.grid().detach(), variance)
 
     def _observed(self, rows: Tensor, quadrature: Quadrature) -> Observed:
         return self.problem.observed(rows, quadrature.model)

@@ -48,7 +48,7 @@ class WideLook:
     def __init__(self, problem: Problem, noise: NoiseSpectrum) -> None:
         self._problem = problem
         box, device = problem.particles.box, problem.device
-        grid = problem.volume().detach()
+        grid = problem.volume.grid().detach()
         radius, weighed = (min(one, box // 2 - 1) for one in (_RADIUS, _WEIGHED))
         spread = spread_of(problem)
         assert spread is not None, "shifts are known"
