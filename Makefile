@@ -21,7 +21,7 @@ INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt
 AT_ONCE ?= 2
 # the longest come first, so that both cores are busy to the end; what is in none of the folders
 # that have a part of their own is in test-rest
-TEST_PARTS := test-run test-gui-pyqt6 test-gui-pyside6 test-cli test-rest test-inference lint
+TEST_PARTS := test-run test-gui-pyqt6 test-gui-pyside6 test-cli test-rest test-poses lint
 QUICK := -m "not relion and not slow_campaign"
 
 .PHONY: demo test lint test-relion test-slow docs constraints clean $(TEST_PARTS)
@@ -44,13 +44,16 @@ test-run: $(VENV)/.stamp-test
 test-cli: $(VENV)/.stamp-test
 	@sh scripts/pytest_without_qt.sh $(VENV) tests/cli $(QUICK)
 
-test-inference: $(VENV)/.stamp-test
-	@sh scripts/pytest_without_qt.sh $(VENV) tests/engine/inference $(QUICK)
+test-poses: $(VENV)/.stamp-test
+	@sh scripts/pytest_without_qt.sh $(VENV) \
+	    tests/engine/inference tests/engine/posterior tests/engine/refining tests/engine/sums \
+	    $(QUICK)
 
 test-rest: $(VENV)/.stamp-test
 	@sh scripts/pytest_without_qt.sh $(VENV) tests $(QUICK) \
 	    --ignore tests/gui --ignore tests/cli --ignore tests/engine/run \
-	    --ignore tests/engine/inference
+	    --ignore tests/engine/inference --ignore tests/engine/posterior \
+	    --ignore tests/engine/refining --ignore tests/engine/sums
 
 lint: $(VENV)/.stamp-test
 	$(VENV)/bin/ruff check .

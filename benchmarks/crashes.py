@@ -25,12 +25,12 @@ from machine import write_table
 from results_file import ResultsFile
 
 from napari_cryospin.engine.data.molecule import procedural_molecule
-from napari_cryospin.engine.data.simulate import simulate
-from napari_cryospin.engine.inference.marginal.quadrature import cell_rotations
 from napari_cryospin.engine.runfolder import names
 from napari_cryospin.engine.runfolder.place import what_is_in
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.simulate import simulate
 from napari_cryospin.engine.stages import DirectStage, MarginalStage
+from napari_cryospin.engine.sums.quadrature import cell_rotations
 
 KILLS, WRITERS = 100, 50
 MOST_KILLS = 3

@@ -20,10 +20,10 @@ from cases import COMMAND
 from machine import description, write_table
 
 from napari_cryospin.engine.data.molecule import procedural_molecule
-from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.simulate import simulate
 from napari_cryospin.engine.stages import DirectStage, MarginalStage
 
 DISKS = 20

@@ -33,7 +33,6 @@ from machine import description, write_table
 
 from napari_cryospin.engine import events
 from napari_cryospin.engine.data.molecule import procedural_molecule
-from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.report import evaluate
 from napari_cryospin.engine.run.checkpoint_reading import read_last_checkpoint
@@ -45,6 +44,7 @@ from napari_cryospin.engine.runfolder import names
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.records import recorded_epochs
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.simulate import simulate
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from machine import description, write_table
 
 from napari_cryospin.engine.evaluation.alignment import align_rotations
 from napari_cryospin.engine.evaluation.posteriors import common_rotation, coverage
+from napari_cryospin.engine.geometry.cells import separation
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.modes import separation
-from napari_cryospin.engine.inference.options import PosteriorOptions
-from napari_cryospin.engine.inference.posterior import PosteriorExplorer
-from napari_cryospin.engine.inference.summary import summarise
+from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+from napari_cryospin.engine.posterior.options import PosteriorOptions
+from napari_cryospin.engine.posterior.summary import summarise
 from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
 from napari_cryospin.engine.run.survey import figures_of, probe_rows
 from napari_cryospin.engine.runfolder.folder import RunFolder
@@ -31,7 +31,7 @@ from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.events import PosesUpdated
-    from napari_cryospin.engine.inference.summary import PosteriorSummary
+    from napari_cryospin.engine.posterior.summary import PosteriorSummary
 
 BOX = 64
 RADII = (4, 5, 6, 8, 10, 16)

@@ -19,14 +19,14 @@ from results_file import ResultsFile
 
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.preprocess import prepare
-from napari_cryospin.engine.inference.marginal.exact import ExactSum
-from napari_cryospin.engine.inference.marginal.importance import SampledSum
-from napari_cryospin.engine.inference.marginal.inference import MarginalInference
+from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.models.noise import shells_of
 from napari_cryospin.engine.run.epoch import train_epoch
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.settings import DataSettings, Settings
 from napari_cryospin.engine.stages import MarginalStage
+from napari_cryospin.engine.sums.exact import ExactSum
+from napari_cryospin.engine.sums.sampled import SampledSum
 
 BOX, N, COMPARED = 64, 2000, 64
 MOLECULES, FACTORS = ("spike", "spliceosome"), (10.0, 3.0, 30.0)

@@ -28,13 +28,13 @@ from napari_cryospin.engine.data import working_files
 from napari_cryospin.engine.data.image_store import InMemory
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.molecule import procedural_molecule
-from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.data.stack import StackReader
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.run.fingerprint import Fingerprint
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.simulate import simulate
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
 
 if TYPE_CHECKING:

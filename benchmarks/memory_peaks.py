@@ -17,11 +17,11 @@ from machine import description, write_table
 from napari_cryospin.engine import events
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.molecule import procedural_molecule
-from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.presets import PRESETS
 from napari_cryospin.engine.run.memory_estimate import GIB, estimate_memory
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.simulate import simulate
 
 # preset, box, particles, shifts
 CASES = [

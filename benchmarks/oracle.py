@@ -12,10 +12,8 @@ import torch
 
 from napari_cryospin.engine.evaluation.fsc import crossing_shell, fsc
 from napari_cryospin.engine.inference.direct import DirectInference
-from napari_cryospin.engine.inference.halves import back_project
-from napari_cryospin.engine.inference.interface import Place, Problem
-from napari_cryospin.engine.inference.marginal.search import search_modes
-from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.inference.interface import Place
+from napari_cryospin.engine.judging.halves import back_project
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
@@ -23,6 +21,9 @@ from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map, map
 from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.settings import ModelSettings
 from napari_cryospin.engine.stages import DirectStage
+from napari_cryospin.engine.state.pose_table import PoseTable
+from napari_cryospin.engine.state.problem import Problem
+from napari_cryospin.engine.sums.search import search_modes
 
 if TYPE_CHECKING:
     from known import Known

@@ -18,9 +18,9 @@ from known import read_known
 from machine import description, write_table
 
 from napari_cryospin.engine.evaluation.posteriors import reliability
-from napari_cryospin.engine.inference.options import PosteriorOptions
-from napari_cryospin.engine.inference.posterior import PosteriorExplorer
-from napari_cryospin.engine.inference.summary import credible_levels
+from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+from napari_cryospin.engine.posterior.options import PosteriorOptions
+from napari_cryospin.engine.posterior.summary import credible_levels
 
 SNRS = (0.03, 0.1, 0.3, 1.0)
 NOMINAL = np.array([0.5, 0.8, 0.95])

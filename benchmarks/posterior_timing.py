@@ -17,10 +17,10 @@ from known import Known, read_known
 from machine import description, write_table
 
 from napari_cryospin.engine.geometry.cells import n_cells, rotations_of_cells
-from napari_cryospin.engine.inference.options import PosteriorOptions
-from napari_cryospin.engine.inference.posterior import PosteriorExplorer
-from napari_cryospin.engine.inference.refinement import Cells, log_probability, refine
-from napari_cryospin.engine.inference.summary import summarise
+from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+from napari_cryospin.engine.posterior.options import PosteriorOptions
+from napari_cryospin.engine.posterior.refinement import Cells, log_probability, refine
+from napari_cryospin.engine.posterior.summary import summarise
 
 PARTICLES, CHOSEN = 1000, 100
 BOX, BLUR = 64, 6

@@ -52,8 +52,8 @@ def train(dock: CryoSpinDock, folder: Path, ticker: Ticker, box: int, page: str)
     """Reconstruct a simulated stack with a page in view, from its first epoch on."""
     from napari_cryospin.engine.data.molecule import procedural_molecule
     from napari_cryospin.engine.data.nuisances import REALISTIC
-    from napari_cryospin.engine.data.simulate import simulate
     from napari_cryospin.engine.run.demo import demo_settings
+    from napari_cryospin.engine.simulate import simulate
     from napari_cryospin.gui.panels.training_panel import spare_threads
 
     pixel_size, n = STACKS[box]

@@ -55,7 +55,7 @@ def guessed(monkeypatch: pytest.MonkeyPatch) -> type[Stage]:
 def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with 200 simulated particles of box 32: particles.star, particles.mrcs and truth."""
     from napari_cryospin.engine.data.molecule import procedural_molecule
-    from napari_cryospin.engine.data.simulate import simulate
+    from napari_cryospin.engine.simulate import simulate
 
     folder = tmp_path_factory.mktemp("small_stack")
     volume = procedural_molecule(box=32, pixel_size=4.0)
@@ -140,7 +140,7 @@ def tiny_stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     The fixture is shared by the whole session: read it, do not write into it.
     """
     from napari_cryospin.engine.data.molecule import procedural_molecule
-    from napari_cryospin.engine.data.simulate import simulate
+    from napari_cryospin.engine.simulate import simulate
 
     folder = tmp_path_factory.mktemp("tiny_stack")
     volume = procedural_molecule(box=32, pixel_size=4.0)

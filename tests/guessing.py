@@ -13,7 +13,7 @@ from napari_cryospin.engine.stages import BatchSize, Epochs, Inference, Stage
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.state.problem import Problem
 
 GUESSED = Inference.register(
     "guessed",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SMALL = {
     "judging.confidence._MOST_RADIUS": 6.0,
-    "inference.local._STEPS": 2,
+    "refining.alignment._STEPS": 2,
     "judging.centring._PARTICLES": 20,
     "judging.evidence._RADIUS": 4,
     "judging.mates._PROMISING": 1.1,
@@ -24,9 +24,9 @@ _SMALL = {
     "judging.pixel_size._PARTICLES": 20,
     "judging.variability._STARTS": 1,
     "judging.variability._STEPS": 1,
-    "inference.marginal.search._RADIUS": 4,
-    "inference.marginal.wide_look._WEIGHED": 4,
-    "inference.noise.PROBES": 8,
+    "sums.search._RADIUS": 4,
+    "sums.wide_look._WEIGHED": 4,
+    "posterior.noise.PROBES": 8,
 }
 
 

@@ -15,8 +15,8 @@ from fuzzing.mutate import mutate_file
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
-from napari_cryospin.engine.data.simulate import simulate, source_map
 from napari_cryospin.engine.settings import DataSettings, Settings
+from napari_cryospin.engine.simulate import simulate, source_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -16,13 +16,13 @@ from tables import Deadline, Table, arguments
 
 from napari_cryospin.engine import events
 from napari_cryospin.engine.data.molecule import procedural_molecule
-from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.evaluation.alignment import align_rotations, apply_alignment
 from napari_cryospin.engine.evaluation.report import evaluate
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.simulate import simulate
 
 _COLUMNS = ("device", "seconds", "epochs", "verdict", "mean pose error, °", "median, °")
 _SIMULATED_BOX, _PIXEL_SIZE, _SNR = 64, 4.0, 0.3

@@ -16,9 +16,9 @@ from command_calls import call
 from napari_cryospin.cli import main
 from napari_cryospin.engine.geometry.healpix import pixels_of_angles
 from napari_cryospin.engine.geometry.sphere import healpix_library
-from napari_cryospin.engine.inference.options import PosteriorOptions
-from napari_cryospin.engine.inference.posterior import ParticlePosterior
-from napari_cryospin.engine.inference.refinement import Cells
+from napari_cryospin.engine.posterior.explorer import ParticlePosterior
+from napari_cryospin.engine.posterior.options import PosteriorOptions
+from napari_cryospin.engine.posterior.refinement import Cells
 from napari_cryospin.engine.run.demo import demo_settings
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.settings import PRESETS

@@ -16,12 +16,12 @@ from napari_cryospin.cli.app import app
 from napari_cryospin.cli.progress import Follower
 from napari_cryospin.cli.run import follow
 from napari_cryospin.engine import events
-from napari_cryospin.engine.data.simulate import writing
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.runfolder import names
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.simulate import writing
 from napari_cryospin.engine.stages import DirectStage, MarginalStage
 
 if TYPE_CHECKING:

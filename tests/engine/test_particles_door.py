@@ -12,7 +12,7 @@ DOOR = "engine/data/particles.py"
 # the encoder, each image's power, and the first map's amplitude
 TAKE_IMAGES = {
     "engine/inference/amortized.py",
-    "engine/inference/particle_fit.py",
+    "engine/judging/particle_fit.py",
     "engine/run/training.py",
 }
 

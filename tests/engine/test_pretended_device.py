@@ -14,12 +14,10 @@ import torch
 
 from napari_cryospin.engine import events
 from napari_cryospin.engine.data.molecule import procedural_molecule
-from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.geometry.rotations import random_rotations
-from napari_cryospin.engine.inference.options import PosteriorOptions
-from napari_cryospin.engine.inference.poses import PoseTable
-from napari_cryospin.engine.inference.posterior import PosteriorExplorer
-from napari_cryospin.engine.inference.summary import credible_levels, summarise
+from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+from napari_cryospin.engine.posterior.options import PosteriorOptions
+from napari_cryospin.engine.posterior.summary import credible_levels, summarise
 from napari_cryospin.engine.presets import PRESETS
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.snapshot import read_snapshot
@@ -27,7 +25,9 @@ from napari_cryospin.engine.run.survey import survey_epoch
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.simulate import simulate
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage, encodes
+from napari_cryospin.engine.state.pose_table import PoseTable
 from small_searches import made_small
 
 if TYPE_CHECKING:

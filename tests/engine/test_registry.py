@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SOURCE = Path(napari_cryospin.__file__).parent
 # in these a concrete inference may be asked for: its own module, and where it is registered
-OWN = ("engine/stages.py", "engine/registry.py", "engine/inference/marginal/inference.py")
+OWN = ("engine/stages.py", "engine/registry.py", "engine/inference/marginal.py")
 
 
 def test_another_inference_runs_and_is_told_of(

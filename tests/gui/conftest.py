@@ -10,7 +10,7 @@ import pytest
 from qtpy.QtCore import QCoreApplication, QSettings
 
 from napari_cryospin.engine.events import EpochDone
-from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage
 from napari_cryospin.gui.work.engine_import import import_engine
 from napari_cryospin.gui.work.one_by_one import OneByOne

@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 
-from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas.layers import VOLUME
 from napari_cryospin.gui.work.states import SessionState

@@ -10,8 +10,8 @@ import pytest
 
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.molecule import procedural_molecule
-from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.evaluation.fsc import fsc
+from napari_cryospin.engine.simulate import simulate
 
 if TYPE_CHECKING:
     from pathlib import Path

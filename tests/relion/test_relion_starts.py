@@ -17,7 +17,6 @@ from napari_cryospin.engine.data.cs_writer import write_cs
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
-from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
 from napari_cryospin.engine.run.export import export_poses
@@ -25,6 +24,7 @@ from napari_cryospin.engine.run.results import write_results
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.simulate import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,11 +8,11 @@ import pytest
 
 from napari_cryospin.engine import events
 from napari_cryospin.engine.data.molecule import procedural_molecule
-from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.evaluation.report import evaluate
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.runfolder.verdict import Outcome
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.simulate import simulate
 
 if TYPE_CHECKING:
     from pathlib import Path

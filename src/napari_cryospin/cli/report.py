@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.evaluation.report import Evaluation
-    from napari_cryospin.engine.inference.posterior import ParticlePosterior
+    from napari_cryospin.engine.posterior.explorer import ParticlePosterior
     from napari_cryospin.engine.run.survey import EpochSurvey
 
 
@@ -55,7 +55,7 @@ def posterior_of(
     particle
         Row of the particle table, from 1.
     nside, depth, temperature
-        As in :class:`~napari_cryospin.engine.inference.posterior.PosteriorOptions`.
+        As in :class:`~napari_cryospin.engine.posterior.explorer.PosteriorOptions`.
     low_pass
         Å, or None.
     epoch
@@ -67,8 +67,8 @@ def posterior_of(
         If the run has no map, the particle or the epoch does not exist, or a number is no power of
         two.
     """
-    from napari_cryospin.engine.inference.options import SHIFT_EXTENT, PosteriorOptions
-    from napari_cryospin.engine.inference.posterior import PosteriorExplorer
+    from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+    from napari_cryospin.engine.posterior.options import SHIFT_EXTENT, PosteriorOptions
     from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
     from napari_cryospin.engine.runfolder.folder import RunFolder
 

@@ -9,13 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_cryospin.cli.folders import named_folder, require_named
-from napari_cryospin.engine.data.nuisances import (
-    REALISTIC,
-    Junk,
-    Noise,
-    Nuisances,
-    Views,
-)
+from napari_cryospin.engine.data.nuisances import REALISTIC, Junk, Noise, Nuisances, Views
 from napari_cryospin.engine.errors import InputError
 
 _NOISE, _VIEWS, _JUNK = "Noise and optics", "Views and structures", "Junk and the like"
@@ -213,7 +207,7 @@ def simulate(
         given = {name: value for name, value in overrides.items() if value is not None}
         nuisances = replace(REALISTIC if realistic else Nuisances(), **given)
         nuisances.require_possible()
-        from napari_cryospin.engine.data import simulate as simulator
+        from napari_cryospin.engine import simulate as simulator
 
         simulator.require_new_stack(out)
         other = None

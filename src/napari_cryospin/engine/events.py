@@ -128,7 +128,7 @@ class PosesUpdated(Event):
         What the map is multiplied with to fit each particle, (n,).
     log_likelihood, explained
         How well the map fits each particle at the end of the last epoch
-        (:class:`~napari_cryospin.engine.inference.particle_fit.ParticleFit`), (n,) each; NaN where
+        (:class:`~napari_cryospin.engine.judging.particle_fit.ParticleFit`), (n,) each; NaN where
         it is not known.
     truth
         True poses in the frame of the present map, (n, 3, 3), where the truth is known.

@@ -36,7 +36,7 @@ Inference.MARGINAL = Inference.register(
     option="marginal",
     code=2,
     candidates="the modes that the stage found",
-    made_by="napari_cryospin.engine.inference.marginal.inference:MarginalInference",
+    made_by="napari_cryospin.engine.inference.marginal:MarginalInference",
 )
 
 MOST = 2**31 - 1

@@ -16,10 +16,10 @@ from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.resize import fourier_crop
 from napari_cryospin.engine.data.set_aside import Reason
-from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.data.table import OpticsGroup, ParticleTable
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.settings import DataSettings
+from napari_cryospin.engine.simulate import simulate
 from particle_images import all_images
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from napari_cryospin.engine.data.ctf import as_applied, ctf
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.data.table import CtfApplied, ParticleTable
-from napari_cryospin.engine.inference.halves import back_project
-from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.judging.halves import back_project
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.settings import DataSettings
+from napari_cryospin.engine.state.pose_table import PoseTable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,13 +13,13 @@ from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.nuisances import Nuisances
 from napari_cryospin.engine.data.preprocess import prepare
-from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.report import evaluate
 from napari_cryospin.engine.geometry.rotations import random_rotations
 from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.settings import DataSettings
+from napari_cryospin.engine.simulate import simulate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,14 +11,14 @@ import torch
 from napari_cryospin.engine.geometry.rotations import rotation_from_6d
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
-from napari_cryospin.engine.inference.interface import Problem
-from napari_cryospin.engine.inference.marginal.inference import MarginalInference
-from napari_cryospin.engine.inference.marginal.modes import N_MODES
-from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.models.volume import HartleyVolume
 from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
+from napari_cryospin.engine.state.pose_table import PoseTable
+from napari_cryospin.engine.state.problem import Problem
+from napari_cryospin.engine.sums.modes import N_MODES
 from particle_images import all_images
 
 if TYPE_CHECKING:

@@ -11,11 +11,13 @@ import torch
 
 from napari_cryospin.engine.geometry.rotations import angular_distance, exponential_map
 from napari_cryospin.engine.inference.direct import DirectInference
-from napari_cryospin.engine.inference.interface import Place, Problem
+from napari_cryospin.engine.inference.interface import Place
 from napari_cryospin.engine.stages import DirectStage
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from napari_cryospin.engine.state.problem import Problem
 
 
 def test_the_best_hypothesis_wins(problem: Problem, true_rotations: Tensor) -> None:

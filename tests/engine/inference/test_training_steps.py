@@ -9,13 +9,14 @@ import torch
 from napari_cryospin.engine.geometry.rotations import angular_distance, exponential_map
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
-from napari_cryospin.engine.inference.interface import Place, Problem
-from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
-from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.inference.interface import Place
 from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.models.encoder import PoseEncoder
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
+from napari_cryospin.engine.refining.per_image_adam import PerImageAdam
 from napari_cryospin.engine.run.training import signal_amplitude
+from napari_cryospin.engine.state.pose_table import PoseTable
+from napari_cryospin.engine.state.problem import Problem
 
 if TYPE_CHECKING:
     from torch import Tensor

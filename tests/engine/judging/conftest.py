@@ -8,13 +8,13 @@ import torch
 from napari_cryospin.engine.data.load import open_particles
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
-from napari_cryospin.engine.data.simulate import Nuisances, simulate
-from napari_cryospin.engine.inference.halves import HalfMaps
-from napari_cryospin.engine.inference.interface import Problem
-from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.judging.halves import HalfMaps
 from napari_cryospin.engine.models.volume import HartleyVolume
 from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.settings import DataSettings, ModelSettings
+from napari_cryospin.engine.simulate import Nuisances, simulate
+from napari_cryospin.engine.state.pose_table import PoseTable
+from napari_cryospin.engine.state.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from napari_cryospin.engine.judging.centring import centring
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_cryospin.engine.inference.halves import HalfMaps
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.judging.halves import HalfMaps
+    from napari_cryospin.engine.state.problem import Problem
 
 
 def test_shifts_gain_only_where_particles_are_off_centre(

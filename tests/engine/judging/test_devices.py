@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from napari_cryospin.engine.inference.halves import HalfMaps
-from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.judging import variability as module
 from napari_cryospin.engine.judging.centring import centring
+from napari_cryospin.engine.judging.halves import HalfMaps
 from napari_cryospin.engine.judging.misfit import local_misfit
 from napari_cryospin.engine.judging.pixel_size import fitting_pixel_size
 from napari_cryospin.engine.judging.refined import with_refined_poses
 from napari_cryospin.engine.judging.variability import variability
+from napari_cryospin.engine.state.pose_table import PoseTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.state.problem import Problem
 
 Solved = tuple["Problem", HalfMaps]
 

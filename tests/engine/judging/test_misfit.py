@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from napari_cryospin.engine.inference.halves import HalfMaps
+from napari_cryospin.engine.judging.halves import HalfMaps
 from napari_cryospin.engine.judging.misfit import Misfit, local_misfit
 from particle_images import all_images, with_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.state.problem import Problem
 
 Solved = tuple["Problem", HalfMaps]
 

@@ -14,7 +14,7 @@ from napari_cryospin.engine.models.image import ImageModel
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.state.problem import Problem
 
 
 @pytest.mark.parametrize(

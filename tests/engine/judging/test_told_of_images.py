@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from napari_cryospin.engine.inference.halves import HalfMaps
 from napari_cryospin.engine.judging.contrast import skewness
+from napari_cryospin.engine.judging.halves import HalfMaps
 from napari_cryospin.engine.judging.pixel_size import fitting_pixel_size
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.state.problem import Problem
 
 
 def test_a_molecule_is_denser_than_what_is_around_it(molecule: np.ndarray) -> None:

@@ -15,8 +15,8 @@ from napari_cryospin.engine.judging.variability import two_humps, variability
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_cryospin.engine.inference.halves import HalfMaps
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.judging.halves import HalfMaps
+    from napari_cryospin.engine.state.problem import Problem
 
 Solved = tuple["Problem", "HalfMaps"]
 

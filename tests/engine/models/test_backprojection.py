@@ -15,11 +15,11 @@ from napari_cryospin.engine.evaluation.fsc import fsc
 from napari_cryospin.engine.geometry.projection import Projector
 from napari_cryospin.engine.geometry.rotations import random_rotations
 from napari_cryospin.engine.geometry.slices import insert_slices
-from napari_cryospin.engine.inference.halves import back_project
-from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.judging.halves import back_project
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import map_of_grid
+from napari_cryospin.engine.state.pose_table import PoseTable
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -21,7 +21,6 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.fsc import fsc
 from napari_cryospin.engine.geometry.hand import mirrored_map
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
-from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.models.volume import grid_of_map
 from napari_cryospin.engine.run.checkpoint_reading import fit_in, read_last_checkpoint
 from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
@@ -34,6 +33,7 @@ from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.records import write_poses
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.state.pose_table import PoseTable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from napari_cryospin.engine.evaluation.views import (
 )
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
 from napari_cryospin.engine.geometry.sphere import pixels_of_directions
-from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.run.results import write_selection
 from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
 from napari_cryospin.engine.run.survey import probe_rows, survey_epoch

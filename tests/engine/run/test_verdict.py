@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from napari_cryospin.engine.data.molecule import procedural_molecule
-from napari_cryospin.engine.data.simulate import simulate
 from napari_cryospin.engine.judging.evidence import Judgement
 from napari_cryospin.engine.run.judgement import reach_verdict
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.verdict import Outcome
+from napari_cryospin.engine.simulate import simulate
 from napari_cryospin.engine.stages import MarginalStage
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.gui.explorer.posterior_feed import _MOST_INTERVAL_MS
 from napari_cryospin.gui.work.session import SessionState
 

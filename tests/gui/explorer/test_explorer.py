@@ -12,7 +12,7 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QFileDialog, QScrollArea
 
 from napari_cryospin.engine.data.star import read_star
-from napari_cryospin.engine.inference.options import SHIFT_EXTENT, PosteriorOptions
+from napari_cryospin.engine.posterior.options import SHIFT_EXTENT, PosteriorOptions
 from napari_cryospin.gui.explorer.state import Explorer
 from napari_cryospin.gui.views.export import SaveButtons, save_data, save_figure
 from napari_cryospin.gui.views.mollweide import angles_of, direction_of, project

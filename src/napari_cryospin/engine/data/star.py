@@ -15,11 +15,7 @@ from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.stack import read_header, with_missing_stacks
 from napari_cryospin.engine.data.star_names import NO_NUMBER, NOT_POSSIBLE, taken_apart
 from napari_cryospin.engine.data.star_optics import LENS, optics_groups, split_by_optics
-from napari_cryospin.engine.data.star_writer import (
-    CONTRAST_BLOCK,
-    PARTICLES_ARE_WHITE,
-    write_star,
-)
+from napari_cryospin.engine.data.star_writer import CONTRAST_BLOCK, PARTICLES_ARE_WHITE, write_star
 from napari_cryospin.engine.data.table import Defocus, ParticleTable
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.euler import matrices_from_euler

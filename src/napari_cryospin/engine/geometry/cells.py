@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NEIGHBOURS = 27
+# poses within this angle are in one mode, degrees
+SAME_MODE = 30.0
 
 
 def n_in_plane(nside: int) -> int:
@@ -39,6 +41,11 @@ def n_cells(nside: int) -> int:
 def spacing(nside: int) -> float:
     """Return the mean distance between neighbouring view directions of a level, degrees."""
     return float(np.degrees(np.sqrt(4 * np.pi / (12 * nside**2))))
+
+
+def separation(nside: int) -> float:
+    """Return the angle below which two peaks on a level are one mode, degrees."""
+    return 2.7 * spacing(nside)
 
 
 def children(cells: NDArray[np.int64], nside: int) -> NDArray[np.int64]:

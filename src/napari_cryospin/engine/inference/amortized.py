@@ -8,12 +8,12 @@ import torch
 
 from napari_cryospin.engine.inference.gradient import GradientInference
 from napari_cryospin.engine.inference.interface import shuffled_batches
-from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.inference.memory_needs import FLOAT, PER_COEFFICIENT, coefficients
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.encoder import PoseEncoder, default_width
 from napari_cryospin.engine.models.image import image_error
 from napari_cryospin.engine.random_streams import torch_draws_from
+from napari_cryospin.engine.refining.alignment import Alignment
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.events import SwitchFigures
     from napari_cryospin.engine.geometry.poses import Poses
-    from napari_cryospin.engine.inference.interface import PoseInference, Problem
+    from napari_cryospin.engine.inference.interface import PoseInference
     from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import AmortizedStage
+    from napari_cryospin.engine.state.problem import Problem
 
 # particles that stand for all where none are held out
 _PROBES = 200

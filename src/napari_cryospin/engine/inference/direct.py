@@ -10,24 +10,24 @@ import torch
 
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.gauss_newton import improve, schedule
 from napari_cryospin.engine.inference.gradient import GradientInference
 from napari_cryospin.engine.inference.interface import shuffled_batches
-from napari_cryospin.engine.inference.local import Alignment
-from napari_cryospin.engine.inference.marginal.search import search_modes
 from napari_cryospin.engine.inference.memory_needs import (
     BLOCKS,
     FLOAT,
     PER_COEFFICIENT,
     coefficients,
 )
-from napari_cryospin.engine.inference.per_image_adam import PerImageAdam
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import image_error
 from napari_cryospin.engine.models.map_update import MapUpdate
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.sums import MapSums
+from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.refining.gauss_newton import improve, schedule
+from napari_cryospin.engine.refining.per_image_adam import PerImageAdam
 from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.sums.search import search_modes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,10 +35,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
-    from napari_cryospin.engine.inference.interface import Place, PoseInference, Problem
+    from napari_cryospin.engine.inference.interface import Place, PoseInference
     from napari_cryospin.engine.kernels import Slicer
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import DirectStage
+    from napari_cryospin.engine.state.problem import Problem
 
 # a hypothesis so far behind the best one of its particle is given up, nats: sooner, and a map that
 # mixes two of them would never be told so

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
-    from napari_cryospin.engine.inference.interface import Place, Problem
+    from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.stages import Stage
+    from napari_cryospin.engine.state.problem import Problem
 
 
 class GradientInference(PoseInference):

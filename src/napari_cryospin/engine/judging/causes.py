@@ -12,10 +12,10 @@ from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.runfolder.verdict import Cause
 
 if TYPE_CHECKING:
-    from napari_cryospin.engine.inference.halves import HalfMaps
-    from napari_cryospin.engine.inference.interface import Problem
     from napari_cryospin.engine.judging.evidence import Judgement
+    from napari_cryospin.engine.judging.halves import HalfMaps
     from napari_cryospin.engine.judging.misfit import Misfit
+    from napari_cryospin.engine.state.problem import Problem
 
 # what a map leaves unexplained of the signal, over what it explains: more than the first is looked
 # into, more than the second is too much whatever the cause

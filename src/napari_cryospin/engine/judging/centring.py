@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.inference.interface import evenly_spread
-from napari_cryospin.engine.inference.local import Alignment
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
+from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.state.problem import evenly_spread
 
 if TYPE_CHECKING:
-    from napari_cryospin.engine.inference.halves import HalfMaps
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.judging.halves import HalfMaps
+    from napari_cryospin.engine.state.problem import Problem
 
 # particles of each half; frequencies beyond this radius are not needed
 _PARTICLES, _RADIUS = 100, 12.0

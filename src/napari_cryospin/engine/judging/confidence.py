@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_cryospin.engine.geometry.cells import SAME_MODE
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.interface import evenly_spread
-from napari_cryospin.engine.inference.local import Alignment
-from napari_cryospin.engine.inference.marginal.search import PoseSearch
-from napari_cryospin.engine.inference.modes import SAME_MODE
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
+from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.state.problem import evenly_spread
+from napari_cryospin.engine.sums.search import PoseSearch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.interface import Problem
     from napari_cryospin.engine.kernels import Slicer
+    from napari_cryospin.engine.state.problem import Problem
 
 # other modes that a pose is weighed against
 _MODES = 4

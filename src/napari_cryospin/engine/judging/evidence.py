@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.inference.interface import evenly_spread
-from napari_cryospin.engine.inference.marginal.centring import evidence_of_average, spread_of
-from napari_cryospin.engine.inference.marginal.exact import ExactSum
-from napari_cryospin.engine.inference.marginal.modes import N_MODES, Modes
-from napari_cryospin.engine.inference.marginal.quadrature import Quadrature
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
+from napari_cryospin.engine.state.problem import evenly_spread
+from napari_cryospin.engine.sums.centring import evidence_of_average, spread_of
+from napari_cryospin.engine.sums.exact import ExactSum
+from napari_cryospin.engine.sums.modes import N_MODES, Modes
+from napari_cryospin.engine.sums.quadrature import Quadrature
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.state.problem import Problem
 
 # frequency radius of the comparison: poses on a coarse grid, which is fast with shifts too
 _RADIUS = 8

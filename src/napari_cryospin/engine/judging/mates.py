@@ -20,8 +20,8 @@ from napari_cryospin.engine.evaluation.alignment import (
     refine_map_alignment,
 )
 from napari_cryospin.engine.evaluation.fsc import fsc
+from napari_cryospin.engine.geometry.cells import SAME_MODE
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.modes import SAME_MODE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

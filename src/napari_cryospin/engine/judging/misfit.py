@@ -14,19 +14,19 @@ import torch
 
 from napari_cryospin.engine.data.normalise import soft_mask
 from napari_cryospin.engine.evaluation.fsc import fsc
-from napari_cryospin.engine.inference.interface import evenly_spread
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import shells_of
 from napari_cryospin.engine.models.volume import map_of_grid
+from napari_cryospin.engine.state.problem import evenly_spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.halves import HalfMaps
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.judging.halves import HalfMaps
+    from napari_cryospin.engine.state.problem import Problem
 
 # particles of each half that are looked at, and so many at a time
 _PARTICLES, _PART = 1500, 250

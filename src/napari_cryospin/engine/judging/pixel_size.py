@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.inference.interface import evenly_spread
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import shells_of
+from napari_cryospin.engine.state.problem import evenly_spread
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.halves import HalfMaps
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.judging.halves import HalfMaps
+    from napari_cryospin.engine.state.problem import Problem
 
 # particles of each half
 _PARTICLES = 300

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_cryospin.engine.inference.local import Alignment
-from napari_cryospin.engine.inference.poses import PoseTable
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.state.pose_table import PoseTable
 
 if TYPE_CHECKING:
-    from napari_cryospin.engine.inference.halves import HalfMaps
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.judging.halves import HalfMaps
+    from napari_cryospin.engine.state.problem import Problem
 
 # frequencies beyond this radius are not needed; particles at a time
 _RADIUS, _PART = 16.0, 250

@@ -13,19 +13,20 @@ import math
 from typing import TYPE_CHECKING, Any, Self
 
 from napari_cryospin.engine.events import SwitchFigures
+from napari_cryospin.engine.geometry.cells import SAME_MODE
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.amortized import AmortizedInference
-from napari_cryospin.engine.inference.local import Alignment
-from napari_cryospin.engine.inference.modes import SAME_MODE
 from napari_cryospin.engine.judging.evidence import judge
 from napari_cryospin.engine.kernels import slicer
+from napari_cryospin.engine.refining.alignment import Alignment
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.interface import PoseInference, Problem
+    from napari_cryospin.engine.inference.interface import PoseInference
     from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.stages import AmortizedStage
+    from napari_cryospin.engine.state.problem import Problem
 
 # the gain has to rise by this share of itself, and by so many nats ...
 _RISE, _LEAST_RISE = 0.01, 0.1

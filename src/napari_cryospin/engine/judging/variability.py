@@ -15,19 +15,19 @@ import numpy as np
 import torch
 
 from napari_cryospin.engine.geometry.poses import Poses
-from napari_cryospin.engine.inference.interface import evenly_spread
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.sums import MapSums
+from napari_cryospin.engine.state.problem import evenly_spread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.halves import HalfMaps
-    from napari_cryospin.engine.inference.interface import Problem
+    from napari_cryospin.engine.judging.halves import HalfMaps
+    from napari_cryospin.engine.state.problem import Problem
 
 # frequency radius, particles of each half, starts and steps of the search
 _RADIUS, _PARTICLES, _STARTS, _STEPS = 10, 750, 3, 12

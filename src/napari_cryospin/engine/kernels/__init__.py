@@ -5,12 +5,7 @@ a processor with numba, torch elsewhere. Both stand behind the classes of
 :mod:`~.kernels.interface`, and give equal results.
 """
 
-from napari_cryospin.engine.kernels.choice import (
-    inserter,
-    make_ready,
-    slicer,
-    with_torch_alone,
-)
+from napari_cryospin.engine.kernels.choice import inserter, make_ready, slicer, with_torch_alone
 from napari_cryospin.engine.kernels.interface import Inserter, PoseFit, Slicer
 
 __all__ = ["Inserter", "PoseFit", "Slicer", "inserter", "make_ready", "slicer", "with_torch_alone"]

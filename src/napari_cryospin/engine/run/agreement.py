@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cryospin.engine.evaluation.alignment import align_rotations
+from napari_cryospin.engine.geometry.cells import SAME_MODE
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.modes import SAME_MODE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.inference.particle_fit import ParticleFit
-from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.judging.particle_fit import ParticleFit
 from napari_cryospin.engine.runfolder.clock import Clock
 from napari_cryospin.engine.runfolder.names import CHECKPOINT_VERSION
 from napari_cryospin.engine.runfolder.reading import Unreadable, reason, require_file
+from napari_cryospin.engine.state.pose_table import PoseTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -26,7 +26,7 @@ def simulate_demo(
     """
     from napari_cryospin.engine.data.molecule import procedural_molecule
     from napari_cryospin.engine.data.nuisances import REALISTIC
-    from napari_cryospin.engine.data.simulate import simulate
+    from napari_cryospin.engine.simulate import simulate
 
     simulate(
         procedural_molecule(BOX, PIXEL_SIZE),

@@ -21,7 +21,7 @@ from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import real, replacing, require_absent
 from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
-from napari_cryospin.engine.inference.halves import half_sets
+from napari_cryospin.engine.judging.halves import half_sets
 from napari_cryospin.engine.run.checkpoint_reading import fit_in, read_last_checkpoint
 from napari_cryospin.engine.run.fingerprint import require_particles
 from napari_cryospin.engine.run.homes import look_at

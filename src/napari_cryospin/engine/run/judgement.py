@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.inference.halves import HalfMaps
 from napari_cryospin.engine.judging.causes import Findings, look_for_causes
 from napari_cryospin.engine.judging.contrast import skewness
+from napari_cryospin.engine.judging.halves import HalfMaps
 from napari_cryospin.engine.judging.mates import Mates
 from napari_cryospin.engine.judging.pixel_size import fitting_pixel_size
 from napari_cryospin.engine.models.volume import map_of_grid

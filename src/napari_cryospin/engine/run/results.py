@@ -12,7 +12,7 @@ from napari_cryospin.engine.data.mrc_writer import write_mrc
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.evaluation.fsc import fsc, resolution
 from napari_cryospin.engine.events import Progress
-from napari_cryospin.engine.inference.halves import HalfMaps, half_sets
+from napari_cryospin.engine.judging.halves import HalfMaps, half_sets
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.fullsize import first_group, full_size

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.particles import Particles
-    from napari_cryospin.engine.inference.particle_fit import ParticleFit
-    from napari_cryospin.engine.inference.poses import PoseTable
+    from napari_cryospin.engine.judging.particle_fit import ParticleFit
     from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.engine.stages import Inference
+    from napari_cryospin.engine.state.pose_table import PoseTable
 
 
 @dataclass(frozen=True)

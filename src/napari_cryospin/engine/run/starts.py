@@ -10,8 +10,8 @@ from napari_cryospin.engine.judging.evidence import Judgement
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.poses import PoseTable
     from napari_cryospin.engine.models.volume import HartleyVolume
+    from napari_cryospin.engine.state.pose_table import PoseTable
 
 
 @dataclass(frozen=True)

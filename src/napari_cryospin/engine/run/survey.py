@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cryospin.engine.evaluation.posteriors import common_rotation, coverage
+from napari_cryospin.engine.geometry.cells import separation
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.modes import separation
-from napari_cryospin.engine.inference.posterior import PosteriorExplorer
-from napari_cryospin.engine.inference.summary import summarise
+from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+from napari_cryospin.engine.posterior.summary import summarise
 from napari_cryospin.engine.run.snapshot import read_epoch
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.events import PosesUpdated
-    from napari_cryospin.engine.inference.options import PosteriorOptions
-    from napari_cryospin.engine.inference.summary import PosteriorSummary
+    from napari_cryospin.engine.posterior.options import PosteriorOptions
+    from napari_cryospin.engine.posterior.summary import PosteriorSummary
     from napari_cryospin.engine.run.truth import Truth
     from napari_cryospin.engine.runfolder.folder import RunFolder
 

@@ -9,25 +9,22 @@ import torch
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.fourier import hartley_2d
-from napari_cryospin.engine.inference.halves import HalfMaps
-from napari_cryospin.engine.inference.interface import Place, Problem
-from napari_cryospin.engine.inference.particle_fit import ParticleFit
-from napari_cryospin.engine.inference.poses import PoseTable
+from napari_cryospin.engine.inference.interface import Place
 from napari_cryospin.engine.judging.confidence import pose_confidence
 from napari_cryospin.engine.judging.evidence import judge
+from napari_cryospin.engine.judging.halves import HalfMaps
 from napari_cryospin.engine.judging.misfit import local_misfit
+from napari_cryospin.engine.judging.particle_fit import ParticleFit
 from napari_cryospin.engine.judging.refined import with_refined_poses
 from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
 from napari_cryospin.engine.random_streams import stream
-from napari_cryospin.engine.run.checkpoint_reading import (
-    fit_in,
-    require_fits,
-    require_like,
-)
+from napari_cryospin.engine.run.checkpoint_reading import fit_in, require_fits, require_like
 from napari_cryospin.engine.run.starts import Starts
 from napari_cryospin.engine.runfolder.clock import Clock
 from napari_cryospin.engine.runfolder.names import CHECKPOINT_VERSION
+from napari_cryospin.engine.state.pose_table import PoseTable
+from napari_cryospin.engine.state.problem import Problem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

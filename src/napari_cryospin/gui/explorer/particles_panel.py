@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.events import PosesUpdated, VolumeUpdated
-    from napari_cryospin.engine.inference.options import PosteriorOptions
-    from napari_cryospin.engine.inference.summary import PosteriorSummary
+    from napari_cryospin.engine.posterior.options import PosteriorOptions
+    from napari_cryospin.engine.posterior.summary import PosteriorSummary
     from napari_cryospin.gui.explorer.state import Explorer
     from napari_cryospin.gui.work.long_task import Report
 
@@ -264,8 +264,8 @@ def summary_of(
     report: Report,
 ) -> PosteriorSummary:
     """Return figures of the posteriors of all particles against a map."""
-    from napari_cryospin.engine.inference.posterior import PosteriorExplorer
-    from napari_cryospin.engine.inference.summary import summarise
+    from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+    from napari_cryospin.engine.posterior.summary import summarise
 
     explorer = PosteriorExplorer(particles, options)
     shifts = poses.shifts / particles.pixel_size

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, Signal, Slot
 
-from napari_cryospin.engine.inference.options import PosteriorOptions
+from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.gui.work.background import told
 from napari_cryospin.gui.work.mailbox import Mailbox
 from napari_cryospin.gui.work.threads import WorkerThread, take_one_core
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.events import PosesUpdated, VolumeUpdated
-    from napari_cryospin.engine.inference.posterior import ParticlePosterior, PosteriorExplorer
+    from napari_cryospin.engine.posterior.explorer import ParticlePosterior, PosteriorExplorer
 
     ExplorerFactory = Callable[[Particles, PosteriorOptions], PosteriorExplorer]
 
@@ -274,6 +274,6 @@ def _angles(posterior: ParticlePosterior) -> NDArray[np.float64]:
 
 
 def _default_factory(particles: Particles, options: PosteriorOptions) -> PosteriorExplorer:
-    from napari_cryospin.engine.inference.posterior import PosteriorExplorer
+    from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
 
     return PosteriorExplorer(particles, options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal, Slot
 
-from napari_cryospin.engine.inference.options import SHIFT_EXTENT, PosteriorOptions
+from napari_cryospin.engine.posterior.options import SHIFT_EXTENT, PosteriorOptions
 from napari_cryospin.gui.work.background import Background
 
 if TYPE_CHECKING:

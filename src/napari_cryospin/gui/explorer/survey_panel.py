@@ -223,9 +223,9 @@ def levels_of(
 ) -> NDArray[np.float64]:
     """Return the credible levels of the true poses of probe particles, refined until resolved."""
     assert poses.truth is not None
-    from napari_cryospin.engine.inference.options import PosteriorOptions
-    from napari_cryospin.engine.inference.posterior import PosteriorExplorer
-    from napari_cryospin.engine.inference.summary import credible_levels
+    from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+    from napari_cryospin.engine.posterior.options import PosteriorOptions
+    from napari_cryospin.engine.posterior.summary import credible_levels
     from napari_cryospin.engine.run.survey import probe_rows
 
     explorer = PosteriorExplorer(particles, PosteriorOptions(depth=_DEPTH, enough=_ENOUGH))

@@ -1,0 +1,317 @@
+"""Marginal inference: posteriors over all poses of a grid, and the map that they make.
+
+Stochastic expectation maximisation, after Brubaker, Punjani and Fleet, "Building Proteins in a Day"
+(CVPR 2015): batches of particles, from low to high frequency.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+
+from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
+from napari_cryospin.engine.inference.march import Evidence, March
+from napari_cryospin.engine.inference.memory_needs import BLOCKS, FLOAT, coefficients
+from napari_cryospin.engine.models.map_update import MapUpdate
+from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
+from napari_cryospin.engine.random_streams import stream
+from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.sums.centring import evidence_of_average, first_origins, spread_of
+from napari_cryospin.engine.sums.exact import ExactSum
+from napari_cryospin.engine.sums.modes import N_MODES, Modes
+from napari_cryospin.engine.sums.previous import Memory
+from napari_cryospin.engine.sums.proposals import SamplingOptions
+from napari_cryospin.engine.sums.quadrature import Quadrature, march_radii
+from napari_cryospin.engine.sums.sampled import SampledSum
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.inference.interface import Place
+    from napari_cryospin.engine.settings import ModelSettings
+    from napari_cryospin.engine.stages import MarginalStage
+    from napari_cryospin.engine.state.problem import Problem
+    from napari_cryospin.engine.sums.posteriors import PoseSum, Posteriors
+
+# maps between two looks at the held-out particles
+_CHECK_EVERY = 4
+# more poses of a sum than these are sampled rather than computed
+_MOST_POSES = 20_000
+# share of the poses up to which sampling is faster than computing all of them
+_LARGEST_SHARE = 0.02
+# frequency radius of the first look at a particle
+_FIRST_LOOK = 4
+_NOISE_IMAGES = 2000
+# numbers kept of each coefficient of a pose: slices, their squares and two sums; of how many
+_SLICES, _MOST_SLICES = 4, 200_000_000
+# numbers kept of each coefficient of an image of a batch
+_OF_IMAGE = 12
+
+
+class MarginalInference(PoseInference):
+    """Estimates the map from posteriors of batches of particles.
+
+    Parameters
+    ----------
+    problem
+        Particles, map and poses.
+    stage
+        Settings of the stage.
+    before
+        The marginal inference of the stage before, to go on from where it ended; None begins at
+        the lowest frequencies.
+    start
+        Number of the start: each one draws samples of its own.
+
+    Attributes
+    ----------
+    evidence
+        What the held-out particles said last; None where there are none.
+    """
+
+    kind = Inference.MARGINAL
+    remembers = 132
+
+    def __init__(
+        self,
+        problem: Problem,
+        stage: MarginalStage,
+        before: MarginalInference | None = None,
+        start: int = 0,
+    ) -> None:
+        super().__init__(problem)
+        self.stage, self._start = stage, start
+        particles, device = self.particles, problem.device
+        limit = math.inf if stage.low_pass_end is None else self._radius_of(stage.low_pass_end)
+        radii = march_radii(particles.box, stage.nside, limit)
+        least = 0.0 if stage.low_pass_start is None else self._radius_of(stage.low_pass_start)
+        if before is not None:
+            least = max(least, before.march.radius + 1)
+        self.march: March = March([radius for radius in radii if radius >= least] or radii[-1:])
+        self._update = MapUpdate(
+            particles.box,
+            self.volume.amplitude,
+            update=stage.map_update,
+            prior=stage.prior,
+            memory=stage.memory,
+            device=device,
+        )
+        if before is not None:
+            self.memory: Memory = before.memory
+            self._noise = before.noise
+            self._update.go_on_from(before._update)
+        else:
+            self.memory = Memory(particles.n, device)
+            learning = (~problem.held_out).nonzero().flatten()[:_NOISE_IMAGES]
+            self._noise = particles.noise(learning)
+        self._sampling = SamplingOptions(
+            stage.sample_factor, stage.uniform_share, stage.temperature
+        )
+        self._draws: int = 0 if before is None else before._draws
+        self._maps = 0
+        self._held = problem.held_out.nonzero().flatten()
+        self.evidence: Evidence | None = None
+        self._quadrature: Quadrature | None = None
+
+    @classmethod
+    def of_stage(
+        cls, problem: Problem, stage: MarginalStage, before: PoseInference | None, start: int
+    ) -> Self:
+        """Return the inference of a stage; only what was marginal before can be gone on from."""
+        earlier = before if isinstance(before, MarginalInference) else None
+        return cls(problem, stage, earlier, start)
+
+    @classmethod
+    def memory_needed(
+        cls, stage: MarginalStage, model: ModelSettings, box: int, device: torch.device
+    ) -> float:
+        """Return the bytes of the slices of a pose grid, and of a batch that is summed over it."""
+        cells = 72 * stage.nside**3
+        radius = min(2 * stage.nside, box / 2)
+        slices = cells * math.pi / 2 * radius**2
+        if stage.quadrature != "exact":
+            slices = min(slices, _MOST_SLICES)
+        batch = stage.batch_size * coefficients(box) * _OF_IMAGE
+        return _SLICES * slices * FLOAT + BLOCKS + batch * FLOAT
+
+    def begin(self) -> None:
+        """Make room for the modes of the posteriors."""
+        self.poses.with_candidates(N_MODES)
+
+    @property
+    def noise(self) -> NoiseSpectrum:
+        """Noise of the images, as estimated last."""
+        return self._noise
+
+    @property
+    def radius(self) -> float:
+        """Frequency radius of the march, in units of 1/box."""
+        return self.march.radius
+
+    @property
+    def over(self) -> bool:
+        """Whether the march has ended."""
+        return self.march.over
+
+    @property
+    def held_out_gain(self) -> float | None:
+        """Mean gain of the held-out particles when they were looked at last, nats."""
+        return None if self.evidence is None else float(self.evidence.gain.mean())
+
+    def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Centre particles that nothing is known of."""
+        new = rows[self.memory.nside[rows] == 0]
+        if self.problem.model.shifts and len(new):
+            learning = rows[~self.problem.held_out[rows]]
+            self.poses.shifts[new] = first_origins(self.particles, new, learning)
+        yield from ()
+
+    def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
+        """Return the rows of all batches of an epoch: the held-out particles are in none."""
+        held_out = self.problem.held_out[rows]
+        self._held, learning = rows[held_out], rows[~held_out]
+        # two maps an epoch at least, or the present map would never be seen by new particles
+        size = min(self.stage.batch_size, max(math.ceil(len(learning) / 2), 1))
+        return shuffled_batches(learning, size, order)
+
+    @torch.no_grad()
+    def train_batch(self, rows: Tensor) -> float:
+        """Make the map anew from the posteriors of particles ``rows``; return their mean error."""
+        quadrature = self._points()
+        total = self._sum(quadrature, rows)
+        images = self._observed(rows, quadrature)
+        found = total.posteriors(images, collect=True)
+        self._record(images, found, quadrature)
+        sums = total.collected()
+        power = sums.mean_residual
+        estimated = NoiseSpectrum.of_residuals(power, quadrature.model, self.particles.mask_power)
+        self._noise = self._noise.replaced(estimated, quadrature.model)
+        self.volume.assign(self._update(sums.inserted, self._noise))
+        self._maps += 1
+        if self._maps % _CHECK_EVERY == 0:
+            self._check()
+        return float(power[: quadrature.n_used].mean())
+
+    @torch.no_grad()
+    def end_epoch(self, rows: Tensor) -> None:
+        """Find poses of the held-out particles as well; keep the scales around 1."""
+        held = self._held
+        if len(held):
+            quadrature = self._points()
+            images = self._observed(held, quadrature)
+            found = self._sum(quadrature, held).posteriors(images)
+            self._record(images, found, quadrature)
+        learning = rows[~self.problem.held_out[rows]]
+        if len(learning):
+            self.poses.scales /= self.poses.scales[learning].mean()
+
+    def _radius_of(self, resolution: float) -> float:
+        return self.particles.box * self.particles.pixel_size / resolution
+
+    def _points(self) -> Quadrature:
+        """Return the points of the sum at the present radius."""
+        if self._quadrature is None:
+            nyquist = self.particles.box // 2 - 1
+            beyond = max(self.march.next_radius(nyquist), self.march.radius)
+            self._quadrature = self._quadrature_at(self.march.radius, beyond)
+        # the prior follows the shifts
+        return replace(self._quadrature, spread=spread_of(self.problem))
+
+    def _quadrature_at(self, radius: float, beyond: float) -> Quadrature:
+        return Quadrature.at(
+            self.particles.box,
+            radius,
+            beyond,
+            spread=spread_of(self.problem),
+            device=self.problem.device,
+        )
+
+    def _sum(self, quadrature: Quadrature, rows: Tensor) -> PoseSum:
+        """Return the sum for particles ``rows``: over all points, or over samples of them."""
+        wanted = self.stage.quadrature
+        few = len(quadrature.rotations) <= _MOST_POSES
+        if wanted == "exact" or (wanted == "auto" and few):
+            return self._exact(quadrature)
+        known = self.memory.nside[rows]
+        unknown = rows[(known == 0) | (known > quadrature.nside)]
+        if len(unknown):
+            # a first look, at the lowest frequencies, says where samples are wanted
+            coarse = self._quadrature_at(min(_FIRST_LOOK, self.march.radius), _FIRST_LOOK)
+            found = self._exact(coarse).posteriors(self._observed(unknown, coarse))
+            self.memory.remember(unknown, found, coarse)
+        problem = self.problem
+        draw = stream(problem.seed, "samples", self._start, self._draws, device=problem.device)
+        self._draws += 1
+        grid, variance = (
+            self.volume.grid().detach(),
+            self._noise.variance[shells_of(quadrature.model)],
+        )
+        sampled = SampledSum(quadrature, grid, variance, self.memory, self._sampling, draw)
+        # a point of the exact sum is so much cheaper that many samples do not pay
+        if wanted == "auto" and quadrature.keeps_slices and sampled.share(rows) > _LARGEST_SHARE:
+            return self._exact(quadrature)
+        return sampled
+
+    def _exact(self, quadrature: Quadrature) -> ExactSum:
+        variance = self._noise.variance[shells_of(quadrature.model)]
+        return ExactSum(quadrature, self.volume.grid().detach(), variance)
+
+    def _observed(self, rows: Tensor, quadrature: Quadrature) -> Observed:
+        return self.problem.observed(rows, quadrature.model)
+
+    def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
+        rows = images.rows
+        Modes.of(found, quadrature, N_MODES).moved(images.origins).record(self.poses, rows)
+        self.memory.remember(rows, found, quadrature)
+        if self.problem.model.scales:
+            self.poses.scales[rows] = found.scales
+
+    def _check(self) -> None:
+        """Look at the held-out particles, and march on where they allow it."""
+        held = self._held
+        self.evidence = None
+        if len(held):
+            quadrature = self._points()
+            images = self._observed(held, quadrature)
+            found = self._sum(quadrature, held).posteriors(images, look_beyond=True)
+            gain = found.log_evidence - self._null(images, quadrature)
+            self.evidence = Evidence(gain, found.beyond)
+            self.memory.remember(held, found, quadrature)
+        if self.march.check(self.evidence):
+            self._quadrature = None
+
+    def _null(self, images: Observed, quadrature: Quadrature) -> Tensor:
+        """Return the log-evidence of the map's rotational average, (h,)."""
+        variance = self._noise.variance[shells_of(quadrature.model)]
+        return evidence_of_average(images, quadrature, self.volume.average(), variance)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs besides map and poses."""
+        evidence = self.evidence
+        return {
+            "march": self.march.state(),
+            "map_update": self._update.state(),
+            "memory": self.memory.state(),
+            "noise": self._noise.variance,
+            "draws": self._draws,
+            "maps": self._maps,
+            "evidence": None if evidence is None else [evidence.gain, evidence.beyond],
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state`."""
+        self.march.load_state(state["march"])
+        self._update.load_state(state["map_update"])
+        self.memory.load_state(state["memory"])
+        self._noise = NoiseSpectrum(state["noise"])
+        self._draws = state["draws"]
+        self._maps = state["maps"]
+        evidence = state["evidence"]
+        self.evidence = None if evidence is None else Evidence(*evidence)
+        self._quadrature = None

@@ -1,1 +1,0 @@
-"""Marginal inference: the map from posteriors of poses, over all poses of a grid."""

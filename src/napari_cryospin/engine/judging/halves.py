@@ -1,0 +1,85 @@
+"""Half-maps: two halves of the particles, each back-projected at its poses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+
+from napari_cryospin.engine.models.backprojection import divide
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.sums import MapSums
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.particles import Particles
+    from napari_cryospin.engine.state.pose_table import PoseTable
+
+
+@dataclass(frozen=True)
+class HalfMaps:
+    """Two halves of the particles in use, and the map of each.
+
+    Their poses come from one reconstruction, with both halves together: the noise of the two maps
+    is independent, what the poses have in common is not.
+
+    Parameters
+    ----------
+    rows
+        Rows of the particles of the two halves in the working stack, (m₁,) and (m₂,).
+    sums
+        Sums of CTF·image and CTF² of each, (2, D+1, D+1, D+1).
+    """
+
+    rows: tuple[Tensor, Tensor]
+    sums: tuple[Tensor, Tensor]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, particles: Particles, poses: PoseTable, used: Tensor) -> Self:
+        """Return the half-maps of the used particles (n,), bool."""
+        model = ImageModel.within(particles.box, particles.box / 2, particles.device)
+        chosen = used.cpu().numpy()
+        halves = half_sets(particles.table.half_set, particles.rows[chosen])
+        one, two = (
+            torch.from_numpy(np.flatnonzero(chosen)[halves == number]).to(particles.device)
+            for number in (1, 2)
+        )
+        return cls(
+            (one, two),
+            (
+                back_project(particles, poses, one, model),
+                back_project(particles, poses, two, model),
+            ),
+        )
+
+    @property
+    def grids(self) -> tuple[Tensor, Tensor]:
+        """Hartley grids of the half-maps, (D+1)³ each."""
+        one, two = map(divide, self.sums)
+        return one, two
+
+
+def half_sets(given: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the half-set (1 or 2) of each row: the table's own, or alternating."""
+    if given is not None and set(np.unique(given[rows])) == {1, 2}:
+        return given[rows]
+    return np.arange(len(rows)) % 2 + 1
+
+
+def back_project(
+    particles: Particles, poses: PoseTable, rows: Tensor, model: ImageModel, *, batch: int = 512
+) -> Tensor:
+    """Return the sums of CTF·image and CTF² of particles at their poses, (2, D+1, D+1, D+1).
+
+    A particle's scale multiplies its CTF, as in training.
+    """
+    sums = MapSums(model)
+    for part in rows.split(batch):
+        seen = particles.observed(part, model, scales=poses.scales[part])
+        sums.add_images(seen.coefficients, seen.ctf, poses.at(part))
+    return sums.inserted

@@ -1,0 +1,89 @@
+"""How well a map fits each particle at its pose: log-likelihood, and share of power explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import torch
+
+from napari_cryospin.engine.kernels import slicer
+from napari_cryospin.engine.models.image import ImageModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.models.noise import NoiseSpectrum
+    from napari_cryospin.engine.state.problem import Problem
+
+# coefficients of one block of particles: a few arrays of so many are held at once
+_BLOCK = 1_000_000
+
+
+@dataclass(frozen=True)
+class ParticleFit:
+    """How well a map fits n particles, Y, by their projections P: CTF and scale are in P.
+
+    Parameters
+    ----------
+    log_likelihood
+        ``½ Σ (|Y|² − |Y − P|²) / σ²`` over the frequencies that poses are judged by, with the noise
+        σ² of each: the log-likelihood of the particle at its pose less that without a map, nats,
+        (n,). NaN where the particle has no pose yet.
+    explained
+        ``Σ (|Y|² − |Y − P|²)`` over ``Σ |Y|²`` less what the noise holds of it: the share of the
+        image's power beyond the noise that the map explains, (n,). The noise's power is that of the
+        background, of unit variance in a pixel, so that neither its colour nor the map matters. By
+        chance it may be above 1 or below 0; NaN where the image holds no more power than noise may
+        hold by chance, and where the particle has no pose yet.
+    """
+
+    log_likelihood: Tensor
+    explained: Tensor
+
+    @classmethod
+    def unknown(cls, n: int, device: torch.device) -> Self:
+        """Return what is known before anything was measured."""
+        return cls(*torch.full((2, n), torch.nan, device=device))
+
+    @classmethod
+    @torch.no_grad()
+    def measured(cls, problem: Problem, radius: float, noise: NoiseSpectrum) -> Self:
+        """Return how the present map fits all particles at their present poses.
+
+        Parameters
+        ----------
+        problem
+            Particles, map and poses.
+        radius
+            Frequency radius that poses are judged by, in units of 1/box.
+        noise
+            Noise of the images.
+        """
+        particles, poses, device = problem.particles, problem.poses, problem.device
+        model, present = (
+            ImageModel.within(particles.box, radius, device),
+            slicer(problem.volume.grid()),
+        )
+        precision = noise.deviation(model) ** -2
+        gains: list[Tensor] = []
+        powers: list[Tensor] = []
+        rows = torch.arange(particles.n, device=device)
+        for part in rows.split(max(1, _BLOCK // particles.box**2)):
+            projected = model.project(present, poses.at(part))
+            images = particles.images(part)
+            observed = particles.observed(part, model, scales=poses.scales[part], images=images)
+            projected *= observed.ctf
+            gain = projected * (2 * observed.coefficients - projected)
+            gains.append(torch.stack(((gain @ precision) / 2, gain.sum(1))))
+            powers.append(images.square().sum((1, 2)))
+        # an image's power under noise alone: its mean, and its deviation by chance
+        expected = particles.mask_power * particles.box**2
+        by_chance = (2 * expected) ** 0.5
+        excess = torch.cat(powers) - expected
+        log_likelihood, explained = torch.cat(gains, 1)
+        seen = poses.losses.isfinite()
+        return cls(
+            log_likelihood.where(seen, torch.nan),
+            (explained / excess).where(seen & (excess > by_chance), torch.nan),
+        )

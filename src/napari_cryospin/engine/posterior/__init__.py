@@ -1,0 +1,1 @@
+"""Posteriors of the poses of single particles, refined: what the explorer shows."""

@@ -1,0 +1,121 @@
+"""The likelihood of poses given a map: images and CTFs in units of the noise, slices of the map.
+
+It is the one that training works with: the same slices, and CTFs times the particles' scales.
+
+For white noise of unit variance, ``log p(pose j | image i) = (C∘X) Pᵀ − ½ (C∘C) (P∘P)ᵀ`` up to a
+constant of the image, with the slices P of the map at the grid's poses inside a frequency disk. For
+other noise, images X and CTFs C are given in units of its standard deviation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_cryospin.engine.kernels import slicer
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.noise import NoiseSpectrum
+from napari_cryospin.engine.models.volume import grid_of_map
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.data.particles import Particles
+
+
+@dataclass(frozen=True)
+class GridSlices:
+    """Slices of a map at all poses of a grid: ``values`` and their squares, (J, K)."""
+
+    model: ImageModel
+    values: Tensor
+    squares: Tensor
+
+    def log_probability(self, observed: Tensor, ctf: Tensor) -> Tensor:
+        """Return unnormalised log-probabilities (b, J) of images (b, K) that are centred."""
+        return torch.addmm(
+            (ctf * observed) @ self.values.T, ctf.square(), self.squares.T, alpha=-0.5
+        )
+
+
+class PoseLikelihood:
+    """``log p(image | pose, map)`` of a stack's particles, inside any frequency radius.
+
+    Parameters
+    ----------
+    particles
+        The particles in use.
+    volume
+        Map (D, D, D), (z, y, x), in the unit of the normalised images.
+    noise
+        Noise of the images; white of unit variance by default.
+    scales
+        What the map is multiplied with to fit each particle, (n,); 1 by default.
+    """
+
+    def __init__(
+        self,
+        particles: Particles,
+        volume: ArrayLike,
+        noise: NoiseSpectrum | None = None,
+        scales: ArrayLike | None = None,
+    ) -> None:
+        self.particles = particles
+        device = particles.device
+        tensor = torch.as_tensor(np.array(volume, dtype=np.float32)).to(device)
+        # the very grid that training holds, of which the map is the picture: a finer interpolation
+        # would see what lies in the corners of the box otherwise than training does
+        self._map = slicer(grid_of_map(tensor))
+        factors = np.ones(particles.n) if scales is None else np.array(scales)
+        self._scales = torch.from_numpy(factors.astype(np.float32)).to(device)
+        self.noise = noise or NoiseSpectrum.white(particles.box, device)
+        self._models: dict[float, ImageModel] = {}
+
+    @property
+    def nyquist(self) -> int:
+        """The largest frequency radius, in units of 1/box."""
+        return self.particles.box // 2 - 1
+
+    def model(self, radius: float) -> ImageModel:
+        """Return the image model of all frequencies within a radius, in units of 1/box."""
+        radius = min(radius, self.nyquist)
+        if radius not in self._models:
+            device = self.particles.device
+            self._models[radius] = ImageModel.within(self.particles.box, radius, device)
+        return self._models[radius]
+
+    def ctf(self, rows: Tensor, model: ImageModel) -> Tensor:
+        """Return the CTFs of particles times their scales, (b, K)."""
+        return self.particles.ctf(rows, model.frequencies) * self._scales[rows, None]
+
+    def observed(self, rows: Tensor, model: ImageModel, shifts: Tensor | None = None) -> Observed:
+        """Return particles with their scales, centred by origin shifts (b, 2), pixels, if given."""
+        scales = self._scales[rows]
+        return self.particles.observed(rows, model, scales=scales, shifts=shifts)
+
+    def whitened(self, rows: Tensor, model: ImageModel) -> Observed:
+        """Return particles with their scales, in units of the noise."""
+        return self.observed(rows, model).over(self.noise.deviation(model))
+
+    def slices(self, rotations: ArrayLike, model: ImageModel) -> GridSlices:
+        """Return the slices of the map at poses (J, 3, 3)."""
+        poses = torch.as_tensor(np.asarray(rotations, dtype=np.float32))
+        poses = poses.to(self.particles.device)
+        values = self._map.slices(poses, model.frequencies)
+        return GridSlices(model, values, values.square())
+
+    def projections(self, row: int, rotations: ArrayLike, shifts: ArrayLike) -> Tensor:
+        """Return projections (J, D, D) times CTF and scale, as particle ``row`` would show them.
+
+        ``shifts`` are origin shifts (x, y), pixels of the working box, shape (J, 2).
+        """
+        model = self.model(self.nyquist)
+        slices = self.slices(rotations, model).values
+        origin = torch.as_tensor(np.asarray(shifts, dtype=np.float32)).to(slices.device)
+        rows = torch.tensor([row], device=slices.device)
+        return model.images(self.ctf(rows, model) * model.shift(slices, -origin))

@@ -1,0 +1,104 @@
+"""Posteriors of many particles, in figures: entropy and modes of each, and calibration of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_cryospin.engine.posterior.modes import Modes, find_modes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+
+
+@dataclass(frozen=True)
+class PosteriorSummary:
+    """Figures of the posteriors of b particles on a grid.
+
+    Parameters
+    ----------
+    rows
+        Rows of the working stack, shape (b,).
+    entropy
+        Entropy over the grid, nats, shape (b,); its exponential is the effective number of poses.
+    modes
+        The modes on the grid, the heaviest first.
+    """
+
+    rows: NDArray[np.int64]
+    entropy: NDArray[np.float64]
+    modes: Modes
+
+    @property
+    def multimodal_share(self) -> float:
+        """Share of the particles with more than one mode."""
+        return float((self.modes.counts > 1).mean())
+
+
+@torch.no_grad()
+def summarise(
+    explorer: PosteriorExplorer,
+    rows: NDArray[np.int64],
+    shifts: NDArray[np.floating],
+    progress: Callable[[int, int], None] | None = None,
+) -> PosteriorSummary:
+    """Return figures of the posteriors of particles on the explorer's grid.
+
+    Parameters
+    ----------
+    explorer
+        Explorer with a map.
+    rows
+        Rows of the working stack, shape (b,).
+    shifts
+        Present origin shifts (x, y) of all particles, pixels of the working box, shape (n, 2).
+    progress
+        Called with the particles done and their number; it may raise to end the work.
+    """
+    grid, temperature = explorer.grid, explorer.options.temperature
+    device = explorer.particles.device
+    entropies, cells, weights = [], [], []
+    for part in np.split(rows, range(grid.rows_per_block, len(rows), grid.rows_per_block)):
+        origins = torch.from_numpy(np.asarray(shifts[part], dtype=np.float32)).to(device)
+        log_p = grid.log_probability(torch.from_numpy(part).to(device), origins) / temperature
+        log_p -= torch.logsumexp(log_p, 1, keepdim=True)
+        entropies.append(-(log_p.exp() * log_p).sum(1).cpu().double().numpy())
+        modes = find_modes(log_p, grid.nside)
+        cells.append(modes.cells)
+        weights.append(modes.weights)
+        if progress is not None:
+            progress(sum(map(len, entropies)), len(rows))
+    found = Modes(grid.nside, np.concatenate(cells), np.concatenate(weights))
+    return PosteriorSummary(rows, np.concatenate(entropies), found)
+
+
+def credible_levels(
+    explorer: PosteriorExplorer,
+    rows: NDArray[np.int64],
+    shifts: NDArray[np.floating],
+    truth: NDArray[np.floating],
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float64]:
+    """Return for each particle how large a credible set must be to hold its true pose, (b,).
+
+    ``truth`` holds the true poses of all particles in the frame of the map, (n, 3, 3); the other
+    parameters are those of :func:`summarise`. The explorer's options should let the refinement go
+    on until the posterior is resolved (``depth`` large, ``enough`` finite).
+    """
+    rng = np.random.default_rng(seed)
+    levels = np.empty(len(rows))
+    for place, row in enumerate(rows):
+        posterior = explorer.particle(int(row), shifts[row])
+        levels[place] = posterior.credible_level(truth[row], rng)
+        if progress is not None:
+            progress(place + 1, len(rows))
+    return levels

@@ -1,0 +1,1 @@
+"""Poses refined against a map that stays, each image for itself."""

@@ -1,0 +1,141 @@
+"""Aligning images with a map from given poses: steps on SO(3), each image for itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from napari_cryospin.engine.refining.gauss_newton import improve, schedule
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.geometry.poses import Poses
+    from napari_cryospin.engine.kernels import PoseFit, Slicer
+    from napari_cryospin.engine.models.image import ImageModel
+    from napari_cryospin.engine.refining.per_image_adam import PerImageAdam
+
+# one unit of the shift's parameter: the shift and the rotation share a learning rate in radians,
+# and a radian at half the mask's radius moves the outline of a particle by about D/8
+_SHIFT_UNIT = 1 / 8
+# steps of a refinement with all frequencies in use: what is left is of the order of rounding
+_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Poses of p images after a refinement.
+
+    Parameters
+    ----------
+    poses
+        The poses, (p,).
+    errors
+        Their errors per Fourier coefficient, (p,): none is larger than before.
+    first_errors
+        The errors before, (p,).
+    """
+
+    poses: Poses
+    errors: Tensor
+    first_errors: Tensor
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Images with the map that they are aligned with.
+
+    Parameters
+    ----------
+    model
+        Image model of the frequencies in use, K of them.
+    slicer
+        The map.
+    images
+        The n images, which need not be centred.
+    loss
+        Error of the coefficients.
+    numbers
+        The image of every pose, (p,); by default there is one pose of each.
+    shifted
+        Whether shifts are refined as well, and not only turns.
+    """
+
+    model: ImageModel
+    slicer: Slicer
+    images: Observed
+    loss: Literal["squared", "absolute"] = "squared"
+    numbers: Tensor | None = None
+    shifted: bool = True
+
+    @cached_property
+    def norms(self) -> Tensor:
+        """Radius of every frequency in use, in units of 1/box, (K,)."""
+        norms: Tensor = self.model.frequencies.norm(dim=1)
+        return norms
+
+    def errors(self, poses: Poses) -> Tensor:
+        """Return the error of every pose per coefficient, (p,)."""
+        return self.residuals(poses)[0]
+
+    def residuals(self, poses: Poses) -> tuple[Tensor, Tensor]:
+        """Return the errors of poses, (p,), and the sums of squares at all frequencies, (K,)."""
+        return self.slicer.errors(
+            self.images.coefficients,
+            self.images.ctf,
+            poses,
+            self.model.frequencies,
+            numbers=self.numbers,
+            absolute=self.loss == "absolute",
+        )
+
+    def fit(self, poses: Poses, n_used: int | None = None) -> PoseFit:
+        """Return the squared errors of poses by the first frequencies, and where they fall."""
+        return self._fit(poses, n_used, absolute=False)
+
+    def _fit(self, poses: Poses, n_used: int | None, *, absolute: bool) -> PoseFit:
+        return self.slicer.fit(
+            self.images.coefficients,
+            self.images.ctf,
+            poses,
+            self.model.frequencies[:n_used],
+            numbers=self.numbers,
+            absolute=absolute,
+        )
+
+    def step(self, poses: Poses, adam: PerImageAdam, numbers: Tensor) -> tuple[Poses, Tensor]:
+        """Move each pose by ``R ← exp([ω]×) R``, and each shift, by the gradient at ω = 0.
+
+        Parameters
+        ----------
+        poses
+            Present poses, (p,).
+        adam
+            Optimiser with five parameters of each pose.
+        numbers
+            Numbers of the poses in it, (p,).
+
+        Returns
+        -------
+        poses
+            The poses after the step.
+        errors
+            The errors before it, (p,).
+        """
+        found = self._fit(poses, None, absolute=self.loss == "absolute")
+        unit = torch.ones(5, device=numbers.device)
+        unit[3:] = _SHIFT_UNIT * self.model.box if self.shifted else 0
+        taken = unit * adam.step(numbers, unit * found.gradient)
+        return poses.moved(taken), found.errors
+
+    def refine(self, poses: Poses) -> Refined:
+        """Refine poses (p,), while the map stays."""
+        first = self.errors(poses)
+        improved = improve(self, poses, schedule(self, _STEPS, far=True))
+        errors = self.errors(improved)
+        good = errors <= first
+        return Refined(improved.where(good, poses), torch.where(good, errors, first), first)

@@ -1,0 +1,1 @@
+"""What a run works on: particles, the map, and the poses of all particles."""

@@ -1,0 +1,223 @@
+"""Posteriors by full quadrature: every pose of the grid, and shifts around the present ones.
+
+The sums over poses are matrix products: the log-probabilities of images at all poses, and the
+weighted averages of images that go into the map at every pose. Shifts are summed over at all poses
+where those are few, and else at the heaviest poses of each image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.models.sums import MapSums
+from napari_cryospin.engine.sums.posteriors import KEPT_CELLS, PoseSum, Posteriors
+from napari_cryospin.engine.sums.weights import normalised_together
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.sums.quadrature import Quadrature
+
+# slices with less than this share of the mean weight are left out: they carry nothing
+_NEGLIGIBLE = 1e-4
+# points of a sum up to which every shift is computed at every pose; else at so many poses of each
+# image, and those of them that have less than this probability go into no map
+_FEW_POINTS, _SHIFTED, _LEAST = 6_000, 32, 1e-4
+
+
+@dataclass
+class _Moved:
+    """Images moved by all shifts but none.
+
+    Parameters
+    ----------
+    cells
+        Poses that they are computed at, (b, T), or None for all J of them.
+    signal
+        CTF times the moved images, (b, S − 1, K).
+    cross, power
+        Products with the slices, (b, S − 1, T), and power of the slices, (b, 1, T).
+    """
+
+    cells: Tensor | None
+    signal: Tensor
+    cross: Tensor
+    power: Tensor
+
+    @property
+    def log_p(self) -> Tensor:
+        """Log-probabilities, (b, S − 1, T)."""
+        return self.cross - 0.5 * self.power
+
+    def at_all(self, values: Tensor, n_poses: int) -> Tensor:
+        """Return values (b, T) at all J poses, 0 where they were not computed."""
+        if self.cells is None:
+            return values
+        return values.new_zeros(len(values), n_poses).scatter_(1, self.cells, values)
+
+
+class ExactSum(PoseSum):
+    """A sum over all poses of a quadrature.
+
+    Parameters
+    ----------
+    quadrature, variance
+        As for every sum.
+    grid
+        Hartley grid of the map, (D+1)³.
+    """
+
+    def __init__(self, quadrature: Quadrature, grid: Tensor, variance: Tensor) -> None:
+        super().__init__(quadrature, variance)
+        self._slices = quadrature.slices(grid)
+        self._squares = self._slices.square()
+        self._sums: Tensor | None = None
+        self._power = torch.zeros_like(variance)
+        self._n = 0
+
+    def posteriors(
+        self, images: Observed, *, collect: bool = False, look_beyond: bool = False
+    ) -> Posteriors:
+        """Return the posteriors of images."""
+        size = self.quadrature.images_per_block(self._n_points)
+        parts = [
+            self._block(images[part], collect, look_beyond)
+            for part in (slice(i, i + size) for i in range(0, len(images.rows), size))
+        ]
+        return Posteriors.join(parts)
+
+    @property
+    def _everywhere(self) -> bool:
+        """Whether every shift is computed at every pose."""
+        return self.quadrature.n_points <= _FEW_POINTS
+
+    @property
+    def _n_points(self) -> int:
+        """Number of points that are computed for an image."""
+        quadrature = self.quadrature
+        if self._everywhere:
+            return quadrature.n_points
+        return len(quadrature.rotations) + (len(quadrature.shifts) - 1) * _SHIFTED
+
+    def _block(self, images: Observed, collect: bool, look_beyond: bool) -> Posteriors:
+        quadrature, used = self.quadrature, self.quadrature.n_used
+        n_poses = len(quadrature.rotations)
+        signal, ctf2 = images.ctf * images.coefficients, images.ctf.square()
+        precision = self._precision[:used]
+        power = (ctf2[:, :used] * precision) @ self._squares[:, :used].T
+        cross = (signal[:, :used] * precision) @ self._slices[:, :used].T
+        log_p = cross - 0.5 * power
+        moved = self._moved(images, log_p, power) if quadrature.estimates_shifts else None
+        prior = quadrature.log_prior(images.origins)[..., None]
+        parts = [log_p + prior[:, 0]]
+        if moved is not None:
+            parts.append(moved.log_p + prior[:, 1:])
+        weights, total = normalised_together(parts)
+        by_pose = weights[0]
+        mean_cross = (by_pose * cross).sum(1)
+        if moved is not None:
+            by_pose = by_pose + moved.at_all(weights[1].sum(1), n_poses)
+            mean_cross += (weights[1] * moved.cross).sum((1, 2))
+        mean_power = (by_pose * power).sum(1)
+        found, cells = by_pose.topk(min(KEPT_CELLS, n_poses), 1)
+        if collect:
+            self._collect(weights, by_pose, signal, moved, ctf2, images.coefficients)
+        beyond = self._with_all(signal, ctf2, moved, parts) - total if look_beyond else None
+        shifts = quadrature.shifts[self._best_shifts(cells, parts, moved)]
+        return Posteriors.told_by(
+            images,
+            precision,
+            cross=mean_cross,
+            power=mean_power,
+            log_evidence=total - math.log(n_poses),
+            beyond=beyond,
+            points=self._n_points,
+            heaviest=(cells, found, shifts),
+        )
+
+    def _moved(self, images: Observed, log_p: Tensor, power: Tensor) -> _Moved:
+        """Return the images moved by all shifts but none, and their products with slices."""
+        quadrature, used = self.quadrature, self.quadrature.n_used
+        centred = quadrature.model.shift(images.coefficients[:, None], quadrature.shifts[1:])
+        signal = images.ctf[:, None] * centred
+        weighted = signal[..., :used] * self._precision[:used]
+        if self._everywhere:
+            cross = weighted.flatten(0, 1) @ self._slices[:, :used].T
+            return _Moved(None, signal, cross.unflatten(0, signal.shape[:2]), power[:, None])
+        cells = log_p.topk(min(_SHIFTED, log_p.shape[1]), 1).indices
+        cross = weighted @ self._slices[:, :used][cells].transpose(1, 2)
+        return _Moved(cells, signal, cross, power.gather(1, cells)[:, None])
+
+    def _with_all(
+        self, signal: Tensor, ctf2: Tensor, moved: _Moved | None, log_p: list[Tensor]
+    ) -> Tensor:
+        """Return the logarithm of the sum at all frequencies, from that at those in use, (b,)."""
+        used, rest = self.quadrature.n_used, self._precision[self.quadrature.n_used :]
+        slices, squares = self._slices[:, used:], self._squares[:, used:]
+        power = (ctf2[:, used:] * rest) @ squares.T
+        everything = [log_p[0] + (signal[:, used:] * rest) @ slices.T - 0.5 * power]
+        if moved is not None:
+            weighted = moved.signal[..., used:] * rest
+            if moved.cells is None:
+                more = (weighted.flatten(0, 1) @ slices.T).unflatten(0, weighted.shape[:2])
+            else:
+                more = weighted @ slices[moved.cells].transpose(1, 2)
+                power = power.gather(1, moved.cells)
+            everything.append(log_p[1] + more - 0.5 * power[:, None])
+        return torch.logsumexp(torch.cat([part.flatten(1) for part in everything], 1), 1)
+
+    @staticmethod
+    def _best_shifts(cells: Tensor, log_p: list[Tensor], moved: _Moved | None) -> Tensor:
+        """Return the place of the best shift at poses (b, m), (b, m)."""
+        if moved is None:
+            return torch.zeros_like(cells)
+        n_shifts, n_poses = log_p[1].shape[1], log_p[0].shape[1]
+        if moved.cells is None:
+            here, other = cells, log_p[1].gather(2, cells[:, None].expand(-1, n_shifts, -1))
+        else:
+            here, other = moved.cells, log_p[1]
+        best = torch.cat((log_p[0].gather(1, here)[:, None], other), 1).max(1).indices
+        return best if moved.cells is None else moved.at_all(best, n_poses).gather(1, cells)
+
+    def _collect(
+        self,
+        weights: list[Tensor],
+        by_pose: Tensor,
+        signal: Tensor,
+        moved: _Moved | None,
+        ctf2: Tensor,
+        images: Tensor,
+    ) -> None:
+        if self._sums is None:
+            self._sums = self._slices.new_zeros(2, *self._slices.shape)
+        self._sums[0].addmm_(weights[0].T, signal)
+        self._sums[1].addmm_(by_pose.T, ctf2)
+        self._power += images.square().sum(0)
+        self._n += len(images)
+        if moved is None:
+            return
+        if moved.cells is None:
+            self._sums[0].addmm_(weights[1].flatten(0, 1).T, moved.signal.flatten(0, 1))
+            return
+        image, place = (weights[1].sum(1) > _LEAST).nonzero(as_tuple=True)
+        averaged = weights[1].transpose(1, 2) @ moved.signal
+        self._sums[0].index_add_(0, moved.cells[image, place], averaged[image, place])
+
+    def collected(self) -> MapSums:
+        """Return what was collected."""
+        assert self._sums is not None, "nothing was collected"
+        quadrature = self.quadrature
+        signal, ctf2 = self._sums
+        weight = ctf2.mean(1)
+        used = weight > _NEGLIGIBLE * weight.mean()
+        sums = MapSums(quadrature.model)
+        sums.add_averages(signal[used], ctf2[used], quadrature.rotations[used])
+        # a shift mixes k and −k alone: shell by shell the power is what it was
+        residual = self._power - 2 * (signal * self._slices).sum(0) + (ctf2 * self._squares).sum(0)
+        sums.count(residual, self._n)
+        return sums

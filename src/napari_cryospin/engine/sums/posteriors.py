@@ -1,0 +1,167 @@
+"""Sums over poses: what they take in, images, and tell, the posteriors of their poses."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.models.sums import MapSums
+    from napari_cryospin.engine.sums.quadrature import Quadrature
+
+# heaviest cells of a particle that are remembered
+KEPT_CELLS = 64
+# standard deviation of the prior of particles' scales around 1
+_SCALE_SPREAD = 0.2
+
+
+@dataclass(frozen=True)
+class Posteriors:
+    """Posteriors of b particles over poses and shifts.
+
+    Parameters
+    ----------
+    log_evidence
+        Log of the mean likelihood over all points of the sum, up to a constant of the image, (b,).
+    information
+        Divergence of the posterior from the uniform one, nats, (b,).
+    cells
+        The heaviest cells of poses, descending, (b, T).
+    weights
+        Their probabilities, (b, T).
+    cell_shifts
+        Best shift at each from the origin of the image, pixels, (b, T, 2).
+    scales
+        Posterior mean of the factor that the map needs to fit each image, (b,).
+    errors
+        Expected error per Fourier coefficient, in units of the noise's variance, (b,).
+    points
+        Points of the sum that were computed, (b,).
+    beyond
+        Log-evidence of all frequencies of the map less that of those that poses are judged by,
+        (b,); 0 where it was not asked for.
+    """
+
+    log_evidence: Tensor
+    information: Tensor
+    cells: Tensor
+    weights: Tensor
+    cell_shifts: Tensor
+    scales: Tensor
+    errors: Tensor
+    points: Tensor
+    beyond: Tensor
+
+    @classmethod
+    def told_by(
+        cls,
+        images: Observed,
+        precision: Tensor,
+        *,
+        cross: Tensor,
+        power: Tensor,
+        log_evidence: Tensor,
+        beyond: Tensor | None,
+        points: int,
+        heaviest: tuple[Tensor, Tensor, Tensor],
+    ) -> Posteriors:
+        """Return what a sum over poses tells of images, whichever points it is over.
+
+        Parameters
+        ----------
+        images
+            The images.
+        precision
+            One over the noise's variance at the frequencies that poses are judged by, (k,).
+        cross, power
+            Expected products of image and CTF · slice, and of CTF · slice with itself, over the
+            noise's variance, (b,) each.
+        log_evidence, beyond
+            As in the result; None: it was not asked for.
+        points
+            Points that were computed for each.
+        heaviest
+            Cells, weights and shifts of the result.
+        """
+        k = len(precision)
+        own = (images.coefficients[:, :k].square() * precision).sum(1)
+        cells, weights, shifts = heaviest
+        return cls(
+            log_evidence=log_evidence,
+            information=cross - 0.5 * power - log_evidence,
+            cells=cells,
+            weights=weights,
+            cell_shifts=shifts,
+            scales=posterior_scale(cross, power, images.scales),
+            errors=(own - 2 * cross + power) / k,
+            points=torch.full((len(cells),), points, device=cells.device),
+            beyond=torch.zeros_like(log_evidence) if beyond is None else beyond,
+        )
+
+    @classmethod
+    def join(cls, parts: list[Posteriors]) -> Posteriors:
+        """Return the posteriors of all parts as one."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+
+    def rows(self, order: Tensor) -> Posteriors:
+        """Return the posteriors in another order, (b,)."""
+        names = [field.name for field in fields(self)]
+        return type(self)(**{name: getattr(self, name)[order] for name in names})
+
+
+class PoseSum(ABC):
+    """A sum over the points of a quadrature, with one map.
+
+    Parameters
+    ----------
+    quadrature
+        Poses, shifts and frequencies.
+    variance
+        Variance of the noise at every frequency, (K,).
+    """
+
+    def __init__(self, quadrature: Quadrature, variance: Tensor) -> None:
+        self.quadrature = quadrature
+        self._precision = 1 / variance
+
+    @abstractmethod
+    def posteriors(
+        self, images: Observed, *, collect: bool = False, look_beyond: bool = False
+    ) -> Posteriors:
+        """Return the posteriors of images.
+
+        Parameters
+        ----------
+        images
+            The images.
+        collect
+            Add the images to the statistics.
+        look_beyond
+            Compute what the frequencies beyond those that poses are judged by tell as well.
+        """
+
+    @abstractmethod
+    def collected(self) -> MapSums:
+        """Return what was collected."""
+
+
+def posterior_scale(cross: Tensor, power: Tensor, scale: Tensor) -> Tensor:
+    """Return the posterior mean of scales from Gaussian likelihoods and a prior around 1, (b,).
+
+    Parameters
+    ----------
+    cross, power
+        Expected products of image and CTF·slice, and of CTF·slice with itself, over the noise's
+        variance, with CTFs that hold the present ``scale``; (b,) each.
+    scale
+        Present scales, (b,).
+    """
+    precision = _SCALE_SPREAD**-2
+    return (cross / scale + precision) / (power / scale.square() + precision)

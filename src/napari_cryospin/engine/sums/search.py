@@ -1,0 +1,96 @@
+"""Pose search: the best modes of every particle against the present map, over all poses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.models.noise import shells_of
+from napari_cryospin.engine.sums.centring import spread_of
+from napari_cryospin.engine.sums.exact import ExactSum
+from napari_cryospin.engine.sums.modes import Modes
+from napari_cryospin.engine.sums.quadrature import Quadrature
+from napari_cryospin.engine.sums.wide_look import WideLook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from napari_cryospin.engine.models.noise import NoiseSpectrum
+    from napari_cryospin.engine.state.problem import Problem
+
+# level and frequency radius of the search
+_RADIUS = 12
+_PART = 500
+
+
+class PoseSearch:
+    """Finds the best modes of particles on a grid of all poses, and of shifts around the present.
+
+    Parameters
+    ----------
+    problem
+        Particles, map and poses.
+    noise
+        Noise of the images.
+    """
+
+    def __init__(self, problem: Problem, noise: NoiseSpectrum) -> None:
+        self._problem = problem
+        box, device = problem.particles.box, problem.device
+        radius = min(_RADIUS, box // 2 - 1)
+        around = self._around = Quadrature.at(
+            box, radius, radius, spread=spread_of(problem), device=device
+        )
+        variance = noise.variance[shells_of(around.model)]
+        self._sum = ExactSum(around, problem.volume.grid().detach(), variance)
+
+    @torch.no_grad()
+    def modes(self, rows: Tensor, n: int, origins: Tensor | None = None) -> Modes:
+        """Return the ``n`` best modes of particles ``rows``, (m,).
+
+        ``origins`` are shifts to search around, (m, 2), instead of the present ones.
+        """
+        images = self._problem.observed(rows, self._around.model)
+        if origins is not None:
+            images = images.at(self._around.model, origins)
+        found = self._sum.posteriors(images)
+        return Modes.of(found, self._around, n).moved(images.origins)
+
+
+@torch.no_grad()
+def search_modes(
+    problem: Problem, rows: Tensor, n: int, noise: NoiseSpectrum
+) -> Iterator[tuple[int, int]]:
+    """Replace poses and candidates of particles by the ``n`` best modes of their posteriors.
+
+    Where shifts are estimated, particles whose shift may be a wholly other one are found first.
+
+    Yields what is done, and its total.
+
+    Parameters
+    ----------
+    problem
+        Particles, map and poses.
+    rows
+        Particles to search, (m,).
+    n
+        Number of candidates.
+    noise
+        Noise of the images.
+    """
+    search = PoseSearch(problem, noise)
+    look = WideLook(problem, noise) if problem.model.shifts else None
+    yield 0, len(rows)
+    found: list[Modes] = []
+    done = 0
+    for part in rows.split(_PART):
+        found.append(search.modes(part, n, None if look is None else look.origins(part)))
+        done += len(part)
+        yield done, len(rows)
+    # all at once: a search that is stopped leaves the poses as they were
+    problem.poses.with_candidates(n)
+    for part, modes in zip(rows.split(_PART), found, strict=True):
+        modes.record(problem.poses, part)
