@@ -1,8 +1,8 @@
 """Particle tables of a million rows: processor time and memory of reading and of writing them.
 
-``python benchmarks/large_tables.py FOLDER [--other CHECKOUT] [--rows N]`` makes the tables in
-FOLDER and measures each step in a process of its own that does nothing else, with these sources
-and, in turn, with those of another checkout. It writes ``results/large_tables.md``.
+``python benchmarks/large_tables.py FOLDER [--other CHECKOUT]`` makes the tables in FOLDER and
+measures each step in a process of its own that does nothing else, with these sources and, in turn,
+with those of another checkout. It writes ``results/large_tables.md``.
 """
 
 from __future__ import annotations
@@ -166,6 +166,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="for the tables")
     parser.add_argument("--other", type=Path, help="a checkout of another version")
     parser.add_argument("--rows", type=int, default=1_000_000, help="a multiple of 20,000")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     arguments = parser.parse_args()
     machine = description()
     checkouts = {"this": OWN} | ({"other": arguments.other} if arguments.other else {})
@@ -173,10 +174,10 @@ def main() -> None:
         "| table | step | version | processor time (s) | peak of resident memory (MB) | torch |",
         "|---|---|---|---:|---:|---|",
     ]
-    for name, make in TABLES.items():
+    for name in arguments.tables:
         path = arguments.folder / f"{name}-{arguments.rows}.star"
         if not path.exists():
-            make(path, arguments.rows)
+            TABLES[name](path, arguments.rows)
         size = f"{name}, {arguments.rows:,} rows, {path.stat().st_size / 1e6:.0f} MB"
         for step, code in STEPS.items():
             for which, checkout in checkouts.items():
