@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_cryospin.engine.sums import exact
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.models.volume import grid_of_map, map_of_grid
 from napari_cryospin.engine.posterior.coarse_grid import CoarseGrid
 from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
 from napari_cryospin.engine.posterior.likelihood import PoseLikelihood
 from napari_cryospin.engine.state.pose_table import PoseTable
+from napari_cryospin.engine.sums import exact
 from napari_cryospin.engine.sums.quadrature import Quadrature
 from napari_cryospin.engine.sums.weights import normalised
 
