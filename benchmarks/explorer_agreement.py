@@ -21,9 +21,10 @@ from napari_cryospin.engine.geometry.projection import Projector
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.models.volume import grid_of_map, map_of_grid
 from napari_cryospin.engine.posterior.coarse_grid import CoarseGrid
-from napari_cryospin.engine.posterior.likelihood import GridSlices, PoseLikelihood
+from napari_cryospin.engine.posterior.likelihood import PoseLikelihood
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.sums import exact
+from napari_cryospin.engine.sums.products import PoseSlices
 from napari_cryospin.engine.sums.quadrature import Quadrature
 from napari_cryospin.engine.sums.weights import normalised
 
@@ -61,7 +62,7 @@ class PaddedLikelihood(PoseLikelihood):
         """Return the slices of the map at poses (J, 3, 3)."""
         poses = torch.as_tensor(np.asarray(rotations, dtype=np.float32))
         values = self._projector.slices(poses, model.frequencies)
-        return GridSlices(model, values, values.square())
+        return PoseSlices.of(values)
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ def total_variation(known: Known, chosen: np.ndarray, nside: int) -> tuple[float
     exact = np.empty((len(chosen), n_cells(16)))
     for cells in np.array_split(np.arange(n_cells(16)), 64):
         slices = likelihood.slices(rotations_of_cells(cells, 16), model)
-        exact[:, cells] = log_probability(likelihood, rows, slices, still)[:, 0]
+        exact[:, cells] = log_probability(likelihood, model, rows, slices, still)[:, 0]
     exact = torch.softmax(torch.from_numpy(exact), 1).numpy()
     starts = explorer.grid.log_probability(rows, torch.zeros(len(rows), 2))
     distances = []

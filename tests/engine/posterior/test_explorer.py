@@ -50,7 +50,7 @@ def test_the_refined_posterior_equals_the_exhaustive_one(explorer: PosteriorExpl
     blocks = []
     for cells in np.array_split(np.arange(n_cells(8)), 8):
         slices = likelihood.slices(rotations_of_cells(cells, 8), model)
-        blocks.append(log_probability(likelihood, rows, slices, np.zeros((1, 2)))[:, 0])
+        blocks.append(log_probability(likelihood, model, rows, slices, np.zeros((1, 2)))[:, 0])
     exact = torch.softmax(torch.from_numpy(np.concatenate(blocks, 1)), 1).numpy()
     log_p = explorer.grid.log_probability(rows, torch.zeros(len(rows), 2))
     for row, one, expected in zip(rows, log_p, exact, strict=True):
@@ -87,7 +87,7 @@ def test_log_probabilities_agree_with_float64(explorer: PosteriorExplorer) -> No
     cells = np.arange(0, n_cells(4), 7)
     slices = likelihood.slices(rotations_of_cells(cells, 4), model)
     shifts = np.array([(0.0, 0.0), (1.5, -2.0)])
-    found = log_probability(likelihood, rows, slices, shifts)
+    found = log_probability(likelihood, model, rows, slices, shifts)
     deviation = likelihood.noise.deviation(model).double()
     images = all_images(likelihood.particles)[rows].double()
     ctf = likelihood.particles.ctf(rows, model.frequencies).double()

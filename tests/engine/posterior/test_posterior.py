@@ -12,8 +12,8 @@ from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import grid_of_map
 from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
-from napari_cryospin.engine.posterior.likelihood import GridSlices
 from napari_cryospin.engine.posterior.options import PosteriorOptions
+from napari_cryospin.engine.sums.products import PoseSlices
 from napari_cryospin.engine.sums.quadrature import shift_grid
 from particle_images import all_images
 
@@ -32,7 +32,7 @@ def test_log_probabilities_equal_brute_force(particles: Particles, true_map: Ten
     ctf = particles.ctf(rows, model.frequencies).double()
     model = ImageModel(model.box, model.frequencies.double(), model.index)
     slices = model.project(grid, Poses.centred(rotations))
-    log_p = GridSlices(model, slices, slices.square()).log_probability(observed, ctf)
+    log_p = PoseSlices.of(slices).log_probability(observed, ctf)
     residual = observed[:, None] - ctf[:, None] * slices
     brute = -0.5 * residual.square().sum(-1)
     constant = (log_p - brute).mean(1, keepdim=True)

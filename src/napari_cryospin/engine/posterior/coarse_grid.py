@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_cryospin.engine.posterior.likelihood import GridSlices, PoseLikelihood
+    from napari_cryospin.engine.posterior.likelihood import PoseLikelihood
+    from napari_cryospin.engine.sums.products import PoseSlices
 
 # slices are kept between calls while they take less than this many floats
 _KEPT = 40_000_000
@@ -40,7 +41,7 @@ class CoarseGrid:
     def __init__(self, likelihood: PoseLikelihood, nside: int, radius: float) -> None:
         self.likelihood, self.nside = likelihood, nside
         self.model = likelihood.model(frequency_radius_of(nside, radius))
-        self._kept: list[GridSlices] = []
+        self._kept: list[PoseSlices] = []
         if n_cells(nside) * len(self.model.frequencies) <= _KEPT:
             self._kept = list(self._sliced())
 
@@ -62,15 +63,15 @@ class CoarseGrid:
         mean = square = torch.zeros((), device=probability.device)
         first = 0
         for part in self._parts():
-            weight = probability[:, first : first + len(part.values)]
+            weight = probability[:, first : first + len(part)]
             mean, square = mean + weight @ part.values, square + weight @ part.squares
-            first += len(part.values)
+            first += len(part)
         return mean, square
 
-    def _parts(self) -> Iterator[GridSlices]:
+    def _parts(self) -> Iterator[PoseSlices]:
         return iter(self._kept) if self._kept else self._sliced()
 
-    def _sliced(self) -> Iterator[GridSlices]:
+    def _sliced(self) -> Iterator[PoseSlices]:
         for first in range(0, n_cells(self.nside), _POSES_PER_PART):
             cells = np.arange(first, min(first + _POSES_PER_PART, n_cells(self.nside)))
             yield self.likelihood.slices(rotations_of_cells(cells, self.nside), self.model)

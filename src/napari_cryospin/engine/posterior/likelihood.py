@@ -1,15 +1,11 @@
 """The likelihood of poses given a map: images and CTFs in units of the noise, slices of the map.
 
-It is the one that training works with: the same slices, and CTFs times the particles' scales.
-
-For white noise of unit variance, ``log p(pose j | image i) = (C∘X) Pᵀ − ½ (C∘C) (P∘P)ᵀ`` up to a
-constant of the image, with the slices P of the map at the grid's poses inside a frequency disk. For
-other noise, images X and CTFs C are given in units of its standard deviation.
+It is the one that training works with: the same slices and products (:mod:`~.sums.products`), and
+CTFs times the particles' scales.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +15,7 @@ from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import grid_of_map
+from napari_cryospin.engine.sums.products import PoseSlices
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -26,21 +23,6 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.data.particles import Particles
-
-
-@dataclass(frozen=True)
-class GridSlices:
-    """Slices of a map at all poses of a grid: ``values`` and their squares, (J, K)."""
-
-    model: ImageModel
-    values: Tensor
-    squares: Tensor
-
-    def log_probability(self, observed: Tensor, ctf: Tensor) -> Tensor:
-        """Return unnormalised log-probabilities (b, J) of images (b, K) that are centred."""
-        return torch.addmm(
-            (ctf * observed) @ self.values.T, ctf.square(), self.squares.T, alpha=-0.5
-        )
 
 
 class PoseLikelihood:
@@ -102,12 +84,11 @@ class PoseLikelihood:
         """Return particles with their scales, in units of the noise."""
         return self.observed(rows, model).over(self.noise.deviation(model))
 
-    def slices(self, rotations: ArrayLike, model: ImageModel) -> GridSlices:
+    def slices(self, rotations: ArrayLike, model: ImageModel) -> PoseSlices:
         """Return the slices of the map at poses (J, 3, 3)."""
         poses = torch.as_tensor(np.asarray(rotations, dtype=np.float32))
         poses = poses.to(self.particles.device)
-        values = self._map.slices(poses, model.frequencies)
-        return GridSlices(model, values, values.square())
+        return PoseSlices.of(self._map.slices(poses, model.frequencies))
 
     def projections(self, row: int, rotations: ArrayLike, shifts: ArrayLike) -> Tensor:
         """Return projections (J, D, D) times CTF and scale, as particle ``row`` would show them.

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_cryospin.engine.posterior.likelihood import GridSlices, PoseLikelihood
+    from napari_cryospin.engine.models.image import ImageModel
+    from napari_cryospin.engine.posterior.likelihood import PoseLikelihood
+    from napari_cryospin.engine.sums.products import PoseSlices
 
 # a level keeps the cells that hold all but this share of the probability ...
 _NEGLIGIBLE = 1e-3
@@ -173,18 +175,21 @@ def _evaluate(
     model = likelihood.model(radius)
     slices = likelihood.slices(rotations_of_cells(cells, nside), model)
     rows = torch.tensor([row], device=likelihood.particles.device)
-    result: NDArray[np.float64] = log_probability(likelihood, rows, slices, shifts)[0]
+    result: NDArray[np.float64] = log_probability(likelihood, model, rows, slices, shifts)[0]
     return result
 
 
 def log_probability(
-    likelihood: PoseLikelihood, rows: Tensor, slices: GridSlices, shifts: NDArray[np.float64]
+    likelihood: PoseLikelihood,
+    model: ImageModel,
+    rows: Tensor,
+    slices: PoseSlices,
+    shifts: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return log-probabilities (b, S, J) of particles at poses and origin shifts (S, 2)."""
-    seen = likelihood.whitened(rows, slices.model)
+    seen = likelihood.whitened(rows, model)
     origins = torch.from_numpy(shifts).to(seen.coefficients)
-    centred = slices.model.shift(seen.coefficients[:, None], origins)
-    power = seen.ctf.square() @ slices.squares.T
-    log_p = (seen.ctf[:, None] * centred) @ slices.values.T - 0.5 * power[:, None]
+    centred = model.shift(seen.coefficients[:, None], origins)
+    log_p = slices.log_probability(centred, seen.ctf)
     result: NDArray[np.float64] = log_p.double().cpu().numpy()
     return result

@@ -15,6 +15,7 @@ import torch
 
 from napari_cryospin.engine.models.sums import MapSums
 from napari_cryospin.engine.sums.posteriors import KEPT_CELLS, PoseSum, Posteriors
+from napari_cryospin.engine.sums.products import PoseSlices
 from napari_cryospin.engine.sums.weights import normalised_together
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class ExactSum(PoseSum):
 
     def __init__(self, quadrature: Quadrature, grid: Tensor, variance: Tensor) -> None:
         super().__init__(quadrature, variance)
-        self._slices = quadrature.slices(grid)
-        self._squares = self._slices.square()
+        self._slices = PoseSlices.of(quadrature.slices(grid))
+        self._judging = self._slices.frequencies(slice(quadrature.n_used))
         self._sums: Tensor | None = None
         self._power = torch.zeros_like(variance)
         self._n = 0
@@ -109,8 +110,8 @@ class ExactSum(PoseSum):
         n_poses = len(quadrature.rotations)
         signal, ctf2 = images.ctf * images.coefficients, images.ctf.square()
         precision = self._precision[:used]
-        power = (ctf2[:, :used] * precision) @ self._squares[:, :used].T
-        cross = (signal[:, :used] * precision) @ self._slices[:, :used].T
+        power = self._judging.power(ctf2[:, :used] * precision)
+        cross = self._judging.cross(signal[:, :used] * precision)
         log_p = cross - 0.5 * power
         moved = self._moved(images, log_p, power) if quadrature.estimates_shifts else None
         prior = quadrature.log_prior(images.origins)[..., None]
@@ -147,10 +148,9 @@ class ExactSum(PoseSum):
         signal = images.ctf[:, None] * centred
         weighted = signal[..., :used] * self._precision[:used]
         if self._everywhere:
-            cross = weighted.flatten(0, 1) @ self._slices[:, :used].T
-            return _Moved(None, signal, cross.unflatten(0, signal.shape[:2]), power[:, None])
+            return _Moved(None, signal, self._judging.cross(weighted), power[:, None])
         cells = log_p.topk(min(_SHIFTED, log_p.shape[1]), 1).indices
-        cross = weighted @ self._slices[:, :used][cells].transpose(1, 2)
+        cross = self._judging.at(cells).cross(weighted)
         return _Moved(cells, signal, cross, power.gather(1, cells)[:, None])
 
     def _with_all(
@@ -158,17 +158,14 @@ class ExactSum(PoseSum):
     ) -> Tensor:
         """Return the logarithm of the sum at all frequencies, from that at those in use, (b,)."""
         used, rest = self.quadrature.n_used, self._precision[self.quadrature.n_used :]
-        slices, squares = self._slices[:, used:], self._squares[:, used:]
-        power = (ctf2[:, used:] * rest) @ squares.T
-        everything = [log_p[0] + (signal[:, used:] * rest) @ slices.T - 0.5 * power]
+        slices = self._slices.frequencies(slice(used, None))
+        power = slices.power(ctf2[:, used:] * rest)
+        everything = [log_p[0] + slices.cross(signal[:, used:] * rest) - 0.5 * power]
         if moved is not None:
             weighted = moved.signal[..., used:] * rest
-            if moved.cells is None:
-                more = (weighted.flatten(0, 1) @ slices.T).unflatten(0, weighted.shape[:2])
-            else:
-                more = weighted @ slices[moved.cells].transpose(1, 2)
-                power = power.gather(1, moved.cells)
-            everything.append(log_p[1] + more - 0.5 * power[:, None])
+            if moved.cells is not None:
+                slices, power = slices.at(moved.cells), power.gather(1, moved.cells)
+            everything.append(log_p[1] + slices.cross(weighted) - 0.5 * power[:, None])
         return torch.logsumexp(torch.cat([part.flatten(1) for part in everything], 1), 1)
 
     @staticmethod
@@ -194,7 +191,7 @@ class ExactSum(PoseSum):
         images: Tensor,
     ) -> None:
         if self._sums is None:
-            self._sums = self._slices.new_zeros(2, *self._slices.shape)
+            self._sums = signal.new_zeros(2, *self._slices.values.shape)
         self._sums[0].addmm_(weights[0].T, signal)
         self._sums[1].addmm_(by_pose.T, ctf2)
         self._power += images.square().sum(0)
@@ -218,6 +215,8 @@ class ExactSum(PoseSum):
         sums = MapSums(quadrature.model)
         sums.add_averages(signal[used], ctf2[used], quadrature.rotations[used])
         # a shift mixes k and −k alone: shell by shell the power is what it was
-        residual = self._power - 2 * (signal * self._slices).sum(0) + (ctf2 * self._squares).sum(0)
+        slices = self._slices
+        fitted = ctf2 * slices.squares - 2 * signal * slices.values
+        residual = self._power + fitted.sum(0)
         sums.count(residual, self._n)
         return sums

@@ -15,6 +15,7 @@ import torch
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.sums import MapSums
 from napari_cryospin.engine.sums.posteriors import KEPT_CELLS, PoseSum, Posteriors
+from napari_cryospin.engine.sums.products import PoseSlices
 from napari_cryospin.engine.sums.proposals import effective_samples, propose_poses
 from napari_cryospin.engine.sums.weights import normalised
 
@@ -109,14 +110,14 @@ class SampledSum(PoseSum):
         quadrature, memory, draw = self.quadrature, self._memory, self._generator
         rows, used = images.rows, quadrature.n_used
         poses = propose_poses(memory, rows, quadrature.nside, n_poses, self._options, draw)
-        slices = self._slices(poses.points)
+        slices = PoseSlices.of(self._slices(poses.points))
         centred = quadrature.moved(images.coefficients)
         signal = images.ctf[:, None] * centred
         ctf2 = images.ctf.square()
         precision = self._precision[:used]
-        known = slices[..., :used]
-        cross = (signal[..., :used] * precision) @ known.transpose(1, 2)
-        power = (known.square() @ (ctf2[:, :used] * precision)[..., None])[..., 0]
+        judging = slices.frequencies(slice(used))
+        cross = judging.cross(signal[..., :used] * precision)
+        power = judging.power(ctf2[:, :used] * precision)
         # each sample stands for 1/q poses
         log_p = cross - 0.5 * power[:, None] + quadrature.log_prior(images.origins)[..., None]
         weighted = log_p - poses.log_q[:, None]
@@ -129,10 +130,9 @@ class SampledSum(PoseSum):
         best_shift = quadrature.shifts[log_p.max(1).indices]
         beyond = None
         if look_beyond:
-            rest = self._precision[used:]
-            more, squares = slices[..., used:], slices[..., used:].square()
-            power = (squares @ (ctf2[:, used:] * rest)[..., None])[..., 0]
-            weighted += (signal[..., used:] * rest) @ more.transpose(1, 2) - 0.5 * power[:, None]
+            rest, more = self._precision[used:], slices.frequencies(slice(used, None))
+            power = more.power(ctf2[:, used:] * rest)
+            weighted += more.cross(signal[..., used:] * rest) - 0.5 * power[:, None]
             beyond = torch.logsumexp(weighted.flatten(1), 1) - total
         return Posteriors.told_by(
             images,
@@ -157,7 +157,7 @@ class SampledSum(PoseSum):
         self,
         weights: Tensor,
         cells: Tensor,
-        slices: Tensor,
+        slices: PoseSlices,
         signal: Tensor,
         ctf2: Tensor,
         images: Tensor,
@@ -173,7 +173,7 @@ class SampledSum(PoseSum):
         averaged = (weights.transpose(1, 2) @ signal)[image, sample]
         values, heavy = factor * averaged, factor * own * ctf2[image]
         self._sums.add_averages(values, heavy, self.quadrature.rotations[cells[image, sample]])
-        known = slices[image, sample]
+        known = slices.values[image, sample]
         fitted = (heavy * known - 2 * values) * known
         self._sums.count(images.square().sum(0) + fitted.sum(0), len(images))
 

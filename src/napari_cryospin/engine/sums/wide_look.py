@@ -14,6 +14,7 @@ import torch
 from napari_cryospin.engine.models.noise import shells_of
 from napari_cryospin.engine.sums.centring import shift_log_prior, spread_of
 from napari_cryospin.engine.sums.exact import ExactSum
+from napari_cryospin.engine.sums.products import PoseSlices
 from napari_cryospin.engine.sums.quadrature import Quadrature, shift_grid
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class WideLook:
         reach = max(_SPREADS * self._spread, _LEAST_STEPS * self._step)
         self._shifts = shift_grid(reach, self._step, device)
         coarse = self._coarse = Quadrature.at(box, radius, radius, device=device)
-        self._slices = coarse.slices(grid)
+        self._slices = PoseSlices.of(coarse.slices(grid))
         self._precision = 1 / noise.variance[shells_of(coarse.model)]
         fine = self._fine = Quadrature.at(box, weighed, weighed, spread=self._spread, device=device)
         self._sum = ExactSum(fine, grid, noise.variance[shells_of(fine.model)])
@@ -102,9 +103,9 @@ class WideLook:
         particles, poses, model = self._problem.particles, self._problem.poses, self._coarse.model
         seen = particles.observed(rows, model, scales=poses.scales[rows])
         moved = model.shift(seen.coefficients[:, None], self._shifts)
-        power = (seen.ctf.square() * self._precision) @ self._slices.square().T
-        cross = (seen.ctf[:, None] * moved * self._precision).flatten(0, 1) @ self._slices.T
-        log_p = cross.view(len(rows), len(self._shifts), -1) - 0.5 * power[:, None]
+        power = self._slices.power(seen.ctf.square() * self._precision)
+        cross = self._slices.cross(seen.ctf[:, None] * moved * self._precision)
+        log_p = cross - 0.5 * power[:, None]
         prior = shift_log_prior(self._shifts, self._spread, self._step)
         evidence = torch.logsumexp(log_p, 2) + prior
         near = torch.cdist(poses.shifts[rows], self._shifts) < _NEAR * self._step
