@@ -48,7 +48,8 @@ class PoseSlices:
         """Return the products with CTF · image, (b, …, J), from (b, …, K)."""
         if self.values.dim() == 2 and signal.dim() == 3:
             # one product of matrices, not one for each image
-            return (signal.flatten(0, 1) @ self.values.T).unflatten(0, signal.shape[:2])
+            product: Tensor = (signal.flatten(0, 1) @ self.values.T).unflatten(0, signal.shape[:2])
+            return product
         return signal @ self.values.mT
 
     def power(self, ctf2: Tensor) -> Tensor:
