@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "napari_cryospin"
-# names of packages that differ from those of their modules
-PACKAGES = {"PIL": "pillow", "tomli_w": "tomli-w"}
+# names of packages that differ from those of their modules, or bring them
+PACKAGES = {"PIL": "pillow", "tomli_w": "tomli-w", "pydantic_core": "pydantic"}
 
 
 def described(name: str) -> Any:

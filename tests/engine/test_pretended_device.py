@@ -15,6 +15,7 @@ import torch
 from napari_cryospin.engine import events
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.geometry.rotations import random_rotations
+from napari_cryospin.engine.kernels import with_torch_alone
 from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
 from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.posterior.summary import credible_levels, summarise
@@ -188,7 +189,9 @@ def one_of_each(simulated: Path) -> Settings:
 def whole_run(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a run of all three inferences on the CPU."""
     folder = tmp_path_factory.mktemp("whole")
-    finished(one_of_each(simulated), folder / "run", "cpu")
+    # as on the pretended device
+    with with_torch_alone():
+        finished(one_of_each(simulated), folder / "run", "cpu")
     return folder / "run"
 
 

@@ -17,9 +17,11 @@ from napari_cryospin.engine.kernels.choice import has_numba
 from napari_cryospin.engine.kernels.reference import TorchInserter, TorchSlicer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
+
+    from napari_cryospin.engine.kernels import Slicer
 
 BOX = 32
 NYQUIST = BOX / 2 - 1
@@ -140,6 +142,16 @@ def test_insertion_is_that_of_torch(threads: int, shifted: bool) -> None:
         sums.add(observed[:2], ctf[:2], case.rotations[:2], case.frequencies)
         sums.add(observed[:0], ctf[:0], case.rotations[:0], case.frequencies)
     assert ours.total().numpy() == pytest.approx(torchs.total().numpy(), abs=1e-4)
+
+
+@pytest.mark.parametrize("make", [slicer, TorchSlicer])
+def test_no_images_are_compared_too(make: Callable[[Tensor], Slicer]) -> None:
+    case = Case()
+    none = [case.observed[:0], case.ctf[:0], case.poses[:0], case.frequencies]
+    errors, power = make(case.grid).errors(*none)
+    assert len(errors) == 0
+    assert not power.any()
+    assert make(case.grid).fit(*none).normal.shape == (0, 5, 5)
 
 
 def test_inserting_is_the_transpose_of_slicing() -> None:

@@ -12,7 +12,7 @@ from napari_cryospin.engine.run.epoch import Due, Ending, Epoch, Ready, Trained,
 from napari_cryospin.engine.run.training import Training
 
 if TYPE_CHECKING:
-    from napari_cryospin.engine.data.preprocess import WorkingStack
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import Settings
 
 
@@ -20,8 +20,8 @@ def kinds(steps: list[object]) -> str:
     return "".join(type(step).__name__[0] for step in steps)
 
 
-def test_an_epoch_is_told_in_steps(stack: WorkingStack, settings: Settings) -> None:
-    training = Training(stack, settings)
+def test_an_epoch_is_told_in_steps(particles: Particles, settings: Settings) -> None:
+    training = Training(particles, settings)
     steps = list(Epoch(training).steps())
     assert kinds(steps) == "RDTDTDTE"
     assert steps[0] == Ready(3, False)
@@ -35,8 +35,8 @@ def test_an_epoch_is_told_in_steps(stack: WorkingStack, settings: Settings) -> N
     assert (training.clock.epoch, training.clock.batch) == (1, 0)
 
 
-def test_an_epoch_that_is_left_is_gone_on_with(stack: WorkingStack, settings: Settings) -> None:
-    whole, parts = Training(stack, settings), Training(stack, settings)
+def test_an_epoch_that_is_left_is_gone_on_with(particles: Particles, settings: Settings) -> None:
+    whole, parts = Training(particles, settings), Training(particles, settings)
     train_epoch(whole)
     for step in Epoch(parts).steps():
         if isinstance(step, Trained):
@@ -47,8 +47,8 @@ def test_an_epoch_that_is_left_is_gone_on_with(stack: WorkingStack, settings: Se
     assert whole.inference.held_out_gain == parts.inference.held_out_gain is not None
 
 
-def test_an_epoch_that_is_cut_short_ends_in_order(stack: WorkingStack, settings: Settings) -> None:
-    training = Training(stack, settings)
+def test_an_epoch_that_is_cut_short_ends_in_order(particles: Particles, settings: Settings) -> None:
+    training = Training(particles, settings)
     epoch, steps = Epoch(training), []
     for step in epoch.steps():
         steps.append(step)

@@ -117,6 +117,7 @@ def test_every_phase_of_a_run_has_words_of_its_own(tiny_settings: Settings, tmp_
     ]
     assert phases(list(Reconstruction(tiny_settings, tmp_path / "run").run())) == [
         "Reading particles",
+        "Making the kernels ready",
         "Preparing the first stage",
         *first,
         *first,

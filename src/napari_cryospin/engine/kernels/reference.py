@@ -41,9 +41,11 @@ class TorchSlicer(Slicer):
         """Return slices of the map, (p, K)."""
         require_sound(Poses.centred(rotations))
         require_inside(frequencies, self._side)
+        if not len(rotations):
+            return rotations.new_zeros(0, len(frequencies))
         rows = max(1, 4 * _POINTS // len(frequencies))
-        parts = [central_slices(self._grid, part, frequencies) for part in rotations.split(rows)]
-        return torch.cat(parts) if parts else rotations.new_zeros(0, len(frequencies))
+        parts = rotations.split(rows)
+        return torch.cat([central_slices(self._grid, part, frequencies) for part in parts])
 
     @torch.no_grad()
     def fit(
@@ -143,7 +145,7 @@ class TorchSlicer(Slicer):
             # of a pair only the sum is told
             power += squares.sum(0).unflatten(0, (-1, 2)).mean(1).repeat_interleave(2)
             found.append((residual.abs() if absolute else squares).mean(1))
-        return torch.cat(found) if found else observed.new_zeros(0), power
+        return torch.cat(found), power
 
 
 class TorchInserter(Inserter):
