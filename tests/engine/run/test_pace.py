@@ -145,5 +145,5 @@ def test_no_stage_is_told_the_pace_of_the_one_before(
     for told in left.values():
         assert told[:2] == [None, None]
         assert all(each is not None for each in told[2:])
-        # two epochs, and at the end of the last batch only its own end
-        assert told[-1] < told[2]
+        # after the last batch only the epoch's end is left
+        assert told[-1] < told[-2]
