@@ -144,7 +144,8 @@ class Particles:
             :meth:`images` of the particles, where they are at hand already.
         """
         coefficients = self._coefficients(rows, model, images)
-        values = self.ctf(rows, model.frequencies)
+        # a CTF is the same at k and −k
+        values = self.ctf(rows, model.frequencies[::2]).repeat_interleave(2, 1)
         if scales is None:
             scales = torch.ones(len(rows), device=self.device)
         else:

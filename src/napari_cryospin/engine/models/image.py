@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Self
+
+import torch
 
 from napari_cryospin.engine.geometry.fourier import (
     disk,
     disk_index,
-    hartley_2d,
     inverse_hartley_2d,
     shift_hartley,
 )
@@ -17,7 +19,6 @@ from napari_cryospin.engine.kernels import Slicer
 from napari_cryospin.engine.models.volume import Map
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from napari_cryospin.engine.geometry.poses import Poses
@@ -49,7 +50,26 @@ class ImageModel:
 
     def coefficients(self, images: Tensor) -> Tensor:
         """Return the Hartley coefficients, shape (n, K), of images of shape (n, D, D)."""
-        return hartley_2d(images).flatten(-2)[..., self.index]
+        # of real images half of the transform tells all, and the disk is a part of that
+        spectrum = torch.fft.rfft2(images, norm="ortho").flatten(-2)
+        place, real_sign, imaginary_sign = self._of_half
+        found = spectrum[..., place]
+        real, imaginary = real_sign * found.real, imaginary_sign * found.imag
+        return torch.stack((real - imaginary, real + imaginary), -1).flatten(-2)
+
+    @cached_property
+    def _of_half(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the first of every pair stands in half a transform, (H,), and signs of its parts.
+
+        The transform has its origin in a corner, and not in the middle of the image; of a negative
+        kx it has the opposite frequency, which is the conjugate.
+        """
+        x, y = self.frequencies[::2].long().unbind(1)
+        turned = x < 0
+        x, y = torch.where(turned, -x, x), torch.where(turned, -y, y)
+        place = (y % self.box) * (self.box // 2 + 1) + x
+        sign = 1.0 - 2.0 * ((x + y) % 2)
+        return place, sign, torch.where(turned, -sign, sign)
 
     def images(self, coefficients: Tensor) -> Tensor:
         """Return the images, shape (n, D, D), of coefficients of shape (n, K)."""
