@@ -10,7 +10,7 @@ import torch
 
 from napari_cryospin.engine import events
 from napari_cryospin.engine.data import working_files
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.stack import StackReader
 from napari_cryospin.engine.data.working_file import OnDisk
 from napari_cryospin.engine.errors import InputError
@@ -77,7 +77,7 @@ def test_a_run_on_disk_is_that_in_memory_and_the_next_reads_no_images(
 def test_a_run_may_be_resumed_in_the_other_home(
     tiny_settings: Settings, tiny_run: Path, cache: Path
 ) -> None:
-    table = open_particles(tiny_settings.data.stack)
+    table = read_table(tiny_settings.data.stack)
     on_disk = working_files.make(table, tiny_settings.data)
     state = read_last_checkpoint(RunFolder(tiny_run), CPU)
     before = Fingerprint.from_figures(state["fingerprint"])
@@ -106,7 +106,7 @@ def test_the_free_memory_decides_unless_the_user_does(
     free = None if share is None else share * N * 32**2 * 4
     monkeypatch.setattr(memory_estimate, "free_memory", lambda: free)
     tiny_settings.data.particles_in = asked
-    table = open_particles(tiny_settings.data.stack)
+    table = read_table(tiny_settings.data.stack)
     assert homes.live_on_disk(tiny_settings.data, table) == expected
 
 
@@ -127,7 +127,7 @@ def test_a_damaged_file_is_made_anew_when_a_run_begins(
     tiny_settings: Settings, cache: Path
 ) -> None:
     tiny_settings.data.particles_in = "disk"
-    table = open_particles(tiny_settings.data.stack)
+    table = read_table(tiny_settings.data.stack)
     expected = working_files.make(table, tiny_settings.data).images(torch.arange(N))
     (path,) = cache.iterdir()
     with path.open("r+b") as file:
@@ -156,7 +156,7 @@ def test_too_little_memory_for_what_was_asked_into_it_is_told(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny_settings.data.particles_in = "memory"
-    table = open_particles(tiny_settings.data.stack)
+    table = read_table(tiny_settings.data.stack)
     monkeypatch.setattr(memory_estimate, "free_memory", lambda: 1.0)
     with pytest.raises(InputError, match="let the working images live on disk"):
         memory_estimate.require_memory(tiny_settings, table, CPU)

@@ -26,7 +26,7 @@ class _InMemory(MrcObject):  # type: ignore[misc]
         self.voxel_size = pixel_size
 
 
-def write_mrc(path: Path, volume: NDArray[np.float32], pixel_size: float) -> None:
+def write_map(path: Path, volume: NDArray[np.float32], pixel_size: float) -> None:
     """Write a map.
 
     Parameters

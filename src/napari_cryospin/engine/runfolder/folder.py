@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_cryospin.engine.data.mrc_writer import write_mrc
+from napari_cryospin.engine.data.mrc_writer import write_map
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.failures import why
 from napari_cryospin.engine.files import replacing
@@ -199,7 +199,7 @@ class RunFolder:
             if number > epoch:
                 later.unlink()
         path = self.epoch_map_path(epoch)
-        write_mrc(path, volume, pixel_size)
+        write_map(path, volume, pixel_size)
         return path
 
     def write_verdict(self, verdict: Verdict) -> None:
