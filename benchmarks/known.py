@@ -49,7 +49,7 @@ class Known:
 def read_known(folder: Path, box: int) -> Known:
     """Read a simulated stack; the true map is scaled to the images by least squares."""
     settings = DataSettings(
-        particles=folder / "particles.star",
+        stack=folder / "particles.star",
         truth_star=folder / "truth.star",
         truth_map=folder / "truth.mrc",
         box=box,

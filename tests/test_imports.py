@@ -49,8 +49,8 @@ def test_reading_a_table_imports_nothing_heavy():
     assert not loaded & (HEAVY | GUI)
 
 
-def test_the_engine_runs_without_qt_and_napari():
-    loaded = modules_loaded_by("import napari_cryospin.engine.run.reconstruction")
+def test_what_scripts_import_is_without_qt_and_napari():
+    loaded = modules_loaded_by("import napari_cryospin.api")
     assert "torch" in loaded
     assert not loaded & GUI
 

@@ -25,6 +25,7 @@ from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.snapshot import read_snapshot
 from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
 from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.settings import DataSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,3 +161,31 @@ def test_too_little_memory_for_what_was_asked_into_it_is_told(
     monkeypatch.setattr(memory_estimate, "free_memory", lambda: 1.0)
     with pytest.raises(InputError, match="let the working images live on disk"):
         memory_estimate.require_memory(tiny_settings, table, CPU)
+
+
+def test_particles_are_opened_by_path_or_by_settings(tiny_stack: Path, cache: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    opened = homes.open_particles(
+        str(tiny_stack / "particles.star"),
+        box=32,
+        max_particles=30,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert (opened.n, opened.box) == (30, 32)
+    assert seen[-1] == (30, 30)
+    data = DataSettings(stack=tiny_stack / "particles.star", box=32)
+    on_disk = homes.open_particles(data, max_particles=30, particles_in="disk")
+    assert isinstance(on_disk.store, OnDisk)
+    rows = torch.arange(30)
+    torch.testing.assert_close(on_disk.images(rows), opened.images(rows), atol=0.01, rtol=0.001)
+    assert data.max_particles is None
+
+
+@pytest.mark.parametrize(
+    ("values", "said"), [({"box": 33}, "setting 'box'"), ({"boks": 32}, "setting 'boks'")]
+)
+def test_what_particles_cannot_be_opened_with_is_named(
+    tiny_stack: Path, values: dict[str, int], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        homes.open_particles(tiny_stack / "particles.star", **values)

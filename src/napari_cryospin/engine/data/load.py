@@ -23,7 +23,7 @@ _STACK_SUFFIXES = (".mrcs", ".mrc", ".st")
 
 
 def read_table(
-    path: Path, *, passthrough: Path | None = None, given: Given | None = None
+    path: str | Path, *, passthrough: Path | None = None, given: Given | None = None
 ) -> ParticleTable:
     """Return the particle table of a RELION, cryoSPARC or MRC file.
 
