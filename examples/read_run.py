@@ -35,6 +35,7 @@ for before, after in pairwise(run.recorded_epochs()):
 
 # the final poses, in a table that RELION reads too
 table = read_table(run.star_path)
+assert table.rotations is not None
 print(f"{table.n_particles} particles; rot, tilt and psi of the first ones:")
 print(euler_from_matrices(table.rotations[:5]).round(1))
 

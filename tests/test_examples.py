@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_cryospin.api import RunFolder, evaluate, read_map
+from napari_cryospin.api import RunFolder, read_map
+from napari_cryospin.engine.evaluation import alignment
 from napari_cryospin.engine.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def run(
     """Runs an example with arguments, and returns what it prints."""
     quick = {"starts": 1, "data": {"box": 32}, "stages": STAGES}
     monkeypatch.setitem(PRESETS, "quick", quick)
+    monkeypatch.setattr(alignment, "_REFINEMENT_BOX", 16)
 
     def start(name: str, *arguments: object) -> str:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
@@ -68,11 +70,11 @@ def test_simulated_particles_are_compared_with_their_truth(
         "simulate_and_evaluate.py",
         *(tmp_path, "--source", small_stack / "truth.mrc", "--n-particles", 40),
     )
-    star, volume = RunFolder(tmp_path / "run").star_path, RunFolder(tmp_path / "run").map_path
-    found = evaluate(star, volume, tmp_path / "stack/truth.star", tmp_path / "stack/truth.mrc")
-    # a tenth is junk
-    assert figures(r"(\d+) particles, median", told) == [36] == [found.n_particles]
-    assert f"{found.resolution_angstrom:.1f} Å, hand {found.hand}" in told
+    # a tenth of the images is junk, and has no pose
+    assert figures(r"(\d+) particles, median", told) == [36]
+    assert 0 < figures(r"pose error (\S+)°", told)[0] < 180
+    nyquist = 2 * read_map(small_stack / "truth.mrc")[1]
+    assert figures(r"true map at (\S+) Å", told)[0] >= nyquist
 
 
 def test_a_finished_run_is_read(run: Callable[..., str], finished_run: Path):
