@@ -17,7 +17,7 @@ from cases import Case
 from machine import description, write_table
 from results_file import ResultsFile
 
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.models.noise import shells_of
@@ -56,7 +56,7 @@ def trained(case: Case, folder: Path, factor: float) -> list[dict[str, object]]:
         ),
     ]
     settings.starts = 1
-    training = Training(prepare(open_particles(stack_folder / "particles.star"), data), settings)
+    training = Training(prepare(read_table(stack_folder / "particles.star"), data), settings)
     rows: list[dict[str, object]] = []
 
     def compare(batch: torch.Tensor) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.geometry.projection import Projector
 from napari_cryospin.engine.models.image import ImageModel
@@ -49,15 +49,15 @@ class Known:
 def read_known(folder: Path, box: int) -> Known:
     """Read a simulated stack; the true map is scaled to the images by least squares."""
     settings = DataSettings(
-        particles=folder / "particles.star",
+        stack=folder / "particles.star",
         truth_star=folder / "truth.star",
         truth_map=folder / "truth.mrc",
         box=box,
     )
     assert settings.stack is not None
-    particles = prepare(open_particles(settings.stack), settings)
+    particles = prepare(read_table(settings.stack), settings)
     truth = Truth.of(settings, particles)
-    table = open_particles(folder / "truth.star")
+    table = read_table(folder / "truth.star")
     assert truth is not None and truth.volume is not None and table.shifts is not None
     shifts = table.shifts[particles.rows] / particles.pixel_size
     model = ImageModel.within(particles.box, particles.box / 2)

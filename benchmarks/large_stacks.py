@@ -26,7 +26,7 @@ from training_loop import train_epoch
 
 from napari_cryospin.engine.data import working_files
 from napari_cryospin.engine.data.image_store import InMemory
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.stack import StackReader
 from napari_cryospin.engine.data.star import write_star
@@ -74,7 +74,7 @@ def make_stacks(folder: Path, n: int) -> Path:
         volume = procedural_molecule(box=WORKING, pixel_size=finer * PIXEL_SIZE)
         # next to no noise
         simulate(volume, few, n_particles=VIEWS, pixel_size=finer * PIXEL_SIZE, snr=1e6, seed=7)
-    table = open_particles(few / "particles.star")
+    table = read_table(few / "particles.star")
     clean = StackReader(table).read(np.arange(VIEWS))
     clean = clean.repeat(finer, axis=1).repeat(finer, axis=2) * (SNR**0.5 / clean.std())
     random = np.random.default_rng(0)
@@ -120,7 +120,7 @@ def measure(part: Part, star: Path) -> dict[str, float]:
     settings = Settings(threads=None, starts=1, device="cpu")
     settings.data.stack, settings.data.box = star, WORKING
     settings.data.max_particles = part.n
-    table, began = open_particles(star), time.perf_counter()
+    table, began = read_table(star), time.perf_counter()
     if part.name == "preparing":
         particles = working_files.make(table, settings.data)
         seconds = time.perf_counter() - began

@@ -15,7 +15,7 @@ import torch
 from machine import description, write_table
 
 from napari_cryospin.engine import events
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.presets import PRESETS
 from napari_cryospin.engine.run.memory_estimate import GIB, estimate_memory
@@ -91,7 +91,7 @@ def main() -> None:
     for number, (preset, box, n, shifts) in enumerate(CASES):
         stack = stack_of(folder, box, n)
         settings = settings_of(stack, preset, box, shifts)
-        table = open_particles(stack)
+        table = read_table(stack)
         pixel_size = table.optics[0].pixel_size
         need = estimate_memory(settings, n, box, pixel_size, torch.device("cpu")).host
         peak = measured(settings, folder / f"run-{number}-{os.getpid()}")

@@ -20,7 +20,7 @@ from machine import description, write_table
 from results_file import ResultsFile
 from scoring import pose_errors
 
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.run.epoch import train_epoch
 from napari_cryospin.engine.run.training import Training
@@ -85,7 +85,7 @@ def runs(case: Case, folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
     stack = case.stack(folder / "stacks")
     settings = settings_of(case, stack)
     assert settings.data.stack is not None
-    particles = prepare(open_particles(settings.data.stack), settings.data)
+    particles = prepare(read_table(settings.data.stack), settings.data)
     truth = Truth.of(settings.data, particles)
     assert truth is not None
     training = Training(particles, settings)

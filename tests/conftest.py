@@ -68,7 +68,7 @@ def found_run(small_stack: Path, tmp_path: Path) -> Path:
     """Folder of a finished run of the small stack that found the true poses; nothing is trained."""
     import torch
 
-    from napari_cryospin.engine.data.load import open_particles
+    from napari_cryospin.engine.data.load import read_table
     from napari_cryospin.engine.data.preprocess import prepare
     from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
     from napari_cryospin.engine.run.results import write_results
@@ -78,8 +78,8 @@ def found_run(small_stack: Path, tmp_path: Path) -> Path:
 
     settings = Settings.from_preset("default")
     settings.data.stack, settings.data.box = small_stack / "particles.star", 32
-    training = Training(prepare(open_particles(settings.data.stack), settings.data), settings)
-    rotations = open_particles(small_stack / "truth.star").rotations
+    training = Training(prepare(read_table(settings.data.stack), settings.data), settings)
+    rotations = read_table(small_stack / "truth.star").rotations
     training.poses.rotations = torch.from_numpy(rotations).float()
     folder = RunFolder(tmp_path / "found_run")
     folder.create(settings)

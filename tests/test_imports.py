@@ -49,10 +49,10 @@ def test_reading_a_table_imports_nothing_heavy():
     assert not loaded & (HEAVY | GUI)
 
 
-def test_the_engine_runs_without_qt_and_napari():
+def test_what_scripts_import_is_without_qt_and_napari():
     # torch's threads read it as they begin
     policy = "import os; assert os.environ['OMP_WAIT_POLICY'] == 'PASSIVE'"
-    loaded = modules_loaded_by(f"import napari_cryospin.engine.run.reconstruction; {policy}")
+    loaded = modules_loaded_by(f"import napari_cryospin.api; {policy}")
     assert "torch" in loaded
     assert not loaded & GUI
 

@@ -12,7 +12,7 @@ import mrcfile
 import numpy as np
 
 from fuzzing.mutate import mutate_file
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.settings import DataSettings, Settings
@@ -138,7 +138,7 @@ def _settings(folder: Path) -> list[Path]:
 
 
 def _read_particles(path: Path) -> None:
-    prepare(open_particles(path), DataSettings(box=_BOX, max_particles=12))
+    prepare(read_table(path), DataSettings(box=_BOX, max_particles=12))
 
 
 def _read_source(path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from command_calls import call
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,12 +17,12 @@ def test_poses_are_written_and_told(found_run: Path, tmp_path: Path, kind: str) 
     result = call("export", found_run, "--format", kind, "--out", out)
     assert result.exit_code == 0, result.output
     assert f"{out}: 200 particles with their poses." in result.stdout
-    assert open_particles(out).rotations is not None
+    assert read_table(out).rotations is not None
 
 
 def test_the_suffix_says_the_format(found_run: Path, tmp_path: Path) -> None:
     assert call("export", found_run, "--out", tmp_path / "out.cs").exit_code == 0
-    assert open_particles(tmp_path / "out.cs").n_particles == 200
+    assert read_table(tmp_path / "out.cs").n_particles == 200
 
 
 def test_hand_and_contrast_are_turned(found_run: Path, tmp_path: Path) -> None:

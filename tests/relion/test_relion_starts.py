@@ -14,7 +14,7 @@ import torch
 from numpy.lib.recfunctions import drop_fields
 
 from napari_cryospin.engine.data.cs_writer import write_cs
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.star import read_star, write_star
@@ -109,7 +109,7 @@ def run_of(particles: Path, folder: Path, truth: Path) -> RunFolder:
     """Write the results of a run at box 32 that found the true poses; nothing is trained."""
     settings = Settings.from_preset("default")
     settings.data.stack, settings.data.box = particles, 32
-    stack = prepare(open_particles(particles), settings.data)
+    stack = prepare(read_table(particles), settings.data)
     training = Training(stack, settings)
     rotations = read_star(truth).rotations
     assert rotations is not None

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.resize import fourier_crop
@@ -250,7 +250,7 @@ def test_projections_of_a_molecule_are_left_alone(tmp_path: Path, snr: float) ->
 def test_particles_of_others_are_left_alone(shared_data: Path, tmp_path: Path, name: str) -> None:
     path = shared_data / "particles" / name
     if path.suffix == ".star":
-        table = open_particles(path)
+        table = read_table(path)
     else:
         table = table_of(tmp_path, mrcfile.read(path).astype(np.float32))
     stack = prepare(table, SETTINGS)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_cryospin.engine.data.given import Given
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.errors import InputError
@@ -29,11 +29,11 @@ def reports(shared_data: Path) -> Path:
 
 
 def read(path: Path, given: Given | None = None) -> Particles:
-    return prepare(open_particles(path, given=given), DataSettings(box=32))
+    return prepare(read_table(path, given=given), DataSettings(box=32))
 
 
 def notes(path: Path) -> str:
-    return " ".join(open_particles(path).notes)
+    return " ".join(read_table(path).notes)
 
 
 @pytest.mark.parametrize("name", ["metadata.star", "own/particles.star", "data/particles.mrcs"])
@@ -57,7 +57,7 @@ def test_what_particles_say_of_their_voltage_and_contrast_wins(reports: Path) ->
     ],
 )
 def test_moved_stacks_are_found_and_named(reports: Path, name: str, file: str) -> None:
-    table = open_particles(reports / name)
+    table = read_table(reports / name)
     assert table.stacks == (reports / file,)
     assert any(str(reports / file) in note for note in table.notes)
     assert read(reports / name).n == table.n_particles
@@ -80,7 +80,7 @@ def test_a_stack_that_is_elsewhere_is_found_in_the_folder_that_is_named(
 
 def test_tilt_stacks_are_refused(reports: Path) -> None:
     with pytest.raises(InputError, match="stacks of tilt images"):
-        open_particles(reports / "tomo" / "particles.star")
+        read_table(reports / "tomo" / "particles.star")
 
 
 def test_tilt_stacks_are_refused_also_where_the_table_does_not_call_them_so(
@@ -89,7 +89,7 @@ def test_tilt_stacks_are_refused_also_where_the_table_does_not_call_them_so(
     text = (reports / "tomo" / "particles.star").read_text()
     (tmp_path / "p.star").write_text(text.replace("Are2DStacks 1", "Are2DStacks 0"))
     with pytest.raises(InputError, match="does not say which image of"):
-        open_particles(tmp_path / "p.star", given=Given(datadir=reports / "tomo"))
+        read_table(tmp_path / "p.star", given=Given(datadir=reports / "tomo"))
 
 
 def test_unsigned_bytes_do_not_wrap(reports: Path, tmp_path: Path) -> None:
@@ -117,19 +117,19 @@ def test_a_path_in_latin_1_is_read(reports: Path, tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/J5/extr\xe4ct"
     os.makedirs(folder)
     shutil.copy(reports / "cs" / "J5" / "extract" / "p.mrc", os.fsdecode(folder))
-    table = open_particles(path)
+    table = read_table(path)
     assert all(note.isprintable() for note in table.notes)
     assert read(path).n == 60
     star = tmp_path / "J7" / "out.star"
     star.parent.mkdir()
     write_star(star, table, np.arange(60), rotations=None, shifts=None)
-    assert open_particles(star).stacks == table.stacks
+    assert read_table(star).stacks == table.stacks
     assert read(star).n == 60
 
 
 def test_dark_particles_are_told(reports: Path) -> None:
     path = reports / "cs" / "J6" / "neg.cs"
-    assert not open_particles(path).particles_are_white
+    assert not read_table(path).particles_are_white
     assert any("dark on disk" in note for note in read(path).notes)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.settings import DataSettings
@@ -45,7 +45,7 @@ FAIL = {
 
 @pytest.mark.parametrize("name", WORK)
 def test_works(shared_data: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
-    table = open_particles(shared_data / "corner_cases" / name)
+    table = read_table(shared_data / "corner_cases" / name)
     stack = prepare(table, DataSettings(box=32))
     assert stack.n == WORK[name]
     assert all_images(stack).isfinite().all()
@@ -57,7 +57,7 @@ def test_ends_with_one_sentence(
     shared_data: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(InputError) as caught:
-        prepare(open_particles(shared_data / "corner_cases" / name), DataSettings(box=32))
+        prepare(read_table(shared_data / "corner_cases" / name), DataSettings(box=32))
     message = str(caught.value)
     assert name in message
     assert FAIL[name] in message
@@ -81,6 +81,6 @@ def test_no_file_is_left_out(shared_data: Path) -> None:
     ],
 )
 def test_real_particles_work(shared_data: Path, name: str) -> None:
-    stack = prepare(open_particles(shared_data / "particles" / name), DataSettings(box=64))
+    stack = prepare(read_table(shared_data / "particles" / name), DataSettings(box=64))
     assert all_images(stack).shape == (stack.n, 64, 64)
     assert stack.ctf_parameters is not None

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from napari_cryospin.engine.data.cryosparc import read_cs
 from napari_cryospin.engine.data.cs_writer import write_cs
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
 
@@ -47,7 +47,7 @@ def written(folder: Path, table: ParticleTable, rows: np.ndarray) -> dict[str, n
 def test_cryosparc_reads_the_poses_of_the_star_file(
     shared_data: Path, tmp_path: Path, name: str
 ) -> None:
-    table = open_particles(shared_data / name)
+    table = read_table(shared_data / name)
     rows = np.arange(table.n_particles)[::-2]
     written(tmp_path, table, rows)
     found, star = Dataset.load(tmp_path / "out.cs"), read_star(tmp_path / "out.star")
@@ -63,7 +63,7 @@ def test_cryosparc_reads_the_poses_of_the_star_file(
 @pytest.mark.parametrize("name", SOURCES)
 def test_fields_have_the_types_of_a_real_file(shared_data: Path, tmp_path: Path, name: str) -> None:
     real = np.load(shared_data / SOURCES[0]).dtype
-    table = open_particles(shared_data / name)
+    table = read_table(shared_data / name)
     written(tmp_path, table, np.arange(table.n_particles))
     found = np.load(tmp_path / "out.cs", allow_pickle=False).dtype
     assert {field for field in real.names if field.startswith(("alignments3D", "blob"))} <= set(
@@ -96,7 +96,7 @@ def test_all_fields_and_uids_of_a_cryosparc_table_are_kept(
 def test_it_is_read_back_as_the_same_particles(
     shared_data: Path, tmp_path: Path, name: str
 ) -> None:
-    table = open_particles(shared_data / name)
+    table = read_table(shared_data / name)
     rows = np.arange(table.n_particles)
     poses = written(tmp_path, table, rows)
     found = read_cs(tmp_path / "out.cs")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_cryospin.engine.data.density import fitting_pixel_size
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.settings import DataSettings
@@ -35,7 +35,7 @@ def open_file(path: Path) -> None:
     if path.suffix == ".pdb":
         fitting_pixel_size(path, 32)
     else:
-        prepare(open_particles(path), DataSettings(box=32))
+        prepare(read_table(path), DataSettings(box=32))
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from napari_cryospin.engine.data.density import read_map
-from napari_cryospin.engine.data.load import open_particles
-from napari_cryospin.engine.data.mrc_writer import write_mrc, write_mrcs
+from napari_cryospin.engine.data.load import read_table
+from napari_cryospin.engine.data.mrc_writer import write_map, write_mrcs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ def some(*shape: int) -> np.ndarray:
 
 def test_a_map_comes_back(tmp_path: Path) -> None:
     volume = some(16, 16, 16)
-    write_mrc(tmp_path / "map.mrc", volume.transpose(2, 1, 0), 1.25)
+    write_map(tmp_path / "map.mrc", volume.transpose(2, 1, 0), 1.25)
     found, pixel_size = read_map(tmp_path / "map.mrc")
     assert np.array_equal(found, volume.transpose(2, 1, 0))
     assert pixel_size == pytest.approx(1.25)
@@ -33,7 +33,7 @@ def test_a_stack_comes_back(tmp_path: Path) -> None:
     with mrcfile.open(tmp_path / "stack.mrcs") as found:
         assert np.array_equal(found.data, images)
         assert found.is_image_stack()
-    table = open_particles(tmp_path / "stack.mrcs")
+    table = read_table(tmp_path / "stack.mrcs")
     assert (table.n_particles, table.optics[0].pixel_size) == (7, pytest.approx(1.25))
     assert mrcfile.validate(tmp_path / "stack.mrcs")
 

@@ -7,7 +7,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.stack import StackReader, read_header
 from napari_cryospin.engine.data.table import OpticsGroup
 from napari_cryospin.engine.errors import InputError
@@ -33,7 +33,7 @@ def test_reads_images_in_the_order_asked_for(
     tmp_path: Path, images: np.ndarray, dtype: str
 ) -> None:
     stored = np.abs(images).astype(dtype)
-    table = open_particles(write_stack(tmp_path / "a.mrcs", stored))
+    table = read_table(write_stack(tmp_path / "a.mrcs", stored))
     found = StackReader(table).read(np.array([4, 0, 4]))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, np.abs(images)[[4, 0, 4]])
@@ -43,7 +43,7 @@ def test_follows_the_tables_stacks_and_indices(tmp_path: Path, images: np.ndarra
     first = write_stack(tmp_path / "a.mrcs", images.astype(np.float32))
     second = write_stack(tmp_path / "b.mrcs", -images[:4].astype(np.float32))
     table = replace(
-        open_particles(first),
+        read_table(first),
         stacks=(first, second),
         stack_index=np.array([1, 0, 1]),
         image_index=np.array([3, 5, 0]),
@@ -54,13 +54,13 @@ def test_follows_the_tables_stacks_and_indices(tmp_path: Path, images: np.ndarra
 
 
 def test_refuses_an_image_beyond_the_stack(tmp_path: Path, images: np.ndarray) -> None:
-    table = open_particles(write_stack(tmp_path / "a.mrcs", images.astype(np.float32)))
+    table = read_table(write_stack(tmp_path / "a.mrcs", images.astype(np.float32)))
     with pytest.raises(InputError, match=r"image 7 of .*a\.mrcs, which holds only 6"):
         StackReader(replace(table, image_index=np.array([0, 1, 2, 3, 4, 6])))
 
 
 def test_refuses_a_box_that_is_not_the_tables(tmp_path: Path, images: np.ndarray) -> None:
-    table = open_particles(write_stack(tmp_path / "a.mrcs", images.astype(np.float32)))
+    table = read_table(write_stack(tmp_path / "a.mrcs", images.astype(np.float32)))
     with pytest.raises(InputError, match="18 pixels"):
         StackReader(replace(table, optics=(OpticsGroup("a", 2.0, 18),)))
 
@@ -69,7 +69,7 @@ def test_names_a_stack_that_is_missing_and_where_it_was_sought(
     tmp_path: Path, images: np.ndarray
 ) -> None:
     path = write_stack(tmp_path / "a.mrcs", images.astype(np.float32))
-    table = open_particles(path)
+    table = read_table(path)
     path.unlink()
     with pytest.raises(InputError, match=rf"a\.mrcs was not found.*{tmp_path}"):
         StackReader(table)
@@ -98,7 +98,7 @@ def test_a_packed_stack_is_refused_with_what_to_do(tmp_path: Path, name: str) ->
 
 def reader(tmp_path: Path, images: np.ndarray) -> tuple[Path, StackReader]:
     path = write_stack(tmp_path / "a.mrcs", images.astype(np.float32))
-    return path, StackReader(open_particles(path))
+    return path, StackReader(read_table(path))
 
 
 def test_a_stack_cut_short_while_it_is_read_is_told(tmp_path: Path, images: np.ndarray) -> None:

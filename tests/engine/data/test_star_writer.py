@@ -14,7 +14,7 @@ import starfile
 
 from napari_cryospin.engine.data.columns import read_blocks
 from napari_cryospin.engine.data.cs_writer import write_cs
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.data.star_text import read_text
@@ -197,12 +197,12 @@ def test_odd_names_of_stacks_are_found_again(tmp_path: Path, name: bytes) -> Non
         file.set_data(np.random.default_rng(0).normal(size=(2, 16, 16)).astype(np.float32))
         file.voxel_size = 2.0
     stack = (tmp_path / "a.mrcs").rename(tmp_path / os.fsdecode(name))
-    table = open_particles(stack)
+    table = read_table(stack)
     for writer in (write_star, write_cs):
         poses = {"rotations": np.tile(np.eye(3), (2, 1, 1)), "shifts": np.zeros((2, 2))}
         path = tmp_path / f"{writer.__name__}.{writer.__name__[6:]}"
         writer(path, table, np.arange(2), **poses)
-        table = open_particles(path)
+        table = read_table(path)
         assert table.stacks == (stack,)
         assert table.image_index.tolist() == [0, 1]
 
@@ -222,7 +222,7 @@ def test_a_name_that_no_table_can_hold_is_told_before_the_run(tmp_path: Path) ->
         with mrcfile.new(tmp_path / name) as file:
             file.set_data(np.zeros((2, 16, 16), np.float32))
         with pytest.raises(InputError, match="no table of RELION can hold the name"):
-            open_particles(tmp_path / name)
+            read_table(tmp_path / name)
 
 
 def test_a_block_that_is_no_loop_stays_none(tmp_path: Path, table: ParticleTable) -> None:
@@ -301,7 +301,7 @@ def test_what_was_used_in_place_of_the_tables_value_is_written(
 
 
 def test_a_bare_stack_gets_placeholders_that_are_told(tmp_path: Path, shared_data: Path) -> None:
-    path = written(tmp_path, open_particles(shared_data / "corner_cases/f32.mrcs"))
+    path = written(tmp_path, read_table(shared_data / "corner_cases/f32.mrcs"))
     assert path.read_text().startswith("# rlnVoltage, rlnSphericalAberration, rlnAmplitudeContrast")
     optics = starfile.read(path)["optics"]
     # a CTF of 1, whatever the frequency

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from napari_cryospin.engine.data import preprocess, working_file, working_files
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.plan import Plan
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.stack import StackReader
@@ -40,7 +40,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def table(tiny_stack: Path) -> ParticleTable:
-    return open_particles(tiny_stack / "particles.star")
+    return read_table(tiny_stack / "particles.star")
 
 
 def file_in(cache: Path) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_cryospin.engine.data.belonging import belonging
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.nuisances import Nuisances
 from napari_cryospin.engine.data.preprocess import prepare
@@ -100,7 +100,7 @@ def test_a_run_compares_what_belongs(mixture: Path) -> None:
         truth_map=mixture / "truth.mrc",
         box=32,
     )
-    stack = prepare(open_particles(data.stack), data)
+    stack = prepare(read_table(data.stack), data)
     truth = Truth.of(data, stack)
     rotations = truth.rotations.astype(np.float32)
     rotations[~truth.belongs] = random_rotations(N - 34, np.random.default_rng(1))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.judging.halves import HalfMaps
@@ -48,10 +48,8 @@ def solved(tmp_path: Path, molecule: np.ndarray) -> Callable[..., tuple[Problem,
             second=second,
             nuisances=Nuisances(**nuisances),
         )
-        particles = prepare(
-            open_particles(tmp_path / "stack" / "particles.star"), DataSettings(box=32)
-        )
-        rotations = open_particles(tmp_path / "stack" / "truth.star").rotations
+        particles = prepare(read_table(tmp_path / "stack" / "particles.star"), DataSettings(box=32))
+        rotations = read_table(tmp_path / "stack" / "truth.star").rotations
         poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
         poses.rotations = torch.from_numpy(rotations).float()
         volume = HartleyVolume(

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from napari_cryospin.engine.data.columns import read_blocks
 from napari_cryospin.engine.data.density import read_map
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.errors import InputError
@@ -58,7 +58,7 @@ def run(tmp_path: Path, small_stack: Path) -> RunFolder:
 
 def finished(path: Path, settings: Settings, truth: Path) -> RunFolder:
     assert settings.data.stack is not None
-    working = prepare(open_particles(settings.data.stack), settings.data)
+    working = prepare(read_table(settings.data.stack), settings.data)
     training = Training(working, settings)
     rotations = read_star(truth).rotations
     assert rotations is not None
@@ -91,7 +91,7 @@ def test_a_finished_run_gives_its_final_poses(
     out = tmp_path / f"out.{kind}"
     (said,) = [text for text in export_poses(run, out) if str(out) in text]
     assert "199 particles" in said
-    found = open_particles(out)
+    found = read_table(out)
     assert angular_distance(found.rotations, truth).max() < 1e-3
     assert not found.particles_are_white
     final = read_star(run.star_path)
@@ -138,7 +138,7 @@ def test_a_run_without_poses_says_so(run: RunFolder, tmp_path: Path) -> None:
 def test_both_formats_tell_the_same(run: RunFolder, tmp_path: Path) -> None:
     for kind in ("star", "cs"):
         export_poses(run, tmp_path / f"out.{kind}")
-    star, cs = (open_particles(tmp_path / f"out.{kind}") for kind in ("star", "cs"))
+    star, cs = (read_table(tmp_path / f"out.{kind}") for kind in ("star", "cs"))
     assert angular_distance(star.rotations, cs.rotations).max() < 1e-3
     np.testing.assert_allclose(star.shifts, cs.shifts, atol=1e-3)
     assert len(Dataset.load(tmp_path / "out.cs")) == 199
@@ -153,7 +153,7 @@ def map_of(path: Path, *, box: int = 32) -> np.ndarray:
 
 
 def finished_of(path: Path, settings: Settings) -> RunFolder:
-    table = open_particles(path)
+    table = read_table(path)
     training = Training(prepare(table, settings.data), settings)
     assert table.rotations is not None
     training.poses.rotations = torch.from_numpy(table.rotations).float()
@@ -185,7 +185,7 @@ def test_an_inverted_stack_has_the_sign_of_the_map(
     said = export_poses(run, out, invert=True)
     assert any("white.mrcs" in text for text in said)
     assert not any("negative" in text for text in said)
-    table = open_particles(out)
+    table = read_table(out)
     assert table.particles_are_white
     assert table.stacks == (tmp_path / "white.mrcs",)
     before = mrcfile.read(tmp_path / "data" / "particles.mrcs")
@@ -288,7 +288,7 @@ def test_a_cryosparc_table_comes_back_with_its_uids(shared_data: Path, tmp_path:
     path = shared_data / "bug_reports" / "cs" / "J6" / "neg.cs"
     settings = Settings.from_preset("default")
     settings.data.stack, settings.data.box = path, 32
-    training = Training(prepare(open_particles(path), settings.data), settings)
+    training = Training(prepare(read_table(path), settings.data), settings)
     rng = np.random.default_rng(0)
     training.poses.rotations = torch.from_numpy(random_rotations(60, rng)).float()
     folder = RunFolder(tmp_path / "run")

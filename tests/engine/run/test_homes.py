@@ -10,7 +10,7 @@ import torch
 
 from napari_cryospin.engine import events
 from napari_cryospin.engine.data import working_files
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.stack import StackReader
 from napari_cryospin.engine.data.working_file import OnDisk
 from napari_cryospin.engine.errors import InputError
@@ -25,6 +25,7 @@ from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.snapshot import read_snapshot
 from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
 from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.settings import DataSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +78,7 @@ def test_a_run_on_disk_is_that_in_memory_and_the_next_reads_no_images(
 def test_a_run_may_be_resumed_in_the_other_home(
     tiny_settings: Settings, tiny_run: Path, cache: Path
 ) -> None:
-    table = open_particles(tiny_settings.data.stack)
+    table = read_table(tiny_settings.data.stack)
     on_disk = working_files.make(table, tiny_settings.data)
     state = read_last_checkpoint(RunFolder(tiny_run), CPU)
     before = Fingerprint.from_figures(state["fingerprint"])
@@ -106,7 +107,7 @@ def test_the_free_memory_decides_unless_the_user_does(
     free = None if share is None else share * N * 32**2 * 4
     monkeypatch.setattr(memory_estimate, "free_memory", lambda: free)
     tiny_settings.data.particles_in = asked
-    table = open_particles(tiny_settings.data.stack)
+    table = read_table(tiny_settings.data.stack)
     assert homes.live_on_disk(tiny_settings.data, table) == expected
 
 
@@ -127,7 +128,7 @@ def test_a_damaged_file_is_made_anew_when_a_run_begins(
     tiny_settings: Settings, cache: Path
 ) -> None:
     tiny_settings.data.particles_in = "disk"
-    table = open_particles(tiny_settings.data.stack)
+    table = read_table(tiny_settings.data.stack)
     expected = working_files.make(table, tiny_settings.data).images(torch.arange(N))
     (path,) = cache.iterdir()
     with path.open("r+b") as file:
@@ -156,7 +157,35 @@ def test_too_little_memory_for_what_was_asked_into_it_is_told(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny_settings.data.particles_in = "memory"
-    table = open_particles(tiny_settings.data.stack)
+    table = read_table(tiny_settings.data.stack)
     monkeypatch.setattr(memory_estimate, "free_memory", lambda: 1.0)
     with pytest.raises(InputError, match="let the working images live on disk"):
         memory_estimate.require_memory(tiny_settings, table, CPU)
+
+
+def test_particles_are_opened_by_path_or_by_settings(tiny_stack: Path, cache: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    opened = homes.open_particles(
+        str(tiny_stack / "particles.star"),
+        box=32,
+        max_particles=30,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert (opened.n, opened.box) == (30, 32)
+    assert seen[-1] == (30, 30)
+    data = DataSettings(stack=tiny_stack / "particles.star", box=32)
+    on_disk = homes.open_particles(data, max_particles=30, particles_in="disk")
+    assert isinstance(on_disk.store, OnDisk)
+    rows = torch.arange(30)
+    torch.testing.assert_close(on_disk.images(rows), opened.images(rows), atol=0.01, rtol=0.001)
+    assert data.max_particles is None
+
+
+@pytest.mark.parametrize(
+    ("values", "said"), [({"box": 33}, "setting 'box'"), ({"boks": 32}, "setting 'boks'")]
+)
+def test_what_particles_cannot_be_opened_with_is_named(
+    tiny_stack: Path, values: dict[str, int], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        homes.open_particles(tiny_stack / "particles.star", **values)

@@ -111,10 +111,10 @@ def test_a_run_that_needs_more_than_is_free_is_refused(
 def test_a_devices_memory_is_weighed_too(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_cryospin.engine.data.load import open_particles
+    from napari_cryospin.engine.data.load import read_table
 
     assert tiny_settings.data.stack is not None
-    table = open_particles(tiny_settings.data.stack)
+    table = read_table(tiny_settings.data.stack)
     monkeypatch.setattr(memory_estimate, "free_memory", lambda: None)
     monkeypatch.setattr(memory_estimate, "free_on", lambda _: 0.01 * GIB)
     with pytest.raises(InputError, match="cuda"):

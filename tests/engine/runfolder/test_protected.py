@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
 from napari_cryospin.engine.settings import Settings
@@ -29,7 +29,7 @@ def test_files_that_a_run_is_made_of_are_kept_by_any_name(
 ) -> None:
     settings = Settings.from_preset("default")
     settings.data.truth_map = small_stack / "truth.mrc"
-    inputs = inputs_of(settings, open_particles(small_stack / "particles.star"))
+    inputs = inputs_of(settings, read_table(small_stack / "particles.star"))
     (tmp_path / "link").symlink_to(small_stack)
     for name in ("particles.star", "particles.mrcs", "truth.mrc"):
         for folder in (small_stack, tmp_path / "link"):

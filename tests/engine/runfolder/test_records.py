@@ -234,3 +234,19 @@ def test_an_epoch_is_read_as_the_events_that_it_ended_with(
     with pytest.raises(InputError, match="500 particles"):
         write_poses(folder, some_poses(1))
         read_epoch(folder, 1, snapshot.particles, None)
+
+
+def test_a_folder_gives_the_poses_of_an_epoch_by_default_the_last(folder: RunFolder) -> None:
+    with pytest.raises(InputError, match="no poses yet"):
+        folder.poses()
+    for epoch in (3, 7):
+        write_poses(folder, some_poses(epoch))
+    assert folder.recorded_epochs() == [3, 7]
+    assert folder.poses().epoch == 7
+    np.testing.assert_array_equal(folder.poses(3).rotations, read_poses(folder, 3).rotations)
+
+
+def test_a_folder_is_named_by_a_text_too(finished_run: Path) -> None:
+    folder = RunFolder(str(finished_run))
+    assert folder.map_path == finished_run / "map.mrc"
+    assert [done.epoch for done in folder.history()] == folder.recorded_epochs()

@@ -8,7 +8,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.nuisances import Junk, Nuisances
 from napari_cryospin.engine.data.preprocess import prepare
@@ -126,7 +126,7 @@ def test_beads_are_found_by_the_inspection(volume: np.ndarray, tmp_path: Path) -
     bead = np.flatnonzero(frame["cryospinBead"] == "1")
     assert len(bead) == 8
     settings = DataSettings(stack=tmp_path / "particles.star", box=32)
-    aside = prepare(open_particles(tmp_path / "particles.star"), settings).set_aside
+    aside = prepare(read_table(tmp_path / "particles.star"), settings).set_aside
     assert set(aside.reasons) == {Reason.BEAD}
     # one whose bead is cut off by the rim may pass
     assert len(set(bead) - set(aside.rows)) <= 1

@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QScrollArea
 
-from napari_cryospin.engine.data.load import open_particles
+from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.gui.panels.results_panel import ResultsPanel
 
@@ -46,7 +46,7 @@ def test_poses_are_exported_by_the_suffix(
     with qtbot.waitSignal(panel._exporting.done, timeout=30_000):
         qtbot.mouseClick(panel.export, Qt.MouseButton.LeftButton)
     out = tmp_path / name if "." in name else tmp_path / "out.star"
-    assert open_particles(out).n_particles == 200
+    assert read_table(out).n_particles == 200
 
 
 def test_hand_and_contrast_are_turned(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,6 @@ from napari_cryospin.engine.data.stack import one_line
 from napari_cryospin.engine.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import ArrayLike, NDArray
 
 # a Gaussian of this many resolutions falls to 1/e at that resolution in Fourier space
@@ -189,13 +188,18 @@ def density_from_points(
     return _OVERSAMPLING**3 * _fourier_resize(blurred, box)
 
 
-def read_map(path: Path) -> tuple[NDArray[np.float32], float]:
+def read_map(path: str | Path) -> tuple[NDArray[np.float32], float]:
     """Read a cubic MRC map, packed by gzip or not.
+
+    Parameters
+    ----------
+    path
+        The file.
 
     Returns
     -------
     volume
-        Shape (D, D, D), (z, y, x).
+        Shape (D, D, D), (z, y, x), float32.
     pixel_size
         Å per voxel.
 
@@ -205,7 +209,7 @@ def read_map(path: Path) -> tuple[NDArray[np.float32], float]:
         If the file is missing or damaged, no cube, holds values beyond what can be computed with,
         or states no pixel size.
     """
-    volume, layout = read_volume(path)
+    volume, layout = read_volume(Path(path))
     if len(set(volume.shape)) != 1 or volume.shape[0] < _SMALLEST_MAP:
         raise InputError(f"{path} is no cubic map: its shape is {volume.shape}.")
     if not np.isfinite(volume).all():

@@ -1,4 +1,4 @@
-"""Open particles whatever file the user chose."""
+"""Reading the particle table of whatever file the user chose."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _STACK_SUFFIXES = (".mrcs", ".mrc", ".st")
 
 
-def open_particles(
-    path: Path, *, passthrough: Path | None = None, given: Given | None = None
+def read_table(
+    path: str | Path, *, passthrough: Path | None = None, given: Given | None = None
 ) -> ParticleTable:
     """Return the particle table of a RELION, cryoSPARC or MRC file.
 
@@ -61,7 +61,7 @@ def of_settings(data: DataSettings) -> ParticleTable:
     """Return the particle table that the settings of a run name; errors as above."""
     if data.stack is None:
         raise InputError("No particle stack was chosen: give a .star, .cs or .mrcs file.")
-    return open_particles(data.stack, passthrough=data.passthrough, given=Given.of(data))
+    return read_table(data.stack, passthrough=data.passthrough, given=Given.of(data))
 
 
 def _bare_stack(path: Path, given: Given) -> ParticleTable:

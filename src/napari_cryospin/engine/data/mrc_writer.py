@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,6 @@ from napari_cryospin.engine.files import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -26,15 +26,15 @@ class _InMemory(MrcObject):  # type: ignore[misc]
         self.voxel_size = pixel_size
 
 
-def write_mrc(path: Path, volume: NDArray[np.float32], pixel_size: float) -> None:
-    """Write a map.
+def write_map(path: str | Path, volume: NDArray[np.float32], pixel_size: float) -> None:
+    """Write a map as MRC.
 
     Parameters
     ----------
     path
         The file; what is there is replaced once the new file is whole.
     volume
-        Shape (z, y, x).
+        Shape (D, D, D), (z, y, x).
     pixel_size
         Å per voxel.
 
@@ -44,7 +44,7 @@ def write_mrc(path: Path, volume: NDArray[np.float32], pixel_size: float) -> Non
         If the file cannot be written; it names ``path``.
     """
     whole = _InMemory(volume, pixel_size)
-    with writing(path) as file:
+    with writing(Path(path)) as file:
         file.write(whole.header.tobytes())
         file.write(memoryview(whole.data).cast("B"))
 

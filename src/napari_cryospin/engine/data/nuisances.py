@@ -125,7 +125,6 @@ _RANGES = {
     "second_share": 1.0,
 }
 
-# as in a good data set after two-dimensional classes have been looked at once
 REALISTIC = Nuisances(
     noise=Noise.COLOURED,
     ice=0.15,
@@ -138,3 +137,4 @@ REALISTIC = Nuisances(
     neighbours=0.15,
     defocus_error=150.0,
 )
+"""As in a good data set after two-dimensional classes have been looked at once."""

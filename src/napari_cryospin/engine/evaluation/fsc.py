@@ -66,6 +66,16 @@ def crossing_shell(curve: ArrayLike, threshold: float) -> float:
 
 
 def resolution(curve: ArrayLike, pixel_size: float, threshold: float) -> float:
-    """Return the resolution, Å, where an FSC curve (D/2 + 1,) first falls below a threshold."""
+    """Return the resolution, Å, where an FSC curve first falls below a threshold.
+
+    Parameters
+    ----------
+    curve
+        Correlation at frequency radius 0, 1, …, D/2, shape (D/2 + 1,), as :func:`fsc` gives it.
+    pixel_size
+        Å per voxel of the maps.
+    threshold
+        0.143 between independent half-maps, 0.5 against the true map.
+    """
     nyquist_shell = len(np.asarray(curve)) - 1
     return 2 * nyquist_shell * pixel_size / crossing_shell(curve, threshold)

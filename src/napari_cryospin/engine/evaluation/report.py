@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +22,6 @@ from napari_cryospin.engine.evaluation.fsc import crossing_shell, fsc, resolutio
 from napari_cryospin.engine.geometry.symmetry import point_group
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.table import ParticleTable
@@ -64,7 +63,11 @@ class Evaluation:
 
 
 def evaluate(
-    star: Path, map_path: Path, truth_star: Path, truth_map: Path, symmetry: str = "C1"
+    star: str | Path,
+    map_path: str | Path,
+    truth_star: str | Path,
+    truth_map: str | Path,
+    symmetry: str = "C1",
 ) -> Evaluation:
     """Compare poses and map of a run with the truth.
 
@@ -87,6 +90,7 @@ def evaluate(
         If a file cannot be read, or the particles cannot be matched, or none of them belongs.
     """
     group = point_group(symmetry)
+    star, map_path, truth_star, truth_map = map(Path, (star, map_path, truth_star, truth_map))
     for path in (star, map_path, truth_star, truth_map):
         if not path.is_file():
             raise InputError(f"{path} does not exist: has the run ended?")

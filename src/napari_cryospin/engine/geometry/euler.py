@@ -49,7 +49,18 @@ def _fill(matrices: NDArray[np.float64], angles: NDArray[np.float64]) -> None:
 
 
 def euler_from_matrices(matrices: ArrayLike) -> NDArray[np.float64]:
-    """Return RELION angles in degrees, shape (..., 3), of Euler matrices, shape (..., 3, 3)."""
+    """Return RELION angles of Euler matrices.
+
+    Parameters
+    ----------
+    matrices
+        Shape (..., 3, 3).
+
+    Returns
+    -------
+    ndarray
+        ``rlnAngleRot, rlnAngleTilt, rlnAnglePsi`` in degrees, shape (..., 3).
+    """
     from scipy.spatial.transform import Rotation
 
     matrices = np.asarray(matrices, dtype=np.float64)

@@ -1,27 +1,71 @@
-"""Where the working images of a run live: in memory, or in a working file on disk."""
+"""Opening particles: their working images live in memory, or in a working file on disk."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from napari_cryospin.engine.data import working_files
 from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.plan import Plan
 from napari_cryospin.engine.data.preprocess import prepare
+from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run import memory_estimate
+from napari_cryospin.engine.settings import DataSettings, first_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import torch
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.data.table import ParticleTable
-    from napari_cryospin.engine.settings import DataSettings
 
 # images live in memory where they take no more than this share of what is free
 SHARE = 0.5
 _FLOAT = 4
+
+
+def open_particles(
+    source: str | Path | DataSettings,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    **values: Any,
+) -> Particles:
+    """Read a particle table and its images, and return the particles, ready to work on.
+
+    Images are read from their working file where there is one, and are prepared otherwise.
+
+    Parameters
+    ----------
+    source
+        ``.star``, ``.cs``, or a bare stack ``.mrcs``, ``.mrc``, ``.st``; or the data settings of a
+        run, which name it.
+    progress
+        Called with the number of images done and their total, where they have to be prepared.
+    values
+        Fields of :class:`~napari_cryospin.engine.settings.DataSettings` to set, such as ``box``
+        (pixels), ``max_particles``, ``mask_diameter`` (Å), or ``particles_in="disk"``.
+
+    Returns
+    -------
+    Particles
+        Of box D, on the CPU; :meth:`~.Particles.to` moves them.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used, the table or its images are missing or damaged, or next to none
+        of them can be used.
+    """
+    given = source.model_dump() if isinstance(source, DataSettings) else {"stack": source}
+    try:
+        data = DataSettings.model_validate(given | values)
+    except ValidationError as error:
+        raise InputError(first_problem(error)) from error
+    return look_at(data, progress=progress)
 
 
 def live_on_disk(data: DataSettings, table: ParticleTable) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_cryospin.engine.data.mrc_writer import write_mrc
+from napari_cryospin.engine.data.mrc_writer import write_map
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.evaluation.fsc import fsc, resolution
 from napari_cryospin.engine.events import Progress
@@ -71,15 +71,15 @@ def write_results(
     halves = HalfMaps.of(particles, poses, training.used)
     maps = [_map(grid) for grid in halves.grids]
     for path, half in zip(folder.half_map_paths, maps, strict=True):
-        write_mrc(path, half, particles.pixel_size)
+        write_map(path, half, particles.pixel_size)
     curve = fsc(*maps)
     yield Progress(_TASK, 2, 3)
     prior = torch.from_numpy((1 - curve) / np.clip(curve, 0.01, 1)).clamp(min=1e-3)
     volume = _map(divide(halves.sums[0] + halves.sums[1], prior))
-    write_mrc(folder.map_path, volume, particles.pixel_size)
+    write_map(folder.map_path, volume, particles.pixel_size)
     optics = first_group(particles.table, particles.rows[used])
     own = full_size(volume, particles.pixel_size, optics)
-    write_mrc(folder.full_size_path, own, optics.pixel_size)
+    write_map(folder.full_size_path, own, optics.pixel_size)
     columns = {HALVES: curve}
     rotations = poses.rotations.cpu().numpy()
     shifts = poses.shifts.cpu().numpy() * particles.pixel_size

@@ -6,9 +6,10 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cryospin.engine.data.mrc_writer import write_mrc
+from napari_cryospin.engine.data.mrc_writer import write_map
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.failures import why
 from napari_cryospin.engine.files import replacing
@@ -18,16 +19,15 @@ from napari_cryospin.engine.runfolder.fsc import read_fsc, write_fsc
 from napari_cryospin.engine.runfolder.log import append_event, last_event
 from napari_cryospin.engine.runfolder.metrics import read_metrics, row_of, write_metrics
 from napari_cryospin.engine.runfolder.reading import Unreadable, numbered, read_small, require_file
+from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 from napari_cryospin.engine.runfolder.verdict import Verdict
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.events import EpochDone, Event
+    from napari_cryospin.engine.events import EpochDone, Event, PosesUpdated
     from napari_cryospin.engine.runfolder.commands import Command
     from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
 
@@ -37,7 +37,9 @@ _LARGEST_TEXT = 2**20
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths, readers and writers of a run folder.
+    """Paths, readers and writers of a run folder; epochs count from 0.
+
+    Maps are read from their paths, by :func:`~napari_cryospin.engine.data.density.read_map`.
 
     Parameters
     ----------
@@ -46,6 +48,9 @@ class RunFolder:
     """
 
     path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
 
     @property
     def settings_path(self) -> Path:
@@ -192,6 +197,29 @@ class RunFolder:
         """Return the rows of ``metrics.csv`` that are whole; none before the first epoch's end."""
         return list(read_metrics(self.metrics_path).rows)
 
+    def history(self) -> tuple[EpochDone, ...]:
+        """Return the figures of all epochs so far, in order, as far as they can be read."""
+        return read_metrics(self.metrics_path).epochs
+
+    def recorded_epochs(self) -> list[int]:
+        """Return the epochs whose poses were recorded, ascending."""
+        return recorded_epochs(self)
+
+    def poses(self, epoch: int | None = None) -> PosesUpdated:
+        """Return the poses of all n particles after an epoch, by default after the last recorded.
+
+        Raises
+        ------
+        InputError
+            If they were not recorded, or the file is damaged.
+        """
+        if epoch is None:
+            recorded = recorded_epochs(self)
+            if not recorded:
+                raise InputError(f"{self.path} has recorded no poses yet: wait for an epoch's end.")
+            epoch = recorded[-1]
+        return read_poses(self, epoch)
+
     def write_epoch_map(self, epoch: int, volume: NDArray[np.float32], pixel_size: float) -> Path:
         """Write the map after an epoch, in place of those from before a resume."""
         # nothing after a redone epoch belongs to the run any more
@@ -199,7 +227,7 @@ class RunFolder:
             if number > epoch:
                 later.unlink()
         path = self.epoch_map_path(epoch)
-        write_mrc(path, volume, pixel_size)
+        write_map(path, volume, pixel_size)
         return path
 
     def write_verdict(self, verdict: Verdict) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,18 +20,16 @@ from napari_cryospin.engine.simulate.assembled_map import assembled_map
 from napari_cryospin.engine.simulate.fragments import centred_on_mass
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 _MAP_SUFFIXES = (".mrc", ".map", ".ccp4", ".mrc.gz", ".map.gz")
 
 
 def source_map(
-    path: Path,
+    path: str | Path,
     *,
     box: int,
-    pixel_size: float | None,
+    pixel_size: float | None = None,
     resolution: float | None = None,
     symmetry: str = "C1",
 ) -> tuple[NDArray[np.float32], float]:
@@ -50,11 +49,19 @@ def source_map(
     symmetry
         Point group of an assembly made of copies, see :mod:`napari_cryospin.engine.data.assembly`.
 
+    Returns
+    -------
+    volume
+        Shape (D, D, D), (z, y, x), float32.
+    pixel_size
+        Å per pixel.
+
     Raises
     ------
     InputError
         If the file cannot be used, or the molecule does not fit the box.
     """
+    path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist: give a PDB, mmCIF or MRC file.")
     for name, value in (("pixel size", pixel_size), ("resolution", resolution)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mrcfile
@@ -33,7 +34,6 @@ from napari_cryospin.engine.simulate.views import preferred_rotations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import ArrayLike
 
@@ -52,7 +52,7 @@ def require_new_stack(folder: Path) -> None:
 
 def simulate(
     volume: ArrayLike,
-    out: Path,
+    out: str | Path,
     *,
     n_particles: int,
     pixel_size: float,
@@ -100,13 +100,18 @@ def simulate(
     progress
         Called with the number of images done and their total.
 
+    Returns
+    -------
+    ParticleTable
+        The table of ``particles.star``, without poses.
+
     Raises
     ------
     InputError
         If what is asked for is not possible, the folder cannot be made, or it holds one of the
         files.
     """
-    volume = np.asarray(volume, dtype=np.float32)
+    volume, out = np.asarray(volume, dtype=np.float32), Path(out)
     nuisances = nuisances or Nuisances()
     box, side = volume.shape[0], volume.shape[0] * pixel_size
     _require_possible(n_particles, snr, shift_std, side)

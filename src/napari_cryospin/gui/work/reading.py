@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def read_table(path: Path, passthrough: Path | None, datadir: Path | None) -> ParticleTable:
     """Return the particle table in a file; its images are looked for in ``datadir`` first."""
+    from napari_cryospin.engine.data import load
     from napari_cryospin.engine.data.given import Given
-    from napari_cryospin.engine.data.load import open_particles
 
-    return open_particles(path, passthrough=passthrough, given=Given(datadir=datadir))
+    return load.read_table(path, passthrough=passthrough, given=Given(datadir=datadir))

@@ -101,13 +101,11 @@ class ReconstructionWorker(QObject):
     def _standing(self) -> Standing | None:
         """Return how the run stands in its folder, where it has one."""
         from napari_cryospin.engine.runfolder.folder import RunFolder
-        from napari_cryospin.engine.runfolder.metrics import read_metrics
         from napari_cryospin.engine.runfolder.standing import read_standing
 
         folder = RunFolder(self._folder)
         try:
-            history = read_metrics(folder.metrics_path).epochs
-            return read_standing(folder, folder.settings(), history)
+            return read_standing(folder, folder.settings(), folder.history())
         except (InputError, OSError):
             return None
 
