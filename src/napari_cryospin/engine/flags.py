@@ -12,6 +12,7 @@ _LATER = {
     "starts": "--starts",
     "model.shifts": "--shifts",
     "data.max_particles": "--max-particles",
+    "data.particles_in": "--particles-in",
     "device": "--device",
     "threads": "--threads",
     "seed": "--seed",

@@ -72,6 +72,7 @@ class DataSettings(Section):
     )
     particles_in: Literal["auto", "memory", "disk"] = Field(
         "auto",
+        title="Working images in",
         description="Where the working images live: in memory, or on disk in a working file; by "
         "default on disk where they would take more than half of the free memory.",
     )

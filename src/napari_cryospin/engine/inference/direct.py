@@ -1,4 +1,4 @@
-"""Direct inference (auto-decoding): the pose of each particle is optimised by SGD on SO(3)."""
+"""Direct inference (auto-decoding): the pose of each particle is optimised on SO(3)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _COOLING = 6
 
 
 class DirectInference(GradientInference):
-    """Refines the poses of batches of particles by gradient steps, in turn with the map.
+    """Refines the poses of batches of particles, in turn with the map.
 
     Every particle has K hypotheses. All of them are refined, and the best one is its pose: the
     multi-choice learning of the heads, carried into auto-decoding. Hypotheses that have fallen far

@@ -41,6 +41,7 @@ _LOCKED = (
 _BASIC = ("data.box", "model.heads", "model.shifts", "device", "seed", "starts")
 _ADVANCED = (
     "data.max_particles",
+    "data.particles_in",
     "data.contrast",
     "data.mask_diameter",
     "model.encoder_width",
