@@ -24,6 +24,9 @@ AT_ONCE ?= 2
 TEST_PARTS := test-run test-gui-pyqt6 test-gui-pyside6 test-cli test-rest test-poses lint
 QUICK := -m "not relion and not slow_campaign"
 
+COMPILE := import torch; from napari_cryospin.engine import kernels; \
+	kernels.make_ready(torch.device('cpu'))
+
 .PHONY: demo test lint test-relion test-slow docs constraints clean $(TEST_PARTS)
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
@@ -98,8 +101,8 @@ $(VENV)/.stamp-run: $(VENV)/.stamp-venv pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-run
-	@echo "Installing what the tests and the linters need"
-	@$(INSTALL) --group test --group lint
+	@echo "Installing what the tests and the linters need, and compiling the kernels meanwhile"
+	@$(PY) -c "$(COMPILE)" & $(INSTALL) --group test --group lint; status=$$?; wait; exit $$status
 	@touch $@
 
 $(VENV)/.stamp-docs: $(VENV)/.stamp-venv pyproject.toml constraints.txt
