@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from machine import description, write_table
-from training_loop import train_epoch
 
 from napari_cryospin.engine.data import working_files
 from napari_cryospin.engine.data.image_store import InMemory
@@ -31,7 +30,8 @@ from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.stack import StackReader
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.models.image import ImageModel
-from napari_cryospin.engine.run.fingerprint import Fingerprint
+from napari_cryospin.engine.run.epoch import train_epoch
+from napari_cryospin.engine.run.fingerprint import fingerprint_of
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.simulate import simulate
@@ -137,7 +137,7 @@ def measure(part: Part, star: Path) -> dict[str, float]:
         seconds = time.perf_counter() - began
         # what a run does besides: every image is compared with what was written
         working_files.find(table, settings.data, lambda *_: None)
-        Fingerprint.of(particles, settings)
+        fingerprint_of(particles, settings)
         return {"seconds": seconds, "checked": time.perf_counter() - began}
     if part.name.startswith("reading"):
         return _read_epoch(particles, int(part.name.split()[-1]))
