@@ -24,7 +24,7 @@ from napari_cryospin.engine.geometry.fourier import disk, shift_hartley
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import exponential_map, random_rotations
 from napari_cryospin.engine.geometry.slices import central_slices, insert_slices
-from napari_cryospin.engine.kernels import inserter, make_ready, slicer
+from napari_cryospin.engine.kernels import PosedImages, inserter, make_ready, slicer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,8 @@ class Case:
         self.ctf = torch.randn(n, k // 2, generator=draw).repeat_interleave(2, 1)
         self.rotations = torch.from_numpy(random_rotations(n, np.random.default_rng(box))).float()
         self.shifts = torch.randn(n, 2, generator=draw)
-        self.poses = Poses(self.rotations, self.shifts)
+        poses = Poses(self.rotations, self.shifts)
+        self.images = PosedImages(self.observed, self.ctf, poses, self.frequencies)
         self.slicer = slicer(self.grid)
         self.inserter = inserter(box, CPU)
 
@@ -70,7 +71,7 @@ class Case:
 
     def step_by_kernel(self) -> Tensor:
         """Return the same, with the normal matrices left aside."""
-        found = self.slicer.fit(self.observed, self.ctf, self.poses, self.frequencies)
+        found = self.slicer.fit(self.images)
         return found.gradient
 
     def insertion_by_torch(self) -> Tensor:
@@ -81,7 +82,7 @@ class Case:
 
     def insertion_by_kernel(self) -> None:
         """Add the images to grids that are there, as an epoch does."""
-        self.inserter.add_images(self.observed, self.ctf, self.poses, self.frequencies)
+        self.inserter.add_images(self.images)
 
     def slices_by_torch(self) -> Tensor:
         """Return the slices."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from napari_cryospin.engine.geometry.fourier import disk, shift_hartley
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import random_rotations
 from napari_cryospin.engine.geometry.slices import central_slices
-from napari_cryospin.engine.kernels import inserter, slicer
+from napari_cryospin.engine.kernels import PosedImages, inserter, slicer
 from napari_cryospin.engine.kernels.choice import has_numba
 from napari_cryospin.engine.kernels.reference import TorchInserter, TorchSlicer
 
@@ -44,12 +45,12 @@ class Case:
         shifts = 3 * torch.randn(7, 2, generator=draw) * shifted
         self.poses = Poses(rotations, shifts)
 
-    def args(self, n_used: int | None = None, *, double: bool = False) -> list[Any]:
+    def images(self, n_used: int | None = None, *, double: bool = False) -> PosedImages:
         """Return what slicers take, in either precision."""
         kind = torch.double if double else torch.float
         poses = Poses(self.rotations.to(kind), self.poses.shifts.to(kind))
         used = self.frequencies[:n_used].to(kind)
-        return [self.observed.to(kind), self.ctf.to(kind), poses, used]
+        return PosedImages(self.observed.to(kind), self.ctf.to(kind), poses, used, self.numbers)
 
     @property
     def reference(self) -> TorchSlicer:
@@ -74,16 +75,15 @@ def test_a_fit_is_that_in_double_precision(
     threads: int, absolute: bool, shifted: bool, n_used: int | None
 ) -> None:
     case = Case(shifted=shifted)
-    options: dict[str, Any] = {"numbers": case.numbers, "absolute": absolute}
-    found = slicer(case.grid).fit(*case.args(n_used), **options)
-    expected = case.reference.fit(*case.args(n_used, double=True), **options)
+    found = slicer(case.grid).fit(case.images(n_used), absolute=absolute)
+    expected = case.reference.fit(case.images(n_used, double=True), absolute=absolute)
     assert found.errors.numpy() == pytest.approx(expected.errors.numpy(), rel=1e-5)
     # where a point lies on the face of a cell the slope jumps, and rounding decides
     off = (found.gradient - expected.gradient).abs() / expected.gradient.abs().mean()
     assert off.flatten().quantile(0.95) < 1e-4
     off = (found.normal - expected.normal).abs() / expected.normal.abs().mean()
     assert off.flatten().quantile(0.95) < 1e-4
-    errors, power = slicer(case.grid).errors(*case.args(n_used), **options)
+    errors, power = slicer(case.grid).errors(case.images(n_used), absolute=absolute)
     assert errors.numpy() == pytest.approx(expected.errors.numpy(), rel=1e-5)
     if not absolute:
         total = float(expected.errors.sum()) * len(power)
@@ -92,11 +92,11 @@ def test_a_fit_is_that_in_double_precision(
 
 def predicted(case: Case, step: Tensor) -> Tensor:
     """Return the residuals of poses after a step of their five parameters."""
-    observed, ctf, poses, frequencies = case.args(N_LOW, double=True)
-    moved_poses = poses.moved(step)
+    images = case.images(N_LOW, double=True)
+    frequencies, moved_poses = images.frequencies, images.poses.moved(step)
     slices = central_slices(case.grid.double(), moved_poses.rotations, frequencies)
     moved = shift_hartley(slices, frequencies, -moved_poses.shifts, BOX)
-    return ctf[case.numbers, :N_LOW] * moved - observed[case.numbers, :N_LOW]
+    return images.ctf[case.numbers, :N_LOW] * moved - images.observed[case.numbers, :N_LOW]
 
 
 # of the lowest frequencies, which are enough
@@ -110,9 +110,7 @@ def test_the_reference_is_what_automatic_derivatives_give(absolute: bool) -> Non
     residual = predicted(case, step)
     errors = (residual.abs() if absolute else residual.square()).mean(1)
     (gradient,) = torch.autograd.grad(errors.sum(), step)
-    found = case.reference.fit(
-        *case.args(N_LOW, double=True), numbers=case.numbers, absolute=absolute
-    )
+    found = case.reference.fit(case.images(N_LOW, double=True), absolute=absolute)
     assert found.errors.numpy() == pytest.approx(errors.detach().numpy())
     assert found.gradient.numpy() == pytest.approx(gradient.numpy(), rel=1e-6, abs=1e-6)
     jacobian = torch.autograd.functional.jacobian(lambda one: predicted(case, one)[0], step)[:, 0]
@@ -138,7 +136,7 @@ def test_insertion_is_that_of_torch(threads: int, shifted: bool) -> None:
     observed, ctf = case.observed[case.numbers], case.ctf[case.numbers]
     ours, torchs = inserter(BOX, torch.device("cpu")), TorchInserter(BOX, torch.device("cpu"))
     for sums in (ours, torchs):
-        sums.add_images(observed, ctf, case.poses, case.frequencies)
+        sums.add_images(PosedImages(observed, ctf, case.poses, case.frequencies))
         sums.add(observed[:2], ctf[:2], case.rotations[:2], case.frequencies)
         sums.add(observed[:0], ctf[:0], case.rotations[:0], case.frequencies)
     assert ours.total().numpy() == pytest.approx(torchs.total().numpy(), abs=1e-4)
@@ -147,11 +145,11 @@ def test_insertion_is_that_of_torch(threads: int, shifted: bool) -> None:
 @pytest.mark.parametrize("make", [slicer, TorchSlicer])
 def test_no_images_are_compared_too(make: Callable[[Tensor], Slicer]) -> None:
     case = Case()
-    none = [case.observed[:0], case.ctf[:0], case.poses[:0], case.frequencies]
-    errors, power = make(case.grid).errors(*none)
+    none = PosedImages(case.observed[:0], case.ctf[:0], case.poses[:0], case.frequencies)
+    errors, power = make(case.grid).errors(none)
     assert len(errors) == 0
     assert not power.any()
-    assert make(case.grid).fit(*none).normal.shape == (0, 5, 5)
+    assert make(case.grid).fit(none).normal.shape == (0, 5, 5)
 
 
 def test_inserting_is_the_transpose_of_slicing() -> None:
@@ -171,9 +169,8 @@ def test_what_is_no_pose_is_refused() -> None:
         with pytest.raises(ValueError, match="no rotation"):
             slicer(case.grid).slices(spoilt, case.frequencies)
     poses = Poses(case.rotations, torch.full((7, 2), torch.inf))
-    arguments = (case.observed[case.numbers], case.ctf[case.numbers], poses)
     with pytest.raises(ValueError, match="no number"):
-        slicer(case.grid).fit(*arguments, case.frequencies)
+        slicer(case.grid).fit(replace(case.images(), poses=poses))
     with pytest.raises(ValueError, match="Nyquist"):
         slicer(case.grid).slices(case.rotations, case.frequencies * 1.1)
 

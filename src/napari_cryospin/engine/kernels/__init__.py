@@ -6,6 +6,15 @@ a processor with numba, torch elsewhere. Both stand behind the classes of
 """
 
 from napari_cryospin.engine.kernels.choice import inserter, make_ready, slicer, with_torch_alone
-from napari_cryospin.engine.kernels.interface import Inserter, PoseFit, Slicer
+from napari_cryospin.engine.kernels.interface import Inserter, PosedImages, PoseFit, Slicer
 
-__all__ = ["Inserter", "PoseFit", "Slicer", "inserter", "make_ready", "slicer", "with_torch_alone"]
+__all__ = [
+    "Inserter",
+    "PoseFit",
+    "PosedImages",
+    "Slicer",
+    "inserter",
+    "make_ready",
+    "slicer",
+    "with_torch_alone",
+]

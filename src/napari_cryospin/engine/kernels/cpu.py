@@ -13,10 +13,10 @@ from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.kernels import compiled
 from napari_cryospin.engine.kernels.interface import (
     Inserter,
+    PosedImages,
     PoseFit,
     Slicer,
-    require_inside,
-    require_sound,
+    require_readable,
     total_of,
 )
 
@@ -44,8 +44,8 @@ class CompiledSlicer(Slicer):
 
     def slices(self, rotations: Tensor, frequencies: Tensor) -> Tensor:
         """Return slices of the map, (p, K)."""
-        require_sound(Poses.centred(rotations))
-        kx, ky = self._disk(frequencies)
+        require_readable(Poses.centred(rotations), frequencies, len(self._pairs))
+        kx, ky = _disk(frequencies)
         found = np.empty((len(rotations), len(frequencies)), np.float32)
         poses = _floats(rotations)
         _share(
@@ -55,53 +55,35 @@ class CompiledSlicer(Slicer):
         )
         return torch.from_numpy(found)
 
-    def fit(
-        self,
-        observed: Tensor,
-        ctf: Tensor,
-        poses: Poses,
-        frequencies: Tensor,
-        *,
-        numbers: Tensor | None = None,
-        absolute: bool = False,
-    ) -> PoseFit:
+    def fit(self, images: PosedImages, *, absolute: bool = False) -> PoseFit:
         """Return error, gradient and normal matrix of poses."""
-        common = self._common(observed, ctf, poses, frequencies, numbers)
-        found = np.empty((len(poses), 21), np.float32)
+        common = (self._pairs, *_arrays(images, len(self._pairs)))
+        n, k = len(images.poses), len(images.frequencies)
+        found = np.empty((n, 21), np.float32)
         _share(
-            len(poses),
-            len(frequencies),
+            n,
+            k,
             lambda first, last, _: compiled.fit(*common, absolute, first, last, found),
         )
-        unit = 2 * math.pi / self._box
+        unit = 2 * math.pi / (len(self._pairs) - 1)
         scale = np.array((1, 1, 1, unit, unit), np.float32)
-        normal = np.empty((len(poses), 5, 5), np.float32)
+        normal = np.empty((n, 5, 5), np.float32)
         upper = found[:, 6:] * (scale[_UPPER[0]] * scale[_UPPER[1]])
         normal[:, _UPPER[0], _UPPER[1]] = normal[:, _UPPER[1], _UPPER[0]] = upper
-        k = len(frequencies)
         return PoseFit(
             torch.from_numpy(found[:, 0] / k),
             torch.from_numpy(found[:, 1:6] * (2 * scale / k)),
             torch.from_numpy(normal * np.float32(2 / k)),
         )
 
-    def errors(
-        self,
-        observed: Tensor,
-        ctf: Tensor,
-        poses: Poses,
-        frequencies: Tensor,
-        *,
-        numbers: Tensor | None = None,
-        absolute: bool = False,
-    ) -> tuple[Tensor, Tensor]:
+    def errors(self, images: PosedImages, *, absolute: bool = False) -> tuple[Tensor, Tensor]:
         """Return mean errors of poses, (p,), and the sum over all poses of squares, (K,)."""
-        common = self._common(observed, ctf, poses, frequencies, numbers)
-        k = len(frequencies)
-        found = np.empty(len(poses), np.float32)
+        common = (self._pairs, *_arrays(images, len(self._pairs)))
+        n, k = len(images.poses), len(images.frequencies)
+        found = np.empty(n, np.float32)
         power = np.zeros((torch.get_num_threads(), k // 2), np.float32)
         _share(
-            len(poses),
+            n,
             k,
             lambda first, last, thread: compiled.errors(
                 *common, absolute, first, last, found, power[thread]
@@ -109,33 +91,6 @@ class CompiledSlicer(Slicer):
         )
         total = torch.from_numpy(power.sum(0) / 2).repeat_interleave(2)
         return torch.from_numpy(found / k), total
-
-    @property
-    def _box(self) -> int:
-        return len(self._pairs) - 1
-
-    def _disk(self, frequencies: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        require_inside(frequencies, len(self._pairs))
-        return _disk(frequencies)
-
-    def _common(
-        self,
-        observed: Tensor,
-        ctf: Tensor,
-        poses: Poses,
-        frequencies: Tensor,
-        numbers: Tensor | None,
-    ) -> tuple[Any, ...]:
-        require_sound(poses)
-        return (
-            self._pairs,
-            *self._disk(frequencies),
-            _floats(observed),
-            _floats(ctf),
-            _numbers(numbers, len(poses)),
-            _floats(poses.rotations),
-            _phases(poses, self._box),
-        )
 
 
 class CompiledInserter(Inserter):
@@ -149,17 +104,12 @@ class CompiledInserter(Inserter):
 
     def add(self, values: Tensor, weights: Tensor, rotations: Tensor, frequencies: Tensor) -> None:
         """Add slices (p, K) and their weights, the same at k and −k, (p, K)."""
-        self._insert(values, weights, Poses.centred(rotations), frequencies, formed=False)
+        poses = Poses.centred(rotations)
+        self._insert(PosedImages(values, weights, poses, frequencies), formed=False)
 
-    def add_images(
-        self,
-        observed: Tensor,
-        ctf: Tensor,
-        poses: Poses,
-        frequencies: Tensor,
-    ) -> None:
-        """Add images (p, K) that are centred first: CTF · image, with CTF² as weights."""
-        self._insert(observed, ctf, poses, frequencies, formed=True)
+    def add_images(self, images: PosedImages) -> None:
+        """Add images, one for each pose, centred first: CTF · image, with CTF² as weights."""
+        self._insert(images, formed=True)
 
     def total(self) -> Tensor:
         """Return the sums of values and of weights so far, (2, D+1, D+1, D+1)."""
@@ -178,30 +128,13 @@ class CompiledInserter(Inserter):
             state = torch.stack((value, 0 * value, weight / 2, 0 * value), -1)[None]
         self._grids = [np.array(grid, np.float32) for grid in state.cpu().numpy()]
 
-    def _insert(
-        self,
-        values: Tensor,
-        weights: Tensor,
-        poses: Poses,
-        frequencies: Tensor,
-        *,
-        formed: bool,
-    ) -> None:
-        require_sound(poses)
-        require_inside(frequencies, self._box + 1)
-        kx, ky = _disk(frequencies)
-        common = (
-            _floats(values),
-            _floats(weights),
-            _numbers(None, len(poses)),
-            _floats(poses.rotations),
-            _phases(poses, self._box),
-        )
+    def _insert(self, images: PosedImages, *, formed: bool) -> None:
+        kx, ky, *rest = _arrays(images, self._box + 1)
         _share(
-            len(poses),
-            len(frequencies),
+            len(images.poses),
+            len(images.frequencies),
             lambda first, last, thread: compiled.insert(
-                self._grid(thread), kx, ky, *common, formed, first, last
+                self._grids[thread], kx, ky, *rest, formed, first, last
             ),
             self._most,
             self._make_room,
@@ -212,9 +145,6 @@ class CompiledInserter(Inserter):
         while len(self._grids) < threads:
             self._grids.append(np.zeros((side, side, side, 4), np.float32))
 
-    def _grid(self, thread: int) -> NDArray[np.float32]:
-        return self._grids[thread]
-
 
 def compile_all() -> None:
     """Compile everything, or read it from where it was kept: it takes seconds the first time."""
@@ -223,8 +153,9 @@ def compile_all() -> None:
     image, pose = torch.zeros(1, 2), torch.eye(3)[None]
     slicer, inserter = CompiledSlicer(grid), CompiledInserter(8)
     slicer.slices(pose, frequencies)
-    slicer.fit(image, image, Poses.centred(pose), frequencies)
-    slicer.errors(image, image, Poses.centred(pose), frequencies)
+    images = PosedImages(image, image, Poses.centred(pose), frequencies)
+    slicer.fit(images)
+    slicer.errors(images)
     inserter.add(image, image, pose, frequencies)
 
 
@@ -264,10 +195,15 @@ def _floats(values: Tensor) -> NDArray[np.float32]:
     return result
 
 
-def _numbers(numbers: Tensor | None, n: int) -> NDArray[np.int64]:
-    return np.arange(n) if numbers is None else numbers.contiguous().numpy()
-
-
-def _phases(poses: Poses, box: int) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = (2 * math.pi / box) * poses.shifts.detach().double().numpy()
-    return result
+def _arrays(images: PosedImages, side: int) -> tuple[Any, ...]:
+    """Return kx, ky, images, CTFs, numbers, poses and phases, as the loops take them."""
+    poses, numbers = images.poses, images.numbers
+    require_readable(poses, images.frequencies, side)
+    return (
+        *_disk(images.frequencies),
+        _floats(images.observed),
+        _floats(images.ctf),
+        np.arange(len(poses)) if numbers is None else numbers.contiguous().numpy(),
+        _floats(poses.rotations),
+        (2 * math.pi / (side - 1)) * poses.shifts.detach().double().numpy(),
+    )

@@ -40,77 +40,60 @@ class PoseFit:
     normal: Tensor
 
 
-class Slicer(ABC):
-    """A map whose slices are read: by themselves, or compared with images at once.
+@dataclass(frozen=True)
+class PosedImages:
+    """Images beside poses of them, p in all.
 
-    Where several methods have them, parameters are:
-
-    rotations, poses
-        Euler matrices (p, 3, 3), and with shifts.
-    frequencies
-        The disk in use, (K, 2), as :func:`~.geometry.fourier.disk` gives it.
+    Parameters
+    ----------
     observed, ctf
         Images, and what multiplies projections, (n, ≥ K): of frequencies in the same order, the
         last of which need not be in use. CTFs are the same at k and −k.
+    poses
+        Their poses, (p,).
+    frequencies
+        The disk in use, (K, 2), as :func:`~.geometry.fourier.disk` gives it.
     numbers
         The image of every pose, (p,); None: one pose for each.
+    """
 
-    Raises
-    ------
-    ValueError
-        By all of them, if a pose is no rotation or no number.
+    observed: Tensor
+    ctf: Tensor
+    poses: Poses
+    frequencies: Tensor
+    numbers: Tensor | None = None
+
+
+class Slicer(ABC):
+    """A map whose slices are read: by themselves, or compared with images at once.
+
+    All methods raise ValueError where a pose is no rotation or no number, or a frequency lies
+    beyond Nyquist.
     """
 
     @abstractmethod
     def slices(self, rotations: Tensor, frequencies: Tensor) -> Tensor:
-        """Return slices of the map, (p, K)."""
+        """Return slices of the map, (p, K), at Euler matrices (p, 3, 3) and frequencies (K, 2)."""
 
     @abstractmethod
-    def fit(
-        self,
-        observed: Tensor,
-        ctf: Tensor,
-        poses: Poses,
-        frequencies: Tensor,
-        *,
-        numbers: Tensor | None = None,
-        absolute: bool = False,
-    ) -> PoseFit:
+    def fit(self, images: PosedImages, *, absolute: bool = False) -> PoseFit:
         """Return error, gradient and normal matrix of poses."""
 
     @abstractmethod
-    def errors(
-        self,
-        observed: Tensor,
-        ctf: Tensor,
-        poses: Poses,
-        frequencies: Tensor,
-        *,
-        numbers: Tensor | None = None,
-        absolute: bool = False,
-    ) -> tuple[Tensor, Tensor]:
+    def errors(self, images: PosedImages, *, absolute: bool = False) -> tuple[Tensor, Tensor]:
         """Return mean errors of poses, (p,), and the sum over all poses of squares, (K,)."""
 
 
 class Inserter(ABC):
-    """Hartley grids that slices are added to: the transpose of reading them.
-
-    Parameters are those of :class:`Slicer`.
-    """
+    """Hartley grids that slices are added to: the transpose of reading them."""
 
     @abstractmethod
     def add(self, values: Tensor, weights: Tensor, rotations: Tensor, frequencies: Tensor) -> None:
         """Add slices (p, K) and their weights, the same at k and −k, (p, K)."""
 
     @abstractmethod
-    def add_images(
-        self,
-        observed: Tensor,
-        ctf: Tensor,
-        poses: Poses,
-        frequencies: Tensor,
-    ) -> None:
-        """Add images (p, K) that are centred first: CTF · image, with CTF² as weights."""
+    def add_images(self, images: PosedImages) -> None:
+        """Add images, one for each pose, centred first: CTF · image, with CTF² as weights."""
 
     @abstractmethod
     def total(self) -> Tensor:
@@ -138,16 +121,15 @@ def total_of(state: Tensor) -> Tensor:
     return torch.stack((first + second.flip(other), weight + weight.flip(other)))
 
 
-def require_sound(poses: Poses) -> None:
-    """Raise ValueError where poses (p,) are no rotations, or their shifts no numbers."""
+def require_readable(poses: Poses, frequencies: Tensor, side: int) -> None:
+    """Raise ValueError where poses (p,) are no rotations, or their shifts no numbers.
+
+    And where frequencies (K, 2) are not all within a grid of a side of voxels.
+    """
     lengths = poses.rotations[:, :2].square().sum(-1)
     sound = ((lengths - 1).abs() < _ROUNDING).all() & poses.shifts.isfinite().all()
     # NaN is in no interval
     if not bool(sound):
         raise ValueError("A pose has become no rotation, or its shift no number.")
-
-
-def require_inside(frequencies: Tensor, side: int) -> None:
-    """Raise ValueError where frequencies (K, 2) are not all within a grid of a side of voxels."""
     if float(frequencies.square().sum(1).max()) > ((side - 1) / 2 - 1) ** 2 + _ROUNDING:
         raise ValueError("Frequencies beyond Nyquist have no place in the map.")

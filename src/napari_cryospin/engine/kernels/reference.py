@@ -12,10 +12,10 @@ from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.slices import central_slices, insert_slices
 from napari_cryospin.engine.kernels.interface import (
     Inserter,
+    PosedImages,
     PoseFit,
     Slicer,
-    require_inside,
-    require_sound,
+    require_readable,
     total_of,
 )
 
@@ -39,8 +39,7 @@ class TorchSlicer(Slicer):
     @torch.no_grad()
     def slices(self, rotations: Tensor, frequencies: Tensor) -> Tensor:
         """Return slices of the map, (p, K)."""
-        require_sound(Poses.centred(rotations))
-        require_inside(frequencies, self._side)
+        require_readable(Poses.centred(rotations), frequencies, self._side)
         if not len(rotations):
             return rotations.new_zeros(0, len(frequencies))
         rows = max(1, 4 * _POINTS // len(frequencies))
@@ -48,25 +47,16 @@ class TorchSlicer(Slicer):
         return torch.cat([central_slices(self._grid, part, frequencies) for part in parts])
 
     @torch.no_grad()
-    def fit(
-        self,
-        observed: Tensor,
-        ctf: Tensor,
-        poses: Poses,
-        frequencies: Tensor,
-        *,
-        numbers: Tensor | None = None,
-        absolute: bool = False,
-    ) -> PoseFit:
+    def fit(self, images: PosedImages, *, absolute: bool = False) -> PoseFit:
         """Return error, gradient and normal matrix of poses."""
-        require_sound(poses)
-        require_inside(frequencies, self._side)
+        poses, frequencies = images.poses, images.frequencies
+        require_readable(poses, frequencies, self._side)
         k = len(frequencies)
         found = []
         for part in _parts(len(poses), k, poses.rotations.device):
-            own = part if numbers is None else numbers[part]
+            own = part if images.numbers is None else images.numbers[part]
             residual, jacobian = self._linearised(
-                observed[own, :k], ctf[own, :k], poses[part], frequencies[::2]
+                images.observed[own, :k], images.ctf[own, :k], poses[part], frequencies[::2]
             )
             flat = jacobian.flatten(1, 2)
             if absolute:
@@ -122,25 +112,17 @@ class TorchSlicer(Slicer):
         return value, slope
 
     @torch.no_grad()
-    def errors(
-        self,
-        observed: Tensor,
-        ctf: Tensor,
-        poses: Poses,
-        frequencies: Tensor,
-        *,
-        numbers: Tensor | None = None,
-        absolute: bool = False,
-    ) -> tuple[Tensor, Tensor]:
+    def errors(self, images: PosedImages, *, absolute: bool = False) -> tuple[Tensor, Tensor]:
         """Return mean errors of poses, (p,), and the sum over all poses of squares, (K,)."""
+        poses, frequencies = images.poses, images.frequencies
         k, box = len(frequencies), self._side - 1
         found = []
-        power = observed.new_zeros(k)
+        power = images.observed.new_zeros(k)
         for part in _parts(len(poses), k // 4, poses.rotations.device):
-            own = part if numbers is None else numbers[part]
+            own = part if images.numbers is None else images.numbers[part]
             predicted = self.slices(poses.rotations[part], frequencies)
             predicted = shift_hartley(predicted, frequencies, -poses.shifts[part], box)
-            residual = ctf[own, :k] * predicted - observed[own, :k]
+            residual = images.ctf[own, :k] * predicted - images.observed[own, :k]
             squares = residual.square()
             # of a pair only the sum is told
             power += squares.sum(0).unflatten(0, (-1, 2)).mean(1).repeat_interleave(2)
@@ -158,22 +140,16 @@ class TorchInserter(Inserter):
     @torch.no_grad()
     def add(self, values: Tensor, weights: Tensor, rotations: Tensor, frequencies: Tensor) -> None:
         """Add slices (p, K) and their weights, the same at k and −k, (p, K)."""
-        require_sound(Poses.centred(rotations))
-        require_inside(frequencies, self._box + 1)
+        require_readable(Poses.centred(rotations), frequencies, self._box + 1)
         both = torch.stack((values, weights))
         self._sums += insert_slices(both, rotations, frequencies, self._box)
 
     @torch.no_grad()
-    def add_images(
-        self,
-        observed: Tensor,
-        ctf: Tensor,
-        poses: Poses,
-        frequencies: Tensor,
-    ) -> None:
-        """Add images (p, K) that are centred first: CTF · image, with CTF² as weights."""
-        require_sound(poses)
-        centred = shift_hartley(observed, frequencies, poses.shifts, self._box)
+    def add_images(self, images: PosedImages) -> None:
+        """Add images, one for each pose, centred first: CTF · image, with CTF² as weights."""
+        poses, frequencies, ctf = images.poses, images.frequencies, images.ctf
+        require_readable(poses, frequencies, self._box + 1)
+        centred = shift_hartley(images.observed, frequencies, poses.shifts, self._box)
         self.add(ctf * centred, ctf.square(), poses.rotations, frequencies)
 
     def total(self) -> Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_cryospin.engine.kernels import inserter
+from napari_cryospin.engine.kernels import PosedImages, inserter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +65,7 @@ class MapSums:
         poses
             Their poses, (m,), by whose shifts they are centred.
         """
-        self._inserter.add_images(observed, ctf, poses, self._model.frequencies)
+        self._inserter.add_images(PosedImages(observed, ctf, poses, self._model.frequencies))
 
     def add_averages(self, values: Tensor, weights: Tensor, rotations: Tensor) -> None:
         """Add weighted averages of centred images: CTF · image and CTF² at poses, (p, K) each."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from napari_cryospin.engine.kernels import PosedImages
 from napari_cryospin.engine.refining.gauss_newton import improve, schedule
 
 if TYPE_CHECKING:
@@ -84,28 +85,15 @@ class Alignment:
 
     def residuals(self, poses: Poses) -> tuple[Tensor, Tensor]:
         """Return the errors of poses, (p,), and the sums of squares at all frequencies, (K,)."""
-        return self.slicer.errors(
-            self.images.coefficients,
-            self.images.ctf,
-            poses,
-            self.model.frequencies,
-            numbers=self.numbers,
-            absolute=self.loss == "absolute",
-        )
+        return self.slicer.errors(self._posed(poses), absolute=self.loss == "absolute")
+
+    def _posed(self, poses: Poses, n_used: int | None = None) -> PosedImages:
+        images, used = self.images, self.model.frequencies[:n_used]
+        return PosedImages(images.coefficients, images.ctf, poses, used, self.numbers)
 
     def fit(self, poses: Poses, n_used: int | None = None) -> PoseFit:
         """Return the squared errors of poses by the first frequencies, and where they fall."""
-        return self._fit(poses, n_used, absolute=False)
-
-    def _fit(self, poses: Poses, n_used: int | None, *, absolute: bool) -> PoseFit:
-        return self.slicer.fit(
-            self.images.coefficients,
-            self.images.ctf,
-            poses,
-            self.model.frequencies[:n_used],
-            numbers=self.numbers,
-            absolute=absolute,
-        )
+        return self.slicer.fit(self._posed(poses, n_used))
 
     def step(self, poses: Poses, adam: PerImageAdam, numbers: Tensor) -> tuple[Poses, Tensor]:
         """Move each pose by ``R ← exp([ω]×) R``, and each shift, by the gradient at ω = 0.
@@ -126,7 +114,7 @@ class Alignment:
         errors
             The errors before it, (p,).
         """
-        found = self._fit(poses, None, absolute=self.loss == "absolute")
+        found = self.slicer.fit(self._posed(poses), absolute=self.loss == "absolute")
         unit = torch.ones(5, device=numbers.device)
         unit[3:] = _SHIFT_UNIT * self.model.box if self.shifted else 0
         taken = unit * adam.step(numbers, unit * found.gradient)
