@@ -68,7 +68,7 @@ class DataSettings(Section):
         json_schema_extra={"unset": "all"},
     )
     contrast: Literal["as table", "white", "black"] = Field(
-        "as table", title="Particles on disk", description="Contrast of the particles on disk."
+        "as table", title="Contrast on disk", description="Contrast of the particles on disk."
     )
     particles_in: Literal["auto", "memory", "disk"] = Field(
         "auto",
