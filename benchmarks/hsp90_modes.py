@@ -20,7 +20,7 @@ from napari_cryospin.engine.evaluation.alignment import align_rotations
 from napari_cryospin.engine.evaluation.posteriors import common_rotation, coverage
 from napari_cryospin.engine.geometry.cells import separation
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
 from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.posterior.summary import summarise
 from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
@@ -71,10 +71,10 @@ def reconstructed(stack: Path, run: Path) -> RunFolder:
 
 def near_twofold(known: Known) -> np.ndarray:
     """Return the rotation of the true map, (3, 3), that relates most pairs of modes at 44 Å."""
-    explorer = PosteriorExplorer(known.particles, PosteriorOptions(radius=5))
-    explorer.set_volume(known.volume)
+    posteriors = ParticlePosteriors(known.particles, PosteriorOptions(radius=5))
+    posteriors.set_volume(known.volume)
     rows = np.arange(300)
-    modes = summarise(explorer, rows, np.zeros((known.particles.n, 2))).modes
+    modes = summarise(posteriors, rows, np.zeros((known.particles.n, 2))).modes
     rotations = modes.rotations[modes.counts > 1]
     turns = np.swapaxes(rotations[:, 0], 1, 2) @ rotations[:, 1]
     near = angular_distance(turns[:, None], turns[None]) < separation(modes.nside)
@@ -92,9 +92,9 @@ def over_epochs(run: RunFolder, known: Known, turn: np.ndarray) -> list[str]:
     snapshot = read_snapshot(run)
     for epoch in recorded_epochs(run):
         volume, poses = read_epoch(run, epoch, snapshot.particles, snapshot.truth)
-        explorer = PosteriorExplorer(snapshot.particles)
-        explorer.set_volume(volume.volume)
-        found = summarise(explorer, probe_rows(poses.used), poses.shifts)
+        posteriors = ParticlePosteriors(snapshot.particles)
+        posteriors.set_volume(volume.volume)
+        found = summarise(posteriors, probe_rows(poses.used), poses.shifts)
         one = figures_of(found, poses)
         shares = (
             one.winner_in_best_mode,
@@ -138,9 +138,9 @@ def by_low_pass(known: Known) -> list[str]:
     ]
     rows, still = np.arange(500), np.zeros((known.particles.n, 2))
     for radius in RADII:
-        explorer = PosteriorExplorer(known.particles, PosteriorOptions(radius=radius))
-        explorer.set_volume(known.volume)
-        found = summarise(explorer, rows, still)
+        posteriors = ParticlePosteriors(known.particles, PosteriorOptions(radius=radius))
+        posteriors.set_volume(known.volume)
+        found = summarise(posteriors, rows, still)
         several, rotations = found.modes.counts > 1, found.modes.rotations
         tolerance = separation(found.modes.nside)
         angle, share = common_rotation(rotations[several, 0], rotations[several, 1], tolerance)

@@ -18,7 +18,7 @@ from known import read_known
 from machine import description, write_table
 
 from napari_cryospin.engine.evaluation.posteriors import reliability
-from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
 from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.posterior.summary import credible_levels
 
@@ -60,11 +60,11 @@ def main() -> None:
 def measure(molecule: str, snr: float, folder: Path) -> list[float]:
     """Return the three shares, and seconds per particle."""
     known = read_known(Case(molecule, PARTICLES, snr=snr).stack(folder), BOX)
-    explorer = PosteriorExplorer(known.particles, OPTIONS)
-    explorer.set_volume(known.volume)
+    posteriors = ParticlePosteriors(known.particles, OPTIONS)
+    posteriors.set_volume(known.volume)
     start = time.perf_counter()
     shifts = np.zeros((known.particles.n, 2))
-    levels = credible_levels(explorer, np.arange(PARTICLES), shifts, known.rotations)
+    levels = credible_levels(posteriors, np.arange(PARTICLES), shifts, known.rotations)
     seconds = (time.perf_counter() - start) / PARTICLES
     figures = [*reliability(levels, NOMINAL), seconds]
     print(molecule, snr, np.round(figures, 3), flush=True)

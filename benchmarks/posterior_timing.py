@@ -17,7 +17,7 @@ from known import Known, read_known
 from machine import description, write_table
 
 from napari_cryospin.engine.geometry.cells import n_cells, rotations_of_cells
-from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
 from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.posterior.refinement import Cells, log_probability, refine
 from napari_cryospin.engine.posterior.summary import summarise
@@ -61,19 +61,19 @@ def blurred(known: Known) -> np.ndarray:
 
 def timings(name: str, known: Known, volume: np.ndarray, chosen: np.ndarray) -> list[str]:
     """Return lines of seconds for a new map, one particle, and all."""
-    explorer = PosteriorExplorer(known.particles, PosteriorOptions())
-    explorer.set_volume(volume)
-    explorer.particle(0)
+    posteriors = ParticlePosteriors(known.particles, PosteriorOptions())
+    posteriors.set_volume(volume)
+    posteriors.particle(0)
     start = time.perf_counter()
-    explorer.set_volume(volume)
+    posteriors.set_volume(volume)
     new_map = time.perf_counter() - start
     each = []
     for row in chosen:
         start = time.perf_counter()
-        explorer.particle(int(row))
+        posteriors.particle(int(row))
         each.append(time.perf_counter() - start)
     start = time.perf_counter()
-    summary = summarise(explorer, np.arange(PARTICLES), np.zeros((PARTICLES, 2)))
+    summary = summarise(posteriors, np.arange(PARTICLES), np.zeros((PARTICLES, 2)))
     everything = time.perf_counter() - start
     return [
         f"| {name}: taking up a new map, with the noise (s) | {new_map:.2f} |",
@@ -87,21 +87,21 @@ def timings(name: str, known: Known, volume: np.ndarray, chosen: np.ndarray) -> 
 
 def total_variation(known: Known, chosen: np.ndarray, nside: int) -> tuple[float, float]:
     """Return the largest and the mean distance between refined and exhaustive posteriors."""
-    explorer = PosteriorExplorer(known.particles, PosteriorOptions(nside=nside))
-    explorer.set_volume(known.volume)
-    likelihood, rows = explorer.grid.likelihood, torch.from_numpy(chosen)
-    model = likelihood.model(explorer.radius)
+    posteriors = ParticlePosteriors(known.particles, PosteriorOptions(nside=nside))
+    posteriors.set_volume(known.volume)
+    likelihood, rows = posteriors.grid.likelihood, torch.from_numpy(chosen)
+    model = likelihood.model(posteriors.radius)
     still = np.zeros((1, 2))
     exact = np.empty((len(chosen), n_cells(16)))
     for cells in np.array_split(np.arange(n_cells(16)), 64):
         slices = likelihood.slices(rotations_of_cells(cells, 16), model)
         exact[:, cells] = log_probability(likelihood, model, rows, slices, still)[:, 0]
     exact = torch.softmax(torch.from_numpy(exact), 1).numpy()
-    starts = explorer.grid.log_probability(rows, torch.zeros(len(rows), 2))
+    starts = posteriors.grid.log_probability(rows, torch.zeros(len(rows), 2))
     distances = []
     for row, one, expected in zip(chosen, starts, exact, strict=True):
         start = Cells.of_grid(nside, one, torch.zeros(2))
-        found = refine(likelihood, int(row), start, depth=16, radius=explorer.radius)[-1]
+        found = refine(likelihood, int(row), start, depth=16, radius=posteriors.radius)[-1]
         probability = np.zeros(n_cells(16))
         probability[found.cells] = found.probability()[0]
         distances.append(0.5 * np.abs(probability - expected).sum())

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from napari_cryospin.api import (
-    PosteriorExplorer,
+    ParticlePosteriors,
     PosteriorOptions,
     RunFolder,
     euler_from_matrices,
@@ -32,9 +32,9 @@ options = PosteriorOptions(
     depth=8 * arguments.nside,
     shift_extent=2.0 if snapshot.settings.model.shifts else 0.0,
 )
-explorer = PosteriorExplorer(particles, options)
-explorer.set_volume(snapshot.volume.volume, shifts, scales=poses.scales)
-posterior = explorer.particle(row, shifts[row])
+posteriors = ParticlePosteriors(particles, options)
+posteriors.set_volume(snapshot.volume.volume, shifts, scales=poses.scales)
+posterior = posteriors.particle(row, shifts[row])
 
 print(f"Particle {arguments.particle}: entropy {posterior.entropy:.2f} nats")
 modes = zip(

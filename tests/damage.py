@@ -250,7 +250,7 @@ OF_THE_LAST_CHECKPOINT: dict[str, Damage] = {
     "poses-doubled": poses(rotations=lambda value: value.double()),
     "poses-nan": poses(rotations=lambda value: value * torch.nan),
     "poses-flat": poses(rotations=lambda value: value.flatten()),
-    "winners-below": poses(winning_head=lambda value: value - 99),
+    "winners-below": poses(winner=lambda value: value - 99),
     "map-nan": checkpoint(
         lambda state: state["volume"].update(
             {name: value * torch.nan for name, value in state["volume"].items()}

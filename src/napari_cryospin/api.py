@@ -17,7 +17,7 @@ from napari_cryospin.engine.evaluation.fsc import fsc, resolution
 from napari_cryospin.engine.evaluation.report import Evaluation, evaluate
 from napari_cryospin.engine.geometry.euler import euler_from_matrices, matrices_from_euler
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.posterior.explorer import ParticlePosterior, PosteriorExplorer
+from napari_cryospin.engine.posterior.of_particles import ParticlePosterior, ParticlePosteriors
 from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.epoch import train_epoch
@@ -41,9 +41,9 @@ __all__ = [
     "MarginalStage",
     "Nuisances",
     "ParticlePosterior",
+    "ParticlePosteriors",
     "ParticleTable",
     "Particles",
-    "PosteriorExplorer",
     "PosteriorOptions",
     "Reconstruction",
     "RunFolder",

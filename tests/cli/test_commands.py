@@ -16,7 +16,7 @@ from command_calls import call
 from napari_cryospin.cli import main
 from napari_cryospin.engine.geometry.healpix import pixels_of_angles
 from napari_cryospin.engine.geometry.sphere import healpix_library
-from napari_cryospin.engine.posterior.explorer import ParticlePosterior
+from napari_cryospin.engine.posterior.of_particles import ParticlePosterior
 from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.posterior.refinement import Cells
 from napari_cryospin.engine.run.demo import demo_settings

@@ -16,7 +16,7 @@ from napari_cryospin.engine import events
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.geometry.rotations import random_rotations
 from napari_cryospin.engine.kernels import with_torch_alone
-from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
 from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.posterior.summary import credible_levels, summarise
 from napari_cryospin.engine.presets import PRESETS
@@ -138,7 +138,7 @@ def assert_same(found: Path, expected: Path, device: torch.device) -> None:
     epochs = recorded_epochs(RunFolder(expected))
     assert recorded_epochs(RunFolder(found)) == epochs
     poses = [read_poses(RunFolder(folder), epochs[-1]) for folder in (found, expected)]
-    for name in ("rotations", "shifts", "losses", "candidates", "winning_head"):
+    for name in ("rotations", "shifts", "losses", "candidates", "winner"):
         assert np.array_equal(*(getattr(one, name) for one in poses), equal_nan=True), name
     verdicts = [RunFolder(folder).verdict() for folder in (found, expected)]
     assert verdicts[0] == verdicts[1]
@@ -263,13 +263,13 @@ def test_the_explorer_on_a_device_shows_what_it_shows_on_the_cpu(
     truth = random_rotations(particles.n, np.random.default_rng(0))
 
     def explored(particles: Particles) -> tuple[Any, Any, Any]:
-        explorer = PosteriorExplorer(particles, options)
+        posteriors = ParticlePosteriors(particles, options)
         shifts = np.zeros((particles.n, 2))
-        explorer.set_volume(true_map.numpy(), shifts)
+        posteriors.set_volume(true_map.numpy(), shifts)
         rows = np.arange(0, particles.n, 70)
-        summary = summarise(explorer, rows, shifts)
-        levels = credible_levels(explorer, rows[:2], shifts, truth)
-        return explorer.particle(3, (0.2, 0.1), truth[:2]), summary, levels
+        summary = summarise(posteriors, rows, shifts)
+        levels = credible_levels(posteriors, rows[:2], shifts, truth)
+        return posteriors.particle(3, (0.2, 0.1), truth[:2]), summary, levels
 
     expected = explored(particles)
     with second_device() as device:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.evaluation.report import Evaluation
-    from napari_cryospin.engine.posterior.explorer import ParticlePosterior
+    from napari_cryospin.engine.posterior.of_particles import ParticlePosterior
     from napari_cryospin.engine.run.survey import EpochSurvey
 
 
@@ -55,7 +55,7 @@ def posterior_of(
     particle
         Row of the particle table, from 1.
     nside, depth, temperature
-        As in :class:`~napari_cryospin.engine.posterior.explorer.PosteriorOptions`.
+        As in :class:`~napari_cryospin.engine.posterior.of_particles.PosteriorOptions`.
     low_pass
         Å, or None.
     epoch
@@ -67,7 +67,7 @@ def posterior_of(
         If the run has no map, the particle or the epoch does not exist, or a number is no power of
         two.
     """
-    from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+    from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
     from napari_cryospin.engine.posterior.options import SHIFT_EXTENT, PosteriorOptions
     from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
     from napari_cryospin.engine.runfolder.folder import RunFolder
@@ -93,10 +93,10 @@ def posterior_of(
         temperature=temperature,
         shift_extent=SHIFT_EXTENT if snapshot.settings.model.shifts else 0.0,
     )
-    explorer = PosteriorExplorer(particles, options)
+    posteriors = ParticlePosteriors(particles, options)
     shifts = poses.shifts / particles.pixel_size
-    explorer.set_volume(volume.volume, shifts, scales=poses.scales)
-    return explorer.particle(place, shifts[place])
+    posteriors.set_volume(volume.volume, shifts, scales=poses.scales)
+    return posteriors.particle(place, shifts[place])
 
 
 def _place_of(number: int, particles: Particles) -> int:

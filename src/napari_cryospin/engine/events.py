@@ -6,10 +6,12 @@ terminal event (:class:`Finished` or :class:`Failed`) ends every stream.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.runfolder.verdict import Verdict
     from napari_cryospin.engine.stages import Inference
+
+    TruthBeside = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class PosesUpdated(Event):
         Present pose of each particle, RELION Euler matrices, (n, 3, 3).
     shifts
         Present origin shift (x, y) of each particle, Å, (n, 2).
-    winning_head
+    winner
         Index of the winning candidate, (n,); −1 where the particle has not been seen yet.
     losses
         Present loss of each particle, per Fourier coefficient, (n,); NaN where not seen yet.
@@ -130,15 +134,16 @@ class PosesUpdated(Event):
         How well the map fits each particle at the end of the last epoch
         (:class:`~napari_cryospin.engine.judging.particle_fit.ParticleFit`), (n,) each; NaN where
         it is not known.
-    truth
-        True poses in the frame of the present map, (n, 3, 3), where the truth is known.
+    truth_beside
+        Where the truth is known, what gives the true poses, (n, 3, 3), in the frame of poses, of
+        which some are in use, (n,).
     """
 
     epoch: int
     inference: Inference
     rotations: NDArray[np.float32]
     shifts: NDArray[np.float32]
-    winning_head: NDArray[np.int64]
+    winner: NDArray[np.int64]
     losses: NDArray[np.float32]
     used: NDArray[np.bool_]
     candidates: NDArray[np.float32]
@@ -147,7 +152,17 @@ class PosesUpdated(Event):
     scales: NDArray[np.float32]
     log_likelihood: NDArray[np.float32]
     explained: NDArray[np.float32]
-    truth: NDArray[np.float32] | None = None
+    truth_beside: TruthBeside | None = field(default=None, repr=False)
+
+    @cached_property
+    def truth(self) -> NDArray[np.float32] | None:
+        """True poses in the frame of these, (n, 3, 3), where the truth is known.
+
+        They are aligned when somebody first looks at them.
+        """
+        if self.truth_beside is None:
+            return None
+        return self.truth_beside(self.rotations, self.used)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class DataSettings(Section):
 
 
 class ModelSettings(Section):
-    """The encoder with its heads."""
+    """The encoder with its heads, and what is estimated of each particle."""
 
     heads: Annotated[int, Field(ge=1, le=64)] = Field(
         7, description="Pose heads of the encoder (M)."

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_cryospin.engine.evaluation.views import repeated, views_nside, winning_head_per_view
+from napari_cryospin.engine.evaluation.views import repeated, views_nside, winner_per_view
 from napari_cryospin.engine.geometry.sphere import directions_of_pixels, pixels_of_directions
 
 
 def test_each_pixel_has_the_head_that_wins_most_there() -> None:
     up, down = np.array([0, 0, 1.0]), np.array([0, 0, -1.0])
-    heads = winning_head_per_view(np.array([up, up, up, down]), np.array([2, 2, 0, 1]), 1)
+    heads = winner_per_view(np.array([up, up, up, down]), np.array([2, 2, 0, 1]), 1)
     pixel_up, pixel_down = pixels_of_directions(np.array([up, down]), 1)
     assert (heads[pixel_up], heads[pixel_down]) == (2, 1)
     assert (np.delete(heads, [pixel_up, pixel_down]) == -1).all()

@@ -55,7 +55,7 @@ def problem(particles: Particles, settings: Settings) -> Problem:
             setattr(poses, name, rotation_from_6d(given))
         elif tensor.is_floating_point():
             setattr(poses, name, torch.randn(tensor.shape, generator=draw))
-    poses.winning_head = torch.randint(5, (particles.n,), generator=draw)
+    poses.winner = torch.randint(5, (particles.n,), generator=draw)
     held_out = torch.arange(particles.n) % 4 == 0
     return Problem(particles, volume, poses, held_out, settings.model, 0)
 

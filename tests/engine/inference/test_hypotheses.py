@@ -40,11 +40,11 @@ def test_the_best_hypothesis_wins(problem: Problem, true_rotations: Tensor) -> N
     errors = angular_distance(poses.rotations.numpy(), true_rotations.numpy())
     assert (errors < 10).mean() > 0.95
     assert np.median(errors) < 4
-    won = poses.winning_head.numpy() == np.where(second.flatten().numpy(), 1, 0)
+    won = poses.winner.numpy() == np.where(second.flatten().numpy(), 1, 0)
     assert won.mean() > 0.95
     # those that are far behind are given up
     assert inference.active.sum(1).float().mean() < 1.5
-    assert (inference.active.gather(1, poses.winning_head[:, None])).all()
+    assert (inference.active.gather(1, poses.winner[:, None])).all()
 
 
 def test_heads_become_hypotheses_in_the_order_of_their_losses(problem: Problem) -> None:

@@ -50,11 +50,11 @@ def test_winner_takes_all(particles: Particles, settings: Settings, shifts: bool
     )
     rows = torch.arange(40)
     inference.train_batch(rows)
-    winners = poses.winning_head[rows]
+    winners = poses.winner[rows]
     assert torch.equal(winners, poses.candidate_losses[rows].argmin(1))
     for row in rows:
         assert torch.equal(poses.rotations[row], poses.candidates[row, winners[row]])
-    assert (poses.winning_head[40:] == -1).all()
+    assert (poses.winner[40:] == -1).all()
     assert bool(poses.shifts[rows].any()) == shifts
     # a head that won nothing has no gradient
     last = inference.encoder.heads[-1]

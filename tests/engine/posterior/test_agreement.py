@@ -11,8 +11,8 @@ import torch
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.models.volume import grid_of_map, map_of_grid
 from napari_cryospin.engine.posterior.coarse_grid import CoarseGrid
-from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
 from napari_cryospin.engine.posterior.likelihood import PoseLikelihood
+from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.sums import exact
 from napari_cryospin.engine.sums.quadrature import Quadrature
@@ -100,13 +100,13 @@ def test_explorer_and_training_agree(
 def test_the_explorer_takes_scales_everywhere(particles: Particles, true_map: Tensor) -> None:
     """A map twice as strong, and particles with half of it, are what they were."""
     half = np.full(particles.n, 0.5)
-    one, other = PosteriorExplorer(particles), PosteriorExplorer(particles)
+    one, other = ParticlePosteriors(particles), ParticlePosteriors(particles)
     one.set_volume(true_map.numpy())
     other.set_volume(2 * true_map.numpy(), scales=half)
     found, again = one.particle(3), other.particle(3)
     assert np.allclose(found.probability, again.probability, atol=1e-3)
     assert np.allclose(found.projection, again.projection, atol=1e-3)
-    noises = [explorer.grid.likelihood.noise.variance for explorer in (one, other)]
+    noises = [posteriors.grid.likelihood.noise.variance for posteriors in (one, other)]
     assert torch.allclose(*noises, rtol=1e-2)
 
 

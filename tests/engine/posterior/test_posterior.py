@@ -11,7 +11,7 @@ from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import grid_of_map
-from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
 from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.sums.products import PoseSlices
 from napari_cryospin.engine.sums.quadrature import shift_grid
@@ -42,11 +42,11 @@ def test_log_probabilities_equal_brute_force(particles: Particles, true_map: Ten
 def test_the_posterior_peaks_at_the_true_pose(
     particles: Particles, true_map: Tensor, true_rotations: Tensor
 ) -> None:
-    explorer = PosteriorExplorer(particles)
-    explorer.set_volume(true_map.numpy())
+    posteriors = ParticlePosteriors(particles)
+    posteriors.set_volume(true_map.numpy())
     errors = []
     for particle in range(20):
-        posterior = explorer.particle(particle)
+        posterior = posteriors.particle(particle)
         assert posterior.direction_probability.sum() == pytest.approx(1)
         errors.append(angular_distance(posterior.best_rotation, true_rotations[particle].numpy()))
     # far below the 7.3° of the grid
@@ -57,11 +57,11 @@ def test_the_posterior_peaks_at_the_true_pose(
 
 
 def test_a_better_map_gives_a_sharper_posterior(particles: Particles, true_map: Tensor) -> None:
-    explorer = PosteriorExplorer(particles, PosteriorOptions(nside=4))
-    explorer.set_volume(true_map.numpy())
-    sharp = explorer.particle(0).entropy
-    explorer.set_volume(np.zeros((32, 32, 32)))
-    flat = explorer.particle(0)
+    posteriors = ParticlePosteriors(particles, PosteriorOptions(nside=4))
+    posteriors.set_volume(true_map.numpy())
+    sharp = posteriors.particle(0).entropy
+    posteriors.set_volume(np.zeros((32, 32, 32)))
+    flat = posteriors.particle(0)
     assert flat.entropy == pytest.approx(np.log(192 * 24))
     assert np.allclose(flat.direction_probability, 1 / 192)
     assert sharp < 0.5 * flat.entropy
@@ -69,7 +69,7 @@ def test_a_better_map_gives_a_sharper_posterior(particles: Particles, true_map: 
 
 def test_the_explorer_needs_a_map(particles: Particles) -> None:
     with pytest.raises(RuntimeError, match="set_volume"):
-        PosteriorExplorer(particles).particle(0)
+        ParticlePosteriors(particles).particle(0)
 
 
 def test_shift_grid_is_a_disk() -> None:

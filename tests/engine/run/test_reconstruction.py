@@ -67,7 +67,7 @@ def test_a_run_tells_its_story_in_order(finished_story: Story) -> None:
     poses = of_type(stream, events.PosesUpdated)[-1]
     # a single hypothesis of auto-decoding is the pose itself
     assert poses.candidates.shape == (200, 0, 3, 3)
-    assert (poses.winning_head >= 0).all()
+    assert (poses.winner >= 0).all()
 
 
 def test_a_run_leaves_a_folder_of_open_formats(settings: Settings, finished_story: Story) -> None:
@@ -331,8 +331,8 @@ def test_a_switch_by_hand_still_records_its_epoch(unjudged: Settings, tmp_path: 
     first = read_poses(run.folder, 0)
     assert first.inference is Inference.AMORTIZED
     # the epoch ended before most particles were seen
-    assert np.isnan(first.losses[first.winning_head == -1]).all()
-    assert 0 < (first.winning_head == -1).sum() < 200
+    assert np.isnan(first.losses[first.winner == -1]).all()
+    assert 0 < (first.winner == -1).sum() < 200
     assert read_poses(run.folder, 1).inference is Inference.DIRECT
 
 

@@ -171,6 +171,19 @@ def test_a_checkpoint_of_an_earlier_version_does_not_tell_the_fit(finished: RunF
     assert any("fit" in note for note in read_snapshot(finished).notes)
 
 
+def test_a_checkpoint_of_an_earlier_version_names_the_winner_otherwise(
+    finished: RunFolder,
+) -> None:
+    path = finished.checkpoints()[-1]
+    state = torch.load(path, weights_only=True)
+    before = state["poses"].pop("winner")
+    state["poses"]["winning_head"] = before
+    write_checkpoint(finished, state, 4)
+    read = read_last_checkpoint(finished, torch.device("cpu"))
+    assert torch.equal(read["poses"]["winner"], before)
+    assert np.array_equal(read_snapshot(finished).poses.winner, before.numpy())
+
+
 def test_a_finished_run_goes_on_with_more_epochs(finished: RunFolder) -> None:
     settings = finished.settings()
     settings.stages[-1].epochs += 1

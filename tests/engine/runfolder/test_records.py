@@ -43,15 +43,15 @@ def some_poses(
     candidates = random_rotations(N * HEADS, rng).reshape(N, HEADS, 3, 3).astype(np.float32)
     losses = rng.uniform(0.5, 2, (N, HEADS)).astype(np.float32)
     losses[0] = np.nan
-    winning_head = losses.argmin(1)
-    winning_head[0] = -1
+    winner = losses.argmin(1)
+    winner[0] = -1
     return PosesUpdated(
         epoch=epoch,
         inference=inference,
-        rotations=candidates[np.arange(N), winning_head],
+        rotations=candidates[np.arange(N), winner],
         shifts=rng.uniform(-30, 30, (N, 2)).astype(np.float32),
-        winning_head=winning_head,
-        losses=losses[np.arange(N), winning_head],
+        winner=winner,
+        losses=losses[np.arange(N), winner],
         used=rng.random(N) < 0.9,
         candidates=candidates[:, :heads],
         candidate_shifts=rng.uniform(-30, 30, (N, HEADS, 2)).astype(np.float32)[:, :heads],
@@ -74,7 +74,7 @@ def test_poses_come_back_but_for_rounding(folder: RunFolder) -> None:
     for name in ("losses", "candidate_losses"):
         assert np.allclose(getattr(found, name), getattr(written, name), 1e-3, equal_nan=True)
     assert np.isnan(found.losses[0])
-    for name in ("winning_head", "used", "scales", "log_likelihood", "explained"):
+    for name in ("winner", "used", "scales", "log_likelihood", "explained"):
         assert np.array_equal(getattr(found, name), getattr(written, name))
     for name, value in vars(found).items():
         if isinstance(value, np.ndarray):
@@ -87,12 +87,13 @@ def test_records_of_an_earlier_version_have_scales_of_one(folder: RunFolder) -> 
     table = np.load(path, allow_pickle=False)
     kept = [name for name in table.dtype.names if name not in ("scale", *FITS)]
     assert len(kept) == 9
-    earlier = np.empty(N, [(name, table.dtype[name]) for name in kept])
+    called = {"winner": "winning_head"}
+    earlier = np.empty(N, [(called.get(name, name), table.dtype[name]) for name in kept])
     for name in kept:
-        earlier[name] = table[name]
+        earlier[called.get(name, name)] = table[name]
     np.save(path, earlier, allow_pickle=False)
     found = read_poses(folder, 7)
-    assert np.array_equal(found.winning_head, written.winning_head)
+    assert np.array_equal(found.winner, written.winner)
     assert set(found.scales) == {1.0} and found.scales.dtype == np.float32
     for name in FITS:
         assert np.isnan(getattr(found, name)).all() and len(getattr(found, name)) == N
@@ -162,7 +163,7 @@ def test_a_trajectory_is_the_poses_of_all_epochs(
         recorded = read_poses(folder, epoch)
         assert angular_distance(found.rotations[epoch], last.rotations[150]) < 0.01
         assert np.array_equal(found.rotations[epoch], recorded.rotations[150])
-        assert found.winning_head[epoch] == last.winning_head[150] >= 0
+        assert found.winner[epoch] == last.winner[150] >= 0
         assert found.losses[epoch] == recorded.losses[150]
         assert found.losses[epoch] == pytest.approx(last.losses[150], rel=1e-3)
 

@@ -14,7 +14,7 @@ from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.models.volume import grid_of_map
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.sums.exact import ExactSum
-from napari_cryospin.engine.sums.modes import Modes
+from napari_cryospin.engine.sums.modes import ModePoses
 from napari_cryospin.engine.sums.previous import Memory
 from napari_cryospin.engine.sums.proposals import SamplingOptions
 from napari_cryospin.engine.sums.quadrature import Quadrature, march_radii, nside_for
@@ -245,7 +245,7 @@ def test_what_lies_beyond_is_told_by_both_sums(
 def test_modes_are_far_from_each_other(particles: Particles, true_map: Tensor) -> None:
     quadrature = Quadrature.at(32, 8, 8)
     _, found = exact(particles, quadrature, grid_of_map(0.3 * true_map))
-    modes = Modes.of(found, quadrature, 4)
+    modes = ModePoses.of(found, quadrature, 4)
     rotations, weights = modes.rotations, modes.weights
     assert (weights[:, 1] > 0).any()
     first, second = rotations[:, 0].numpy(), rotations[:, 1].numpy()

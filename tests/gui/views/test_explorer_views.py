@@ -20,7 +20,7 @@ from napari_cryospin.gui.views.heads_view import HeadsView
 from napari_cryospin.gui.views.mode_table import ModeRows, ModeTable
 from napari_cryospin.gui.views.mollweide import direction_of
 from napari_cryospin.gui.views.mollweide_view import Marks, MollweideView
-from napari_cryospin.gui.views.particle_table import ParticleTable
+from napari_cryospin.gui.views.particle_table import ParticleTableView
 from napari_cryospin.gui.views.survey_views import ModesOverEpochs, ReliabilityView
 from napari_cryospin.gui.views.views_view import ViewsView, describe
 from napari_cryospin.gui.views.zoom_view import ZoomView
@@ -60,8 +60,8 @@ def test_the_patch_shows_each_pixel_where_it_is() -> None:
 
 
 @pytest.fixture
-def table(qtbot: QtBot) -> ParticleTable:
-    table = ParticleTable()
+def table(qtbot: QtBot) -> ParticleTableView:
+    table = ParticleTableView()
     qtbot.addWidget(table)
     table.resize(500, 400)
     table.show()
@@ -76,7 +76,7 @@ def columns(n: int = 50) -> dict[str, np.ndarray]:
     return {"particle": np.arange(n), "loss": loss, "used": np.ones(n, dtype=bool)}
 
 
-def test_a_click_on_a_header_sorts_with_nan_last(qtbot: QtBot, table: ParticleTable) -> None:
+def test_a_click_on_a_header_sorts_with_nan_last(qtbot: QtBot, table: ParticleTableView) -> None:
     header = table.view.horizontalHeader()
     place = QPoint(header.sectionViewportPosition(3) + 8, 6)
     for _ in range(2):
@@ -89,7 +89,7 @@ def test_a_click_on_a_header_sorts_with_nan_last(qtbot: QtBot, table: ParticleTa
     assert not table.view.isColumnHidden(3)
 
 
-def test_scales_and_fits_are_shown_sorted_and_saved(qtbot: QtBot, table: ParticleTable) -> None:
+def test_scales_and_fits_are_shown_sorted_and_saved(qtbot: QtBot, table: ParticleTableView) -> None:
     assert all(table.view.isColumnHidden(place) for place in (4, 5, 6))
     rng = np.random.default_rng(1)
     fits = {name: rng.random(50) for name in ("scale", "log_likelihood", "explained")}
@@ -109,7 +109,7 @@ def test_scales_and_fits_are_shown_sorted_and_saved(qtbot: QtBot, table: Particl
     assert {"scale", "log_likelihood_nats", "explained"} <= set(table.table())
 
 
-def test_selection_and_order_survive_an_update(qtbot: QtBot, table: ParticleTable) -> None:
+def test_selection_and_order_survive_an_update(qtbot: QtBot, table: ParticleTableView) -> None:
     table.view.sortByColumn(3, Qt.SortOrder.DescendingOrder)
     table.select(np.array([4, 9, 30]))
     table.choose(9)
@@ -123,7 +123,7 @@ def test_selection_and_order_survive_an_update(qtbot: QtBot, table: ParticleTabl
     assert table.model.particle_at(table.view.currentIndex().row()) == 9
 
 
-def test_the_keyboard_chooses_a_particle(qtbot: QtBot, table: ParticleTable) -> None:
+def test_the_keyboard_chooses_a_particle(qtbot: QtBot, table: ParticleTableView) -> None:
     with qtbot.assertNotEmitted(table.particle_chosen):
         table.choose(5)
     with qtbot.waitSignal(table.particle_chosen) as chosen:
@@ -131,7 +131,7 @@ def test_the_keyboard_chooses_a_particle(qtbot: QtBot, table: ParticleTable) -> 
     assert chosen.args == [6]
 
 
-def test_buttons_carry_the_selection(qtbot: QtBot, table: ParticleTable) -> None:
+def test_buttons_carry_the_selection(qtbot: QtBot, table: ParticleTableView) -> None:
     table.select(np.array([7, 2]))
     assert table.count.text() == "2 of 50 selected"
     with qtbot.waitSignal(table.drop_asked) as asked:
@@ -142,7 +142,7 @@ def test_buttons_carry_the_selection(qtbot: QtBot, table: ParticleTable) -> None
 
 
 def test_a_large_table_sorts_at_once(qtbot: QtBot) -> None:
-    table = ParticleTable()
+    table = ParticleTableView()
     qtbot.addWidget(table)
     table.set_columns(columns(100_000))
     table.view.sortByColumn(3, Qt.SortOrder.AscendingOrder)

@@ -76,7 +76,7 @@ def test_a_run_is_paused_resumed_switched_and_kept(
         session.switch()
     assert switched.args[0].by == "hand"
     qtbot.waitUntil(lambda: session.latest_volume.inference is Inference.DIRECT, timeout=LONG)
-    assert session.truth_rotations.shape == (200, 3, 3)
+    assert session.latest_poses.truth.shape == (200, 3, 3)
     with qtbot.waitSignal(session.finished, timeout=LONG) as finished:
         session.stop(keep=True)
         assert session.state is SessionState.STOPPING

@@ -87,7 +87,7 @@ def mean_per_view(
     return result
 
 
-def winning_head_per_view(
+def winner_per_view(
     directions: NDArray[np.floating], heads: NDArray[np.integer], nside: int
 ) -> NDArray[np.int64]:
     """Return the head that wins most particles of each HEALPix pixel (RING).

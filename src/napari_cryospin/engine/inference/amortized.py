@@ -198,7 +198,7 @@ class AmortizedInference(GradientInference):
         poses = self.poses
         poses.candidates[rows], poses.candidate_shifts[rows] = proposed.rotations, proposed.shifts
         poses.candidate_losses[rows] = losses
-        poses.winning_head[rows] = winner
+        poses.winner[rows] = winner
         poses.losses[rows] = losses[pick]
         poses.set_at(rows, proposed[pick])
 

@@ -279,7 +279,7 @@ class DirectInference(GradientInference):
         # squared errors are of the order of the noise's variance, so this is a difference in nats
         behind = (losses - losses.amin(1, keepdim=True)) * (len(aligned.norms) / 2)
         self.active[rows] = behind < _GIVEN_UP
-        self.poses.winning_head[rows] = best
+        self.poses.winner[rows] = best
         self.poses.candidates[rows] = self.rotations[rows]
         self.poses.candidate_shifts[rows] = self.origins[rows]
         self.poses.candidate_losses[rows] = losses.where(losses.isfinite(), torch.nan)

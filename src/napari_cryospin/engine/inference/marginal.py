@@ -21,7 +21,7 @@ from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.engine.sums.centring import evidence_of_average, first_origins, spread_of
 from napari_cryospin.engine.sums.exact import ExactSum
-from napari_cryospin.engine.sums.modes import N_MODES, Modes
+from napari_cryospin.engine.sums.modes import N_MODES, ModePoses
 from napari_cryospin.engine.sums.previous import Memory
 from napari_cryospin.engine.sums.proposals import SamplingOptions
 from napari_cryospin.engine.sums.quadrature import Quadrature, march_radii
@@ -267,7 +267,7 @@ class MarginalInference(PoseInference):
 
     def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
         rows = images.rows
-        Modes.of(found, quadrature, N_MODES).moved(images.origins).record(self.poses, rows)
+        ModePoses.of(found, quadrature, N_MODES).moved(images.origins).record(self.poses, rows)
         self.memory.remember(rows, found, quadrature)
         if self.problem.model.scales:
             self.poses.scales[rows] = found.scales

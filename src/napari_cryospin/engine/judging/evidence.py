@@ -12,7 +12,7 @@ from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.state.problem import evenly_spread
 from napari_cryospin.engine.sums.centring import evidence_of_average, spread_of
 from napari_cryospin.engine.sums.exact import ExactSum
-from napari_cryospin.engine.sums.modes import N_MODES, Modes
+from napari_cryospin.engine.sums.modes import N_MODES, ModePoses
 from napari_cryospin.engine.sums.quadrature import Quadrature
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
     images = problem.observed(held, points.model)
     posteriors = ExactSum(points, grid, variance).posteriors(images)
     null = evidence_of_average(images, points, problem.volume.average(), variance)
-    modes = Modes.of(posteriors, points, N_MODES)
+    modes = ModePoses.of(posteriors, points, N_MODES)
     return Judgement(
         held,
         posteriors.log_evidence - null,

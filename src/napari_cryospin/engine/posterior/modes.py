@@ -23,7 +23,7 @@ _MOST_MODES = 8
 
 
 @dataclass(frozen=True)
-class Modes:
+class ModeCells:
     """Modes of the posteriors of b particles, the heaviest first; K of each at most.
 
     Parameters
@@ -54,7 +54,7 @@ class Modes:
         return result
 
 
-def find_modes(log_p: Tensor, nside: int) -> Modes:
+def find_modes(log_p: Tensor, nside: int) -> ModeCells:
     """Return the modes of posteriors over all cells of a level from log-probabilities (b, J).
 
     Every cell points to its most probable neighbour, and so to a peak; the cells of a peak are its
@@ -68,7 +68,7 @@ def find_modes(log_p: Tensor, nside: int) -> Modes:
     for row, (peak, share) in enumerate(zip(peaks, shares, strict=True)):
         kept, total = _merged(peak, share, nside)
         found[row, : len(kept)], weights[row, : len(kept)] = kept, total
-    return Modes(nside, found, weights)
+    return ModeCells(nside, found, weights)
 
 
 def _climb(log_p: Tensor, cells: Tensor, nside: int) -> Tensor:

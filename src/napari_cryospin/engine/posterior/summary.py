@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_cryospin.engine.posterior.modes import Modes, find_modes
+from napari_cryospin.engine.posterior.modes import ModeCells, find_modes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+    from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PosteriorSummary:
 
     rows: NDArray[np.int64]
     entropy: NDArray[np.float64]
-    modes: Modes
+    modes: ModeCells
 
     @property
     def multimodal_share(self) -> float:
@@ -44,17 +44,17 @@ class PosteriorSummary:
 
 @torch.no_grad()
 def summarise(
-    explorer: PosteriorExplorer,
+    posteriors: ParticlePosteriors,
     rows: NDArray[np.int64],
     shifts: NDArray[np.floating],
     progress: Callable[[int, int], None] | None = None,
 ) -> PosteriorSummary:
-    """Return figures of the posteriors of particles on the explorer's grid.
+    """Return figures of the posteriors of particles on their grid.
 
     Parameters
     ----------
-    explorer
-        Explorer with a map.
+    posteriors
+        They have a map.
     rows
         Rows of the working stack, shape (b,).
     shifts
@@ -62,8 +62,8 @@ def summarise(
     progress
         Called with the particles done and their number; it may raise to end the work.
     """
-    grid, temperature = explorer.grid, explorer.options.temperature
-    device = explorer.particles.device
+    grid, temperature = posteriors.grid, posteriors.options.temperature
+    device = posteriors.particles.device
     entropies, cells, weights = [], [], []
     for part in np.split(rows, range(grid.rows_per_block, len(rows), grid.rows_per_block)):
         origins = torch.from_numpy(np.asarray(shifts[part], dtype=np.float32)).to(device)
@@ -75,12 +75,12 @@ def summarise(
         weights.append(modes.weights)
         if progress is not None:
             progress(sum(map(len, entropies)), len(rows))
-    found = Modes(grid.nside, np.concatenate(cells), np.concatenate(weights))
+    found = ModeCells(grid.nside, np.concatenate(cells), np.concatenate(weights))
     return PosteriorSummary(rows, np.concatenate(entropies), found)
 
 
 def credible_levels(
-    explorer: PosteriorExplorer,
+    posteriors: ParticlePosteriors,
     rows: NDArray[np.int64],
     shifts: NDArray[np.floating],
     truth: NDArray[np.floating],
@@ -91,13 +91,13 @@ def credible_levels(
     """Return for each particle how large a credible set must be to hold its true pose, (b,).
 
     ``truth`` holds the true poses of all particles in the frame of the map, (n, 3, 3); the other
-    parameters are those of :func:`summarise`. The explorer's options should let the refinement go
+    parameters are those of :func:`summarise`. Their options should let the refinement go
     on until the posterior is resolved (``depth`` large, ``enough`` finite).
     """
     rng = np.random.default_rng(seed)
     levels = np.empty(len(rows))
     for place, row in enumerate(rows):
-        posterior = explorer.particle(int(row), shifts[row])
+        posterior = posteriors.particle(int(row), shifts[row])
         levels[place] = posterior.credible_level(truth[row], rng)
         if progress is not None:
             progress(place + 1, len(rows))

@@ -65,7 +65,7 @@ def _same_poses(first: Start, second: Start, turns: NDArray[np.float64] | None) 
 
     None where the starts gave no candidates.
     """
-    seen = (first.poses["winning_head"] >= 0) & (second.poses["winning_head"] >= 0)
+    seen = (first.poses["winner"] >= 0) & (second.poses["winner"] >= 0)
     rows = seen.nonzero().flatten().cpu()
     if not len(rows) or not first.poses["candidates"].shape[1]:
         return None

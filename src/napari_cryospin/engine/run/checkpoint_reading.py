@@ -39,13 +39,15 @@ _POSES: dict[str, tuple[int, ...]] = {
     "rotations": (3, 3),
     "shifts": (2,),
     "scales": (),
-    "winning_head": (),
+    "winner": (),
     "losses": (),
     "candidates": (-1, 3, 3),
     "candidate_shifts": (-1, 2),
     "candidate_losses": (-1,),
 }
 _MOST = 10**9
+# names in earlier versions
+_BEFORE = {"winning_head": "winner"}
 # what taking in a state of something else ends with
 _NOT_OURS = (
     ArithmeticError,
@@ -68,7 +70,7 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     """
     try:
         _require_whole(path)
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = _in_present_words(torch.load(path, map_location=device, weights_only=True))
         if not isinstance(state, dict) or "version" not in state:
             raise Unreadable("it is something else")
         version = state["version"]
@@ -84,6 +86,15 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
             f"The checkpoint {path} has format {str(version)[:20]}, and this version of "
             f"napari-cryospin reads format {CHECKPOINT_VERSION}: start a new run."
         )
+    return state
+
+
+def _in_present_words(state: Any) -> Any:
+    """Return a state with what earlier versions named otherwise under its present name."""
+    if isinstance(state, dict):
+        return {_BEFORE.get(name, name): _in_present_words(part) for name, part in state.items()}
+    if isinstance(state, list):
+        return [_in_present_words(part) for part in state]
     return state
 
 
@@ -182,10 +193,10 @@ def require_poses(state: dict[str, Any], n: int) -> PoseTable:
     for name, shape in _POSES.items():
         wanted = (n, *(heads if side < 0 else side for side in shape))
         _require(tuple(poses[name].shape) == wanted, f"its {name} have another shape")
-        kind = torch.int64 if name == "winning_head" else torch.float32
+        kind = torch.int64 if name == "winner" else torch.float32
         _require(poses[name].dtype is kind, f"its {name} are of another kind")
     _require(all(_finite(poses[name]) for name in _FINITE), "its poses are not finite")
-    winner = poses["winning_head"]
+    winner = poses["winner"]
     beyond = bool(heads) and bool((winner >= heads).any())
     _require(not beyond and bool((winner >= -1).all()), "its winners are others")
     return PoseTable(**poses)

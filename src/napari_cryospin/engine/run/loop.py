@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # seconds between live maps, and between live tables of poses, within an epoch
 _MAP_INTERVAL = 0.5
 _POSES_INTERVAL = 2.0
+# of the time at most, for copies of the poses of large stacks
+_POSES_SHARE = 0.01
 _SEARCHING = "Searching poses"
 _MEASURING = "Measuring the map"
 _JUDGING_START = "Judging the start"
@@ -77,6 +79,7 @@ class Loop:
         self._fingerprint = fingerprint.figures()
         self._pace = StagePace()
         self._last = {"map": 0.0, "poses": 0.0}
+        self._poses_took = 0.0
         self._checkpoint_at, self._checkpoint_took = time.monotonic(), 0.0
         self._n_batches: int | None = None
         self._searching = self._ended = self._switch_due = False
@@ -218,9 +221,10 @@ class Loop:
         if now - self._last["map"] > _MAP_INTERVAL:
             self._last["map"] = now
             yield self.volume_event()
-        if now - self._last["poses"] > _POSES_INTERVAL:
-            self._last["poses"] = now
-            yield self.poses_event()
+        if now - self._last["poses"] > max(_POSES_INTERVAL, self._poses_took / _POSES_SHARE):
+            poses, self._last["poses"] = self.poses_event(), now
+            self._poses_took = time.monotonic() - now
+            yield poses
 
     def _obey(self) -> Iterator[Event]:
         if self.controls.paused:

@@ -135,7 +135,7 @@ def read_epoch(
     if not poses.used.any():
         raise InputError(f"{folder.poses_path(epoch)} is damaged: it uses no particles.")
     if truth is not None:
-        poses = replace(poses, truth=truth.in_frame_of(poses.rotations, poses.used))
+        poses = replace(poses, truth_beside=truth.in_frame_of)
     volume, pixel_size = _read_map(folder.epoch_map_path(epoch), particles)
     return VolumeUpdated(epoch, poses.inference, volume, pixel_size), poses
 
@@ -153,13 +153,12 @@ def poses_event(
 
     ``fit`` is how well the map fitted the particles last.
     """
-    rotations = poses.rotations.cpu().numpy().copy()
     return PosesUpdated(
         epoch=epoch,
         inference=inference,
-        rotations=rotations,
+        rotations=poses.rotations.cpu().numpy().copy(),
         shifts=(poses.shifts * pixel_size).cpu().numpy(),
-        winning_head=poses.winning_head.cpu().numpy().copy(),
+        winner=poses.winner.cpu().numpy().copy(),
         losses=poses.losses.cpu().numpy().copy(),
         used=used.copy(),
         candidates=poses.candidates.cpu().numpy().copy(),
@@ -168,7 +167,7 @@ def poses_event(
         scales=poses.scales.cpu().numpy().copy(),
         log_likelihood=fit.log_likelihood.cpu().numpy().copy(),
         explained=fit.explained.cpu().numpy().copy(),
-        truth=truth.in_frame_of(rotations, used) if truth else None,
+        truth_beside=truth.in_frame_of if truth else None,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from napari_cryospin.engine.evaluation.posteriors import common_rotation, coverage
 from napari_cryospin.engine.geometry.cells import separation
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
 from napari_cryospin.engine.posterior.summary import summarise
 from napari_cryospin.engine.run.snapshot import read_epoch
 
@@ -108,7 +108,7 @@ def survey_epoch(
         If the epoch's map or poses are missing or damaged.
     """
     volume, poses = read_epoch(folder, epoch, particles, truth)
-    explorer = PosteriorExplorer(particles, options)
+    posteriors = ParticlePosteriors(particles, options)
     shifts = poses.shifts / particles.pixel_size
     rows = probe_rows(poses.used, probes)
 
@@ -116,8 +116,8 @@ def survey_epoch(
         if progress is not None:
             progress(0, len(rows))
 
-    explorer.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
-    summary = summarise(explorer, rows, shifts, progress)
+    posteriors.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
+    summary = summarise(posteriors, rows, shifts, progress)
     return figures_of(summary, poses, None if truth is None else truth.belongs)
 
 
@@ -132,11 +132,11 @@ def figures_of(
     rotations, tolerance = modes.rotations, separation(modes.nside)
     several = modes.counts > 1
     angle, share = common_rotation(rotations[several, 0], rotations[several, 1], tolerance)
-    spoken = poses.candidates.shape[1] > 0 and bool((poses.winning_head[rows] >= 0).all())
+    spoken = poses.candidates.shape[1] > 0 and bool((poses.winner[rows] >= 0).all())
     candidates = poses.candidates[rows]
     winner = held = best = among = None
     if spoken:
-        winning = candidates[np.arange(len(rows)), poses.winning_head[rows]]
+        winning = candidates[np.arange(len(rows)), poses.winner[rows]]
         winner = float((angular_distance(winning, rotations[:, 0]) <= tolerance).mean())
     here = np.ones(len(rows), dtype=bool) if belongs is None else belongs[rows]
     if poses.truth is not None and here.any():

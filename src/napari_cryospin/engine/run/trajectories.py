@@ -68,7 +68,7 @@ class TrajectoryReader:
             epochs=found.epochs[kept],
             inferences=tuple(itertools.compress(found.inferences, kept)),
             rotations=found.rotations[kept],
-            winning_head=found.winning_head[kept],
+            winner=found.winner[kept],
             losses=found.losses[kept],
             notes=(*found.notes, *filter(None, problems)),
         )

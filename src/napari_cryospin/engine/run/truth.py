@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import DataSettings
+
+# particles that are enough to decide on a frame
+_DECIDING = 5000
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,11 @@ class Truth:
     ) -> NDArray[np.float32]:
         """Return the true poses (n, 3, 3) in the frame of a run's poses, and in its hand.
 
-        The particles in use, (n,), as far as they belong, decide on the frame.
+        Some of the particles in use, (n,), as far as they belong, decide on the frame.
         """
-        used = self._compared(used)
-        alignment = align_rotations(rotations[used], self.rotations[used])
+        rows = np.flatnonzero(self._compared(used))
+        few = rows[:: math.ceil(len(rows) / _DECIDING)]
+        alignment = align_rotations(rotations[few], self.rotations[few])
         return alignment.undo(self.rotations).astype("float32")
 
     def compare(

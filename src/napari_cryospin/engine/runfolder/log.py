@@ -22,7 +22,7 @@ _TAIL = 1 << 20
 
 
 def append_event(path: Path, event: Event) -> None:
-    """Append an event's figures to a log (arrays are left out).
+    """Append an event's figures to a log (arrays and what its repr leaves out are not written).
 
     Raises
     ------
@@ -32,7 +32,7 @@ def append_event(path: Path, event: Event) -> None:
     plain = {
         field.name: value
         for field in fields(event)
-        if not isinstance(value := getattr(event, field.name), np.ndarray)
+        if field.repr and not isinstance(value := getattr(event, field.name), np.ndarray)
     }
     line = json.dumps({"event": type(event).__name__, **plain}, default=_plain)
     try:

@@ -8,7 +8,7 @@ of auto-decoding the hypotheses where there are several.
 * ``shift``, 2 float16: its origin shift (x, y), Å
 * ``loss``, float16: NaN where the particle has not been seen yet
 * ``inference``, uint8: its number in the registry (0 amortized, 1 direct, 2 marginal)
-* ``winning_head``, int8: −1 where the particle has not been seen yet
+* ``winner``, int8: the candidate that won; −1 where the particle has not been seen yet
 * ``used``, bool: False where the particle was dropped from training
 * ``scale``, float32: what the map is multiplied with to fit the particle
 * ``log_likelihood``, float32: of the particle at its pose, nats more than without a map
@@ -17,8 +17,9 @@ of auto-decoding the hypotheses where there are several.
 * ``candidate_quaternions``, (M, 4) int16; ``candidate_shifts``, (M, 2) float16;
   ``candidate_losses``, M float16: the same of each candidate
 
-This makes 29 bytes per particle and epoch, and 14 more for each candidate. Records of an earlier
-version have no scale, log-likelihood and share explained: they are read as 1 and not known.
+This makes 29 bytes per particle and epoch, and 14 more for each candidate. Records of earlier
+versions call the winner ``winning_head``; the first have no scale, log-likelihood and share
+explained, which are read as 1 and not known.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 # of a component of a unit quaternion; rounding it turns a pose by less than 0.004°
 _SCALE = 32767
+_WINNER, _WINNER_BEFORE = "winner", "winning_head"
 _FITS = ("scale", "log_likelihood", "explained")
 _MOST_HEADS = 10_000
 _LARGEST = float(np.finfo(np.float16).max)
@@ -61,7 +63,7 @@ class Trajectory:
         Their inferences, E of them.
     rotations
         Pose after each epoch, RELION Euler matrices, (E, 3, 3).
-    winning_head
+    winner
         Winning head after each epoch, (E,); −1 where the particle had not been seen yet.
     losses
         Loss after each epoch, (E,); NaN where the particle had not been seen yet.
@@ -72,7 +74,7 @@ class Trajectory:
     epochs: NDArray[np.int64]
     inferences: tuple[Inference, ...]
     rotations: NDArray[np.float32]
-    winning_head: NDArray[np.int64]
+    winner: NDArray[np.int64]
     losses: NDArray[np.float32]
     notes: tuple[str, ...] = ()
 
@@ -150,21 +152,21 @@ def trajectory(folder: RunFolder, particle: int) -> Trajectory:
         epochs=np.array([poses.epoch for poses in found], np.int64),
         inferences=tuple(poses.inference for poses in found),
         rotations=np.array([poses.rotations[0] for poses in found], np.float32).reshape(-1, 3, 3),
-        winning_head=np.array([poses.winning_head[0] for poses in found], np.int64),
+        winner=np.array([poses.winner[0] for poses in found], np.int64),
         losses=np.array([poses.losses[0] for poses in found], np.float32),
         notes=tuple(notes),
     )
 
 
-def _row_type(heads: int, *, fits: bool = True) -> np.dtype[np.void]:
-    """Return the type of a row; an earlier version had no ``fits``."""
+def _row_type(heads: int, winner: str = _WINNER, *, fits: bool = True) -> np.dtype[np.void]:
+    """Return the type of a row; earlier versions named the winner otherwise, or had no ``fits``."""
     return np.dtype(
         [
             ("quaternion", "<i2", 4),
             ("shift", "<f2", 2),
             ("loss", "<f2"),
             ("inference", "u1"),
-            ("winning_head", "i1"),
+            (winner, "i1"),
             ("used", "?"),
             *([(name, "<f4") for name in _FITS] if fits else []),
             ("candidate_quaternions", "<i2", (heads, 4)),
@@ -181,7 +183,7 @@ def _table(poses: PosesUpdated) -> NDArray[np.void]:
     table["shift"] = _half(poses.shifts)
     table["loss"] = _half(poses.losses)
     table["inference"] = poses.inference.code
-    table["winning_head"], table["used"] = poses.winning_head, poses.used
+    table["winner"], table["used"] = poses.winner, poses.used
     table["scale"] = poses.scales
     table["log_likelihood"], table["explained"] = poses.log_likelihood, poses.explained
     table["candidate_quaternions"] = _quaternions(poses.candidates[:, :heads])
@@ -207,8 +209,7 @@ def _rows(path: Path, rows: slice) -> NDArray[np.void]:
             raise ValueError("it has another format")
         shape, _, kind = np.lib.format.read_array_header_1_0(file)
         heads = _heads(kind)
-        types = () if heads is None else (_row_type(heads), _row_type(heads, fits=False))
-        if kind not in types or len(shape) != 1:
+        if kind not in _row_types(heads) or len(shape) != 1:
             raise ValueError("it holds other fields")
         start = file.tell()
         if path.stat().st_size != start + shape[0] * kind.itemsize:
@@ -218,7 +219,19 @@ def _rows(path: Path, rows: slice) -> NDArray[np.void]:
         table = np.fromfile(file, kind, number, offset=first * kind.itemsize)
     if len(table) != number:
         raise ValueError("it is cut off")
+    # as the present version calls it
+    table.dtype.names = tuple(
+        _WINNER if name == _WINNER_BEFORE else name for name in kind.names or ()
+    )
     return table
+
+
+def _row_types(heads: int | None) -> list[np.dtype[np.void]]:
+    """Return the types of rows that can be read."""
+    if heads is None:
+        return []
+    before = [_row_type(heads, _WINNER_BEFORE, fits=fits) for fits in (True, False)]
+    return [_row_type(heads), *before]
 
 
 def _heads(kind: np.dtype[np.void]) -> int | None:
@@ -236,7 +249,7 @@ def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
         inference=Inference.of_code(int(table["inference"][0]) if len(table) else 0),
         rotations=_matrices(table["quaternion"]),
         shifts=table["shift"].astype(np.float32),
-        winning_head=table["winning_head"].astype(np.int64),
+        winner=table["winner"].astype(np.int64),
         losses=table["loss"].astype(np.float32),
         # a byte that is neither 0 nor 1 would be neither true nor false
         used=table["used"].view(np.uint8) != 0,
@@ -252,7 +265,7 @@ def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
     if not (np.isfinite(poses.shifts).all() and np.isfinite(poses.candidate_shifts).all()):
         raise ValueError("its shifts are not finite")
     # without candidates the winner is one of those before, which were not recorded
-    winner, most = poses.winning_head, poses.candidates.shape[1]
+    winner, most = poses.winner, poses.candidates.shape[1]
     if (winner < -1).any() or (most and (winner >= most).any()):
         raise ValueError("it names winners that are no candidates")
     return poses

@@ -26,7 +26,7 @@ class PoseTable:
         Present origin shifts (x, y), pixels of the working box, (n, 2).
     scales
         Factor that the map needs to fit each image, (n,).
-    winning_head
+    winner
         Candidate that gave the present pose, (n,); −1 where the particle has not been seen yet.
     losses
         Present error of each particle per Fourier coefficient, (n,) float32; NaN where it has not
@@ -41,7 +41,7 @@ class PoseTable:
     rotations: Tensor
     shifts: Tensor
     scales: Tensor
-    winning_head: Tensor
+    winner: Tensor
     losses: Tensor
     candidates: Tensor
     candidate_shifts: Tensor
@@ -55,7 +55,7 @@ class PoseTable:
             rotations=identity.repeat(n, 1, 1),
             shifts=torch.zeros(n, 2, device=device),
             scales=torch.ones(n, device=device),
-            winning_head=torch.full((n,), -1, device=device),
+            winner=torch.full((n,), -1, device=device),
             losses=torch.full((n,), torch.nan, device=device),
             candidates=identity.repeat(n, heads, 1, 1),
             candidate_shifts=torch.zeros(n, heads, 2, device=device),
@@ -79,11 +79,11 @@ class PoseTable:
         """Make room for ``n`` candidates of every particle, in place of those there are."""
         table = self.empty(len(self.losses), n, self.rotations.device)
         self.candidates, self.candidate_shifts = table.candidates, table.candidate_shifts
-        self.candidate_losses, self.winning_head = table.candidate_losses, table.winning_head
+        self.candidate_losses, self.winner = table.candidate_losses, table.winner
 
     def head_share(self, used: Tensor) -> tuple[float, ...]:
         """Return the share of the used particles (n,) seen so far that each candidate has won."""
-        seen = self.winning_head[used & (self.winning_head >= 0)]
+        seen = self.winner[used & (self.winner >= 0)]
         counts = torch.bincount(seen, minlength=self.candidate_losses.shape[1])
         return tuple((counts / max(len(seen), 1)).tolist())
 

@@ -23,7 +23,7 @@ N_MODES = 4
 
 
 @dataclass(frozen=True)
-class Modes:
+class ModePoses:
     """The best modes of b particles, the heaviest first.
 
     Where a particle has fewer than n of them, its first one fills the places, with no weight.
@@ -46,7 +46,7 @@ class Modes:
     errors: Tensor
 
     @classmethod
-    def of(cls, found: Posteriors, quadrature: Quadrature, n: int) -> Modes:
+    def of(cls, found: Posteriors, quadrature: Quadrature, n: int) -> ModePoses:
         """Return the ``n`` best modes of posteriors.
 
         The heaviest cell is the first mode and takes in all cells near it; the heaviest of the
@@ -57,7 +57,7 @@ class Modes:
         behind = (weights[:, :1] / weights).log() * (2 / quadrature.n_used)
         return cls(rotations, shifts, weights, found.errors[:, None] + behind)
 
-    def moved(self, origins: Tensor) -> Modes:
+    def moved(self, origins: Tensor) -> ModePoses:
         """Return the modes of images that were centred by origin shifts (b, 2) before."""
         return replace(self, shifts=self.shifts + origins[:, None])
 
@@ -67,7 +67,7 @@ class Modes:
         poses.rotations[rows], poses.shifts[rows] = self.rotations[:, 0], self.shifts[:, 0]
         poses.candidate_losses[rows] = self.errors.where(self.weights > 0, torch.nan)
         poses.losses[rows] = self.errors[:, 0]
-        poses.winning_head[rows] = 0
+        poses.winner[rows] = 0
 
 
 def _best(found: Posteriors, nside: int, n: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from napari_cryospin.engine.models.noise import shells_of
 from napari_cryospin.engine.sums.centring import spread_of
 from napari_cryospin.engine.sums.exact import ExactSum
-from napari_cryospin.engine.sums.modes import Modes
+from napari_cryospin.engine.sums.modes import ModePoses
 from napari_cryospin.engine.sums.quadrature import Quadrature
 from napari_cryospin.engine.sums.wide_look import WideLook
 
@@ -48,7 +48,7 @@ class PoseSearch:
         self._sum = ExactSum(around, problem.volume.grid().detach(), variance)
 
     @torch.no_grad()
-    def modes(self, rows: Tensor, n: int, origins: Tensor | None = None) -> Modes:
+    def modes(self, rows: Tensor, n: int, origins: Tensor | None = None) -> ModePoses:
         """Return the ``n`` best modes of particles ``rows``, (m,).
 
         ``origins`` are shifts to search around, (m, 2), instead of the present ones.
@@ -57,7 +57,7 @@ class PoseSearch:
         if origins is not None:
             images = images.at(self._around.model, origins)
         found = self._sum.posteriors(images)
-        return Modes.of(found, self._around, n).moved(images.origins)
+        return ModePoses.of(found, self._around, n).moved(images.origins)
 
 
 @torch.no_grad()
@@ -84,7 +84,7 @@ def search_modes(
     search = PoseSearch(problem, noise)
     look = WideLook(problem, noise) if problem.model.shifts else None
     yield 0, len(rows)
-    found: list[Modes] = []
+    found: list[ModePoses] = []
     done = 0
     for part in rows.split(_PART):
         found.append(search.modes(part, n, None if look is None else look.origins(part)))

@@ -151,14 +151,14 @@ class SphereLayers:
         from napari_cryospin.engine.evaluation.views import (
             repeated,
             views_nside,
-            winning_head_per_view,
+            winner_per_view,
         )
 
         # counted when first drawn, not at every turn of the camera
         @cache
         def winners() -> NDArray[np.int64]:
             nside = views_nside(directions[heads >= 0])
-            return repeated(winning_head_per_view(directions, heads, nside), _VIEWS_NSIDE)
+            return repeated(winner_per_view(directions, heads, nside), _VIEWS_NSIDE)
 
         self._kept.draw(VIEWS, lambda: self._draw_views(winners()))
 

@@ -76,7 +76,7 @@ class CandidatesPanel(QWidget):
                 posterior.image,
                 posterior.candidate_projections,
                 _losses(poses.candidate_losses[particle], len(request.candidates)),
-                int(poses.winning_head[particle]),
+                int(poses.winner[particle]),
                 posterior.distance_to_best(request.candidates),
                 None if truth is None else angular_distance(request.candidates, truth),
             )

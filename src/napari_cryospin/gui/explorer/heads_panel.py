@@ -114,7 +114,7 @@ class HeadsPanel(QWidget):
         poses = self._explorer.poses
         if poses is None or not (self.isVisible() or self.on_canvas.isChecked()):
             return
-        spoken = poses.candidates.shape[1] > 0 and (poses.winning_head >= 0).any()
+        spoken = poses.candidates.shape[1] > 0 and (poses.winner >= 0).any()
         if not (poses.inference.has_heads and spoken):
             self.note.setText("The heads propose poses in auto-encoding; this epoch has none.")
             self._forget()
@@ -157,7 +157,7 @@ def cells_of(poses: PosesUpdated, figure: str) -> tuple[NDArray[np.floating], st
     from napari_cryospin.gui.canvas.spheres import healpix_mesh
     from napari_cryospin.gui.views.mollweide import index_table
 
-    seen = poses.winning_head >= 0
+    seen = poses.winner >= 0
     values: NDArray[Any] = poses.candidate_losses
     views, label = poses.rotations[:, 2], _LOSS
     if poses.truth is not None:

@@ -19,7 +19,7 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import turning_row
-from napari_cryospin.gui.views.particle_table import ParticleTable
+from napari_cryospin.gui.views.particle_table import ParticleTableView
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.work.background import Background
 from napari_cryospin.gui.work.long_task import LongTask
@@ -70,7 +70,7 @@ class ParticlesPanel(QWidget):
         explorer.session.epoch_done.connect(self._on_epoch_done)
 
     def _build(self) -> None:
-        self.table = ParticleTable(self)
+        self.table = ParticleTableView(self)
         self.table.particle_chosen.connect(self._explorer.choose)
         self.table.save_asked.connect(self._on_save)
         self.table.drop_asked.connect(self._on_drop)
@@ -250,7 +250,7 @@ def columns_of(poses: PosesUpdated, numbers: NDArray[np.int64]) -> dict[str, NDA
     }
     if poses.candidates.shape[1] > 1:
         disagreement = candidate_disagreement(poses.candidates)
-        columns["disagreement"] = np.where(poses.winning_head >= 0, disagreement, np.nan)
+        columns["disagreement"] = np.where(poses.winner >= 0, disagreement, np.nan)
     if poses.truth is not None:
         columns["error"] = angular_distance(poses.rotations, poses.truth)
     return columns
@@ -264,11 +264,11 @@ def summary_of(
     report: Report,
 ) -> PosteriorSummary:
     """Return figures of the posteriors of all particles against a map."""
-    from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+    from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
     from napari_cryospin.engine.posterior.summary import summarise
 
-    explorer = PosteriorExplorer(particles, options)
+    posteriors = ParticlePosteriors(particles, options)
     shifts = poses.shifts / particles.pixel_size
     alive = partial(report, 0, particles.n)
-    explorer.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
-    return summarise(explorer, np.arange(particles.n), shifts, report)
+    posteriors.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
+    return summarise(posteriors, np.arange(particles.n), shifts, report)

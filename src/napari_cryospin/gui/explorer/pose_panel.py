@@ -274,7 +274,7 @@ def marks_of(
         return Marks(nothing, -1)
     marks = Marks(
         candidates_of(poses, particle)[:, 2],
-        int(poses.winning_head[particle]),
+        int(poses.winner[particle]),
         poses.rotations[particle, 2],
         None if poses.truth is None else poses.truth[particle, 2],
     )

@@ -13,7 +13,7 @@ from napari_cryospin.gui.work.resting_timer import RestingTimer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_cryospin.gui.explorer.posterior_worker import ExplorerFactory, PosteriorResult
+    from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult, PosteriorsFactory
     from napari_cryospin.gui.explorer.state import Explorer
 
 # new maps are taken up at most once a second, and this many times as long as an answer takes:
@@ -50,7 +50,7 @@ class PosteriorFeed(QObject):
         wanted: Callable[[], bool],
         parent: QObject | None = None,
         *,
-        factory: ExplorerFactory | None = None,
+        factory: PosteriorsFactory | None = None,
     ) -> None:
         super().__init__(parent)
         self._explorer, self._wanted = explorer, wanted

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_cryospin.gui.explorer.posterior_worker import (
-        ExplorerFactory,
         PosteriorFailure,
         PosteriorResult,
+        PosteriorsFactory,
     )
     from napari_cryospin.gui.work.session import Session
 
@@ -67,7 +67,7 @@ class PosteriorPanel(QWidget):
         viewer: ViewerModel,
         parent: QWidget | None = None,
         *,
-        factory: ExplorerFactory | None = None,
+        factory: PosteriorsFactory | None = None,
     ) -> None:
         super().__init__(parent)
         self.explorer = Explorer(session, self)
@@ -336,9 +336,9 @@ class PosteriorPanel(QWidget):
             return
         # candidates as they were for the posterior that they stand on
         shown = self.feed.result.request
-        winner = -1 if shown.poses is None else int(shown.poses.winning_head[shown.particle])
+        winner = -1 if shown.poses is None else int(shown.poses.winner[shown.particle])
         self.layers.show_candidates(shown.candidates[:, 2], winner)
-        self.layers.show_views(poses.rotations[:, 2], poses.winning_head)
+        self.layers.show_views(poses.rotations[:, 2], poses.winner)
 
     def _on_direction_clicked(self, direction: NDArray[np.float64]) -> None:
         """Look from a clicked direction, upright as in the particle where a mode is near."""

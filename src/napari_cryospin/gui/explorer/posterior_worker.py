@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.events import PosesUpdated, VolumeUpdated
-    from napari_cryospin.engine.posterior.explorer import ParticlePosterior, PosteriorExplorer
+    from napari_cryospin.engine.posterior.of_particles import ParticlePosterior, ParticlePosteriors
 
-    ExplorerFactory = Callable[[Particles, PosteriorOptions], PosteriorExplorer]
+    PosteriorsFactory = Callable[[Particles, PosteriorOptions], ParticlePosteriors]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class PosteriorRequest:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What an explorer is made for: temperature and particle may change with it at hand."""
+        """What a map is made ready for: temperature and particle may change with it at hand."""
         return id(self.particles), self.options.radius
 
     def shares_map_with(self, other: PosteriorRequest) -> bool:
@@ -104,7 +104,7 @@ class _Ended(Exception):
 
 
 class _Worker(QObject):
-    """Lives in the second thread; keeps the explorer of the last stack and map.
+    """Lives in the second thread; keeps what computed for the last stack and map.
 
     ``era`` is that of the maps that are looked at; one of another era is not taken up to its end.
     ``stop`` ends everything.
@@ -112,12 +112,12 @@ class _Worker(QObject):
 
     done = Signal(object)
 
-    def __init__(self, mailbox: Mailbox[PosteriorRequest], factory: ExplorerFactory) -> None:
+    def __init__(self, mailbox: Mailbox[PosteriorRequest], factory: PosteriorsFactory) -> None:
         super().__init__()
         self._mailbox = mailbox
         self.era, self.stop = 0, threading.Event()
         self._factory = factory
-        self._explorer: PosteriorExplorer | None = None
+        self._posteriors: ParticlePosteriors | None = None
         self._last: PosteriorRequest | None = None
 
     @Slot()
@@ -135,7 +135,7 @@ class _Worker(QObject):
             # the map is not taken up: the next wish begins anew
             self._last = None
         except Exception as error:  # whatever happens, the panel must hear of it
-            self._explorer = self._last = None
+            self._posteriors = self._last = None
             self.done.emit(PosteriorFailure(request, told(error)))
         else:
             seconds = time.perf_counter() - start
@@ -146,18 +146,18 @@ class _Worker(QObject):
         from napari_cryospin.gui.views.mollweide import index_table
 
         last = self._last
-        if self._explorer is None or last is None or last.key != request.key:
-            self._explorer, last = self._factory(request.particles, request.options), None
+        if self._posteriors is None or last is None or last.key != request.key:
+            self._posteriors, last = self._factory(request.particles, request.options), None
         if last is None or not request.shares_map_with(last):
-            self._explorer.set_volume(
+            self._posteriors.set_volume(
                 request.volume.volume,
                 request.shifts,
                 scales=request.scales,
                 alive=partial(self._require_wanted, request),
             )
         self._last = request
-        self._explorer.options = request.options
-        posterior = self._explorer.particle(
+        self._posteriors.options = request.options
+        posterior = self._posteriors.particle(
             request.particle, request.shifts[request.particle], request.candidates
         )
         # computed here once, so that the main thread finds healpy and both tables ready
@@ -178,7 +178,7 @@ class PosteriorService(QObject):
     parent
         Owner; the thread ends with it or with the program.
     factory
-        Makes the explorer of a stack, in the second thread.
+        Makes what computes for a stack, in the second thread.
     """
 
     ready = Signal(object)
@@ -186,7 +186,7 @@ class PosteriorService(QObject):
     _wake = Signal()
 
     def __init__(
-        self, parent: QObject | None = None, factory: ExplorerFactory | None = None
+        self, parent: QObject | None = None, factory: PosteriorsFactory | None = None
     ) -> None:
         super().__init__(parent)
         self._mailbox: Mailbox[PosteriorRequest] = Mailbox()
@@ -273,7 +273,7 @@ def _angles(posterior: ParticlePosterior) -> NDArray[np.float64]:
     return euler_from_matrices(posterior.modes)
 
 
-def _default_factory(particles: Particles, options: PosteriorOptions) -> PosteriorExplorer:
-    from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+def _default_factory(particles: Particles, options: PosteriorOptions) -> ParticlePosteriors:
+    from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
 
-    return PosteriorExplorer(particles, options)
+    return ParticlePosteriors(particles, options)

@@ -209,7 +209,7 @@ def _recorded(folder: Path | None) -> list[int]:
 def candidates_of(poses: PosesUpdated | None, particle: int) -> NDArray[np.float32]:
     """Return the poses (M, 3, 3) that the heads gave a particle; none where no head has spoken."""
     # the candidates of a particle that no head has seen yet are placeholders
-    if poses is None or poses.winning_head[particle] < 0:
+    if poses is None or poses.winner[particle] < 0:
         return np.empty((0, 3, 3), dtype=np.float32)
     candidates: NDArray[np.float32] = poses.candidates[particle]
     return candidates

@@ -193,7 +193,7 @@ class SurveyPanel(QWidget):
             return
         explorer = self._explorer
         particles, volume, poses = explorer.particles, explorer.volume, explorer.poses
-        if particles is None or volume is None or poses is None or poses.truth is None:
+        if particles is None or volume is None or poses is None or poses.truth_beside is None:
             self.note.setText("Calibration needs a map and the true poses.")
             return
 
@@ -223,17 +223,17 @@ def levels_of(
 ) -> NDArray[np.float64]:
     """Return the credible levels of the true poses of probe particles, refined until resolved."""
     assert poses.truth is not None
-    from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
+    from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
     from napari_cryospin.engine.posterior.options import PosteriorOptions
     from napari_cryospin.engine.posterior.summary import credible_levels
     from napari_cryospin.engine.run.survey import probe_rows
 
-    explorer = PosteriorExplorer(particles, PosteriorOptions(depth=_DEPTH, enough=_ENOUGH))
+    posteriors = ParticlePosteriors(particles, PosteriorOptions(depth=_DEPTH, enough=_ENOUGH))
     shifts = poses.shifts / particles.pixel_size
     rows = probe_rows(poses.used)
     alive = partial(report, 0, len(rows))
-    explorer.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
-    return credible_levels(explorer, rows, shifts, poses.truth, progress=report)
+    posteriors.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
+    return credible_levels(posteriors, rows, shifts, poses.truth, progress=report)
 
 
 def describe(survey: EpochSurvey) -> str:

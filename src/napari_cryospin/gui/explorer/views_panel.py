@@ -79,7 +79,7 @@ def counted(poses: PosesUpdated) -> tuple[NDArray[Any], int, NDArray[Any]]:
     from napari_cryospin.engine.geometry.euler import euler_from_matrices
     from napari_cryospin.gui.views.mollweide import index_table
 
-    rotations = poses.rotations[poses.used & (poses.winning_head >= 0)]
+    rotations = poses.rotations[poses.used & (poses.winner >= 0)]
     nside = views_nside(rotations[:, 2])
     # the main thread then finds it ready
     index_table(nside)

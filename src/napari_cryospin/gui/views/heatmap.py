@@ -13,7 +13,7 @@ from napari_cryospin.gui.views.mollweide import index_table
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_cryospin.engine.posterior.explorer import ParticlePosterior
+    from napari_cryospin.engine.posterior.of_particles import ParticlePosterior
 
 _HEIGHT = 600
 # decades of probability below the maximum that the heatmap shows

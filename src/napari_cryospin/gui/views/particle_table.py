@@ -178,7 +178,7 @@ class ParticleTableModel(QAbstractTableModel):
         self.order = np.argsort(keys, kind="stable")
 
 
-class ParticleTable(QWidget):
+class ParticleTableView(QWidget):
     """The table with its buttons.
 
     ``particle_chosen`` carries the particle of the row that the user goes to; the others carry the

@@ -66,8 +66,6 @@ class Session(QObject):
         How the shown run stands in its folder; None while this session runs it, and before one.
     truth
         What is known of the truth, or None.
-    truth_rotations
-        True poses in the frame of the present map, (n, 3, 3), or None.
     latest_volume, latest_poses
         Latest events of their kind, or None.
     history, losses
@@ -101,7 +99,6 @@ class Session(QObject):
         self.folder: Path | None = None
         self.standing: Standing | None = None
         self.truth: Truth | None = None
-        self.truth_rotations: NDArray[np.floating] | None = None
         self._reset()
         self._thread: WorkerThread | None = None
         self._worker: ReconstructionWorker | None = None
@@ -269,7 +266,6 @@ class Session(QObject):
         assert self._worker is not None
         self.particles, self.truth = self._worker.particles, self._worker.truth
         self.settings = self._worker.settings
-        self.truth_rotations = None
         self._set_running_state(SessionState.RUNNING)
         self.run_started.emit(event)
         for note in event.notes:
@@ -315,7 +311,7 @@ class Session(QObject):
             self._show_volume(volume)
 
     def _show_poses(self, poses: events.PosesUpdated) -> None:
-        self.latest_poses, self.truth_rotations = poses, poses.truth
+        self.latest_poses = poses
         self.poses_updated.emit(poses)
 
     def _show_volume(self, volume: events.VolumeUpdated) -> None:

@@ -18,8 +18,8 @@ from napari_cryospin.engine.geometry.cells import (
 )
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
 from napari_cryospin.engine.models.noise import NoiseSpectrum
-from napari_cryospin.engine.posterior.explorer import PosteriorExplorer
 from napari_cryospin.engine.posterior.modes import find_modes
+from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
 from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.posterior.refinement import (
     Cells,
@@ -37,34 +37,34 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def explorer(particles: Particles, true_map: Tensor) -> PosteriorExplorer:
-    explorer = PosteriorExplorer(particles, PosteriorOptions(nside=4, depth=16))
-    explorer.set_volume(true_map.numpy())
-    return explorer
+def posteriors(particles: Particles, true_map: Tensor) -> ParticlePosteriors:
+    posteriors = ParticlePosteriors(particles, PosteriorOptions(nside=4, depth=16))
+    posteriors.set_volume(true_map.numpy())
+    return posteriors
 
 
-def test_the_refined_posterior_equals_the_exhaustive_one(explorer: PosteriorExplorer) -> None:
-    likelihood = explorer.grid.likelihood
-    model = likelihood.model(explorer.radius)
+def test_the_refined_posterior_equals_the_exhaustive_one(posteriors: ParticlePosteriors) -> None:
+    likelihood = posteriors.grid.likelihood
+    model = likelihood.model(posteriors.radius)
     rows = torch.arange(0, 200, 10)
     blocks = []
     for cells in np.array_split(np.arange(n_cells(8)), 8):
         slices = likelihood.slices(rotations_of_cells(cells, 8), model)
         blocks.append(log_probability(likelihood, model, rows, slices, np.zeros((1, 2)))[:, 0])
     exact = torch.softmax(torch.from_numpy(np.concatenate(blocks, 1)), 1).numpy()
-    log_p = explorer.grid.log_probability(rows, torch.zeros(len(rows), 2))
+    log_p = posteriors.grid.log_probability(rows, torch.zeros(len(rows), 2))
     for row, one, expected in zip(rows, log_p, exact, strict=True):
         start = Cells.of_grid(4, one, torch.zeros(2))
-        found = refine(likelihood, int(row), start, depth=8, radius=explorer.radius)[-1]
+        found = refine(likelihood, int(row), start, depth=8, radius=posteriors.radius)[-1]
         assert found.nside == 8
         probability = np.zeros(n_cells(8))
         probability[found.cells] = found.probability()[0]
         assert 0.5 * np.abs(probability - expected).sum() < 0.01
 
 
-def test_the_grid_shows_what_the_finer_cells_say(explorer: PosteriorExplorer) -> None:
-    likelihood, radius = explorer.grid.likelihood, explorer.radius
-    log_p = explorer.grid.log_probability(torch.arange(5), torch.zeros(5, 2))
+def test_the_grid_shows_what_the_finer_cells_say(posteriors: ParticlePosteriors) -> None:
+    likelihood, radius = posteriors.grid.likelihood, posteriors.radius
+    log_p = posteriors.grid.log_probability(torch.arange(5), torch.zeros(5, 2))
     for row, one in enumerate(log_p):
         start = Cells.of_grid(4, one, torch.zeros(2))
         levels = refine(likelihood, row, start, depth=16, radius=radius)
@@ -81,8 +81,8 @@ def test_the_grid_shows_what_the_finer_cells_say(explorer: PosteriorExplorer) ->
     assert np.allclose(on_first_level(levels[:1]), start.probability()[0])
 
 
-def test_log_probabilities_agree_with_float64(explorer: PosteriorExplorer) -> None:
-    likelihood, rows = explorer.grid.likelihood, torch.arange(10)
+def test_log_probabilities_agree_with_float64(posteriors: ParticlePosteriors) -> None:
+    likelihood, rows = posteriors.grid.likelihood, torch.arange(10)
     model = likelihood.model(8)
     cells = np.arange(0, n_cells(4), 7)
     slices = likelihood.slices(rotations_of_cells(cells, 4), model)
@@ -124,8 +124,8 @@ def test_the_gradient_of_the_likelihood_is_that_of_float64(
     assert torch.allclose(*gradients, rtol=1e-3, atol=1e-2)
 
 
-def test_white_noise_is_found_white(explorer: PosteriorExplorer) -> None:
-    variance = explorer.grid.likelihood.noise.variance
+def test_white_noise_is_found_white(posteriors: ParticlePosteriors) -> None:
+    variance = posteriors.grid.likelihood.noise.variance
     assert variance.shape == (16,)
     # 48 particles with a few dozen coefficients in a low shell
     assert variance[4:].mean() == pytest.approx(1, abs=0.08)
@@ -141,9 +141,9 @@ def test_coloured_noise_is_found_by_shell(particles: Particles, true_map: Tensor
     colour = torch.where(radius > 10, 2.0, 0.0)
     extra = colour * torch.randn(particles.n, len(radius), generator=generator)
     louder = with_images(particles, all_images(particles) + model.images(extra))
-    explorer = PosteriorExplorer(louder, PosteriorOptions(nside=4))
-    explorer.set_volume(true_map.numpy())
-    variance = explorer.grid.likelihood.noise.variance
+    posteriors = ParticlePosteriors(louder, PosteriorOptions(nside=4))
+    posteriors.set_volume(true_map.numpy())
+    variance = posteriors.grid.likelihood.noise.variance
     # what was added is not masked: its variance counts over the mask's power
     expected = 1 + 4 / particles.mask_power
     assert variance[12:].mean() == pytest.approx(expected, rel=0.1)
@@ -157,9 +157,9 @@ def test_a_poor_map_leaves_noise_and_broad_posteriors(
     entropies = []
     noise = torch.randn(true_map.shape, generator=torch.Generator().manual_seed(3))
     for volume in (true_map, true_map + 10 * true_map.std() * noise):
-        explorer = PosteriorExplorer(particles, PosteriorOptions(nside=4))
-        explorer.set_volume(volume.numpy())
-        entropies.append(np.median(summarise(explorer, rows, shifts).entropy))
+        posteriors = ParticlePosteriors(particles, PosteriorOptions(nside=4))
+        posteriors.set_volume(volume.numpy())
+        entropies.append(np.median(summarise(posteriors, rows, shifts).entropy))
     assert entropies[1] > entropies[0] + 0.5
 
 
@@ -170,16 +170,16 @@ def test_a_symmetric_map_has_as_many_modes_as_its_symmetry(
     turned = torch.rot90(torch.rot90(true_map[1:, 1:, 1:], 1, (1, 2)), 1, (1, 2))
     double = torch.zeros_like(true_map)
     double[1:, 1:, 1:] = 0.5 * (true_map[1:, 1:, 1:] + turned)
-    explorer = PosteriorExplorer(particles, PosteriorOptions(nside=4, depth=16))
-    explorer.set_volume(double.numpy())
-    summary = summarise(explorer, np.arange(100), np.zeros((particles.n, 2)))
+    posteriors = ParticlePosteriors(particles, PosteriorOptions(nside=4, depth=16))
+    posteriors.set_volume(double.numpy())
+    summary = summarise(posteriors, np.arange(100), np.zeros((particles.n, 2)))
     assert summary.multimodal_share > 0.6
     two = summary.modes.counts > 1
     rotations = summary.modes.rotations[two]
     angle, share = common_rotation(rotations[:, 0], rotations[:, 1], 35)
     assert angle == pytest.approx(180, abs=15)
     assert share > 0.8
-    posterior = explorer.particle(int(np.flatnonzero(two)[0]))
+    posterior = posteriors.particle(int(np.flatnonzero(two)[0]))
     assert posterior.mode_distances[1] > 140
     assert posterior.mode_weights.sum() == pytest.approx(1)
     assert list(posterior.mode_of(posterior.modes)) == list(range(len(posterior.modes)))
@@ -204,25 +204,25 @@ def test_shifts_are_marginalised(particles: Particles, true_map: Tensor) -> None
         model.shift(model.coefficients(all_images(particles)), torch.tensor([-1.5, 0.75]))
     )
     options = PosteriorOptions(nside=4, depth=32, shift_extent=3)
-    explorer = PosteriorExplorer(with_images(particles, moved), options)
-    explorer.set_volume(true_map.numpy(), np.tile((1.5, 0.75), (particles.n, 1)) * (1, -1))
-    shifts = np.array([explorer.particle(particle).best_shift for particle in range(12)])
+    posteriors = ParticlePosteriors(with_images(particles, moved), options)
+    posteriors.set_volume(true_map.numpy(), np.tile((1.5, 0.75), (particles.n, 1)) * (1, -1))
+    shifts = np.array([posteriors.particle(particle).best_shift for particle in range(12)])
     assert np.median(np.abs(shifts - (1.5, -0.75))) < 0.4
 
 
-def test_temperature_flattens(explorer: PosteriorExplorer) -> None:
-    cold = explorer.particle(0).entropy
-    explorer.options = replace(explorer.options, temperature=50)
-    assert explorer.particle(0).entropy > cold + 1
+def test_temperature_flattens(posteriors: ParticlePosteriors) -> None:
+    cold = posteriors.particle(0).entropy
+    posteriors.options = replace(posteriors.options, temperature=50)
+    assert posteriors.particle(0).entropy > cold + 1
 
 
 def test_the_refined_posterior_is_calibrated(
     particles: Particles, true_map: Tensor, true_rotations: Tensor
 ) -> None:
-    explorer = PosteriorExplorer(particles, PosteriorOptions(nside=4, depth=256, enough=100))
-    explorer.set_volume(true_map.numpy())
+    posteriors = ParticlePosteriors(particles, PosteriorOptions(nside=4, depth=256, enough=100))
+    posteriors.set_volume(true_map.numpy())
     rows = np.arange(0, 200, 2)
-    levels = credible_levels(explorer, rows, np.zeros((particles.n, 2)), true_rotations.numpy())
+    levels = credible_levels(posteriors, rows, np.zeros((particles.n, 2)), true_rotations.numpy())
     found = reliability(levels, np.array([0.5, 0.8, 0.95]))
     # three standard deviations of a share of 100 particles
     assert found == pytest.approx([0.5, 0.8, 0.95], abs=0.15)
@@ -231,10 +231,10 @@ def test_the_refined_posterior_is_calibrated(
 def test_wrong_noise_is_not_calibrated(
     particles: Particles, true_map: Tensor, true_rotations: Tensor
 ) -> None:
-    explorer = PosteriorExplorer(particles, PosteriorOptions(nside=4, depth=256, enough=100))
-    explorer.set_volume(true_map.numpy(), noise=NoiseSpectrum(torch.full((16,), 0.1)))
+    posteriors = ParticlePosteriors(particles, PosteriorOptions(nside=4, depth=256, enough=100))
+    posteriors.set_volume(true_map.numpy(), noise=NoiseSpectrum(torch.full((16,), 0.1)))
     rows = np.arange(0, 200, 8)
-    levels = credible_levels(explorer, rows, np.zeros((particles.n, 2)), true_rotations.numpy())
+    levels = credible_levels(posteriors, rows, np.zeros((particles.n, 2)), true_rotations.numpy())
     assert reliability(levels, np.array([0.8]))[0] < 0.6
 
 
@@ -247,8 +247,8 @@ def test_coverage_counts_hypotheses_in_order() -> None:
     assert list(coverage(hypotheses, truth, 5)) == [0.25, 0.75]
 
 
-def test_in_plane_and_directions_are_marginals(explorer: PosteriorExplorer) -> None:
-    posterior = explorer.particle(1)
+def test_in_plane_and_directions_are_marginals(posteriors: ParticlePosteriors) -> None:
+    posterior = posteriors.particle(1)
     assert posterior.direction_probability.sum() == pytest.approx(1, abs=1e-4)
     pixel = int(posterior.direction_probability.argmax())
     psi, probability = posterior.in_plane(pixel)
@@ -263,8 +263,8 @@ def test_in_plane_and_directions_are_marginals(explorer: PosteriorExplorer) -> N
     assert place in np.argsort(-posterior.probability.ravel())[:8]
 
 
-def test_slices_are_those_of_the_projector(explorer: PosteriorExplorer) -> None:
-    likelihood = explorer.grid.likelihood
+def test_slices_are_those_of_the_projector(posteriors: ParticlePosteriors) -> None:
+    likelihood = posteriors.grid.likelihood
     shown = likelihood.projections(3, np.eye(3)[None], np.array([[2.0, 0.0]]))
     still = likelihood.projections(3, np.eye(3)[None], np.zeros((1, 2)))
     # an origin shift of +2 puts the content two pixels to the left

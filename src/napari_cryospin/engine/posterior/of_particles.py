@@ -1,4 +1,4 @@
-"""The posterior explorer: every plausible pose of one particle, against a given map."""
+"""Every plausible pose of one particle and how probable it is, against a given map."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_cryospin.engine.geometry.healpix import angles_of_pixels, nest_of_ri
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.posterior.coarse_grid import CoarseGrid
 from napari_cryospin.engine.posterior.likelihood import PoseLikelihood
-from napari_cryospin.engine.posterior.modes import MODE_WEIGHT, Modes, find_modes
+from napari_cryospin.engine.posterior.modes import MODE_WEIGHT, ModeCells, find_modes
 from napari_cryospin.engine.posterior.noise import estimate_noise
 from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.posterior.refinement import Cells, on_first_level, refine
@@ -186,7 +186,7 @@ class ParticlePosterior:
         return int(shift), int(cell)
 
 
-class PosteriorExplorer:
+class ParticlePosteriors:
     """Computes posteriors of particles against the map that it was given last.
 
     Parameters
@@ -325,7 +325,7 @@ class PosteriorExplorer:
 
 
 def _refined_modes(
-    modes: Modes, fine: Cells, options: PosteriorOptions
+    modes: ModeCells, fine: Cells, options: PosteriorOptions
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return poses (m, 3, 3) and weights (m,) of one particle's modes on the fine level.
 
