@@ -103,6 +103,11 @@ class Stage(Section):
         """Return what tells the stage apart, besides its inference and epochs, in a few words."""
         return ""
 
+    @property
+    def idle(self) -> frozenset[str]:
+        """Names of the settings that change nothing, as the others are."""
+        return frozenset()
+
 
 class AmortizedStage(Stage):
     """Auto-encoding: an encoder with several heads proposes poses, the best one wins."""
@@ -154,6 +159,14 @@ class DirectStage(Stage):
         """Return the number of hypotheses where there are several."""
         return f"{self.hypotheses} hypotheses" if self.hypotheses > 1 else ""
 
+    @property
+    def idle(self) -> frozenset[str]:
+        """Names of the rates of what does not go by steps of a rate."""
+        of_poses = {"learning_rate_pose", "visit_rate"} if self.pose_update != "adam" else set()
+        of_volume = {"learning_rate_volume"} if self.volume_update != "adam" else set()
+        final = {"final_rate"} if of_poses and of_volume else set()
+        return frozenset(of_poses | of_volume | final)
+
 
 class MarginalStage(Stage):
     """Marginalisation: the map from the posteriors over all poses of a grid."""
@@ -196,6 +209,13 @@ class MarginalStage(Stage):
     def summary(self) -> str:
         """Return how fine the finest grid is."""
         return f"nside {self.nside}"
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """Names of the settings of samples where there are none."""
+        if self.quadrature != "exact":
+            return frozenset()
+        return frozenset({"sample_factor", "uniform_share", "temperature"})
 
 
 def encodes(stages: Iterable[Stage]) -> bool:

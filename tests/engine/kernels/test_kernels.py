@@ -9,20 +9,24 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cryospin.engine.events import RunStarted
 from napari_cryospin.engine.geometry.fourier import disk, shift_hartley
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import random_rotations
 from napari_cryospin.engine.geometry.slices import central_slices
-from napari_cryospin.engine.kernels import PosedImages, inserter, slicer
+from napari_cryospin.engine.kernels import PosedImages, choice, inserter, slicer
 from napari_cryospin.engine.kernels.choice import has_numba
 from napari_cryospin.engine.kernels.reference import TorchInserter, TorchSlicer
+from napari_cryospin.engine.run.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from torch import Tensor
 
     from napari_cryospin.engine.kernels import Slicer
+    from napari_cryospin.engine.settings import Settings
 
 BOX = 32
 NYQUIST = BOX / 2 - 1
@@ -186,3 +190,16 @@ def test_it_compiles_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(compiled, "njit", njit)
     assert compiled._compiled(len) is len
+
+
+def test_a_run_without_numba_says_that_it_is_slower(
+    short_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "has_numba", lambda: False)
+    assert choice.make_ready(torch.device("cuda")) is None
+    told = next(
+        event
+        for event in Reconstruction(short_settings, tmp_path / "run").run()
+        if isinstance(event, RunStarted)
+    )
+    assert any("pip install numba" in note for note in told.notes)

@@ -335,3 +335,33 @@ def test_no_map_learns_from_held_out_particles(
 def _trained(training: Training) -> np.ndarray:
     train_to_the_end(training)
     return training.map()
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        DirectStage(
+            epochs=2, pose_update="gauss-newton", pose_steps=2, volume_update="closed form"
+        ),
+        DirectStage(epochs=2, pose_update="gauss-newton", pose_steps=1),
+        DirectStage(epochs=2, pose_steps=2, volume_update="closed form"),
+        MarginalStage(epochs=2, quadrature="exact", until="epochs"),
+        MarginalStage(epochs=2, quadrature="importance", until="epochs"),
+    ],
+)
+def test_settings_change_something_unless_they_are_idle(
+    particles: Particles, settings: Settings, stage: DirectStage | MarginalStage
+) -> None:
+    def poses(**changed: float) -> np.ndarray:
+        some = settings.model_copy(update={"stages": [stage.model_copy(update=changed)]})
+        training = Training(particles, some)
+        train_to_the_end(training)
+        return training.poses.rotations.numpy()
+
+    shares = {"visit_rate": 0.5, "final_rate": 0.5}
+    factors = {"learning_rate_pose": 2, "learning_rate_volume": 2, "temperature": 3}
+    before = poses()
+    for name in (*shares, *factors):
+        if name in type(stage).model_fields:
+            after = poses(**{name: shares.get(name) or getattr(stage, name) * factors[name]})
+            assert np.array_equal(after, before) == (name in stage.idle), name

@@ -107,3 +107,23 @@ def test_changes_do_not_reach_the_settings_that_were_shown(editor: StagesEditor)
     editor.show_stages(shown)
     editor.form["epochs"].value = 3
     assert shown == [MarginalStage()]
+
+
+def test_fields_that_change_nothing_are_closed(editor: StagesEditor) -> None:
+    editor.list.setCurrentRow(2)
+    rates = ["learning_rate_pose", "visit_rate", "learning_rate_volume", "final_rate"]
+
+    def open_ones() -> list[str]:
+        return [name for name in rates if editor.form[name].enabled]
+
+    assert open_ones() == rates
+    editor.form["pose_update"].value = "gauss-newton"
+    assert open_ones() == ["learning_rate_volume", "final_rate"]
+    editor.form["volume_update"].value = "closed form"
+    assert open_ones() == []
+    editor.form["pose_update"].value = "adam"
+    assert open_ones() == ["learning_rate_pose", "visit_rate", "final_rate"]
+    editor.list.setCurrentRow(1)
+    assert editor.form["temperature"].enabled
+    editor.form["quadrature"].value = "exact"
+    assert not editor.form["temperature"].enabled and editor.form["memory"].enabled

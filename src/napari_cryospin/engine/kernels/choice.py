@@ -48,9 +48,14 @@ def compiles(device: torch.device) -> bool:
 def make_ready(device: torch.device) -> str | None:
     """Compile what is used on a device, which takes seconds where it was never done before.
 
-    Returns a sentence where that fails; torch does the work then.
+    Returns a sentence where that fails, or nothing can compile; torch does the work then.
     """
     global _torch_alone
+    if device.type == "cpu" and not has_numba():
+        return (
+            "The package numba is missing or does not go with this numpy, and the run takes "
+            "several times longer: pip install numba."
+        )
     if not compiles(device):
         return None
     try:

@@ -48,7 +48,7 @@ class EpochSurvey:
         Rotation of the map, degrees, that relates the two best modes of most multimodal probes, and
         the share of the multimodal probes for which it does.
     winner_in_best_mode
-        Share whose winning head lies in the heaviest mode.
+        Share whose winning candidate lies in the heaviest mode.
     candidates_hold_truth, best_mode_holds_truth, modes_hold_truth
         Share whose true pose lies near one of the heads' poses, in the heaviest mode, in any mode.
     """

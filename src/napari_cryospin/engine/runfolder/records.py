@@ -64,7 +64,7 @@ class Trajectory:
     rotations
         Pose after each epoch, RELION Euler matrices, (E, 3, 3).
     winner
-        Winning head after each epoch, (E,); −1 where the particle had not been seen yet.
+        Winning candidate after each epoch, (E,); −1 where the particle had not been seen yet.
     losses
         Loss after each epoch, (E,); NaN where the particle had not been seen yet.
     notes

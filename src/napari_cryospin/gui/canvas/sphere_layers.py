@@ -1,4 +1,4 @@
-"""The spheres around the volume: posterior, head candidates, views by winning head, heads' cells.
+"""The spheres around the volume: posterior, candidates, views by winning candidate, heads' cells.
 
 They stay at the edges of the volume's square however the camera turns, so that none stands before
 the map; each turns with it. A view direction stands where the eye sees the map as its particles
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 POSTERIOR = "posterior"
 CANDIDATES = "head candidates"
-VIEWS = "views by winning head"
+VIEWS = "views by winning candidate"
 HEAD_CELLS = "head cells"
 HEAD_NUMBERS = "head numbers"
 _KEYS = (POSTERIOR, CANDIDATES, VIEWS, HEAD_CELLS, HEAD_NUMBERS)

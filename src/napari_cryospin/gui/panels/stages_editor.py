@@ -137,6 +137,7 @@ class StagesEditor(QWidget):
         self._form.margins = (0, 0, 0, 0)
         for widget in widgets:
             widget.changed.connect(lambda _value, name=widget.name: self._on_value(name))
+        self._close_idle()
         self._column.addWidget(self._form.native)
         self.remove.setEnabled(len(self._stages) > 1)
         self.earlier.setEnabled(row > 0)
@@ -146,9 +147,16 @@ class StagesEditor(QWidget):
         row = self.list.currentRow()
         stage = self._stages[row]
         setattr(stage, name, self._fields[name].value)
+        self._close_idle()
         item = self.list.item(row)
         item.setText(f"{row + 1}. {describe_stage(stage)}")
         self.changed.emit()
+
+    def _close_idle(self) -> None:
+        """Close the fields that change nothing, as the others are."""
+        idle = self._stages[self.list.currentRow()].idle
+        for name, field in self._fields.items():
+            field.widget.enabled = name not in idle
 
     @Slot()
     def _on_remove(self) -> None:

@@ -33,7 +33,7 @@ class Candidates:
     losses
         Their losses, (M,).
     winner
-        Index of the winning head, or −1.
+        Index of the winning candidate, or −1.
     to_best, to_truth
         Angle of each pose to the posterior's best and to the true one, degrees, (M,); None where
         that is not known.

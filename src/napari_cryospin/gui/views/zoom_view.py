@@ -117,7 +117,7 @@ class ZoomView(ThemedWidget):
             axis.setPen(faint(self, 150))
             axis.setTextPen(foreground(self))
         item = self._plot.getPlotItem()
-        item.setTitle("Degrees from the mode", color=foreground(self).name(), size="8pt")
+        item.setTitle("° from the mode", color=foreground(self).name(), size="8pt")
 
     def _draw(self) -> None:
         if self._data is None or self.centre is None:
