@@ -11,6 +11,7 @@ import torch
 from napari_cryospin.engine.data.plan import Plan
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.inference.memory_needs import FLOAT
+from napari_cryospin.engine.kernels.choice import has_numba
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +24,8 @@ GIB = 2.0**30
 _COPIES_READING, _COPIES = 1.02, 1.0
 # raw images in memory at a time, and their intermediates
 _READING = 0.45 * GIB
+# the kernels' compiler with what it has compiled
+_COMPILER = 0.25 * GIB
 # floats of a particle's pose, and of one of its candidates
 _POSE, _CANDIDATE = 16, 12
 # copies of the poses: their table, the events, the record
@@ -82,7 +85,7 @@ def estimate_memory(
     training = _COPIES * images + _POSE_COPIES * poses + _GRIDS * grid
     training += max(stages, _GRIDS_OF_RESULTS * grid)
     if device.type == "cpu":
-        return MemoryNeed(max(reading, training), 0.0)
+        return MemoryNeed(max(reading, training) + _COMPILER * has_numba(), 0.0)
     events = _POSE_COPIES * poses + _GRIDS_OF_RESULTS * grid
     return MemoryNeed(max(reading, events), training)
 
