@@ -104,8 +104,10 @@ def first_origins(particles: Particles, rows: Tensor, learning: Tensor) -> Tenso
     average = _average(particles, some, model)
     reference = average / variance[shells_of(model)]
     # what is kept of each particle is a few numbers; the products at all shifts are made in parts
-    seen = (particles.observed(part, model) for part in rows.split(_PART))
-    products = torch.cat([one.ctf * one.coefficients * reference for one in seen])
+    products = reference.new_empty(len(rows), len(reference))
+    for part, kept in zip(rows.split(_PART), products.split(_PART), strict=True):
+        seen = particles.observed(part, model)
+        kept[:] = seen.ctf * seen.coefficients * reference
     shifts = pixel_shifts(particles.box, products.device)
     squares = shifts.square().sum(1)
     spread = _SPREAD * particles.box
@@ -124,9 +126,13 @@ def _expected(
 ) -> Tensor:
     """Return the means of values (D², v) at all shifts (D², 2) under the posteriors, (m, v)."""
     prior = shift_log_prior(shifts, spread, 1.0)
-    parts = products.split(_PART)
-    weights = ((cross_products(model, part) + prior).softmax(1) for part in parts)
-    return torch.cat([each @ values for each in weights])
+    # made before: small results among large intermediates would keep the allocator from
+    # giving any of these the place of those before
+    found = values.new_empty(len(products), values.shape[1])
+    for part, kept in zip(products.split(_PART), found.split(_PART), strict=True):
+        weights = (cross_products(model, part) + prior).softmax(1)
+        torch.mm(weights, values, out=kept)
+    return found
 
 
 def _average(particles: Particles, rows: Tensor, model: ImageModel) -> Tensor:
