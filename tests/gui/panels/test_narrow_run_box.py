@@ -91,6 +91,19 @@ def test_no_button_is_clipped(qtbot: QtBot, box: RunPanel, stage: int, start: in
             assert box.rect().contains(button.geometry()), button.text()
 
 
+def test_a_message_has_the_room_of_what_is_not_said(qtbot: QtBot, box: RunPanel) -> None:
+    sentence = "Showing the run in Hsp90_3000_0.1_seed0_32. Finished: 41 of 80 epochs were needed."
+    height = box.height()
+    box._session.message.emit(sentence)
+    qtbot.wait(50)
+    assert box.message.heightForWidth(box.message.width()) > box.message.height()
+    box._clear()
+    box._session.message.emit(sentence)
+    qtbot.wait(50)
+    assert box.message.heightForWidth(box.message.width()) <= box.message.height()
+    assert box.height() == height
+
+
 def test_words_and_bars_fit(qtbot: QtBot, box: RunPanel) -> None:
     session = box._session
     session.epoch_started.emit(EpochStarted(998, 1000, Inference.AMORTIZED, 0, 0))

@@ -97,11 +97,19 @@ class RunPanel(QWidget):
         self.batches.setObjectName("run_batches")
         self.message = QLabel()
         self.message.setObjectName("run_message")
-        # the box keeps its height, whatever it says: two lines
-        for label in (self.message, self.device):
+        # the box keeps its height, whatever they say: two lines each, or four of the message
+        said = QWidget()
+        below = QVBoxLayout(said)
+        below.setContentsMargins(0, 0, 0, 0)
+        below.setSpacing(3)
+        for label in (self.device, self.message):
             label.setWordWrap(True)
-            label.setFixedHeight(2 * label.fontMetrics().lineSpacing() + 8)
+            two_lines = 2 * label.fontMetrics().lineSpacing() + 8
+            label.setMaximumHeight(two_lines * (2 if label is self.message else 1))
+            label.setMinimumHeight(two_lines)
             label.setAlignment(Qt.AlignmentFlag.AlignTop)
+            below.addWidget(label)
+        said.setFixedHeight(2 * two_lines + below.spacing())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(3)
@@ -113,7 +121,7 @@ class RunPanel(QWidget):
                 row.addWidget(button, button.sizeHint().width())
             layout.addLayout(row)
         state, rate = StillLine(self.state), StillLine(self.rate)
-        for widget in (state, self.epochs, self.batches, rate, self.device, self.message):
+        for widget in (state, self.epochs, self.batches, rate, said):
             layout.addWidget(widget)
         self._clear()
 
@@ -145,6 +153,7 @@ class RunPanel(QWidget):
         self.epochs.setFormat("no epoch yet")
         self._show_phase("")
         self.device.setText("")
+        self.device.hide()
 
     @Slot()
     def _on_pause(self) -> None:
@@ -223,6 +232,7 @@ class RunPanel(QWidget):
             f"{event.n_particles:,} particles of {event.box} px, {event.pixel_size:.3g} Å/px"
         )
         self.device.setToolTip(str(event.folder))
+        self.device.show()
         self.epochs.setRange(0, event.n_epochs)
         self.message.setText("")
         self._show_stage()
