@@ -169,7 +169,9 @@ def test_inserting_is_the_transpose_of_slicing() -> None:
 
 def test_what_is_no_pose_is_refused() -> None:
     case = Case()
-    for spoilt in (torch.full((7, 3, 3), torch.nan), 1.1 * case.rotations):
+    # of unit length, but one row is the other: what it reads lies outside of the map
+    flat = case.rotations[:, [0, 0, 2]]
+    for spoilt in (torch.full((7, 3, 3), torch.nan), 1.1 * case.rotations, flat):
         with pytest.raises(ValueError, match="no rotation"):
             slicer(case.grid).slices(spoilt, case.frequencies)
     poses = Poses(case.rotations, torch.full((7, 2), torch.inf))
@@ -177,6 +179,32 @@ def test_what_is_no_pose_is_refused() -> None:
         slicer(case.grid).fit(replace(case.images(), poses=poses))
     with pytest.raises(ValueError, match="Nyquist"):
         slicer(case.grid).slices(case.rotations, case.frequencies * 1.1)
+
+
+@needs_numba
+def test_what_is_not_there_is_not_read() -> None:
+    case = Case()
+    for spoilt in (
+        replace(case.images(), numbers=torch.tensor([0, 1, 1, 3, 2, 0, 4])),
+        replace(case.images(), observed=case.observed[:, :-2]),
+        replace(case.images(), ctf=case.ctf[:3]),
+    ):
+        with pytest.raises(ValueError, match="there are none of"):
+            slicer(case.grid).fit(spoilt)
+
+
+@needs_numba
+def test_tensors_of_another_order_and_type_are_not_compiled_for() -> None:
+    from napari_cryospin.engine.kernels import compiled
+
+    case = Case()
+    images = case.images()
+    expected = slicer(case.grid).fit(images)
+    before = len(compiled.fit.signatures)
+    columns = Poses(case.rotations, case.poses.shifts.double().T.contiguous().T)
+    other = replace(images, poses=columns, numbers=case.numbers.int())
+    assert torch.equal(slicer(case.grid).fit(other).gradient, expected.gradient)
+    assert len(compiled.fit.signatures) == before
 
 
 @needs_numba
