@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +25,6 @@ from napari_cryospin.engine.run.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -218,6 +221,51 @@ def test_it_compiles_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(compiled, "njit", njit)
     assert compiled._compiled(len) is len
+
+
+DAMAGED = """
+import sys
+from pathlib import Path
+import torch
+from napari_cryospin.engine.kernels import compiled, make_ready, slicer
+folder = Path(compiled.fit.stats.cache_path)
+for name in sys.argv[1:]:
+    (folder / name).write_bytes(b"damaged")
+print(type(slicer(torch.zeros(9, 9, 9))).__name__, make_ready(torch.device("cpu")))
+print(len(list(folder.glob("*.nbi"))))
+"""
+
+
+@needs_numba
+def test_what_was_kept_and_is_damaged_is_compiled_anew(tmp_path: Path) -> None:
+    from napari_cryospin.engine.kernels import compiled
+
+    assert choice.make_ready(torch.device("cpu")) is None
+    folder = compiled.fit.stats.cache_path
+    if folder is None:
+        pytest.skip("nothing can be kept here")
+    kept = [path.name for path in Path(folder).glob("compiled.*.nbi")]
+    assert kept
+    done = subprocess.run(
+        [sys.executable, "-c", DAMAGED, *kept],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["CompiledSlicer None", "0"], done.stderr
+
+
+def test_a_numba_that_is_switched_off_is_none() -> None:
+    words = "from napari_cryospin.engine.kernels.choice import has_numba; print(has_numba())"
+    done = subprocess.run(
+        [sys.executable, "-c", words],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"
 
 
 def test_a_run_without_numba_says_that_it_is_slower(

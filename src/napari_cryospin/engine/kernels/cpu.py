@@ -148,6 +148,14 @@ class CompiledInserter(Inserter):
 
 def compile_all() -> None:
     """Compile everything, or read it from where it was kept: it takes seconds the first time."""
+    try:
+        _call_all()
+    except Exception:  # what was kept is damaged, or there is no room for it
+        compiled.forget_kept()
+        _call_all()
+
+
+def _call_all() -> None:
     grid = torch.zeros(9, 9, 9)
     frequencies = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     image, pose = torch.zeros(1, 2), torch.eye(3)[None]
