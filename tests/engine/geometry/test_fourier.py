@@ -46,6 +46,11 @@ def test_the_central_slice_is_the_projection() -> None:
     assert torch.allclose(slices[0], model.coefficients(volume.sum(0)))
 
 
+def test_of_no_images_there_are_no_coefficients() -> None:
+    model = ImageModel.within(16, 8)
+    assert model.coefficients(torch.zeros(0, 16, 16)).shape == (0, len(model.frequencies))
+
+
 def test_small_disks_begin_large_ones_and_hold_opposites() -> None:
     large, small = disk(32, 15), disk(32, 6)
     assert torch.equal(large[: len(small)].norm(dim=1), small.norm(dim=1))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +25,6 @@ from napari_cryospin.engine.run.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -169,7 +172,9 @@ def test_inserting_is_the_transpose_of_slicing() -> None:
 
 def test_what_is_no_pose_is_refused() -> None:
     case = Case()
-    for spoilt in (torch.full((7, 3, 3), torch.nan), 1.1 * case.rotations):
+    # of unit length, but one row is the other: what it reads lies outside of the map
+    flat = case.rotations[:, [0, 0, 2]]
+    for spoilt in (torch.full((7, 3, 3), torch.nan), 1.1 * case.rotations, flat):
         with pytest.raises(ValueError, match="no rotation"):
             slicer(case.grid).slices(spoilt, case.frequencies)
     poses = Poses(case.rotations, torch.full((7, 2), torch.inf))
@@ -177,6 +182,32 @@ def test_what_is_no_pose_is_refused() -> None:
         slicer(case.grid).fit(replace(case.images(), poses=poses))
     with pytest.raises(ValueError, match="Nyquist"):
         slicer(case.grid).slices(case.rotations, case.frequencies * 1.1)
+
+
+@needs_numba
+def test_what_is_not_there_is_not_read() -> None:
+    case = Case()
+    for spoilt in (
+        replace(case.images(), numbers=torch.tensor([0, 1, 1, 3, 2, 0, 4])),
+        replace(case.images(), observed=case.observed[:, :-2]),
+        replace(case.images(), ctf=case.ctf[:3]),
+    ):
+        with pytest.raises(ValueError, match="there are none of"):
+            slicer(case.grid).fit(spoilt)
+
+
+@needs_numba
+def test_tensors_of_another_order_and_type_are_not_compiled_for() -> None:
+    from napari_cryospin.engine.kernels import compiled
+
+    case = Case()
+    images = case.images()
+    expected = slicer(case.grid).fit(images)
+    before = len(compiled.fit.signatures)
+    columns = Poses(case.rotations, case.poses.shifts.double().T.contiguous().T)
+    other = replace(images, poses=columns, numbers=case.numbers.int())
+    assert torch.equal(slicer(case.grid).fit(other).gradient, expected.gradient)
+    assert len(compiled.fit.signatures) == before
 
 
 @needs_numba
@@ -190,6 +221,51 @@ def test_it_compiles_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(compiled, "njit", njit)
     assert compiled._compiled(len) is len
+
+
+DAMAGED = """
+import sys
+from pathlib import Path
+import torch
+from napari_cryospin.engine.kernels import compiled, make_ready, slicer
+folder = Path(compiled.fit.stats.cache_path)
+for name in sys.argv[1:]:
+    (folder / name).write_bytes(b"damaged")
+print(type(slicer(torch.zeros(9, 9, 9))).__name__, make_ready(torch.device("cpu")))
+print(len(list(folder.glob("*.nbi"))))
+"""
+
+
+@needs_numba
+def test_what_was_kept_and_is_damaged_is_compiled_anew(tmp_path: Path) -> None:
+    from napari_cryospin.engine.kernels import compiled
+
+    assert choice.make_ready(torch.device("cpu")) is None
+    folder = compiled.fit.stats.cache_path
+    if folder is None:
+        pytest.skip("nothing can be kept here")
+    kept = [path.name for path in Path(folder).glob("compiled.*.nbi")]
+    assert kept
+    done = subprocess.run(
+        [sys.executable, "-c", DAMAGED, *kept],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["CompiledSlicer None", "0"], done.stderr
+
+
+def test_a_numba_that_is_switched_off_is_none() -> None:
+    words = "from napari_cryospin.engine.kernels.choice import has_numba; print(has_numba())"
+    done = subprocess.run(
+        [sys.executable, "-c", words],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"
 
 
 def test_a_run_without_numba_says_that_it_is_slower(

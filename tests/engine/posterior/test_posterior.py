@@ -37,6 +37,10 @@ def test_log_probabilities_equal_brute_force(particles: Particles, true_map: Ten
     brute = -0.5 * residual.square().sum(-1)
     constant = (log_p - brute).mean(1, keepdim=True)
     assert torch.allclose(log_p - constant, brute, atol=1e-8)
+    # at poses of each image's own
+    own = torch.randint(len(slices), (5, 7), generator=torch.Generator().manual_seed(0))
+    told = PoseSlices.of(slices).at(own).log_probability(observed, ctf)
+    assert torch.allclose(told, log_p.gather(1, own))
 
 
 def test_the_posterior_peaks_at_the_true_pose(

@@ -61,4 +61,8 @@ class Poses:
     def moved(self, step: Tensor) -> Self:
         """Return poses after steps (p, 5): ``R ← exp([ω]×) R``, radians, and shifts, pixels."""
         turned = exponential_map(step[:, :3]) @ self.rotations
+        # rounding adds up over thousands of steps, and they would no longer be rotations: a step of
+        # Newton's towards the nearest one
+        identity = torch.eye(3, dtype=turned.dtype, device=turned.device)
+        turned = turned @ (1.5 * identity - 0.5 * turned.mT @ turned)
         return type(self)(turned, self.shifts + step[:, 3:])

@@ -34,15 +34,29 @@ def with_torch_alone() -> Iterator[None]:
 def has_numba() -> bool:
     """Return whether numba can be used; without it torch does the work."""
     try:
-        import numba  # noqa: F401
+        import numba
     except ImportError:  # it is missing, or does not go with this numpy
         return False
-    return True
+    # the loops as plain Python would take a thousand times longer than torch
+    return not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 
 
 def compiles(device: torch.device) -> bool:
     """Return whether compiled loops are used on a device."""
-    return device.type == "cpu" and not _torch_alone and has_numba()
+    return device.type == "cpu" and not _torch_alone and has_numba() and _trouble() is None
+
+
+@cache
+def _trouble() -> str | None:
+    """Compile everything, once a process; return what is wrong where that fails."""
+    try:
+        from napari_cryospin.engine.kernels.cpu import compile_all
+
+        compile_all()
+    except Exception as error:  # of a compiler anything may come
+        words = " ".join(str(error).split())
+        return f"The kernels cannot be compiled, and the run takes several times longer: {words}"
+    return None
 
 
 def make_ready(device: torch.device) -> str | None:
@@ -50,23 +64,14 @@ def make_ready(device: torch.device) -> str | None:
 
     Returns a sentence where that fails, or nothing can compile; torch does the work then.
     """
-    global _torch_alone
-    if device.type == "cpu" and not has_numba():
-        return (
-            "The package numba is missing or does not go with this numpy, and the run takes "
-            "several times longer: pip install numba."
-        )
-    if not compiles(device):
+    if device.type != "cpu" or _torch_alone:
         return None
-    try:
-        from napari_cryospin.engine.kernels.cpu import compile_all
-
-        compile_all()
-    except Exception as error:  # of a compiler anything may come
-        _torch_alone = True
-        words = " ".join(str(error).split())
-        return f"The kernels cannot be compiled, and the run takes several times longer: {words}"
-    return None
+    if not has_numba():
+        return (
+            "The package numba is missing, does not go with this numpy or is switched off "
+            "(NUMBA_DISABLE_JIT), and the run takes several times longer: pip install numba."
+        )
+    return _trouble()
 
 
 def slicer(grid: Tensor) -> Slicer:

@@ -16,10 +16,13 @@ Indices are unsigned: numba lets negative ones count from the end, at a price.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import float32, njit
+from numba.extending import is_jitted
 
 # frequencies of a block, and the same as an index
 _BLOCK = 128
@@ -35,6 +38,18 @@ def _compiled(function):
         return njit(cache=True, **_FAST)(function)
     except RuntimeError:  # no folder for it
         return njit(**_FAST)(function)
+
+
+def forget_kept() -> None:
+    """Remove what is kept on disk, and have this process compile everything for itself alone."""
+    kept = {name: each for name, each in globals().items() if is_jitted(each)}
+    folders = {each.stats.cache_path for each in kept.values()}
+    for folder in (Path(one) for one in folders if one is not None):
+        with suppress(OSError):
+            # without its index a function is compiled and kept anew, by the next process
+            for index in folder.glob(f"{Path(__file__).stem}.*.nbi"):
+                index.unlink()
+    globals().update({name: njit(**_FAST)(each.py_func) for name, each in kept.items()})
 
 
 @_compiled

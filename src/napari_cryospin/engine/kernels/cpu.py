@@ -148,6 +148,14 @@ class CompiledInserter(Inserter):
 
 def compile_all() -> None:
     """Compile everything, or read it from where it was kept: it takes seconds the first time."""
+    try:
+        _call_all()
+    except Exception:  # what was kept is damaged, or there is no room for it
+        compiled.forget_kept()
+        _call_all()
+
+
+def _call_all() -> None:
     grid = torch.zeros(9, 9, 9)
     frequencies = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     image, pose = torch.zeros(1, 2), torch.eye(3)[None]
@@ -197,13 +205,21 @@ def _floats(values: Tensor) -> NDArray[np.float32]:
 
 def _arrays(images: PosedImages, side: int) -> tuple[Any, ...]:
     """Return kx, ky, images, CTFs, numbers, poses and phases, as the loops take them."""
-    poses, numbers = images.poses, images.numbers
+    poses = images.poses
     require_readable(poses, images.frequencies, side)
+    observed, ctf = _floats(images.observed), _floats(images.ctf)
+    # other types, or an order of its own, would be compiled for anew
+    numbers = torch.arange(len(poses)) if images.numbers is None else images.numbers.long()
+    n, k = np.minimum(observed.shape, ctf.shape)
+    # the loops would read what lies behind
+    if k < len(images.frequencies) or bool(((numbers < 0) | (numbers >= int(n))).any()):
+        raise ValueError("Poses of images, or frequencies, that there are none of.")
+    shifts = poses.shifts.detach().double().contiguous()
     return (
         *_disk(images.frequencies),
-        _floats(images.observed),
-        _floats(images.ctf),
-        np.arange(len(poses)) if numbers is None else numbers.contiguous().numpy(),
+        observed,
+        ctf,
+        numbers.contiguous().numpy(),
         _floats(poses.rotations),
-        (2 * math.pi / (side - 1)) * poses.shifts.detach().double().numpy(),
+        (2 * math.pi / (side - 1)) * shifts.numpy(),
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.geometry.poses import Poses
 
-# a pose's rows are of unit length but for so much; what is beyond is no rotation
+# products of a pose's rows are 0 and 1 but for so much; what is beyond is no rotation
 _ROUNDING = 1e-3
 
 
@@ -126,8 +126,10 @@ def require_readable(poses: Poses, frequencies: Tensor, side: int) -> None:
 
     And where frequencies (K, 2) are not all within a grid of a side of voxels.
     """
-    lengths = poses.rotations[:, :2].square().sum(-1)
-    sound = ((lengths - 1).abs() < _ROUNDING).all() & poses.shifts.isfinite().all()
+    # of unit length and across each other: else k·A may lie outside of the map
+    rows = poses.rotations[:, :2]
+    off = (rows @ rows.mT - torch.eye(2, dtype=rows.dtype, device=rows.device)).abs()
+    sound = (off < _ROUNDING).all() & poses.shifts.isfinite().all()
     # NaN is in no interval
     if not bool(sound):
         raise ValueError("A pose has become no rotation, or its shift no number.")

@@ -50,6 +50,8 @@ class ImageModel:
 
     def coefficients(self, images: Tensor) -> Tensor:
         """Return the Hartley coefficients, shape (n, K), of images of shape (n, D, D)."""
+        if not images.numel():  # torch refuses to transform none
+            return images.new_zeros(*images.shape[:-2], len(self.frequencies))
         # of real images half of the transform tells all, and the disk is a part of that
         spectrum = torch.fft.rfft2(images, norm="ortho").flatten(-2)
         place, real_sign, imaginary_sign = self._of_half

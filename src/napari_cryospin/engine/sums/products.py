@@ -50,6 +50,9 @@ class PoseSlices:
             # one product of matrices, not one for each image
             product: Tensor = (signal.flatten(0, 1) @ self.values.T).unflatten(0, signal.shape[:2])
             return product
+        if self.values.dim() == 3 and signal.dim() == 2:
+            own: Tensor = (self.values @ signal[..., None])[..., 0]
+            return own
         return signal @ self.values.mT
 
     def power(self, ctf2: Tensor) -> Tensor:
