@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+PAGE = EXAMPLES.parent / "docs" / "scripts.md"
 LONGEST = 60
 # as quick as a preset may be: 3 epochs
 STAGES = [
@@ -129,3 +130,9 @@ def test_examples_are_short_and_use_the_public_api_alone():
         assert 10 <= len(lines) <= LONGEST, path
         assert not [line for line in lines if "napari_cryospin.engine" in line], path
         assert f'"{path.name}"' in tests, f"{path.name} is run by no test"
+
+
+def test_the_page_of_scripts_shows_every_example():
+    # as mkdocs reads it: another blank, such as a formatter sets, and it shows the line instead
+    shown = re.findall(r'^--8<-- "examples/(\w+\.py)"$', PAGE.read_text("utf-8"), re.MULTILINE)
+    assert sorted(shown) == sorted(path.name for path in EXAMPLES.glob("*.py"))

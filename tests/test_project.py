@@ -30,6 +30,7 @@ def described(name: str) -> Any:
 
 
 PROJECT = described("pyproject.toml")["project"]
+TOOLS = described("pyproject.toml")["tool"]
 
 
 def packages(requirements: list[str]) -> set[str]:
@@ -72,6 +73,12 @@ def test_the_extra_all_has_the_others_and_a_binding() -> None:
     everything = PROJECT["optional-dependencies"]["all"]
     assert "napari-cryospin[fast,viewer]" in everything
     assert any(requirement.startswith("napari[pyqt6]") for requirement in everything)
+
+
+def test_the_source_distribution_has_what_its_tests_read() -> None:
+    included = {name[1:] for name in TOOLS["hatch"]["build"]["targets"]["sdist"]["include"]}
+    assert {"benchmarks", "docs", "examples", "scripts", "Makefile", "mkdocs.yml"} <= included
+    assert [name for name in included if not (ROOT / name).exists()] == []
 
 
 def test_there_is_one_version() -> None:

@@ -6,6 +6,7 @@ degrees, epochs and particles count from 0; maps are (z, y, x), particles white,
 
 from napari_cryospin.engine import events
 from napari_cryospin.engine.data.density import read_map
+from napari_cryospin.engine.data.given import Given
 from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.mrc_writer import write_map
@@ -37,6 +38,7 @@ __all__ = [
     "Controls",
     "DirectStage",
     "Evaluation",
+    "Given",
     "InputError",
     "MarginalStage",
     "Nuisances",

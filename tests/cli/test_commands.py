@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -71,6 +72,7 @@ def test_posterior(command_run: Path, tmp_path: Path) -> None:
     assert summary["modes"][0]["distance_to_first_deg"] == 0
     _assert_is_the_picture(summary)
     words = call("posterior", command_run, "--particle", 3, "--epoch", 1, "--low-pass", 40)
+    assert re.search(r"\d+ modes? of at least 5%", words.stdout)
     assert "mode A: weight" in words.stdout
     with Image.open(png) as image:
         assert image.width == 1200
@@ -97,7 +99,9 @@ def test_survey(command_run: Path, tmp_path: Path) -> None:
     table = tmp_path / "survey.csv"
     result = call("survey", command_run, "--probes", 20, "--csv", table, "--json")
     assert result.exit_code == 0, result.output
-    figures = json.loads(result.stdout)
+    # what is not known is null: NaN is no JSON
+    figures = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert any(row["pair_angle"] is None for row in figures)
     assert [row["epoch"] for row in figures] == list(range(len(figures)))
     assert len(table.read_text().splitlines()) == 1 + len(figures)
     # in words, of a run of one epoch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from command_calls import call, is_one_sentence
+from napari_cryospin.cli.app import app as whole
 from napari_cryospin.cli.options import given_settings, with_settings
 from napari_cryospin.engine.flags import flags
 from napari_cryospin.engine.run.command import command_line
@@ -17,8 +19,6 @@ from napari_cryospin.engine.setting_fields import setting_field
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_cryospin.engine.run.reconstruction import Reconstruction
     from napari_cryospin.engine.stages import Stage
 
@@ -128,3 +128,18 @@ def test_a_run_is_told_by_options_that_its_stages_know(preset: str, tmp_path: Pa
         assert "--heads" not in line and "--settings" in line
     else:
         assert line.endswith("--preset paper-synthetic --heads 5 --shifts")
+
+
+def test_the_page_has_every_option_in_the_section_of_its_command() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "command-line.md").read_text("utf-8")
+    named = re.split(r"^## `([\w-]+)`$", page, flags=re.MULTILINE)[1:]
+    sections = dict(zip(named[::2], named[1::2], strict=True))
+    commands = typer.main.get_command(whole).commands
+    assert sections.keys() - {"napari-cryospin"} == commands.keys()
+    for name, each in commands.items():
+        told = set(re.findall(r"--[a-z][\w-]*", sections[name].partition("\n## ")[0]))
+        known = {option for field in each.params for option in field.opts if option[:2] == "--"}
+        refused = {option for field in each.params for option in field.secondary_opts}
+        assert known - told == set(), name
+        # of another command, named beside
+        assert told - known - refused <= {"--png"}, name

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     [
         (["--nside", 5], "power of two"),
         (["--low-pass", 1e6], "leaves nothing"),
-        (["--epoch", 99], "epoch_0098"),
+        (["--epoch", 99], "was not recorded: it has 1 to"),
         (["--depth", 4096], "power of two"),
     ],
 )

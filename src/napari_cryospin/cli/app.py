@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="napari-cryospin",
-    help="cryoSPIN: ab-initio cryo-EM reconstruction, live in napari or in a terminal.",
+    help="cryoSPIN: ab-initio cryo-EM reconstruction, live in napari or in a terminal. "
+    "Without a command, napari opens with the dock.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -106,7 +107,10 @@ app.command()(simulate)
 @with_settings
 def reconstruct(
     stack: Annotated[
-        Path | None, typer.Argument(help="Particles: .star, .cs or .mrcs; not with --resume.")
+        Path | None,
+        typer.Argument(
+            help="Particles: .star, .cs or .mrcs; with --resume only where they were moved."
+        ),
     ] = None,
     out: Annotated[
         Path | None,

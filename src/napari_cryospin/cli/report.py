@@ -119,6 +119,7 @@ def _require_power_of_two(name: str, value: int, most: int) -> None:
 def print_posterior(found: ParticlePosterior, particle: int, *, as_json: bool) -> None:
     """Print a summary of the posterior of a particle, by its row from 1, as JSON or in words."""
     from napari_cryospin.engine.geometry.euler import euler_from_matrices
+    from napari_cryospin.engine.posterior.modes import MODE_WEIGHT
 
     angles = euler_from_matrices(found.modes)
     modes = [
@@ -149,7 +150,7 @@ def print_posterior(found: ParticlePosterior, particle: int, *, as_json: bool) -
         return
     typer.echo(
         f"particle {particle}: entropy {found.entropy:.2f} nats, "
-        f"{found.n_modes} mode{'' if found.n_modes == 1 else 's'}"
+        f"{found.n_modes} mode{'' if found.n_modes == 1 else 's'} of at least {MODE_WEIGHT:.0%}"
     )
     typer.echo("best pose: rot {:.1f}°, tilt {:.1f}°, psi {:.1f}°".format(*best))
     for number, (mode, own) in enumerate(zip(modes, angles, strict=True)):

@@ -203,7 +203,8 @@ def simulate(
         if second is None and second_share is not None:
             raise InputError("--second-share needs a second structure: name it with --second.")
         if junk_kinds is not None:
-            overrides["junk_kinds"] = _junk_kinds(junk_kinds)
+            kinds = (word.strip() for word in junk_kinds.split(","))
+            overrides["junk_kinds"] = tuple(kind for kind in kinds if kind)
         given = {name: value for name, value in overrides.items() if value is not None}
         nuisances = replace(REALISTIC if realistic else Nuisances(), **given)
         nuisances.require_possible()
@@ -238,14 +239,3 @@ def simulate(
                 progress=report,
             )
     typer.echo(f"{n_particles} particles of {box} px, {used:.4g} Å/px, in {out}")
-
-
-def _junk_kinds(words: str) -> tuple[Junk, ...]:
-    """Return the kinds that a list names."""
-    names = [word.strip() for word in words.split(",") if word.strip()]
-    unknown = [name for name in names if name not in set(Junk)]
-    if unknown:
-        raise InputError(
-            f"There is no junk of the kind {unknown[0]}: choose among {', '.join(Junk)}."
-        )
-    return tuple(Junk(name) for name in names)

@@ -107,7 +107,10 @@ class VolumeUpdated(Event):
 
 @dataclass(frozen=True)
 class PosesUpdated(Event):
-    """New poses of all particles, n of them, with M heads.
+    """New poses of all particles, n of them, with M candidates each.
+
+    Auto-decoding with a single hypothesis has no candidates, M = 0: ``winner`` is then that of the
+    stage before.
 
     Parameters
     ----------

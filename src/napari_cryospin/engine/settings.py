@@ -111,7 +111,11 @@ class ModelSettings(Section):
 
 
 class Settings(Section):
-    """All settings of a run, as stored in ``settings.toml``."""
+    """All settings of a run, as stored in ``settings.toml``.
+
+    A value is looked at when it is given. Out of range, it raises pydantic's ``ValidationError``;
+    given by :meth:`set`, an :class:`~napari_cryospin.engine.errors.InputError`.
+    """
 
     preset: str = Field("default", description="Preset that these settings started from.")
     seed: Number = Field(0, description="Random seed.")

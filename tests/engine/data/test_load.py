@@ -6,6 +6,7 @@ import mrcfile
 import numpy as np
 import pytest
 
+from napari_cryospin.engine.data.given import Given
 from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.errors import InputError
 
@@ -53,3 +54,11 @@ def test_a_passthrough_file_is_for_cryosparc_only(tmp_path: Path) -> None:
     path = write_stack(tmp_path / "particles.mrcs", (5, 16, 16))
     with pytest.raises(InputError, match="passthrough"):
         read_table(path, passthrough=path)
+
+
+def test_what_is_given_may_be_named_by_texts(tmp_path: Path) -> None:
+    stack = write_stack(tmp_path / "particles.mrcs", (5, 16, 16))
+    found = read_table(str(stack), given=Given(datadir=str(tmp_path), pixel_size=3.0))
+    assert found.pixel_size == 3.0
+    with pytest.raises(InputError, match="There is no folder"):
+        read_table(stack, given=Given(datadir=str(tmp_path / "absent")))

@@ -126,5 +126,7 @@ def test_what_is_missing_is_told(small_stack: Path, tmp_path: Path) -> None:
     star, truth_map = small_stack / "truth.star", small_stack / "truth.mrc"
     with pytest.raises(InputError, match="has the run ended"):
         evaluate(tmp_path / "particles.star", truth_map, star, truth_map)
+    with pytest.raises(InputError, match=r"There is no file .*t\.mrc, which was to hold the truth"):
+        evaluate(star, truth_map, star, tmp_path / "t.mrc")
     with pytest.raises(InputError, match=r"particles\.star holds no poses"):
         evaluate(star, truth_map, small_stack / "particles.star", truth_map)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
+from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.posteriors import common_rotation, coverage, reliability
 from napari_cryospin.engine.geometry.cells import (
     ancestors,
@@ -269,3 +270,18 @@ def test_slices_are_those_of_the_projector(posteriors: ParticlePosteriors) -> No
     still = likelihood.projections(3, np.eye(3)[None], np.zeros((1, 2)))
     # an origin shift of +2 puts the content two pixels to the left
     assert torch.allclose(shown[0, :, 4:-4], still[0].roll(-2, 1)[:, 4:-4], atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"nside": 3}, "nside of a posterior must be a power of two, not 3"),
+        ({"depth": 0}, "depth of a posterior must be a power of two, not 0"),
+        ({"radius": 0.5}, "leaves nothing"),
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"shift_extent": -1.0}, "Shifts cannot reach -1 pixels"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        PosteriorOptions(**options)

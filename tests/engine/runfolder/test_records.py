@@ -243,6 +243,8 @@ def test_a_folder_gives_the_poses_of_an_epoch_by_default_the_last(folder: RunFol
     for epoch in (3, 7):
         write_poses(folder, some_poses(epoch))
     assert folder.recorded_epochs() == [3, 7]
+    with pytest.raises(InputError, match=r"Epoch 10 of .* was not recorded: it has 4 to 8,"):
+        folder.poses(9)
     assert folder.poses().epoch == 7
     np.testing.assert_array_equal(folder.poses(3).rotations, read_poses(folder, 3).rotations)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_cryospin.engine.data.molecule import procedural_molecule
-from napari_cryospin.engine.data.nuisances import REALISTIC, Noise, Nuisances, Views
+from napari_cryospin.engine.data.nuisances import REALISTIC, Junk, Noise, Nuisances, Views
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.simulate import simulate
@@ -219,3 +219,17 @@ def test_shifts_are_told_in_one_way(volume: np.ndarray, tmp_path: Path) -> None:
             volume, tmp_path / "out", n_particles=2, pixel_size=4.0, snr=1.0, shift_std=2.0,
             nuisances=Nuisances(off_centre=0.1),
         )  # fmt: skip
+
+
+def test_kinds_are_known_by_their_names() -> None:
+    named = Nuisances(noise="coloured", views="belt", junk_kinds=("edge", "cut"))
+    assert named == Nuisances(Noise.COLOURED, views=Views.BELT, junk_kinds=(Junk.EDGE, Junk.CUT))
+    assert Nuisances(junk_kinds="blob").junk_kinds == (Junk.BLOB,)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("noise", "pink"), ("views", "top"), ("junk_kinds", ("ice",))]
+)
+def test_a_kind_that_there_is_not_is_refused(field: str, value: object) -> None:
+    with pytest.raises(InputError, match=r"of the kind .*: choose among"):
+        Nuisances(**{field: value})

@@ -105,7 +105,7 @@ def test_numbers_that_no_simulation_can_have(
 ) -> None:
     options = {"n_particles": 2, "pixel_size": 4.0, "snr": 1.0} | changed
     with pytest.raises(InputError, match=message):
-        simulate(np.zeros((32, 32, 32), np.float32), tmp_path / "out", **options)
+        simulate(np.ones((32, 32, 32), np.float32), tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
 
@@ -169,3 +169,25 @@ def test_the_molecule_is_asymmetric_and_fits() -> None:
         assert np.corrcoef(volume.ravel(), np.flip(volume, axis).ravel())[0, 1] < 0.6
         turned = np.rot90(volume, 2, [a for a in range(3) if a != axis])
         assert np.corrcoef(volume.ravel(), turned.ravel())[0, 1] < 0.6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"volume": np.ones((16, 16, 15))}, "a cube of even side"),
+        ({"volume": np.ones((15, 15, 15))}, "a cube of even side"),
+        ({"volume": np.zeros((16, 16, 16))}, "not zeros alone"),
+        ({"volume": np.full((16, 16, 16), np.nan)}, "finite numbers"),
+        ({"second": np.ones((18, 18, 18))}, "maps of one shape"),
+        ({"pixel_size": 0.0}, "pixel size must be above 0"),
+        ({"seed": -1}, "seed must be 0 or more"),
+        ({"defocus_range": (20_000.0, 10_000.0)}, "No defocus lies between"),
+    ],
+)
+def test_what_no_stack_can_be_made_of_is_told_before_anything_is_made(
+    change: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    usual = {"volume": np.ones((16, 16, 16)), "n_particles": 3, "pixel_size": 4.0, "snr": 1.0}
+    with pytest.raises(InputError, match=message):
+        simulate(out=tmp_path / "stack", **usual | change)
+    assert not list(tmp_path.iterdir())

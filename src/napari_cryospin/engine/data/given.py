@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from napari_cryospin.engine.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_cryospin.engine.data.table import OpticsGroup
     from napari_cryospin.engine.settings import DataSettings
 
@@ -31,6 +30,8 @@ _WORDS = {
 class Given:
     """Values that the user gives for all particles; they win over those of the table.
 
+    What is None, as all is by default, is the table's.
+
     Parameters
     ----------
     datadir
@@ -46,6 +47,10 @@ class Given:
     voltage: float | None = None
     spherical_aberration: float | None = None
     amplitude_contrast: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.datadir is not None:
+            object.__setattr__(self, "datadir", Path(self.datadir))
 
     @classmethod
     def of(cls, data: DataSettings) -> Self:

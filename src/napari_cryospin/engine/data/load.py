@@ -23,7 +23,7 @@ _STACK_SUFFIXES = (".mrcs", ".mrc", ".st")
 
 
 def read_table(
-    path: str | Path, *, passthrough: Path | None = None, given: Given | None = None
+    path: str | Path, *, passthrough: str | Path | None = None, given: Given | None = None
 ) -> ParticleTable:
     """Return the particle table of a RELION, cryoSPARC or MRC file.
 
@@ -53,7 +53,7 @@ def read_table(
     if passthrough is not None and suffix != ".cs":
         raise InputError(f"A passthrough file goes with a .cs file, not with {path.name}.")
     if suffix == ".cs":
-        return read_cs(path, passthrough, given)
+        return read_cs(path, None if passthrough is None else Path(passthrough), given)
     return read_star(path, given) if suffix == ".star" else _bare_stack(path, given)
 
 

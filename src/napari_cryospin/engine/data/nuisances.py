@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from napari_cryospin.engine.errors import InputError
+
+_Kind = TypeVar("_Kind", bound=StrEnum)
 
 
 class Noise(StrEnum):
@@ -34,6 +37,16 @@ class Views(StrEnum):
     BELT = "belt"
 
 
+def _named(kinds: type[_Kind], name: str, what: str) -> _Kind:
+    """Return the member of a name, or raise InputError."""
+    try:
+        return kinds(name)
+    except ValueError:
+        raise InputError(
+            f"There is no {what} of the kind {name}: choose among {', '.join(kinds)}."
+        ) from None
+
+
 @dataclass(frozen=True)
 class Nuisances:
     """What a microscope does to particles; by default nothing.
@@ -41,7 +54,8 @@ class Nuisances:
     Parameters
     ----------
     noise
-        Power spectrum of the noise: white, or falling with the frequency as a micrograph's.
+        Power spectrum of the noise: "white", or "coloured", which falls with the frequency as a
+        micrograph's.
     ice
         Share of the noise's variance that is structure of the ice and goes through the CTF, 0 to 1.
     envelope
@@ -58,11 +72,13 @@ class Nuisances:
     junk
         Share of the images that show no particle, 0 to 1.
     junk_kinds
-        What they show, each kind as often.
+        What they show, each kind as often: some of "noise", "edge", "blob", "fragment",
+        "aggregate", "cut"; by default all.
     neighbours
         Share of the particles with other particles that reach into the image, 0 to 1.
     views, view_angle
-        View directions within so many degrees of the z axis (cap) or of the equator (belt).
+        "uniform", or view directions within so many degrees of the z axis ("cap") or of the
+        equator ("belt").
     defocus_error
         Standard deviation of the table's defocus around the true one, Å.
     true_amplitude_contrast
@@ -73,6 +89,11 @@ class Nuisances:
         Height of the beads, standard deviations of the noise.
     second_share
         Share of the second structure among the particles, 0 to 1.
+
+    Raises
+    ------
+    InputError
+        If there is no such noise, junk or view. The numbers are looked at by :func:`simulate`.
     """
 
     noise: Noise = Noise.WHITE
@@ -92,6 +113,17 @@ class Nuisances:
     beads: float = 0.0
     bead_height: float = 20.0
     second_share: float = 0.3
+
+    def __post_init__(self) -> None:
+        # by their names too: a script need not import them
+        kinds = (self.junk_kinds,) if isinstance(self.junk_kinds, str) else self.junk_kinds
+        named = {
+            "noise": _named(Noise, self.noise, "noise"),
+            "junk_kinds": tuple(_named(Junk, kind, "junk") for kind in kinds),
+            "views": _named(Views, self.views, "views"),
+        }
+        for field, value in named.items():
+            object.__setattr__(self, field, value)
 
     def require_possible(self) -> None:
         """Raise InputError for what no stack can have."""

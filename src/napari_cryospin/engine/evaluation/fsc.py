@@ -76,6 +76,11 @@ def resolution(curve: ArrayLike, pixel_size: float, threshold: float) -> float:
         Å per voxel of the maps.
     threshold
         0.143 between independent half-maps, 0.5 against the true map.
+
+    Returns
+    -------
+    float
+        Å, interpolated between shells; that of Nyquist for a curve that falls nowhere.
     """
     nyquist_shell = len(np.asarray(curve)) - 1
     return 2 * nyquist_shell * pixel_size / crossing_shell(curve, threshold)

@@ -91,9 +91,12 @@ def evaluate(
     """
     group = point_group(symmetry)
     star, map_path, truth_star, truth_map = map(Path, (star, map_path, truth_star, truth_map))
-    for path in (star, map_path, truth_star, truth_map):
+    for path in (star, map_path):
         if not path.is_file():
             raise InputError(f"{path} does not exist: has the run ended?")
+    for path in (truth_star, truth_map):
+        if not path.is_file():
+            raise InputError(f"There is no file {path}, which was to hold the truth.")
     table, truth = read_star(star), read_star(truth_star)
     if table.rotations is None or truth.rotations is None:
         raise InputError(f"{star if table.rotations is None else truth_star} holds no poses.")

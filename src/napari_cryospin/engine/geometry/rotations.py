@@ -102,6 +102,11 @@ def angular_distance(a: Any, b: Any, group: Any = None) -> Any:
     group
         Turns of the map that leave it as it is, the identity among them, (g, 3, 3): the angle is
         that to the nearest of a pose's mates. By default there are none.
+
+    Returns
+    -------
+    Tensor or ndarray
+        Degrees, 0 to 180, shape (...).
     """
     if group is not None:
         angles = [angular_distance(a, b @ turn) for turn in group]

@@ -146,7 +146,7 @@ class ParticlePosterior:
 
     @property
     def n_modes(self) -> int:
-        """Number of modes with at least ``MODE_WEIGHT`` of the probability."""
+        """Number of modes with at least 5 % of the probability; ``modes`` has lighter ones too."""
         return int((self.mode_weights >= MODE_WEIGHT).sum())
 
     @property

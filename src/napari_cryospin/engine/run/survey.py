@@ -65,8 +65,9 @@ class EpochSurvey:
     modes_hold_truth: float | None = None
 
     def figures(self) -> dict[str, float | int | str | None]:
-        """Return the figures by name."""
-        return asdict(self)
+        """Return the figures by name; what is not known is None, which JSON can say."""
+        own = asdict(self)
+        return {name: None if value != value else value for name, value in own.items()}
 
 
 def probe_rows(used: NDArray[np.bool_], probes: int = PROBES) -> NDArray[np.int64]:

@@ -40,6 +40,7 @@ class RunFolder:
     """Paths, readers and writers of a run folder; epochs count from 0.
 
     Maps are read from their paths, by :func:`~napari_cryospin.engine.data.density.read_map`.
+    The methods that write are the run's own.
 
     Parameters
     ----------
@@ -207,6 +208,8 @@ class RunFolder:
 
     def poses(self, epoch: int | None = None) -> PosesUpdated:
         """Return the poses of all n particles after an epoch, by default after the last recorded.
+
+        Shifts and losses were rounded to half precision; the truth is not among them.
 
         Raises
         ------

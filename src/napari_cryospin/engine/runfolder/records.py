@@ -111,6 +111,7 @@ def read_poses(folder: RunFolder, epoch: int) -> PosesUpdated:
     """Read the poses after an epoch, without the truth.
 
     With a single hypothesis auto-decoding has no candidates: their shape is (n, 0, 3, 3).
+    Shifts and losses were rounded to half precision.
 
     Raises
     ------
@@ -197,8 +198,17 @@ def _read(folder: RunFolder, epoch: int, rows: slice) -> PosesUpdated:
     try:
         require_file(path)
         return _event(_rows(path, rows), epoch)
+    except FileNotFoundError:
+        raise InputError(_not_recorded(folder, epoch)) from None
     except Exception as error:
         raise InputError(f"The poses in {path} cannot be read ({reason(error)}).") from error
+
+
+def _not_recorded(folder: RunFolder, epoch: int) -> str:
+    known = [number + 1 for number in recorded_epochs(folder)]
+    there = f"it has {known[0]} to {known[-1]}" if known else "it has none yet"
+    file = folder.poses_path(epoch).name
+    return f"Epoch {epoch + 1} of {folder.path} was not recorded: {there}, and no {file}."
 
 
 def _rows(path: Path, rows: slice) -> NDArray[np.void]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import ExitStack
 from dataclasses import replace
@@ -35,7 +36,7 @@ from napari_cryospin.engine.simulate.views import preferred_rotations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 _VOLTAGE, _CS, _AMPLITUDE_CONTRAST = 300.0, 2.7, 0.1  # kV, mm
 _ASTIGMATISM = 200.0
@@ -111,10 +112,14 @@ def simulate(
         If what is asked for is not possible, the folder cannot be made, or it holds one of the
         files.
     """
-    volume, out = np.asarray(volume, dtype=np.float32), Path(out)
+    given, out = [volume] if second is None else [volume, second], Path(out)
+    maps = [np.asarray(each, dtype=np.float32) for each in given]
+    _require_maps(maps, pixel_size)
     nuisances = nuisances or Nuisances()
-    box, side = volume.shape[0], volume.shape[0] * pixel_size
+    box = len(maps[0])
+    side = box * pixel_size
     _require_possible(n_particles, snr, shift_std, side)
+    _require_drawn(seed, defocus_range)
     nuisances.require_possible()
     if shift_std and nuisances.off_centre:
         raise InputError("Give --shift-std (Å) or --off-centre (share of the box), not both.")
@@ -123,7 +128,6 @@ def simulate(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The folder {out} cannot be made: {error.strerror}.") from error
-    maps = [volume] if second is None else [volume, np.asarray(second, dtype=np.float32)]
     rng = np.random.default_rng(seed)
     moved = shift_std or nuisances.off_centre * side
     path = out / IMAGES
@@ -156,6 +160,29 @@ def simulate(
                 mrc.voxel_size = pixel_size
         require_new_stack(out)
     return blind
+
+
+def _require_maps(maps: list[NDArray[np.float32]], pixel_size: float) -> None:
+    for volume in maps:
+        sides = set(volume.shape)
+        if volume.ndim != 3 or len(sides) > 1 or len(volume) % 2 or not len(volume):
+            raise InputError(f"A map must be a cube of even side, not of shape {volume.shape}.")
+        if volume.shape != maps[0].shape:
+            raise InputError(
+                f"Two structures need maps of one shape, not {maps[0].shape} and {volume.shape}."
+            )
+        if not np.isfinite(volume).all() or not volume.any():
+            raise InputError("A map must hold finite numbers, and not zeros alone.")
+    if not 0 < pixel_size < math.inf:
+        raise InputError(f"A pixel size must be above 0 Å, and {pixel_size:g} is not.")
+
+
+def _require_drawn(seed: int, defocus_range: tuple[float, float]) -> None:
+    if seed < 0:
+        raise InputError(f"A seed must be 0 or more, and {seed} is not.")
+    least, most = defocus_range
+    if not -math.inf < least <= most < math.inf:
+        raise InputError(f"No defocus lies between {least:g} and {most:g} Å.")
 
 
 def _require_possible(n_particles: int, snr: float, shift_std: float, side: float) -> None:
