@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -256,6 +259,38 @@ def made_old(particles: Particles, age: float) -> Path:
     used = path.stat().st_mtime - age
     os.utime(path, (used, used))
     return path
+def test_images_that_were_replaced_under_the_same_time_are_others(
+    table: ParticleTable, tmp_path: Path
+) -> None:
+    first, second, link = (tmp_path / f"{name}.mrcs" for name in ("first", "second", "link"))
+    for copy in (first, second):
+        copy.write_bytes(table.stacks[0].read_bytes())
+        os.utime(copy, (1, 1))
+    link.symlink_to(first)
+    direct, linked = (Plan.of(replace(table, stacks=(path,)), SETTINGS) for path in (first, link))
+    before = working_files.key_of(direct)
+    assert working_files.key_of(linked) == before
+    link.unlink()
+    link.symlink_to(second)
+    assert working_files.key_of(linked) != before
+    # as a tool does that copies into the file, and sets its time as it was
+    time.sleep(0.02)
+    first.write_bytes(first.read_bytes()[::-1])
+    os.utime(first, (1, 1))
+    assert working_files.key_of(direct) != before
+
+
+@pytest.mark.parametrize("named", ["~/images", "images"])
+def test_the_folder_is_where_the_user_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(working_files.VARIABLE, named)
+    assert working_files.folder() == tmp_path / "images"
+
+
 
 
 def test_the_files_used_longest_ago_go_and_those_in_use_stay(

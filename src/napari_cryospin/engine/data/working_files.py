@@ -30,7 +30,7 @@ from napari_cryospin.engine.data.working_file import (
     writing,
 )
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import is_left_over
+from napari_cryospin.engine.files import is_left_over, real
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,8 @@ def folder() -> Path:
     """Return where working files are: the platform's cache folder, or as a variable says."""
     named = os.environ.get(VARIABLE)
     if named:
-        return Path(named)
+        # a shell leaves ~ as it is in quotes, and so do files of settings
+        return Path(os.path.expanduser(named)).absolute()
     import platformdirs
 
     return platformdirs.user_cache_path("napari-cryospin", appauthor=False) / "particles"
@@ -65,7 +66,8 @@ def key_of(plan: Plan) -> str:
     """Return what tells the working images of a plan from all others, 64 hexadecimal digits.
 
     It is made of the rows in use, the image files with their sizes and times of change, and the
-    sizes, mask and contrast of the images.
+    sizes, mask and contrast of the images. A file is told by its own name, whatever link leads to
+    it; of its times, copying tools set one as they like, and the system the other.
     """
     table, rows = plan.table, plan.rows
     told = hashlib.sha256(f"{VERSION} {plan.sizes} {plan.diameter!r}".encode())
@@ -75,9 +77,10 @@ def key_of(plan: Plan) -> str:
         told.update(f"\n{optics.name} {optics.pixel_size!r} {optics.box}".encode())
     used, stacks = np.unique(table.stack_index[rows], return_inverse=True)
     for stack in used:
-        path = table.stacks[stack].absolute()
+        path = real(table.stacks[stack])
         found = path.stat()
-        told.update(os.fsencode(path) + f"\n{found.st_size} {found.st_mtime_ns}\n".encode())
+        times = f"{found.st_mtime_ns} {found.st_ctime_ns}"
+        told.update(os.fsencode(path) + f"\n{found.st_size} {times}\n".encode())
     for numbers in (stacks.reshape(-1), table.image_index[rows], table.optics_index[rows]):
         told.update(np.ascontiguousarray(numbers, "<i8").tobytes())
     return told.hexdigest()
