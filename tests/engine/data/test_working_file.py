@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -158,8 +156,22 @@ def other_trailer(path: Path) -> None:
     other_bytes(path, path.stat().st_size - 600)
 
 
+def emptied_in_place(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+
+
+def one_bit(path: Path, at: int = 4096 + 32 * 32 * 2 * 20 + 500) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        (value,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([value ^ 1]))
+
+
 @pytest.mark.parametrize(
-    "damage", [cut_short, cut_in_the_images, emptied, other_bytes, other_sizes, other_trailer]
+    "damage",
+    [one_bit, cut_short, cut_in_the_images, emptied, other_bytes, other_sizes, other_trailer],
 )
 def test_a_damaged_file_is_not_believed_and_goes(
     cache: Path, table: ParticleTable, damage: Callable[[Path], None]
@@ -186,6 +198,34 @@ def test_what_is_cut_short_while_it_is_in_use_is_told(cache: Path, table: Partic
     assert particles.images(torch.tensor([0])).isfinite().all()
     with pytest.raises(InputError, match=r"cannot be read any more: it was cut short; .* again"):
         particles.images(torch.arange(40))
+
+
+@pytest.mark.parametrize("damage", [emptied_in_place, other_bytes, one_bit])
+def test_what_is_changed_while_it_is_in_use_is_told(
+    cache: Path, table: ParticleTable, damage: Callable[[Path], None]
+) -> None:
+    particles = working_files.make(table, SETTINGS)
+    damage(file_in(cache))
+    with pytest.raises(InputError, match=r"cannot be read any more: it was changed; .* again"):
+        particles.images(torch.arange(40))
+
+
+def test_a_file_that_the_disk_cannot_read_any_more_is_made_anew(
+    cache: Path, table: ParticleTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = all_images(working_files.make(table, SETTINGS))
+    read, images = os.preadv, range(4096, 4096 + 40 * 32**2 * 2)
+
+    def bad_sector(file: int, buffers: list[memoryview], at: int) -> int:
+        if at in images:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(file, buffers, at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "preadv", bad_sector)
+        assert working_files.find(table, SETTINGS, lambda *_: None) is None
+    assert not list(cache.iterdir())
+    assert torch.equal(all_images(working_files.make(table, SETTINGS)), expected)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +255,38 @@ def test_images_that_were_written_again_are_others(
     before = working_files.key_of(plan)
     os.utime(copy, (1, 1))
     assert working_files.key_of(plan) != before
+
+
+def test_images_that_were_replaced_under_the_same_time_are_others(
+    table: ParticleTable, tmp_path: Path
+) -> None:
+    first, second, link = (tmp_path / f"{name}.mrcs" for name in ("first", "second", "link"))
+    for copy in (first, second):
+        copy.write_bytes(table.stacks[0].read_bytes())
+        os.utime(copy, (1, 1))
+    link.symlink_to(first)
+    direct, linked = (Plan.of(replace(table, stacks=(path,)), SETTINGS) for path in (first, link))
+    before = working_files.key_of(direct)
+    assert working_files.key_of(linked) == before
+    link.unlink()
+    link.symlink_to(second)
+    assert working_files.key_of(linked) != before
+    # as a tool does that copies into the file, and sets its time as it was
+    time.sleep(0.02)
+    first.write_bytes(first.read_bytes()[::-1])
+    os.utime(first, (1, 1))
+    assert working_files.key_of(direct) != before
+
+
+@pytest.mark.parametrize("named", ["~/images", "images"])
+def test_the_folder_is_where_the_user_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(working_files.VARIABLE, named)
+    assert working_files.folder() == tmp_path / "images"
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(
@@ -259,38 +331,6 @@ def made_old(particles: Particles, age: float) -> Path:
     used = path.stat().st_mtime - age
     os.utime(path, (used, used))
     return path
-def test_images_that_were_replaced_under_the_same_time_are_others(
-    table: ParticleTable, tmp_path: Path
-) -> None:
-    first, second, link = (tmp_path / f"{name}.mrcs" for name in ("first", "second", "link"))
-    for copy in (first, second):
-        copy.write_bytes(table.stacks[0].read_bytes())
-        os.utime(copy, (1, 1))
-    link.symlink_to(first)
-    direct, linked = (Plan.of(replace(table, stacks=(path,)), SETTINGS) for path in (first, link))
-    before = working_files.key_of(direct)
-    assert working_files.key_of(linked) == before
-    link.unlink()
-    link.symlink_to(second)
-    assert working_files.key_of(linked) != before
-    # as a tool does that copies into the file, and sets its time as it was
-    time.sleep(0.02)
-    first.write_bytes(first.read_bytes()[::-1])
-    os.utime(first, (1, 1))
-    assert working_files.key_of(direct) != before
-
-
-@pytest.mark.parametrize("named", ["~/images", "images"])
-def test_the_folder_is_where_the_user_means(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
-) -> None:
-    for variable in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(variable, str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(working_files.VARIABLE, named)
-    assert working_files.folder() == tmp_path / "images"
-
-
 
 
 def test_the_files_used_longest_ago_go_and_those_in_use_stay(
