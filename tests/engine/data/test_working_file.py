@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -361,3 +363,30 @@ def test_what_a_killed_process_left_is_swept_away(cache: Path, table: ParticleTa
     os.utime(old, (1, 1))
     working_files.clear()
     assert not old.exists() and new.exists()
+
+
+KILLED_WHILE_WRITING = """
+import os
+from pathlib import Path
+from napari_cryospin.engine.data.working_file import writing
+with writing(Path("key.f16"), 2, 32):
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+@pytest.mark.parametrize("when", [working_files.clear, "find"], ids=["clear", "find"])
+def test_what_was_killed_on_this_host_goes_at_once(
+    cache: Path, table: ParticleTable, when: Callable[[], None] | str
+) -> None:
+    cache.mkdir()
+    subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING], cwd=cache, check=False)
+    left = file_in(cache)
+    assert left.name.endswith(".writing.f16")
+    with working_file.writing(cache / "other.f16", 2, 32):
+        if callable(when):
+            when()
+        else:
+            assert working_files.find(table, SETTINGS) is None
+        # what is being written stays
+        assert not left.exists() and len(list(cache.iterdir())) == 1

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import struct
 import threading
 import weakref
@@ -269,9 +270,20 @@ def writing(path: Path, n: int, box: int) -> Iterator[FileHome]:
         file = os.open(temporary, os.O_RDWR | getattr(os, "O_BINARY", 0))
         try:
             hold(file, alone=True)
+            # until the header takes this place, it tells whose file this is
+            _write(file, memoryview(_host()), 0)
             yield FileHome(file, n, box)
         finally:
             os.close(file)
+
+
+def was_written_here(path: Path) -> bool:
+    """Return whether a process of this host has begun a file that is not whole.
+
+    Whoever writes it still holds it, and on one host that can be seen.
+    """
+    with path.open("rb") as file:
+        return file.read(len(_host())) == _host()
 
 
 def size_of(n: int, box: int) -> int:
@@ -342,6 +354,10 @@ def _read_header(file: _OpenFile, key: str) -> tuple[int, _Trailer]:
     if zlib.crc32(data) != checksum:
         raise Damaged
     return box, _Trailer.of_bytes(bytes(data))
+
+
+def _host() -> bytes:
+    return f"being written on {socket.gethostname()}\n".encode()
 
 
 def _neighbours(places: NDArray[np.int64]) -> list[slice]:

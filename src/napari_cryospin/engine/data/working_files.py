@@ -27,6 +27,7 @@ from napari_cryospin.engine.data.working_file import (
     OnDisk,
     hold,
     size_of,
+    was_written_here,
     writing,
 )
 from napari_cryospin.engine.errors import InputError
@@ -47,7 +48,7 @@ _SUFFIX = ".f16"
 _SHARE, _MOST = 0.5, 200 * 2**30
 # images that are looked at before a file is believed, where not all of them are
 _PROBES = 256
-# a file that is being written by nobody is old after so many seconds
+# a file that another host has begun, and that nobody holds, is old after so many seconds
 _OLD = 3600.0
 
 
@@ -105,6 +106,7 @@ def find(
     """
     plan = Plan.of(table, settings)
     with suppress(OSError):
+        _sweep(folder())
         return _found(plan, _path(key_of(plan)), progress)
     return None
 
@@ -231,7 +233,8 @@ def _sweep(place: Path) -> None:
     """Remove what processes that were killed have left half written."""
     for path in place.glob(f".*{_SUFFIX}"):
         with suppress(OSError):
-            if is_left_over(path) and time.time() - path.stat().st_mtime > _OLD:
+            old = time.time() - path.stat().st_mtime > _OLD
+            if is_left_over(path) and (old or was_written_here(path)):
                 _removed(path)
 
 
