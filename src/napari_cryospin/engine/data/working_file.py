@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from napari_cryospin.engine.data.image_store import signatures
+from napari_cryospin.engine.data.image_store import rows_at_once, signatures
 from napari_cryospin.engine.data.plan import Prepared
 from napari_cryospin.engine.data.set_aside import SetAside
 from napari_cryospin.engine.errors import InputError
@@ -54,8 +54,6 @@ _PAGE = 4096
 _HALF = 2
 # images whose values are larger than this are made smaller by a power of two
 _LARGEST = 2.0**15
-# of the images in memory at a time where all of them are gone through
-_PART_BYTES = 64 * 2**20
 
 
 class Damaged(Exception):
@@ -184,7 +182,7 @@ class OnDisk:
     def check(self, rows: Tensor, progress: Callable[[int, int], None] | None = None) -> None:
         """Raise Damaged where images, (m,), are not those that were written, or cannot be read."""
         done = 0
-        for part in rows.split(max(1, _PART_BYTES // (self._box**2 * _HALF))):
+        for part in rows.split(rows_at_once(self._box)):
             self._stored(self._places[part.numpy()])
             done += len(part)
             if progress is not None:
