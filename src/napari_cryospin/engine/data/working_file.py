@@ -18,7 +18,7 @@ import struct
 import threading
 import weakref
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
+from napari_cryospin.engine.data.holding import hold
 from napari_cryospin.engine.data.image_store import rows_at_once, signatures
 from napari_cryospin.engine.data.plan import Prepared
 from napari_cryospin.engine.data.set_aside import SetAside
@@ -40,17 +41,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-try:
-    import fcntl
-except ImportError:  # pragma: no cover (Windows)
-    fcntl = None  # type: ignore[assignment]
-
 # of the file, and of what prepares its images: files of other versions are made anew
 VERSION = 2
 _MAGIC = b"cryospin images\0"
 # magic, version, box, number of images, bytes of the trailer and their checksum, key
 _HEADER = struct.Struct("<16sIIQQI64s")
-_PAGE = 4096
+# what is written first, in the header's page: the host that writes the file
+_PAGE, _HOST_AT = 4096, 2048
 _HALF = 2
 # images whose values are larger than this are made smaller by a power of two
 _LARGEST = 2.0**15
@@ -252,7 +249,7 @@ class FileHome:
         header = _HEADER.pack(
             _MAGIC, VERSION, self._box, self._n, len(trailer), zlib.crc32(trailer), key.encode()
         )
-        _write(self._file, memoryview(header.ljust(_PAGE, b"\0")), 0)
+        _write(self._file, memoryview(header), 0)
 
 
 @contextmanager
@@ -264,43 +261,32 @@ def writing(path: Path, n: int, box: int) -> Iterator[FileHome]:
     OSError
         If the file cannot be written; nothing of it is left.
     """
-    with replacing(path) as temporary:
+    # it is seen to be held until it stands in its place
+    with ExitStack() as held, replacing(path) as temporary:
         file = os.open(temporary, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        held.callback(os.close, file)
         try:
             hold(file, alone=True)
-            # until the header takes this place, it tells whose file this is
-            _write(file, memoryview(_host()), 0)
+            _write(file, memoryview(_host()), _HOST_AT)
             yield FileHome(file, n, box)
         finally:
-            os.close(file)
+            if os.name == "nt":  # pragma: no cover (no file that is open can be moved there)
+                held.close()
 
 
 def was_written_here(path: Path) -> bool:
-    """Return whether a process of this host has begun a file that is not whole.
+    """Return whether a process of this host has begun a file.
 
-    Whoever writes it still holds it, and on one host that can be seen.
+    Whoever is still writing it holds it, and on one host that can be seen.
     """
     with path.open("rb") as file:
+        file.seek(_HOST_AT)
         return file.read(len(_host())) == _host()
 
 
 def size_of(n: int, box: int) -> int:
     """Return the bytes of a working file, about."""
     return n * (box**2 * _HALF + 64) + 2 * _PAGE
-
-
-def hold(file: int, *, alone: bool = False) -> bool:
-    """Mark an open file as in use, as long as it is open; return whether that was possible.
-
-    ``alone`` asks that nobody else uses it.
-    """
-    if fcntl is None:  # pragma: no cover (Windows, which removes no file that is open)
-        return True
-    try:
-        fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 class _OpenFile:
@@ -355,7 +341,7 @@ def _read_header(file: _OpenFile, key: str) -> tuple[int, _Trailer]:
 
 
 def _host() -> bytes:
-    return f"being written on {socket.gethostname()}\n".encode()
+    return f"written on {socket.gethostname()}\n".encode()
 
 
 def _neighbours(places: NDArray[np.int64]) -> list[slice]:
