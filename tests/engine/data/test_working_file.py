@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -155,8 +158,22 @@ def other_trailer(path: Path) -> None:
     other_bytes(path, path.stat().st_size - 600)
 
 
+def emptied_in_place(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+
+
+def one_bit(path: Path, at: int = 4096 + 32 * 32 * 2 * 20 + 500) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        (value,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([value ^ 1]))
+
+
 @pytest.mark.parametrize(
-    "damage", [cut_short, cut_in_the_images, emptied, other_bytes, other_sizes, other_trailer]
+    "damage",
+    [one_bit, cut_short, cut_in_the_images, emptied, other_bytes, other_sizes, other_trailer],
 )
 def test_a_damaged_file_is_not_believed_and_goes(
     cache: Path, table: ParticleTable, damage: Callable[[Path], None]
@@ -183,6 +200,34 @@ def test_what_is_cut_short_while_it_is_in_use_is_told(cache: Path, table: Partic
     assert particles.images(torch.tensor([0])).isfinite().all()
     with pytest.raises(InputError, match=r"cannot be read any more: it was cut short; .* again"):
         particles.images(torch.arange(40))
+
+
+@pytest.mark.parametrize("damage", [emptied_in_place, other_bytes, one_bit])
+def test_what_is_changed_while_it_is_in_use_is_told(
+    cache: Path, table: ParticleTable, damage: Callable[[Path], None]
+) -> None:
+    particles = working_files.make(table, SETTINGS)
+    damage(file_in(cache))
+    with pytest.raises(InputError, match=r"cannot be read any more: it was changed; .* again"):
+        particles.images(torch.arange(40))
+
+
+def test_a_file_that_the_disk_cannot_read_any_more_is_made_anew(
+    cache: Path, table: ParticleTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = all_images(working_files.make(table, SETTINGS))
+    read, images = os.preadv, range(4096, 4096 + 40 * 32**2 * 2)
+
+    def bad_sector(file: int, buffers: list[memoryview], at: int) -> int:
+        if at in images:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(file, buffers, at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "preadv", bad_sector)
+        assert working_files.find(table, SETTINGS, lambda *_: None) is None
+    assert not list(cache.iterdir())
+    assert torch.equal(all_images(working_files.make(table, SETTINGS)), expected)
 
 
 @pytest.mark.parametrize(
@@ -212,6 +257,38 @@ def test_images_that_were_written_again_are_others(
     before = working_files.key_of(plan)
     os.utime(copy, (1, 1))
     assert working_files.key_of(plan) != before
+
+
+def test_images_that_were_replaced_under_the_same_time_are_others(
+    table: ParticleTable, tmp_path: Path
+) -> None:
+    first, second, link = (tmp_path / f"{name}.mrcs" for name in ("first", "second", "link"))
+    for copy in (first, second):
+        copy.write_bytes(table.stacks[0].read_bytes())
+        os.utime(copy, (1, 1))
+    link.symlink_to(first)
+    direct, linked = (Plan.of(replace(table, stacks=(path,)), SETTINGS) for path in (first, link))
+    before = working_files.key_of(direct)
+    assert working_files.key_of(linked) == before
+    link.unlink()
+    link.symlink_to(second)
+    assert working_files.key_of(linked) != before
+    # as a tool does that copies into the file, and sets its time as it was
+    time.sleep(0.02)
+    first.write_bytes(first.read_bytes()[::-1])
+    os.utime(first, (1, 1))
+    assert working_files.key_of(direct) != before
+
+
+@pytest.mark.parametrize("named", ["~/images", "images"])
+def test_the_folder_is_where_the_user_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(working_files.VARIABLE, named)
+    assert working_files.folder() == tmp_path / "images"
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(
@@ -286,3 +363,30 @@ def test_what_a_killed_process_left_is_swept_away(cache: Path, table: ParticleTa
     os.utime(old, (1, 1))
     working_files.clear()
     assert not old.exists() and new.exists()
+
+
+KILLED_WHILE_WRITING = """
+import os
+from pathlib import Path
+from napari_cryospin.engine.data.working_file import writing
+with writing(Path("key.f16"), 2, 32):
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+@pytest.mark.parametrize("when", [working_files.clear, "find"], ids=["clear", "find"])
+def test_what_was_killed_on_this_host_goes_at_once(
+    cache: Path, table: ParticleTable, when: Callable[[], None] | str
+) -> None:
+    cache.mkdir()
+    subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING], cwd=cache, check=False)
+    left = file_in(cache)
+    assert left.name.endswith(".writing.f16")
+    with working_file.writing(cache / "other.f16", 2, 32):
+        if callable(when):
+            when()
+        else:
+            assert working_files.find(table, SETTINGS) is None
+        # what is being written stays
+        assert not left.exists() and len(list(cache.iterdir())) == 1

@@ -44,6 +44,18 @@ def test_the_same_particles_are_known_again(
     require_particles(fingerprint, with_images(particles, all_images(particles) * noise))
 
 
+def test_bright_images_are_known_again_by_sixteen_bits(
+    particles: Particles, settings: Settings
+) -> None:
+    bright = with_images(particles, 100 * all_images(particles))
+    fingerprint = fingerprint_of(bright, settings)
+    require_particles(fingerprint, with_images(bright, all_images(bright).half().float()))
+    with pytest.raises(InputError, match="1 of 200 images"):
+        require_particles(fingerprint, one_other_image(bright))
+    with pytest.raises(InputError, match="the CTF of 1 of 200 particles"):
+        require_particles(fingerprint, other_ctf(bright))
+
+
 def test_the_place_of_the_files_does_not_matter(
     fingerprint: Fingerprint, particles: Particles
 ) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
+import mrcfile
+
 from napari_cryospin.engine.run import following
+from napari_cryospin.engine.run.snapshot import read_snapshot
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.standing import Doing
 
@@ -37,3 +41,25 @@ def test_a_run_that_ends_while_it_is_looked_at_is_seen_to_its_end(
     assert seen.standing.doing is Doing.FINISHED
     assert seen.snapshot is not None
     assert len(seen.snapshot.history) == seen.standing.epochs == epochs
+
+
+def test_whose_particles_are_others_now_is_told(
+    tiny_run: Path, tiny_stack: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(shutil.copytree(tiny_run, tmp_path / "run"))
+    shutil.copytree(tiny_stack, tmp_path / "stack")
+    text = run.settings_path.read_text()
+    run.settings_path.write_text(text.replace(str(tiny_stack), str(tmp_path / "stack")))
+    assert not read_snapshot(run).notes
+    (stack,) = (tmp_path / "stack").glob("*.mrcs")
+    with mrcfile.mmap(stack, "r+") as file:
+        file.data[:] = file.data[::-1].copy()
+    seen = following.look(run.path)
+    assert seen.snapshot is not None
+    for notes in (read_snapshot(run).notes, seen.snapshot.notes):
+        (note,) = notes
+        assert "made of other particles" in note
+        assert "images are not the same" in note
+    # what is not known is not said
+    run.fingerprint_path.write_text("{")
+    assert not read_snapshot(run).notes

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # random directions that every image is projected onto
 _DIRECTIONS = 2
-# images at a time where all of them are gone through
-_PART = 1000
+# of the images at a time where all of them are gone through
+_PART_BYTES = 64 * 2**20
 
 
 def signatures(images: Tensor) -> Tensor:
@@ -26,6 +26,11 @@ def signatures(images: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(box)
     directions = torch.randn(box**2, _DIRECTIONS, generator=generator) / box
     return images.flatten(1) @ directions
+
+
+def rows_at_once(box: int) -> int:
+    """Return how many images of a box (pixels) are taken at a time where all are gone through."""
+    return max(1, _PART_BYTES // (4 * box**2))
 
 
 class ImageStore(Protocol):
@@ -91,7 +96,8 @@ class InMemory:
 
     def signatures(self) -> Tensor:
         """Return two numbers by which each image is known again, (n, 2), on the CPU."""
-        return torch.cat([signatures(part.cpu()) for part in self.images.split(_PART)])
+        parts = self.images.split(rows_at_once(self.box))
+        return torch.cat([signatures(part.cpu()) for part in parts])
 
 
 class MemoryHome:
@@ -115,8 +121,9 @@ class MemoryHome:
     def finish(self, prepared: Prepared) -> InMemory:
         """Return the images that are kept, moved to the front, times their factors."""
         images, kept = self._images, torch.from_numpy(prepared.kept)
-        for start in range(0, len(kept), _PART):
-            some = kept[start : start + _PART]
-            factors = prepared.factors[start : start + _PART, None, None]
-            images[start : start + len(some)] = images[some] * factors
+        start = 0
+        for some in kept.split(rows_at_once(images.shape[-1])):
+            here = slice(start, start + len(some))
+            images[here] = images[some].mul_(prepared.factors[here, None, None])
+            start += len(some)
         return InMemory(images[: len(kept)])

@@ -2,9 +2,10 @@
 
 It begins with a header of one page: what it is, its sizes, and the key of what it was made of. The
 images follow, row after row, and after them a trailer that holds what else is known of them: which
-are used, what they are multiplied with, notes, and two numbers by which each is known again. The
-header is written last; nothing is memory-mapped, and every size is checked, so that a file that is
-cut short or replaced is told, or made anew, and never believed.
+are used, what they are multiplied with, notes, two numbers by which each is known again, and the
+sum of its bytes. The header is written last; nothing is memory-mapped, and every size and sum is
+checked whenever images are read, so that a file that is cut short, replaced or changed is told, or
+made anew, and never believed.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import struct
 import threading
 import weakref
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,7 +27,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from napari_cryospin.engine.data.image_store import signatures
+from napari_cryospin.engine.data.holding import hold
+from napari_cryospin.engine.data.image_store import rows_at_once, signatures
 from napari_cryospin.engine.data.plan import Prepared
 from napari_cryospin.engine.data.set_aside import SetAside
 from napari_cryospin.engine.errors import InputError
@@ -38,28 +41,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-try:
-    import fcntl
-except ImportError:  # pragma: no cover (Windows)
-    fcntl = None  # type: ignore[assignment]
-
 # of the file, and of what prepares its images: files of other versions are made anew
-VERSION = 1
+VERSION = 2
 _MAGIC = b"cryospin images\0"
 # magic, version, box, number of images, bytes of the trailer and their checksum, key
 _HEADER = struct.Struct("<16sIIQQI64s")
-_PAGE = 4096
+# what is written first, in the header's page: the host that writes the file
+_PAGE, _HOST_AT = 4096, 2048
 _HALF = 2
 # images whose values are larger than this are made smaller by a power of two
 _LARGEST = 2.0**15
-# numbers of an image differ by less than this share of themselves, and by less than this
-_SAME = 1e-4
-# images at a time where all of them are gone through
-_PART = 1000
 
 
 class Damaged(Exception):
-    """A working file is not whole, or not what it is taken for."""
+    """A working file is not whole, or not what it is taken for; says why, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +62,14 @@ class _Trailer:
     """What a working file knows of its images besides themselves.
 
     ``units`` are what each of the n images is multiplied with to undo what fitted it into 16 bits,
-    (n,); ``numbers`` are the signatures of the images as they are stored, (n, 2).
+    (n,); ``numbers`` are the signatures of the images as they are stored, (n, 2), and ``sums`` the
+    sums of their bytes, (n,).
     """
 
     prepared: Prepared
     units: Tensor
     numbers: Tensor
+    sums: NDArray[np.uint64]
 
     def to_bytes(self) -> bytes:
         prepared, aside = self.prepared, self.prepared.set_aside
@@ -82,6 +79,7 @@ class _Trailer:
             "aside": np.stack((aside.rows, aside.reasons)),
             "units": self.units.numpy(),
             "numbers": self.numbers.numpy(),
+            "sums": self.sums,
             "said": np.frombuffer(
                 json.dumps({"asked": aside.asked, "notes": prepared.notes}).encode(), np.uint8
             ),
@@ -102,7 +100,7 @@ class _Trailer:
                 tuple(said["notes"]),
             )
             units, numbers = (torch.from_numpy(arrays[name]) for name in ("units", "numbers"))
-        return cls(prepared, units, numbers)
+            return cls(prepared, units, numbers, arrays["sums"])
 
 
 class OnDisk:
@@ -137,7 +135,7 @@ class OnDisk:
         self._places = trailer.prepared.kept
         kept = torch.from_numpy(self._places)
         self._factors = trailer.prepared.factors * trailer.units[kept]
-        self._numbers = trailer.numbers[kept]
+        self._numbers, self._sums = trailer.numbers[kept], trailer.sums
 
     @property
     def n(self) -> int:
@@ -161,9 +159,15 @@ class OnDisk:
         Raises
         ------
         InputError
-            If the file was cut short since it was opened.
+            If the file was cut short or changed since it was opened, or cannot be read any more.
         """
-        stored = self._stored(self._places[rows.cpu().numpy()])
+        try:
+            stored = self._stored(self._places[rows.cpu().numpy()])
+        except Damaged as error:
+            raise InputError(
+                f"The working file {self.path} cannot be read any more: {error}; begin or resume "
+                "the run again, which makes it anew."
+            ) from error
         images = stored.to(self._device).float()
         images *= self._factors[rows.to(self._device), None, None]
         return images
@@ -173,14 +177,10 @@ class OnDisk:
         return self._numbers * self._factors.cpu()[:, None]
 
     def check(self, rows: Tensor, progress: Callable[[int, int], None] | None = None) -> None:
-        """Raise Damaged where images, (m,), are not those that were written."""
+        """Raise Damaged where images, (m,), are not those that were written, or cannot be read."""
         done = 0
-        for part in rows.split(_PART):
-            found = signatures(self._stored(self._places[part.numpy()]).float())
-            known = self._numbers[part]
-            # values that are no numbers are not near to any
-            if not bool(((found - known).abs() <= _SAME * (1 + known.abs())).all()):
-                raise Damaged
+        for part in rows.split(rows_at_once(self._box)):
+            self._stored(self._places[part.numpy()])
             done += len(part)
             if progress is not None:
                 progress(done, len(rows))
@@ -198,6 +198,8 @@ class OnDisk:
             self._file.expect(at, run.nbytes)
         for at, run in runs:
             self._fill(at, run)
+        if not np.array_equal(_sums(images), self._sums[wanted]):
+            raise Damaged("it was changed")
         ascending = len(wanted) == len(places) and bool((place[:-1] <= place[1:]).all())
         return torch.from_numpy(images if ascending else images[place.reshape(-1)])
 
@@ -205,11 +207,7 @@ class OnDisk:
         try:
             self._file.read_into(_bytes_of(images), at)
         except (OSError, EOFError) as error:
-            reason = getattr(error, "strerror", None) or "it was cut short"
-            raise InputError(
-                f"The working file {self.path} cannot be read any more: {reason}; begin or resume "
-                "the run again, which makes it anew."
-            ) from error
+            raise Damaged(getattr(error, "strerror", None) or "it was cut short") from error
 
 
 class FileHome:
@@ -228,6 +226,7 @@ class FileHome:
     def __init__(self, file: int, n: int, box: int) -> None:
         self._file, self._n, self._box = file, n, box
         self._units, self._numbers = torch.ones(n), torch.zeros(n, 2)
+        self._sums = np.zeros(n, np.uint64)
 
     def put(self, places: NDArray[np.int64], images: Tensor) -> None:
         """Take images (m, D, D) for places (m,) among all."""
@@ -238,18 +237,19 @@ class FileHome:
         self._units[where], self._numbers[where] = units, signatures(stored.float())
         size = self._box**2 * _HALF
         data = stored.numpy()
+        self._sums[places] = _sums(data)
         for part in _neighbours(places):
             _write(self._file, _bytes_of(data[part]), int(places[part.start]) * size + _PAGE)
 
     def close(self, prepared: Prepared, key: str) -> None:
         """Write what else is known of the images, and last what the file is."""
-        trailer = _Trailer(prepared, self._units, self._numbers).to_bytes()
+        trailer = _Trailer(prepared, self._units, self._numbers, self._sums).to_bytes()
         end = self._n * self._box**2 * _HALF + _PAGE
         _write(self._file, memoryview(trailer), end)
         header = _HEADER.pack(
             _MAGIC, VERSION, self._box, self._n, len(trailer), zlib.crc32(trailer), key.encode()
         )
-        _write(self._file, memoryview(header.ljust(_PAGE, b"\0")), 0)
+        _write(self._file, memoryview(header), 0)
 
 
 @contextmanager
@@ -261,32 +261,32 @@ def writing(path: Path, n: int, box: int) -> Iterator[FileHome]:
     OSError
         If the file cannot be written; nothing of it is left.
     """
-    with replacing(path) as temporary:
+    # it is seen to be held until it stands in its place
+    with ExitStack() as held, replacing(path) as temporary:
         file = os.open(temporary, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        held.callback(os.close, file)
         try:
             hold(file, alone=True)
+            _write(file, memoryview(_host()), _HOST_AT)
             yield FileHome(file, n, box)
         finally:
-            os.close(file)
+            if os.name == "nt":  # pragma: no cover (no file that is open can be moved there)
+                held.close()
+
+
+def was_written_here(path: Path) -> bool:
+    """Return whether a process of this host has begun a file.
+
+    Whoever is still writing it holds it, and on one host that can be seen.
+    """
+    with path.open("rb") as file:
+        file.seek(_HOST_AT)
+        return file.read(len(_host())) == _host()
 
 
 def size_of(n: int, box: int) -> int:
     """Return the bytes of a working file, about."""
     return n * (box**2 * _HALF + 64) + 2 * _PAGE
-
-
-def hold(file: int, *, alone: bool = False) -> bool:
-    """Mark an open file as in use, as long as it is open; return whether that was possible.
-
-    ``alone`` asks that nobody else uses it.
-    """
-    if fcntl is None:  # pragma: no cover (Windows, which removes no file that is open)
-        return True
-    try:
-        fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 class _OpenFile:
@@ -340,11 +340,23 @@ def _read_header(file: _OpenFile, key: str) -> tuple[int, _Trailer]:
     return box, _Trailer.of_bytes(bytes(data))
 
 
+def _host() -> bytes:
+    return f"written on {socket.gethostname()}\n".encode()
+
+
 def _neighbours(places: NDArray[np.int64]) -> list[slice]:
     """Return the parts of places, (m,), in which each is the one after the one before."""
     ends = np.flatnonzero(np.diff(places) != 1) + 1
     firsts = [0, *ends.tolist()] if len(places) else []
     return [slice(first, end) for first, end in pairwise([*firsts, len(places)])]
+
+
+def _sums(images: NDArray[np.float16]) -> NDArray[np.uint64]:
+    """Return the sum of the bytes of each image, (n, D, D), eight at a time, modulo 2⁶⁴; (n,)."""
+    # D is even; adding takes a small part of the time that reading takes
+    words = images.reshape(len(images), images.shape[-1] ** 2).view(np.uint64)
+    sums: NDArray[np.uint64] = words.sum(1, np.uint64)
+    return sums
 
 
 def _bytes_of(images: NDArray[np.float16]) -> memoryview:

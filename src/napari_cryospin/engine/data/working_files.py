@@ -11,29 +11,31 @@ import hashlib
 import os
 import shutil
 import time
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from napari_cryospin.engine.data.holding import hold, is_held
 from napari_cryospin.engine.data.plan import Plan
 from napari_cryospin.engine.data.preprocess import prepare_images
 from napari_cryospin.engine.data.stack import missing_stacks
 from napari_cryospin.engine.data.working_file import (
     VERSION,
     Damaged,
+    FileHome,
     OnDisk,
-    hold,
     size_of,
+    was_written_here,
     writing,
 )
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import is_left_over
+from napari_cryospin.engine.files import is_left_over, real
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.data.table import ParticleTable
@@ -47,7 +49,9 @@ _SUFFIX = ".f16"
 _SHARE, _MOST = 0.5, 200 * 2**30
 # images that are looked at before a file is believed, where not all of them are
 _PROBES = 256
-# a file that is being written by nobody is old after so many seconds
+# seconds between two looks at a file that somebody else writes
+_LOOK = 0.5
+# a file that another host has begun, and that nobody holds, is old after so many seconds
 _OLD = 3600.0
 
 
@@ -55,7 +59,8 @@ def folder() -> Path:
     """Return where working files are: the platform's cache folder, or as a variable says."""
     named = os.environ.get(VARIABLE)
     if named:
-        return Path(named)
+        # a shell leaves ~ as it is in quotes, and so do files of settings
+        return Path(os.path.expanduser(named)).absolute()
     import platformdirs
 
     return platformdirs.user_cache_path("napari-cryospin", appauthor=False) / "particles"
@@ -65,7 +70,8 @@ def key_of(plan: Plan) -> str:
     """Return what tells the working images of a plan from all others, 64 hexadecimal digits.
 
     It is made of the rows in use, the image files with their sizes and times of change, and the
-    sizes, mask and contrast of the images.
+    sizes, mask and contrast of the images. A file is told by its own name, whatever link leads to
+    it; of its times, copying tools set one as they like, and the system the other.
     """
     table, rows = plan.table, plan.rows
     told = hashlib.sha256(f"{VERSION} {plan.sizes} {plan.diameter!r}".encode())
@@ -75,9 +81,10 @@ def key_of(plan: Plan) -> str:
         told.update(f"\n{optics.name} {optics.pixel_size!r} {optics.box}".encode())
     used, stacks = np.unique(table.stack_index[rows], return_inverse=True)
     for stack in used:
-        path = table.stacks[stack].absolute()
+        path = real(table.stacks[stack])
         found = path.stat()
-        told.update(os.fsencode(path) + f"\n{found.st_size} {found.st_mtime_ns}\n".encode())
+        times = f"{found.st_mtime_ns} {found.st_ctime_ns}"
+        told.update(os.fsencode(path) + f"\n{found.st_size} {times}\n".encode())
     for numbers in (stacks.reshape(-1), table.image_index[rows], table.optics_index[rows]):
         told.update(np.ascontiguousarray(numbers, "<i8").tobytes())
     return told.hexdigest()
@@ -102,6 +109,7 @@ def find(
     """
     plan = Plan.of(table, settings)
     with suppress(OSError):
+        _sweep(folder())
         return _found(plan, _path(key_of(plan)), progress)
     return None
 
@@ -112,6 +120,9 @@ def make(
     progress: Callable[[int, int], None] | None = None,
 ) -> Particles:
     """Read particles, write their working file, and return them.
+
+    Where another process, or another thread, writes that file at this moment, it is waited for;
+    where it has just been written, it is taken.
 
     Parameters
     ----------
@@ -131,10 +142,13 @@ def make(
     try:
         path = _path(key_of(plan))
         place.mkdir(parents=True, exist_ok=True)
-        clear(needed)
-        if shutil.disk_usage(place).free < needed:
-            raise _unwritten(path, needed, "the disk has too little room")
-        with writing(path, plan.n, plan.box) as home:
+        with ExitStack() as stack:
+            while (home := _begun(stack, plan, path, needed)) is None:
+                if progress is not None:
+                    progress(0, plan.n)
+                time.sleep(_LOOK)
+            if not isinstance(home, FileHome):
+                return home
             prepared = prepare_images(plan, home, progress)
             home.close(prepared, path.stem)
         particles = _found(plan, path, None)
@@ -143,6 +157,22 @@ def make(
     if particles is None:
         raise _unwritten(path, needed, "what was written is not what is read")
     return particles
+
+
+def _begun(stack: ExitStack, plan: Plan, path: Path, needed: int) -> FileHome | Particles | None:
+    """Begin a working file, to be ended with the stack, where nobody else has made it.
+
+    Returns the particles where somebody else has, and None where somebody is about to.
+    """
+    with _one_at_a_time(path.parent):
+        if any(_is_being_written(each) for each in path.parent.glob(f".{path.stem}.*{_SUFFIX}")):
+            return None
+        if (particles := _found(plan, path, None)) is not None:
+            return particles
+        clear(needed)
+        if shutil.disk_usage(path.parent).free < needed:
+            raise _unwritten(path, needed, "the disk has too little room")
+        return stack.enter_context(writing(path, plan.n, plan.box))
 
 
 def clear(needed: int = 0) -> None:
@@ -224,11 +254,34 @@ def _removed(path: Path) -> bool:
     return True
 
 
+@contextmanager
+def _one_at_a_time(place: Path) -> Iterator[None]:
+    """Let one process at a time look at a folder and begin a file, where the system can do that."""
+    if os.name == "nt":  # pragma: no cover (folders cannot be opened there)
+        yield
+        return
+    folder = os.open(place, os.O_RDONLY)
+    try:
+        hold(folder, alone=True, wait=True)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _is_being_written(path: Path) -> bool:
+    """Return whether somebody holds a temporary file, and has written to it not too long ago."""
+    try:
+        return time.time() - path.stat().st_mtime < _OLD and is_held(path)
+    except OSError:
+        return False
+
+
 def _sweep(place: Path) -> None:
     """Remove what processes that were killed have left half written."""
     for path in place.glob(f".*{_SUFFIX}"):
         with suppress(OSError):
-            if is_left_over(path) and time.time() - path.stat().st_mtime > _OLD:
+            old = time.time() - path.stat().st_mtime > _OLD
+            if is_left_over(path) and (old or was_written_here(path)):
                 _removed(path)
 
 

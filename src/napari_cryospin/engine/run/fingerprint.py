@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +11,8 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.runfolder.fingerprint import Fingerprint, binding_settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -33,6 +36,30 @@ def require_particles(fingerprint: Fingerprint, particles: Particles) -> None:
             f"The run was made of other particles than {particles.table.source} holds now: "
             f"{difference}; bring back the table and the images of the run, or start a new one."
         )
+
+
+def other_particles(path: Path, particles: Particles) -> str | None:
+    """Return a sentence for who looks at a run whose particles are others now.
+
+    Parameters
+    ----------
+    path
+        ``fingerprint.json`` of the run; where it cannot be read, nothing is said.
+    particles
+        What its settings lead to now.
+    """
+    try:
+        # a pipe would be waited for
+        if not path.is_file():
+            return None
+        before = Fingerprint.from_figures(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError, InputError):
+        return None
+    try:
+        require_particles(before, particles)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _signatures(particles: Particles) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.run.fingerprint import other_particles
 from napari_cryospin.engine.run.homes import look_at
 from napari_cryospin.engine.run.snapshot import Snapshot, read_snapshot
 from napari_cryospin.engine.runfolder.folder import RunFolder
@@ -73,10 +74,12 @@ def look(folder: Path, before: Seen | None = None) -> Seen:
     settings = _settings(run)
     if settings.data.stack is None:
         raise InputError(f"{run.settings_path} names no particle stack.")
+    others = None
     if before is not None and before.settings.data == settings.data:
         particles = before.particles
     else:
         particles = look_at(settings.data)
+        others = other_particles(run.fingerprint_path, particles)
     try:
         snapshot = read_snapshot(run, particles) if _has_epochs(run) else None
     except InputError as error:
@@ -89,6 +92,8 @@ def look(folder: Path, before: Seen | None = None) -> Seen:
             stamp = ()
         elif snapshot is not None:
             snapshot = replace(snapshot, notes=(str(error),))
+    if snapshot is not None and others is not None:
+        snapshot = replace(snapshot, notes=(*snapshot.notes, others))
     standing = _standing(run, settings, snapshot)
     if standing.doing is not Doing.WRITTEN and stamp != _stamp(run):
         # its end was written while it was read: nobody writes any more, and all can be seen

@@ -18,6 +18,7 @@ from napari_cryospin.engine.run.checkpoint_reading import (
     require_poses,
     require_used,
 )
+from napari_cryospin.engine.run.fingerprint import other_particles
 from napari_cryospin.engine.run.homes import look_at
 from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.runfolder.metrics import read_metrics
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 class Snapshot:
     """A run as its folder tells it: settings, particles, past epochs, last map and last poses.
 
-    ``truth`` is None where it is not known. ``notes`` tell what is damaged and was left out.
+    ``truth`` is None where it is not known. ``notes`` tell what is damaged and was left out, and
+    whether particles that were read for it are others than the run's.
     """
 
     settings: Settings
@@ -78,10 +80,11 @@ def read_snapshot(folder: RunFolder, particles: Particles | None = None) -> Snap
     maps = folder.maps()
     if not maps:
         raise InputError(f"{folder.path} holds no map yet: wait for its first epoch.")
-    if particles is None:
-        particles = look_at(settings.data)
     metrics = read_metrics(folder.metrics_path)
     notes = list(metrics.notes)
+    if particles is None:
+        particles = look_at(settings.data)
+        notes += filter(None, [other_particles(folder.fingerprint_path, particles)])
     truth = truth_or_note(settings, particles, notes)
     (volume, pixel_size), poses = (
         _last_map(maps, particles, notes),

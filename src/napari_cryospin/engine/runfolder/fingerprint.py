@@ -150,7 +150,11 @@ def _shown(value: object) -> str:
 
 
 def _differ(before: NDArray[np.float32], now: NDArray[np.float32]) -> NDArray[np.bool_]:
-    close = np.abs(before - now) <= _TOLERANCE * (1 + 0.1 * np.abs(before))
+    # images much brighter than their noise have larger numbers, and so has their rounding
+    brightness = float(np.median(np.abs(before[:, :DIRECTIONS]))) if len(before) else 1.0
+    size = np.ones(before.shape[1])
+    size[:DIRECTIONS] = max(1.0, brightness)
+    close = np.abs(before - now) <= _TOLERANCE * (size + 0.1 * np.abs(before))
     result: NDArray[np.bool_] = ~close.all(1)
     return result
 
