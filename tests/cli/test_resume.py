@@ -41,6 +41,19 @@ def test_the_command_of_a_run_resumes_it_too(run: Path, small_stack: Path, tmp_p
     assert call("reconstruct", stack, "--out", run, "--resume").exit_code == 0
 
 
+def test_the_working_images_of_a_resumed_run_may_live_elsewhere(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_CRYOSPIN_CACHE", str(tmp_path / "cache"))
+    settings = RunFolder(run).settings()
+    settings.stages[-1].epochs += 1
+    RunFolder(run).write_settings(settings)
+    result = call("reconstruct", "--out", run, "--particles-in", "disk", "--resume")
+    assert result.exit_code == 0, result.output
+    assert RunFolder(run).settings().data.particles_in == "disk"
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
 def test_resume_of_other_particles_is_refused(run: Path, tmp_path: Path) -> None:
     refused = call("reconstruct", tmp_path / "other.star", "--out", run, "--resume")
     assert refused.exit_code == 2

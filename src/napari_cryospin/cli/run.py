@@ -27,7 +27,7 @@ _DEFAULT_PRESET = "default"
 # of auto-encoding, while its criterion does not end it
 _MOST_EPOCHS = 100
 # where things are, and what computes: a resumed run may be told anew
-_FREE = {"device", "threads"}.union(
+_FREE = {"device", "threads", "data.particles_in"}.union(
     f"data.{name}" for name in ("stack", "passthrough", "datadir", "truth_star", "truth_map")
 )
 _KEPT = "A resumed run keeps its settings: leave the other options out."
