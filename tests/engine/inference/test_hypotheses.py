@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cryospin.engine.data.normalise import soft_mask
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance, exponential_map
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import Place
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.refining.alignment import Alignment
 from napari_cryospin.engine.stages import DirectStage
+from particle_images import with_images
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,3 +106,43 @@ def test_rates_fall_where_epochs_run_out(problem: Problem) -> None:
     assert rates[:2] == [1.0, 1.0]
     assert all(later < earlier for earlier, later in pairwise(rates[1:]))
     assert rates[-1] == pytest.approx(0.1)
+
+
+def test_a_map_owes_to_each_of_its_particles_what_is_expected(problem: Problem) -> None:
+    """A map of noise, and the errors of what it was made of, against those of other noise."""
+    torch.manual_seed(0)
+    n, box = problem.particles.n, problem.particles.box
+    rows, part = torch.arange(n), ~problem.held_out
+
+    def aligned(inference: DirectInference) -> Alignment:
+        images = soft_mask(box, box) * torch.randn(n, box, box)
+        inference.particles = with_images(problem.particles, images)
+        return Alignment(inference.model, inference._map(), inference.observed(rows))
+
+    expected, owed = [], []
+    for _ in range(8):
+        poses = Poses(exponential_map(3 * torch.randn(n, 3)), torch.randn(n, 2))
+        problem.poses.set_at(rows, poses)
+        problem.volume.assign(torch.zeros_like(problem.volume.grid()))
+        stage = DirectStage(hypotheses=2, volume_update="closed form")
+        inference = DirectInference(problem, stage)
+        inference.set_place(Place(0, 0.0))
+        # so few images tell of few frequencies
+        inference.model = ImageModel.within(box, 5)
+        made_of = aligned(inference)
+        inference._collect(rows, made_of)
+        inference.end_epoch(rows)
+        inference.rotations, inference.origins = (
+            torch.stack((one, one.flip(0)), 1) for one in (poses.rotations, poses.shifts)
+        )
+        inference.active = torch.ones(n, 2, dtype=torch.bool)
+        problem.poses.winner[:] = 0
+        problem.poses.winner[1] = -1
+        made_of, other = replace(made_of, slicer=inference._map()), aligned(inference)
+        penalty = inference._optimism(made_of, rows)
+        assert not penalty[:, 1].any() and not penalty[~part].any() and not penalty[1].any()
+        assert (penalty[part, 0] > 0).sum() == part.sum() - 1
+        expected.append(float(penalty.sum() / (part.sum() - 1)))
+        owed.append(float((other.errors(poses) - made_of.errors(poses))[part].mean()))
+    # the noise of neighbouring frequencies is alike under a mask, which is left out
+    assert 0.6 < np.mean(expected) / np.mean(owed) < 1.1

@@ -19,6 +19,7 @@ from napari_cryospin.engine.inference.memory_needs import (
     coefficients,
 )
 from napari_cryospin.engine.kernels import slicer
+from napari_cryospin.engine.models.backprojection import sphere
 from napari_cryospin.engine.models.image import image_error
 from napari_cryospin.engine.models.map_update import MapUpdate
 from napari_cryospin.engine.models.noise import NoiseSpectrum
@@ -87,6 +88,7 @@ class DirectInference(GradientInference):
         self._noise = noise or NoiseSpectrum.white(self.particles.box, problem.device)
         self._sums: MapSums | None = None
         self._slicer: Slicer | None = None
+        self._weights: Slicer | None = None
         self._settled_at: int | None = None
         self._epochs = 0
         self._searched_at: int | None = None
@@ -186,7 +188,7 @@ class DirectInference(GradientInference):
 
     def end_epoch(self, rows: Tensor) -> None:
         """Make the map anew, where that is done in closed form."""
-        sums, self._sums, self._slicer = self._sums, None, None
+        sums, self._sums, self._slicer, self._weights = self._sums, None, None, None
         everyone = int((~self.problem.held_out[rows]).sum())
         # an epoch that was ended early saw too few particles for a map
         if sums is not None and self._update is not None and sums.n == everyone:
@@ -272,6 +274,7 @@ class DirectInference(GradientInference):
             losses[image, hypothesis] = aligned.errors(
                 Poses(self.rotations[chosen], self.origins[chosen])
             )
+            losses += self._optimism(aligned, rows)
         best = losses.argmin(1)
         self.poses.set_at(rows, Poses(self.rotations[rows, best], self.origins[rows, best]))
         if self.active.shape[1] == 1:
@@ -283,6 +286,31 @@ class DirectInference(GradientInference):
         self.poses.candidates[rows] = self.rotations[rows]
         self.poses.candidate_shifts[rows] = self.origins[rows]
         self.poses.candidate_losses[rows] = losses.where(losses.isfinite(), torch.nan)
+
+    def _optimism(self, aligned: Alignment, rows: Tensor) -> Tensor:
+        """Return by how much the errors of hypotheses are expected to be too small, (b, K).
+
+        A particle has drawn the map towards itself where it was inserted last. Without this an
+        image that hardly tells two poses apart would stay at the one that it has (Efron's
+        covariance penalty, 2004).
+        """
+        found = torch.zeros(len(rows), self.active.shape[1], device=rows.device)
+        undecided = (self.active[rows].sum(1) > 1) & ~self.problem.held_out[rows]
+        undecided &= self.poses.winner[rows] >= 0
+        known = self._update is not None and self.loss == "squared"
+        if not known or self._epochs in (0, self._searched_at) or not undecided.any():
+            return found
+        assert self._update is not None
+        self._weights = self._weights or slicer(self._update.weights(self._noise))
+        place = undecided.nonzero().flatten()
+        winner = self.poses.winner[rows[place]]
+        model = self.model
+        weights = self._weights.slices(self.rotations[rows[place], winner], model.frequencies)
+        share = aligned.images.ctf[place].square() / weights
+        # what lies outside the sphere in the box is not read back
+        back = sphere(model.box).mean() * self._noise.deviation(model).square()
+        found[place, winner] = 2 * (share * back).mean(1)
+        return found
 
     def _volume_step(self, rows: Tensor, seen: Observed) -> Tensor:
         projection = self.model.project(self.volume, self.poses.at(rows))

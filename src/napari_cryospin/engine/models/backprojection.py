@@ -54,11 +54,11 @@ def without_window(grid: Tensor) -> Tensor:
     box = grid.shape[-1] - 1
     window = interpolation_window(box, grid.device)
     return hartley_grid_from_map(
-        map_from_hartley_grid(grid) / window.square() * _sphere(box).to(grid.device)
+        map_from_hartley_grid(grid) / window.square() * sphere(box).to(grid.device)
     )
 
 
-def _sphere(box: int) -> Tensor:
+def sphere(box: int) -> Tensor:
     """Return 1 inside the largest sphere of a box, with a soft edge, and 0 outside, (D, D, D)."""
     x = torch.arange(box) - box // 2
     radius = (x[:, None, None] ** 2 + x[:, None] ** 2 + x**2).float().sqrt()

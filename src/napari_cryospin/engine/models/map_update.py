@@ -81,13 +81,7 @@ class MapUpdate:
         """
         self.total = (1 - 1 / max(self.memory, 1.0)) * self.total + inserted
         signal, weight = self.total
-        mean = self._shell_mean(weight)
-        floor = _FLOOR * mean.max()
-        places = torch.arange(len(mean), device=mean.device)
-        variance = noise.variance[places.clamp(max=len(noise.variance) - 1)]
-        regular = torch.zeros_like(mean)
-        if self.prior == "shells":
-            regular = variance / self.signal
+        mean, variance, regular, floor = self._terms(noise)
         damping = (regular + floor)[self._radius]
         if self.update == "closed form":
             self.raw = signal / (weight + damping)
@@ -105,6 +99,21 @@ class MapUpdate:
         elif self.prior == "non-negative":
             grid = non_negative(grid, weight / variance[self._radius])
         return grid
+
+    def weights(self, noise: NoiseSpectrum) -> Tensor:
+        """Return what the sums of CTF·image are divided by, (D+1)³, as of now."""
+        _, _, regular, floor = self._terms(noise)
+        weights: Tensor = self.total[1] + (regular + floor)[self._radius]
+        return weights
+
+    def _terms(self, noise: NoiseSpectrum) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return mean weight, variance of the noise, weight of the prior by shell; and a floor."""
+        mean = self._shell_mean(self.total[1])
+        places = torch.arange(len(mean), device=mean.device)
+        variance = noise.variance[places.clamp(max=len(noise.variance) - 1)]
+        shells = self.prior == "shells"
+        regular = variance / self.signal if shells else torch.zeros_like(mean)
+        return mean, variance, regular, _FLOOR * mean.max()
 
     def go_on_from(self, before: MapUpdate) -> None:
         """Take over what another update has learned of the signal, and its map."""
