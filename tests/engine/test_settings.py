@@ -169,3 +169,9 @@ def test_a_stage_keeps_to_its_inference() -> None:
         stage.inference = Inference.MARGINAL
     with pytest.raises(ValidationError, match="no inference 'guessed': choose one of amortized"):
         Settings.model_validate({"stages": [{"inference": "guessed"}]})
+
+
+@pytest.mark.parametrize("where", ["stages.9.epochs", "nothing.box", "seed.0.x", "data.colour"])
+def test_a_setting_that_is_none_is_named(where: str) -> None:
+    with pytest.raises(InputError, match=r"^There is no setting|colour"):
+        Settings.from_preset("default").set(where, 3)

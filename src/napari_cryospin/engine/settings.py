@@ -205,8 +205,11 @@ class Settings(Section):
         for part in path:
             if part in Inference.registered():
                 section = self.first(Inference(part))
-            else:
+                continue
+            try:
                 section = section[int(part)] if part.isdecimal() else getattr(section, part)
+            except (AttributeError, IndexError, TypeError) as error:
+                raise InputError(f"There is no setting {where}.") from error
         return section, name
 
     @classmethod
