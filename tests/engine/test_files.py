@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_cryospin.engine.files import is_left_over, replacing, writing
+from napari_cryospin.engine.files import Sink, is_left_over, replacing, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,3 +94,24 @@ def test_a_temporary_file_is_known(tmp_path: Path, name: str) -> None:
     with replacing(tmp_path / name) as temporary:
         assert is_left_over(temporary)
         assert not is_left_over(tmp_path / name)
+
+
+@pytest.mark.parametrize("at", range(1, 12, 2))
+def test_an_interruption_while_torch_writes_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    path, write, left = tmp_path / "state.pt", Sink.write, at
+
+    def interrupted(sink: Sink, data: bytes) -> int:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        return write(sink, data)
+
+    path.write_bytes(b"before")
+    monkeypatch.setattr(Sink, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt), writing(path) as file:
+        torch.save({name: torch.zeros(1000) for name in "abcdefgh"}, file)
+    assert left <= 0
+    assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]

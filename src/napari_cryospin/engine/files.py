@@ -65,8 +65,21 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     """
     with replacing(path) as temporary, temporary.open("wb") as file:
         sink = Sink(file)
-        yield cast("BinaryIO", sink)
+        try:
+            yield cast("BinaryIO", sink)
+        except Exception as error:
+            # torch.save ends its file also when it is interrupted, and fails at that
+            if (behind := _interruption(error)) is not None:
+                raise behind from None
+            raise
         sink.settle()
+
+
+def _interruption(error: BaseException | None) -> BaseException | None:
+    """Return what is no error, as Ctrl-C, in whose handling an error came up; None without."""
+    while isinstance(error, Exception):
+        error = error.__context__
+    return error
 
 
 @contextmanager
