@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_cryospin.engine.allocator import keep_freed
 from napari_cryospin.engine.data import working_files
 from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.preprocess import prepare
@@ -89,6 +90,7 @@ def load_particles(
             f"{table.source}: {particles.n} particle in use; a reconstruction needs at least "
             f"{_FEWEST}, and hundreds to show anything."
         )
+    keep_freed()
     yield Progress(_COMPILING, 0, 0)
     if (problem := make_ready(device)) is not None:
         notes.append(problem)

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cryospin.gui.work.memory import share_arenas
+from napari_cryospin.engine.allocator import share_arenas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal, Slot
 
+from napari_cryospin.engine.allocator import give_back
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.events import (
     BatchDone,
@@ -19,7 +20,6 @@ from napari_cryospin.engine.events import (
     VolumeUpdated,
 )
 from napari_cryospin.gui.work.mailbox import Mailbox
-from napari_cryospin.gui.work.memory import give_back
 
 if TYPE_CHECKING:
     from pathlib import Path
