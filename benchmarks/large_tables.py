@@ -174,6 +174,7 @@ def main() -> None:
         "| table | step | version | processor time (s) | peak of resident memory (MB) | torch |",
         "|---|---|---|---:|---:|---|",
     ]
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     for name in arguments.tables:
         path = arguments.folder / f"{name}-{arguments.rows}.star"
         if not path.exists():
