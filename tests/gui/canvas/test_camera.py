@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     import napari
     from numpy.typing import NDArray
+    from pytestqt.qtbot import QtBot
 
 pytestmark = pytest.mark.usefixtures("at_once")
 
@@ -245,7 +246,7 @@ def flips(image: NDArray[np.float64]) -> list[NDArray[np.float64]]:
 
 
 def test_a_real_click_in_the_window_turns_towards_what_is_clicked(
-    make_napari_viewer: Callable[..., napari.Viewer],
+    make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot
 ) -> None:
     viewer = make_napari_viewer(show=True)
     viewer.add_image(blobs(), scale=(PIXEL,) * 3)
@@ -253,9 +254,11 @@ def test_a_real_click_in_the_window_turns_towards_what_is_clicked(
     layers = SphereLayers(viewer)
     layers.set_box(BOX, PIXEL)
     layers.show_posterior(posterior())
+    native = viewer.window._qt_viewer.canvas.native
+    # the window is laid out over several turns of the event loop
+    qtbot.wait(300)
     viewer.reset_view()
     QApplication.processEvents()
-    native = viewer.window._qt_viewer.canvas.native
     sphere, camera = layers._right, viewer.scene.camera
     offset = np.array(sphere.centre)[1:] - np.array(camera.center)[1:] + (0, 0.6 * sphere.radius)
     y, x = offset * camera.zoom / native.devicePixelRatioF()
