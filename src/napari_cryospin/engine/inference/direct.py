@@ -10,8 +10,8 @@ import torch
 
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.gradient import GradientInference
-from napari_cryospin.engine.inference.interface import shuffled_batches
+from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
+from napari_cryospin.engine.inference.low_pass import LowPass
 from napari_cryospin.engine.inference.memory_needs import (
     BLOCKS,
     FLOAT,
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
-    from napari_cryospin.engine.inference.interface import Place, PoseInference
+    from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.kernels import Slicer
+    from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import DirectStage
     from napari_cryospin.engine.state.problem import Problem
@@ -53,7 +54,7 @@ _OTHER_MODE = 10.0
 _COOLING = 6
 
 
-class DirectInference(GradientInference):
+class DirectInference(PoseInference):
     """Refines the poses of batches of particles, in turn with the map.
 
     Every particle has K hypotheses. All of them are refined, and the best one is its pose: the
@@ -75,8 +76,9 @@ class DirectInference(GradientInference):
     def __init__(
         self, problem: Problem, stage: DirectStage, noise: NoiseSpectrum | None = None
     ) -> None:
-        super().__init__(problem, stage)
-        self.stage = stage
+        super().__init__(problem)
+        self.stage, self.loss = stage, problem.model.loss
+        self._low_pass = LowPass(self.particles, stage)
         self.volume_optimizer = torch.optim.Adam(
             self.volume.parameters(), lr=stage.learning_rate_volume
         )
@@ -116,6 +118,20 @@ class DirectInference(GradientInference):
         self._make_room()
 
     @property
+    def model(self) -> ImageModel:
+        """Image model of the frequencies in use."""
+        return self._low_pass.model
+
+    @property
+    def radius(self) -> float:
+        """Frequency radius of the low-pass filter, in units of 1/box."""
+        return self._low_pass.radius
+
+    def observed(self, rows: Tensor) -> Observed:
+        """Return particles as they are, not centred."""
+        return self.particles.observed(rows, self.model, scales=self.poses.scales[rows])
+
+    @property
     def over(self) -> bool:
         """Whether the modes have settled, and the rates have fallen since."""
         return self._settled_at is not None and self._epochs - self._settled_at >= _COOLING
@@ -130,7 +146,7 @@ class DirectInference(GradientInference):
         stage = self.stage
         by_epoch = place.stage_epoch / max(stage.epochs, 1)
         # the sums of a map in closed form are of one epoch, and so of one radius
-        super().set_place(place if self._update is None else replace(place, done=by_epoch))
+        self._low_pass.follow(place.done if self._update is None else by_epoch)
         done = place.done
         if stage.until == "criterion":
             # the rates stay up while particles change between modes, and epochs are left

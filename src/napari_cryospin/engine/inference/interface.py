@@ -133,6 +133,10 @@ class PoseInference(ABC):
     def end_epoch(self, rows: Tensor) -> None:  # noqa: B027 (not every inference has an end)
         """Do what comes after the batches of an epoch with particles ``rows`` (m,)."""
 
+    def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Leave particles ``rows`` (m,) as the next stage is to find them; yield as a search."""
+        yield from ()
+
     @property
     def over(self) -> bool:
         """Whether the stage's own criterion says that it is over."""

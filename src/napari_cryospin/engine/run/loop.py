@@ -37,6 +37,7 @@ _POSES_SHARE = 0.01
 _SEARCHING = "Searching poses"
 _MEASURING = "Measuring the map"
 _JUDGING_START = "Judging the start"
+_ENDING = "Encoding all particles"
 _BEGINNING = "Beginning the next stage"
 # checkpoints by time take no more than one part in so many of it
 _CHECKPOINT_SHARE = 50
@@ -103,9 +104,10 @@ class Loop:
                     training.judge_start()
                 if training.last_stage or settings.stages[clock.stage].until == "hand":
                     self._ended = True
-                    if training.finish():
-                        yield self.poses_event()
-                        yield self.volume_event()
+                    for done, total in training.finish():
+                        yield events.Progress(_ENDING, done, total)
+                    yield self.poses_event()
+                    yield self.volume_event()
                     return
                 by_criterion = clock.stage_left(settings) > 0
                 yield from self._switch("criterion" if by_criterion else "schedule")
@@ -120,7 +122,8 @@ class Loop:
         n_batches = None if batch is None else self._n_batches
         self._n_batches = None
         yield events.Progress(_BEGINNING, 0, 0)
-        self.training.next_stage()
+        for done, total in self.training.next_stage():
+            yield events.Progress(_ENDING, done, total)
         self._pace.begin_stage()
         # what was asked for while the stage ended anyway is done
         self.controls.take_switch()

@@ -27,6 +27,8 @@ from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -141,8 +143,11 @@ class Training:
         """Whether nothing comes after the present stage."""
         return self.clock.last_stage(self.settings)
 
-    def next_stage(self) -> None:
-        """End the present stage: begin its next start, or the next stage from the best one."""
+    def next_stage(self) -> Iterator[tuple[int, int]]:
+        """End the present stage: begin its next start, or the next stage from the best one.
+
+        Yields how many particles have been left as the next stage finds them, and their total.
+        """
         clock, settings = self.clock, self.settings
         if clock.stage == 0 and settings.starts > 1 and not self.starts.chosen:
             self._end_start()
@@ -155,17 +160,20 @@ class Training:
                 self.inference = self._stage_begun(None)
                 return
             self._take_best_start()
+        yield from self._end_stage()
         clock.stage, clock.stage_epoch, clock.batch = clock.stage + 1, 0, 0
         self.inference = self._stage_begun(self.inference)
 
-    def finish(self) -> bool:
-        """End the last stage; return whether another start than the last one was taken."""
-        if not self.start_unjudged:
-            return False
-        self._end_start()
-        self._take_best_start()
+    def finish(self) -> Iterator[tuple[int, int]]:
+        """End the last stage, from the best start; yields as :meth:`next_stage`."""
+        if self.start_unjudged:
+            self._end_start()
+            self._take_best_start()
+        yield from self._end_stage()
         self.measure_fit()
-        return True
+
+    def _end_stage(self) -> Iterator[tuple[int, int]]:
+        yield from self.inference.end_stage(self.used.nonzero().flatten())
 
     @property
     def start_unjudged(self) -> bool:
