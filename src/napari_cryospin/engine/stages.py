@@ -171,6 +171,10 @@ class DirectStage(Stage):
     searches: Number = Field(
         0, description="Searches of all poses, evenly spaced; the first one at the beginning."
     )
+    searched: Literal["all", "doubtful"] = Field(
+        "all",
+        description="Particles of a search: all of them, or those whose candidates leave doubt.",
+    )
 
     def summary(self) -> str:
         """Return the number of hypotheses where there are several."""
