@@ -56,13 +56,25 @@ def test_the_best_hypothesis_wins(problem: Problem, true_rotations: Tensor) -> N
 def test_heads_become_hypotheses_in_the_order_of_their_losses(problem: Problem) -> None:
     poses = problem.poses
     poses.candidate_losses = torch.tensor([3.0, 1.0, 2.0]).expand(200, 3).clone()
-    poses.candidates = exponential_map(torch.randn(200, 3, 3))
+    apart = exponential_map(torch.tensor([[0.0, 0, 0], [0, 1.5, 0], [0, 0, 2]]))
+    poses.candidates = apart @ exponential_map(torch.randn(200, 1, 3))
     wanted = poses.candidates[:, [1, 2]].clone()
     inference = DirectInference(problem, DirectStage(hypotheses=2))
     assert torch.equal(inference.hypotheses.rotations, wanted)
     # more than there are: all of them
     poses.candidates, poses.candidate_losses = wanted, torch.ones(200, 2)
     assert DirectInference(problem, DirectStage(hypotheses=9)).hypotheses.active.shape == (200, 2)
+
+
+def test_neighbours_are_one_hypothesis(problem: Problem) -> None:
+    """As those of an encoder, which says nearly the same pose several times."""
+    poses = problem.poses
+    apart = exponential_map(torch.tensor([[0.0, 0, 0], [0, 0.2, 0], [0, 0, 2]]))
+    poses.candidates = apart @ exponential_map(torch.randn(200, 1, 3))
+    poses.candidate_losses = torch.tensor([3.0, 1.0, 2.0]).expand(200, 3).clone()
+    inference = DirectInference(problem, DirectStage(hypotheses=3))
+    assert inference.hypotheses.active.tolist() == [[True, True, False]] * 200
+    assert torch.equal(inference.hypotheses.rotations[:, :2], poses.candidates[:, [1, 2]])
 
 
 def test_a_particle_without_candidates_keeps_its_pose(
@@ -130,7 +142,7 @@ def test_a_map_owes_to_each_of_its_particles_what_is_expected(problem: Problem) 
         inference = DirectInference(problem, stage)
         inference.set_place(Place(0, 0.0))
         # so few images tell of few frequencies
-        inference.model = ImageModel.within(box, 5)
+        inference._low_pass.model = ImageModel.within(box, 5)
         made_of = aligned(inference)
         inference._collect(rows, made_of)
         inference.end_epoch(rows)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # images that the encoder learns from at once
 _MINI_BATCH = 250
+# level of poses from which on the whole of the passes is worth it: below it poses are 29° apart
+_FIRST_LEVEL = 4
 # jitter of the shifts that images are centred by, as a share of the box
 _JITTER = 1 / 64
 # epochs over which the encoder's rate falls, once the map's march has ended
@@ -103,7 +105,8 @@ class PosteriorTeacher(Teacher):
             self.problem.seed, "teaching", self.start, self._taught, device=self.problem.device
         )
         self._taught += 1
-        for _ in range(self.stage.passes):
+        coarse = int(self._sums.memory.nside[rows[0]]) < _FIRST_LEVEL
+        for _ in range(1 if coarse else self.stage.passes):
             order = torch.randperm(len(rows), generator=draw, device=rows.device)
             # batch normalisation cannot learn from one image
             for part in order.tensor_split(math.ceil(len(rows) / _MINI_BATCH)):
