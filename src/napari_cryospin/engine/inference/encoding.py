@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 # particles whose candidates are compared with the map at once
 _PART = 500
+# images that the encoder learns from at once
+_MINI_BATCH = 250
+# jitter of the shifts that images are centred by, and the shift that weighs as much as a chord of
+# length 1, as shares of the box
+_JITTER, _SHIFT_UNIT = 1 / 64, 1 / 10
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,44 @@ class Encoding:
         poses.winner[rows] = winner
         poses.losses[rows] = errors[pick]
         poses.set_at(rows, found[pick])
+
+    def learn(self, rows: Tensor, looked: Tensor, wanted: Poses, draw: torch.Generator) -> None:
+        """Teach poses by a pass over particles: of each the head nearest to its pose learns it.
+
+        Every image is seen at one of its turns; one that is centred, give or take some jitter.
+
+        Parameters
+        ----------
+        rows
+            The particles, (m,).
+        looked
+            What :meth:`look` returned of them.
+        wanted
+            A pose of each, (m,).
+        draw
+            Source of the order, the turns and the jitter.
+        """
+        order = torch.randperm(len(rows), generator=draw, device=rows.device)
+        # batch normalisation cannot learn from one image
+        for part in order.tensor_split(math.ceil(len(rows) / _MINI_BATCH)):
+            self._step(rows[part], looked[part], wanted[part], draw)
+
+    def _step(self, rows: Tensor, looked: Tensor, wanted: Poses, draw: torch.Generator) -> None:
+        encoder = self.encoder
+        if self.problem.model.shifts:
+            jitter = torch.randn((len(rows), 2), generator=draw, device=rows.device)
+            looked = encoder.centred(looked, self.origins(rows) + _JITTER * encoder.box * jitter)
+        turn = torch.randint(encoder.turns, (len(rows),), generator=draw, device=rows.device)
+        proposed = encoder(looked, turn)
+        # the squared chord: it has no singular gradient anywhere
+        apart = (proposed.rotations - wanted.rotations[:, None]).square().sum((-1, -2))
+        if encoder.gives_shifts:
+            moved = (proposed.shifts - wanted.shifts[:, None]) / (_SHIFT_UNIT * encoder.box)
+            apart = apart + moved.square().sum(-1)
+        loss = apart.amin(1).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
 
     def state(self) -> dict[str, Any]:
         """Return encoder and optimiser for a checkpoint."""

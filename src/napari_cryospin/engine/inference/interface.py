@@ -113,6 +113,11 @@ class PoseInference(ABC):
         """Follow the stage's schedules; called before every batch."""
 
     @property
+    def turns(self) -> int:
+        """Number of candidates, one after the other, that are one head's."""
+        return 1
+
+    @property
     @abstractmethod
     def radius(self) -> float:
         """Frequency radius that poses are judged by, in units of 1/box."""

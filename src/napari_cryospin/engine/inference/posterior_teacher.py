@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.inference.encoding import Measure
 from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.inference.teacher import Teacher
@@ -31,12 +32,8 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.sums.posteriors import Posteriors
     from napari_cryospin.engine.sums.quadrature import Quadrature
 
-# images that the encoder learns from at once
-_MINI_BATCH = 250
 # level of poses from which on the whole of the passes is worth it: below it poses are 29° apart
 _FIRST_LEVEL = 4
-# jitter of the shifts that images are centred by, as a share of the box
-_JITTER = 1 / 64
 # epochs over which the encoder's rate falls, once the map's march has ended
 _COOLING = 2
 
@@ -105,34 +102,22 @@ class PosteriorTeacher(Teacher):
             self.problem.seed, "teaching", self.start, self._taught, device=self.problem.device
         )
         self._taught += 1
-        images = self.problem.particles.images(rows)
-        seen = self.encoding.look(rows, images)
+        encoding = self.encoding
+        looked = encoding.look(rows, self.problem.particles.images(rows))
         coarse = int(self._sums.memory.nside[rows[0]]) < _FIRST_LEVEL
         for _ in range(1 if coarse else self.stage.passes):
-            order = torch.randperm(len(rows), generator=draw, device=rows.device)
-            # batch normalisation cannot learn from one image
-            for part in order.tensor_split(math.ceil(len(rows) / _MINI_BATCH)):
-                self._teach(rows[part], seen[part], draw)
-        self.encoding.propose(rows, self.measure)
+            encoding.learn(rows, looked, self._drawn(rows, draw), draw)
+        encoding.propose(rows, self.measure)
         return loss
 
-    def _teach(self, rows: Tensor, seen: Tensor, draw: torch.Generator) -> None:
-        encoding, encoder, memory = self.encoding, self.encoding.encoder, self._sums.memory
+    def _drawn(self, rows: Tensor, draw: torch.Generator) -> Poses:
+        """Return a pose of each particle drawn from its posterior, (m,), at its present shift."""
+        memory = self._sums.memory
         drawn = torch.multinomial(memory.weights[rows], 1, generator=draw)
         cells = memory.cells[rows].gather(1, drawn)[:, 0].long()
         # all of them are of the march's present level
-        wanted = cell_rotations(int(memory.nside[rows[0]])).to(rows.device)[cells]
-        if self.problem.model.shifts:
-            jitter = torch.randn((len(rows), 2), generator=draw, device=rows.device)
-            seen = encoder.centred(seen, encoding.origins(rows) + _JITTER * encoder.box * jitter)
-        turn = torch.randint(encoder.turns, (len(rows),), generator=draw, device=rows.device)
-        proposed = encoder(seen, turn)
-        # the squared chord: it has no singular gradient anywhere
-        apart = (proposed.rotations - wanted[:, None]).square().sum((-1, -2))
-        loss = apart.amin(1).mean()
-        encoding.optimizer.zero_grad()
-        loss.backward()
-        encoding.optimizer.step()
+        rotations = cell_rotations(int(memory.nside[rows[0]])).to(rows.device)[cells]
+        return Poses(rotations, self.problem.poses.shifts[rows])
 
     def end_epoch(self, rows: Tensor) -> None:
         """Find posteriors of the held-out particles as well, and count the epochs of the end."""

@@ -200,7 +200,7 @@ class Loop:
             held_out_gain=training.inference.held_out_gain,
             switch=training.inference.switch_figures,
             loss=sum(losses) / len(losses) if losses else math.nan,
-            head_share=training.poses.head_share(training.used),
+            head_share=training.poses.head_share(training.used, training.inference.turns),
             median_pose_error=comparison.median if comparison else None,
             mean_pose_error=comparison.mean if comparison else None,
             resolution=comparison.resolution if comparison else None,

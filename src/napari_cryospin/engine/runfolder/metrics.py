@@ -32,6 +32,7 @@ COLUMNS = (
     "amortization_gap",
     "seconds",
     "head_share",
+    "effective_heads",
     "batches",
     "of_batches",
 )
@@ -104,6 +105,7 @@ def row_of(done: EpochDone) -> dict[str, str]:
         *(_figure(switch[name]) for name in _SWITCH),
         f"{done.seconds:.2f}",
         " ".join(f"{share:.4f}" for share in done.head_share),
+        _figure(done.effective_heads),
         _number(done.batches),
         _number(done.n_batches),
     )

@@ -81,10 +81,13 @@ class PoseTable:
         self.candidates, self.candidate_shifts = table.candidates, table.candidate_shifts
         self.candidate_losses, self.winner = table.candidate_losses, table.winner
 
-    def head_share(self, used: Tensor) -> tuple[float, ...]:
-        """Return the share of the used particles (n,) seen so far that each candidate has won."""
-        seen = self.winner[used & (self.winner >= 0)]
-        counts = torch.bincount(seen, minlength=self.candidate_losses.shape[1])
+    def head_share(self, used: Tensor, turns: int = 1) -> tuple[float, ...]:
+        """Return the share of the used particles (n,) seen so far that each head has won, (M,).
+
+        A head has as many candidates as there are ``turns``, one after the other.
+        """
+        seen = self.winner[used & (self.winner >= 0)] // turns
+        counts = torch.bincount(seen, minlength=self.candidate_losses.shape[1] // turns)
         return tuple((counts / max(len(seen), 1)).tolist())
 
     def load(self, state: dict[str, Tensor]) -> None:

@@ -198,7 +198,7 @@ class MonitorPanel(QWidget):
         last = self._last_encoding()
         self.heads.setVisible(last is not None)
         if last is not None:
-            self.heads.set_shares(last.head_share)
+            self.heads.set_shares(last.head_share, last.effective_heads)
 
     def _draw_switch(self) -> None:
         self.switch.setVisible(self._last_encoding() is not None)
