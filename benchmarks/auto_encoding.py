@@ -28,6 +28,8 @@ MOLECULES = ("spike", "spliceosome", "30S", "50S")
 PARTICLES = 3000
 # what is asked: mean error of the encoder's poses, angle between heads, share within 30°
 ENCODED, SPREAD, RIGHT_SHARE = 12.0, 115.0, 0.95
+# images of a batch, and turns at which each is seen
+BATCHES = {"64": (64, 1), "64 at 4 turns each": (64, 4), "256": (256, 1)}
 # epochs of auto-encoding before the switch: in the midst of it, and at its end
 SWITCHES = (8, 22)
 RECORDED = ResultsFile(
@@ -69,9 +71,9 @@ class Set:
 
 
 def gate(trial: Trial) -> Iterator[tuple[str, Row]]:
-    """Teach the true poses by batches of two sizes."""
-    for batch in (64, 256):
-        yield f"batches of {batch}", supervised(trial, batch)
+    """Teach the true poses by batches of several sizes."""
+    for option, (batch, turns) in BATCHES.items():
+        yield option, supervised(trial, batch, turns)
 
 
 def taught(preset: str, starts: int, searches: tuple[int, ...]) -> Callable[..., Iterator]:
@@ -130,7 +132,7 @@ _TAUGHT = {
 SETS: dict[str, Set] = {
     "gate": Set(
         tuple((molecule, 0) for molecule in MOLECULES),
-        ("batches of 64", "batches of 256"),
+        tuple(BATCHES),
         gate,
         {
             "mean": "held-out mean (°)",
@@ -141,7 +143,7 @@ SETS: dict[str, Set] = {
             "vgg_spread": "vgg (°)",
         },
         passes_gate,
-        "The encoder told the true poses in 500 batches; its winners by the true map. Asked: a "
+        "The encoder told the true poses in 500 batches of so many images; its winners by the true map. Asked: a "
         "mean of at most 12° in 20 s, and the heads of a new encoder at least 115° apart (at "
         "random: 126°).",
     ),
@@ -181,8 +183,8 @@ SETS: dict[str, Set] = {
         },
         lambda row: row["below_after"] == "1" and row["stays_below"] == "yes",
         "One run of auto-encoding by likelihood, which goes on, and a branch of it that switches "
-        "to auto-decoding; their mean errors after each epoch from the switch on. Asked: the branch "
-        "is below from its first epoch on.",
+        "to auto-decoding; their mean errors after each epoch from the switch on. Asked: the "
+        "branch is below from its first epoch on.",
     ),
 }
 

@@ -78,8 +78,11 @@ class Trial:
         return {"oracle_mean": f"{nearer.mean():.2f}", "oracle_fsc": f"{fraction:.3f}"}
 
 
-def supervised(trial: Trial, batch: int) -> dict[str, object]:
-    """Teach an encoder the true poses by 500 batches; ask it about the held-out particles."""
+def supervised(trial: Trial, batch: int, turns: int) -> dict[str, object]:
+    """Teach an encoder the true poses by 500 batches, each image seen at so many of its turns.
+
+    Then it is asked about the held-out particles.
+    """
     training = trial.training(Settings.from_preset("cryospin"))
     problem, encoding = training.problem, training.inference.encoding
     particles = problem.particles
@@ -93,7 +96,7 @@ def supervised(trial: Trial, batch: int) -> dict[str, object]:
     encoding.encoder.train()
     for step in range(_SUPERVISED):
         encoding.slow_down(0.5 * (1 + np.cos(np.pi * step / _SUPERVISED)))
-        some = torch.randint(len(learning), (batch,), generator=draw)
+        some = torch.randint(len(learning), (batch,), generator=draw).repeat(turns)
         rows = learning[some]
         encoding.learn(rows, looked[some], truth[rows], draw)
     seconds = time.process_time() - started
