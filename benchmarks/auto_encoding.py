@@ -143,9 +143,9 @@ SETS: dict[str, Set] = {
             "vgg_spread": "vgg (°)",
         },
         passes_gate,
-        "The encoder told the true poses in 500 batches of so many images; its winners by the true map. Asked: a "
-        "mean of at most 12° in 20 s, and the heads of a new encoder at least 115° apart (at "
-        "random: 126°).",
+        "The encoder told the true poses in 500 batches of so many images; its winners by the "
+        "true map. Asked: a mean of at most 12° in 20 s, and the heads of a new encoder at least "
+        "115° apart (at random: 126°).",
     ),
     "posterior": Set(
         tuple((molecule, seed) for molecule in MOLECULES for seed in range(5)),
@@ -250,7 +250,6 @@ def main() -> None:
             found = list(made.run(trial_of(Case(molecule, PARTICLES, seed=seed))))
             for option, figures in found:
                 RECORDED.add((name, molecule, str(seed), option), figures)
-            tables()
     tables()
 
 

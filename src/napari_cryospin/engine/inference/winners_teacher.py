@@ -41,8 +41,10 @@ _COOLING, _LEAST_RATE = 6, 0.05
 # batches that the map stands for
 _MEMORY = 2.0
 _NOISE_IMAGES = 2000
-# largest step of a shift, pixels of a box of 32
-_REACH = 1 / 32
+# standard deviation of the steps of shifts, as a share of the box
+_STEP = 1 / 64
+# that of the shifts that guesses are tried at, at first
+_TRIED = 1 / 50
 # numbers kept of each coefficient of an image, and of a guess
 _OF_IMAGE, _OF_GUESS = 16, 3
 
@@ -152,13 +154,23 @@ class WinnersTeacher(Teacher):
         winners = problem.poses.at(rows)
         if self.stage.guesses and self._maps < _MARCH:
             poses = drawn(self.stage.guesses, problem.seed, self.start, self._maps).to(rows.device)
-            which, errors = best_of(measure, seen.at(measure.model, present), poses)
+            tried = self._tried(present)
+            which, errors = best_of(measure, seen.at(measure.model, tried), poses)
             by_head = problem.poses.losses[rows] <= errors
-            winners = winners.where(by_head, Poses(poses[which], present))
+            winners = winners.where(by_head, Poses(poses[which], tried))
         if problem.model.shifts:
             winners = _centred(measure, seen, winners)
             problem.poses.shifts[rows] = winners.shifts
         return winners
+
+    def _tried(self, shifts: Tensor) -> Tensor:
+        """Return the shifts that guesses are tried at: the present ones, give or take a little."""
+        problem = self.problem
+        if not problem.model.shifts:
+            return shifts
+        draw = stream(problem.seed, "tried", self.start, self._maps, device=shifts.device)
+        spread = _TRIED * problem.particles.box * (1 - self._maps / _MARCH)
+        return shifts + spread * torch.randn(shifts.shape, generator=draw, device=shifts.device)
 
     @torch.no_grad()
     def _make_map(self, measure: Measure, seen: Observed, winners: Poses) -> float:
@@ -202,11 +214,17 @@ class WinnersTeacher(Teacher):
 
 
 def _centred(measure: Measure, seen: Observed, poses: Poses) -> Poses:
-    """Return poses with shifts that a step of Gauss and Newton's finds better; turns stay."""
+    """Return poses with shifts that a step of Gauss and Newton's finds better; turns stay.
+
+    The step has a prior, a Gaussian around where the image lies at present: a map that is nothing
+    yet moves no image.
+    """
     assert measure.noise is not None
     seen = seen.over(measure.noise.deviation(measure.model))
     fit = Alignment(measure.model, measure.slicer, seen).fit(poses)
-    least = torch.finfo(fit.normal.dtype).tiny * torch.eye(2, device=fit.normal.device)
-    step = torch.linalg.solve(fit.normal[:, 3:, 3:] + least, fit.gradient[:, 3:])
-    reach = _REACH * measure.model.box
-    return Poses(poses.rotations, poses.shifts - step.clamp(-reach, reach))
+    spread = _STEP * measure.model.box
+    # the errors are for one coefficient, and twice a log-likelihood
+    pull = 2 / (len(measure.model.frequencies) * spread**2)
+    normal = fit.normal[:, 3:, 3:] + pull * torch.eye(2, device=fit.normal.device)
+    step = torch.linalg.solve(normal, fit.gradient[:, 3:])
+    return Poses(poses.rotations, poses.shifts - step)
