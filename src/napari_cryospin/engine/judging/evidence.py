@@ -94,7 +94,16 @@ class Exact:
     @property
     def finer(self) -> FinePosteriors:
         """The posteriors on finer cells around their modes."""
-        return finer(self.posteriors, self.nside, self.model, self.slicer, self.images)
+        found = self.posteriors
+        return finer(
+            found.cells,
+            found.weights,
+            found.cell_shifts,
+            self.nside,
+            self.model,
+            self.slicer,
+            self.images,
+        )
 
 
 def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:

@@ -15,16 +15,23 @@ import torch
 
 from napari_cryospin.engine.events import HeadFigures, WeightBin
 from napari_cryospin.engine.geometry.poses import Poses
-from napari_cryospin.engine.refining.candidate_modes import candidate_modes, mass_of_modes
+from napari_cryospin.engine.refining.candidate_modes import (
+    COVERED,
+    candidate_modes,
+    covered,
+    mass_of_modes,
+    random_coverage,
+    within,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.judging.evidence import Exact
+    from napari_cryospin.engine.refining.candidate_modes import CandidateModes
     from napari_cryospin.engine.state.problem import Problem
+    from napari_cryospin.engine.sums.finer import FinePosteriors
 
-# a pose within this angle of a candidate is covered by it, degrees
-COVERED = 15.0
 _BINS = 10
 # a mode with less than this of both posteriors is none
 _LEAST_WEIGHT = 1e-3
@@ -45,34 +52,31 @@ def head_figures(problem: Problem, exact: Exact) -> HeadFigures:
     candidates = Poses(
         poses.candidates[rows], poses.candidate_shifts[rows] - images.origins[:, None]
     )
-    fine = exact.finer
-    near = within(fine.rotations, candidates.rotations, COVERED).any(2)
     found = candidate_modes(
         exact.model, exact.slicer, images, candidates, shifted=problem.model.shifts
     )
-    right = mass_of_modes(fine.rotations, fine.weights, found)
-    bins = reliability(found.weights, right)
+    fine = exact.finer
+    return figures_of(candidates.rotations, found, fine)
+
+
+def figures_of(candidates: Tensor, found: CandidateModes, exact: FinePosteriors) -> HeadFigures:
+    """Return the figures of candidates (b, K, 3, 3) and their modes, given exact posteriors."""
+    right = mass_of_modes(exact.rotations, exact.weights, found)
+    bins = reliability(found.weights, right, found.there)
     return HeadFigures(
-        coverage=float((fine.weights * near).sum(1).mean()),
-        random_coverage=random_coverage(candidates.rotations.shape[1], COVERED),
+        coverage=float(covered(candidates, exact.rotations, exact.weights).mean()),
+        random_coverage=random_coverage(candidates.shape[1], COVERED),
         calibration_error=calibration_error(bins),
         weights=bins,
     )
 
 
-def within(poses: Tensor, others: Tensor, angle: float) -> Tensor:
-    """Return which poses (b, p, 3, 3) lie within an angle, degrees, of others (b, q, 3, 3)."""
-    trace = poses.flatten(2) @ others.flatten(2).mT
-    return trace >= 1 + 2 * math.cos(math.radians(angle))
+def truth_in_modes(found: CandidateModes, truth: Tensor) -> Tensor:
+    """Return in which modes the true poses (b, 3, 3) lie, 0 or 1, (b, m)."""
+    return within(found.poses.rotations, truth[:, None], COVERED).any(2).float() * found.there
 
 
-def random_coverage(n: int, angle: float) -> float:
-    """Return the chance that one of ``n`` random poses lies within an angle, degrees, of a pose."""
-    radians = math.radians(angle)
-    return 1 - (1 - (radians - math.sin(radians)) / math.pi) ** n
-
-
-def reliability(weights: Tensor, right: Tensor) -> tuple[WeightBin, ...]:
+def reliability(weights: Tensor, right: Tensor, there: Tensor) -> tuple[WeightBin, ...]:
     """Return the reliability diagram of weights: ten bins, those without any mode left out.
 
     Parameters
@@ -82,8 +86,10 @@ def reliability(weights: Tensor, right: Tensor) -> tuple[WeightBin, ...]:
     right
         What each deserves: what the exact posterior has there, or whether the true pose does lie
         there, (b, m).
+    there
+        Which modes there are, (b, m).
     """
-    there = torch.maximum(weights, right) >= _LEAST_WEIGHT
+    there = there & (torch.maximum(weights, right) >= _LEAST_WEIGHT)
     w, r = weights[there].double(), right[there].double()
     place = (w * _BINS).long().clamp(max=_BINS - 1)
     bins = []

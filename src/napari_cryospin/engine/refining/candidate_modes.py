@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # candidates within this angle are of one mode, degrees: an encoder's proposals of one scatter by
 # some 7°
 APART = 20.0
+# a pose within this angle of a candidate is covered by it, degrees
+COVERED = 15.0
 # modes of a particle that are weighed
 MOST_MODES = 6
 # steps of each: with more, some leave their mode for the next one
@@ -60,6 +62,20 @@ class CandidateModes:
     poses: Poses
     there: Tensor
     weights: Tensor
+
+    @classmethod
+    def join(cls, parts: list[Self]) -> Self:
+        """Return the modes of all parts as one."""
+        return cls(
+            torch.cat([part.places for part in parts]),
+            torch.cat([part.modes for part in parts]),
+            Poses(
+                torch.cat([part.poses.rotations for part in parts]),
+                torch.cat([part.poses.shifts for part in parts]),
+            ),
+            torch.cat([part.there for part in parts]),
+            torch.cat([part.weights for part in parts]),
+        )
 
 
 @torch.no_grad()
@@ -131,6 +147,31 @@ def distinct(rotations: Tensor, errors: Tensor, n: int) -> Tensor:
     return torch.stack(chosen, 1)
 
 
+def within(poses: Tensor, others: Tensor, angle: float) -> Tensor:
+    """Return which poses (b, p, 3, 3) lie within an angle, degrees, of which others, (b, p, q)."""
+    near: Tensor = poses.flatten(2) @ others.flatten(2).mT >= _trace(angle)
+    return near
+
+
+def covered(candidates: Tensor, rotations: Tensor, weights: Tensor) -> Tensor:
+    """Return the share of posteriors within 15° of a candidate, (b,).
+
+    Parameters
+    ----------
+    candidates
+        Candidates, (b, K, 3, 3).
+    rotations, weights
+        Poses and their probabilities, (b, T, 3, 3) and (b, T).
+    """
+    return (weights * within(rotations, candidates, COVERED).any(2)).sum(1)
+
+
+def random_coverage(n: int, angle: float = COVERED) -> float:
+    """Return the chance that one of ``n`` random poses lies within an angle, degrees, of a pose."""
+    radians = math.radians(angle)
+    return 1 - (1 - (radians - math.sin(radians)) / math.pi) ** n
+
+
 def mass_of_modes(rotations: Tensor, weights: Tensor, found: CandidateModes) -> Tensor:
     """Return what posteriors have nearest to each of their modes, within 20°, (b, m).
 
@@ -143,9 +184,14 @@ def mass_of_modes(rotations: Tensor, weights: Tensor, found: CandidateModes) -> 
     """
     trace = rotations.flatten(2) @ found.poses.rotations.flatten(2).mT
     nearest = trace.masked_fill(~found.there[:, None], -math.inf).max(2)
-    near = nearest.values >= 1 + 2 * math.cos(math.radians(APART))
+    near = nearest.values >= _trace(APART)
     mass = torch.zeros(found.there.shape, dtype=weights.dtype, device=weights.device)
     return mass.scatter_add_(1, nearest.indices, weights * near)
+
+
+def _trace(angle: float) -> float:
+    """Return the trace of a turn by an angle, degrees."""
+    return 1 + 2 * math.cos(math.radians(angle))
 
 
 def _aligned(

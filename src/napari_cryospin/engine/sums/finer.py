@@ -8,7 +8,7 @@ are split three times, to an eighth of their spacing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.kernels import Slicer
     from napari_cryospin.engine.models.image import ImageModel
-    from napari_cryospin.engine.sums.posteriors import Posteriors
 
 # cells that are split at each level
 _SPLIT = (16, 24, 24)
@@ -43,17 +42,33 @@ class FinePosteriors:
     rotations: Tensor
     weights: Tensor
 
+    @classmethod
+    def join(cls, parts: list[Self]) -> Self:
+        """Return the posteriors of all parts as one."""
+        return cls(
+            torch.cat([part.rotations for part in parts]),
+            torch.cat([part.weights for part in parts]),
+        )
+
 
 @torch.no_grad()
 def finer(
-    found: Posteriors, nside: int, model: ImageModel, slicer: Slicer, images: Observed
+    cells: Tensor,
+    weights: Tensor,
+    shifts: Tensor,
+    nside: int,
+    model: ImageModel,
+    slicer: Slicer,
+    images: Observed,
 ) -> FinePosteriors:
     """Return posteriors at an eighth of the spacing.
 
     Parameters
     ----------
-    found
-        Posteriors on the cells of a level.
+    cells, weights
+        The heaviest cells of a level, and their weights or the logarithms of them, (b, T).
+    shifts
+        Best shift at each from the origin of the image, pixels, (b, T, 2); it is kept.
     nside
         The level.
     model
@@ -61,9 +76,9 @@ def finer(
     slicer
         The map.
     images
-        The images, in units of the noise. Where shifts are estimated, each cell keeps its best one.
+        The images, in units of the noise.
     """
-    cells, shifts, order = found.cells, found.cell_shifts, found.weights
+    order = weights
     for split in _SPLIT:
         heaviest = order.topk(min(split, order.shape[1]), 1).indices
         cells = _children(cells.gather(1, heaviest), nside).flatten(1)
@@ -89,7 +104,8 @@ def _centres(cells: Tensor, nside: int) -> Tensor:
     """Return the Euler matrices of the centres of cells (b, T), (b, T, 3, 3)."""
     # a table of all cells of a fine level would take more than a hundred MB
     centres = rotations_of_cells(cells.flatten().cpu().numpy(), nside)
-    return torch.from_numpy(centres).float().to(cells.device).unflatten(0, cells.shape)
+    found: Tensor = torch.from_numpy(centres).float().to(cells.device).unflatten(0, cells.shape)
+    return found
 
 
 def _children(cells: Tensor, nside: int) -> Tensor:
