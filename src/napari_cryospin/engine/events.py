@@ -12,10 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cryospin.engine.switch_figures import HeadFigures as HeadFigures
-from napari_cryospin.engine.switch_figures import SwitchFigures as SwitchFigures
-from napari_cryospin.engine.switch_figures import WeightBin as WeightBin
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -24,6 +20,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.runfolder.verdict import Verdict
     from napari_cryospin.engine.stages import Inference
+    from napari_cryospin.engine.switch_figures import SwitchFigures
 
     TruthBeside = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.float32]]
 

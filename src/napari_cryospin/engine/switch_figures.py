@@ -1,4 +1,4 @@
-"""What is measured of auto-encoding after every epoch: whether to switch, and what the heads say."""
+"""What is measured of auto-encoding after an epoch: whether to switch, and how good heads are."""
 
 from __future__ import annotations
 

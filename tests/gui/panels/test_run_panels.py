@@ -14,13 +14,13 @@ from napari_cryospin.engine.events import (
     Finished,
     Progress,
     Switched,
-    SwitchFigures,
 )
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.verdict import Outcome, Verdict
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.switch_figures import SwitchFigures
 from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
 from napari_cryospin.gui.panels.results_panel import ResultsPanel
 from napari_cryospin.gui.panels.run_panel import RunPanel

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from napari_cryospin.engine.events import SwitchFigures
     from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.inference.teacher import Teacher
     from napari_cryospin.engine.models.image import ImageModel
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import AmortizedStage
     from napari_cryospin.engine.state.problem import Problem
+    from napari_cryospin.engine.switch_figures import SwitchFigures
 
 _TEACHERS: dict[str, type[Teacher]] = {
     "likelihood": LikelihoodTeacher,

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_cryospin.engine.events import SwitchFigures
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import Inference
     from napari_cryospin.engine.state.problem import Problem
+    from napari_cryospin.engine.switch_figures import SwitchFigures
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.events import HeadFigures, WeightBin
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.refining.candidate_modes import (
     COVERED,
@@ -23,6 +22,7 @@ from napari_cryospin.engine.refining.candidate_modes import (
     random_coverage,
     within,
 )
+from napari_cryospin.engine.switch_figures import HeadFigures, WeightBin
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Self
 
-from napari_cryospin.engine.events import SwitchFigures
 from napari_cryospin.engine.geometry.cells import SAME_MODE
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.amortized import AmortizedInference
@@ -21,6 +20,7 @@ from napari_cryospin.engine.judging.evidence import judge_with_posteriors
 from napari_cryospin.engine.judging.heads import head_figures
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.switch_figures import SwitchFigures
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import grid_of_map
-from napari_cryospin.engine.refining.candidate_modes import candidate_modes
+from napari_cryospin.engine.refining.candidate_modes import APART, MOST_MODES, candidate_modes
 from napari_cryospin.engine.sums.finer import finer
 from napari_cryospin.engine.sums.posteriors import KEPT_CELLS
 from napari_cryospin.engine.sums.products import PoseSlices
@@ -97,14 +97,23 @@ class PoseLikelihood:
         return PoseSlices.of(self._map.slices(poses, model.frequencies))
 
     def candidate_modes(
-        self, rows: Tensor, model: ImageModel, candidates: Poses, *, shifted: bool
+        self,
+        rows: Tensor,
+        model: ImageModel,
+        candidates: Poses,
+        *,
+        shifted: bool,
+        most: int = MOST_MODES,
+        apart: float = APART,
     ) -> CandidateModes:
         """Return the modes of candidates (b, K) of particles, with their probabilities.
 
         Candidates have the particles' origin shifts, pixels.
         """
         seen = self.whitened(rows, model)
-        return candidate_modes(model, self._map, seen, candidates, shifted=shifted)
+        return candidate_modes(
+            model, self._map, seen, candidates, shifted=shifted, most=most, apart=apart
+        )
 
     def finer(
         self,

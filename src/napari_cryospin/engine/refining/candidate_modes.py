@@ -87,6 +87,7 @@ def candidate_modes(
     *,
     shifted: bool,
     most: int = MOST_MODES,
+    apart: float = APART,
 ) -> CandidateModes:
     """Return the modes of candidates, (b, K), with their probabilities.
 
@@ -104,10 +105,12 @@ def candidate_modes(
         Whether shifts are estimated.
     most
         Number m of modes that are looked at.
+    apart
+        Candidates within this angle are of one mode, degrees.
     """
     n, k = candidates.rotations.shape[:2]
     errors = _aligned(model, slicer, images, k, shifted).errors(candidates.flatten()).view(n, k)
-    places = distinct(candidates.rotations, errors, most)
+    places = distinct(candidates.rotations, errors, most, apart)
     found, rows = places >= 0, torch.arange(n, device=places.device)[:, None]
     chosen = candidates[rows, places.clamp(min=0)]
     aligned = _aligned(model, slicer, images, most, shifted)
@@ -115,10 +118,12 @@ def candidate_modes(
     log_evidence = log_evidence.masked_fill(~found, -math.inf)
     there = found & ~_found_again(refined.rotations, log_evidence)
     weights = log_evidence.masked_fill(~there, -math.inf).softmax(1).nan_to_num()
-    return CandidateModes(places, _nearest(candidates, chosen, found), refined, there, weights)
+    return CandidateModes(
+        places, _nearest(candidates, chosen, found, apart), refined, there, weights
+    )
 
 
-def distinct(rotations: Tensor, errors: Tensor, n: int) -> Tensor:
+def distinct(rotations: Tensor, errors: Tensor, n: int, apart: float = APART) -> Tensor:
     """Return the ``n`` best candidates of each particle that are no neighbours of each other.
 
     Parameters
@@ -129,6 +134,8 @@ def distinct(rotations: Tensor, errors: Tensor, n: int) -> Tensor:
         Their errors, (b, K); NaN where there is none.
     n
         Number of candidates that are wanted.
+    apart
+        Neighbours are within this angle, degrees.
 
     Returns
     -------
@@ -142,7 +149,7 @@ def distinct(rotations: Tensor, errors: Tensor, n: int) -> Tensor:
         best = left.argmin(1)
         none = left[rows, best].isinf()
         chosen.append(best.masked_fill(none, -1))
-        near = angular_distance(rotations, rotations[rows, best][:, None]) < APART
+        near = angular_distance(rotations, rotations[rows, best][:, None]) < apart
         left = left.masked_fill(near, torch.inf)
     return torch.stack(chosen, 1)
 
@@ -228,8 +235,8 @@ def _found_again(rotations: Tensor, log_evidence: Tensor) -> Tensor:
     return (near & better).any(2)
 
 
-def _nearest(candidates: Poses, chosen: Poses, found: Tensor) -> Tensor:
+def _nearest(candidates: Poses, chosen: Poses, found: Tensor, apart: float) -> Tensor:
     """Return the mode of each candidate, (b, K)."""
-    apart = angular_distance(candidates.rotations[:, :, None], chosen.rotations[:, None])
-    nearest = apart.masked_fill(~found[:, None], torch.inf).min(2)
-    return nearest.indices.masked_fill(~(nearest.values < APART), -1)
+    angles = angular_distance(candidates.rotations[:, :, None], chosen.rotations[:, None])
+    nearest = angles.masked_fill(~found[:, None], torch.inf).min(2)
+    return nearest.indices.masked_fill(~(nearest.values < apart), -1)

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.particles import Particles
-    from napari_cryospin.engine.events import PosesUpdated, WeightBin
+    from napari_cryospin.engine.events import PosesUpdated
     from napari_cryospin.engine.posterior.options import PosteriorOptions
     from napari_cryospin.engine.posterior.summary import PosteriorSummary
     from napari_cryospin.engine.run.truth import Truth
     from napari_cryospin.engine.runfolder.folder import RunFolder
+    from napari_cryospin.engine.switch_figures import WeightBin
 
 # particles that stand for all
 PROBES = 200

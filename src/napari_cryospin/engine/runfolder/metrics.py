@@ -8,10 +8,11 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from napari_cryospin.engine.events import EpochDone, HeadFigures, SwitchFigures, WeightBin
+from napari_cryospin.engine.events import EpochDone
 from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.runfolder.reading import Unreadable, read_small
 from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.switch_figures import HeadFigures, SwitchFigures, WeightBin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
