@@ -57,11 +57,11 @@ class EpochSurvey:
     coverage, random_coverage
         Share of the exact posterior within 15° of one of the recorded candidates of the heads, and
         of as many random poses.
-    calibration_error
-        Expected calibration error of the weights of the candidates' modes: against the exact
-        posterior, or against the truth where it is known.
-    weights
-        Their reliability diagram, ten bins at most.
+    calibration_error, truth_calibration_error
+        Expected calibration error of the weights of the candidates' modes: against what the exact
+        posterior has there, and against whether the true pose lies there.
+    weights, truth_weights
+        The reliability diagrams, ten bins at most.
     candidates_hold_truth, best_mode_holds_truth, modes_hold_truth
         Share whose true pose lies near one of the heads' poses, in the heaviest mode, in any mode.
     """
@@ -79,15 +79,17 @@ class EpochSurvey:
     coverage: float | None = None
     random_coverage: float | None = None
     calibration_error: float | None = None
+    truth_calibration_error: float | None = None
     weights: tuple[WeightBin, ...] = ()
+    truth_weights: tuple[WeightBin, ...] = ()
 
     def figures(self) -> dict[str, float | int | str | None]:
         """Return the figures by name; what is not known is None, which JSON can say.
 
-        The reliability diagram is one text: weight, share that is right and number of each bin.
+        A reliability diagram is one text: weight, share that is right and number of each bin.
         """
         own = asdict(self)
-        own["weights"] = bins_text(self.weights)
+        own["weights"], own["truth_weights"] = map(bins_text, (self.weights, self.truth_weights))
         return {name: None if value != value else value for name, value in own.items()}
 
 
@@ -162,18 +164,20 @@ def _of_heads(
     )
     found, exact = candidates_beside(posteriors, rows, shifts, candidates)
     figures = heads.figures_of(candidates.rotations, found, exact)
-    bins = figures.weights
+    of_heads: dict[str, Any] = {
+        "coverage": figures.coverage,
+        "random_coverage": figures.random_coverage,
+        "calibration_error": figures.calibration_error,
+        "weights": figures.weights,
+    }
     if poses.truth is not None:
         true = torch.from_numpy(poses.truth[rows]).float().to(device)
         here = np.ones(len(rows), dtype=bool) if belongs is None else belongs[rows]
         known = found.there & torch.from_numpy(here).to(device)[:, None]
         bins = heads.reliability(found.weights, heads.truth_in_modes(found, true), known)
-    return {
-        "coverage": figures.coverage,
-        "random_coverage": figures.random_coverage,
-        "calibration_error": heads.calibration_error(bins),
-        "weights": bins,
-    }
+        of_heads["truth_weights"] = bins
+        of_heads["truth_calibration_error"] = heads.calibration_error(bins)
+    return of_heads
 
 
 def _spoken(poses: PosesUpdated, rows: NDArray[np.int64]) -> bool:
