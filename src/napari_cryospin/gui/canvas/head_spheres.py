@@ -169,8 +169,8 @@ def move_numbers(layer: Points, discs: Discs, before: Discs | None) -> None:
 
 
 def _least(discs: Discs) -> int:
-    """Return the least size of discs on the canvas, pixels: of many, few have a number."""
-    return _LEAST_PIXELS if bool(discs.numbered.all()) else _LEAST_SMALL_PIXELS
+    """Return the least size of discs on the canvas, pixels."""
+    return _LEAST_PIXELS if bool(discs.numbered.any()) else _LEAST_SMALL_PIXELS
 
 
 def vertex_colours(cells: HeadCells) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ do. See :mod:`napari_cryospin.gui.canvas.kept_layers` for what belongs to the us
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +56,11 @@ if TYPE_CHECKING:
 
 POSTERIOR = "posterior"
 CANDIDATES = "head candidates"
+OTHERS = "other candidates"
 VIEWS = "views by winning candidate"
 HEAD_CELLS = "head cells"
 HEAD_NUMBERS = "head numbers"
-_KEYS = (POSTERIOR, CANDIDATES, VIEWS, HEAD_CELLS, HEAD_NUMBERS)
+_KEYS = (POSTERIOR, CANDIDATES, OTHERS, VIEWS, HEAD_CELLS, HEAD_NUMBERS)
 # fine enough to look round
 _VIEWS_NSIDE = 8
 _LEVELS = 256
@@ -80,6 +81,20 @@ class PosteriorOnSphere:
     nside: int
     values: NDArray[np.float32]
     limits: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Candidates: view directions (k, 3), which has won, heads and weights, (k,) each."""
+
+    directions: NDArray[np.floating]
+    won: NDArray[np.bool_]
+    heads: NDArray[np.integer]
+    weights: NDArray[np.floating]
+
+    def those(self, chosen: NDArray[np.bool_]) -> _Told:
+        """Return some of them."""
+        return _Told(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 class SphereLayers:
@@ -167,16 +182,23 @@ class SphereLayers:
         if len(directions) == 0:
             # napari cannot draw numbers of no points
             self._kept.put_away(CANDIDATES)
+            self._kept.put_away(OTHERS)
         else:
             self._prepare_numbers()
             n = len(directions)
             shown = np.ones(n, bool) if numbered is None else np.isin(np.arange(n), numbered)
-            weight = np.ones(n) if weights is None else np.asarray(weights)
-            own = np.arange(n) if heads is None else heads
-            self._kept.draw(
-                CANDIDATES,
-                lambda: self._draw_candidates(directions, winner, own, weight, shown),
+            told = _Told(
+                directions,
+                np.arange(n) == winner,
+                np.arange(n) if heads is None else heads,
+                np.ones(n) if weights is None else np.asarray(weights),
             )
+            first, others = told.those(shown), told.those(~shown)
+            self._kept.draw(CANDIDATES, lambda: self._draw_candidates(first))
+            if shown.all():
+                self._kept.put_away(OTHERS)
+            else:
+                self._kept.draw(OTHERS, lambda: self._draw_others(others))
 
     def show_views(self, directions: NDArray[np.floating], heads: NDArray[np.integer]) -> None:
         """Colour the left-hand sphere by the head that wins most particles of each view."""
@@ -257,30 +279,30 @@ class SphereLayers:
         self._kept.add(POSTERIOR, layer)
         return layer
 
-    def _draw_candidates(
-        self,
-        directions: NDArray[np.floating],
-        winner: int,
-        heads: NDArray[np.integer],
-        weights: NDArray[np.floating],
-        numbered: NDArray[np.bool_],
-    ) -> None:
-        points = self._right.place(directions, height=1.04)
-        sizes = _DISC * self._right.radius * np.where(numbered, 1, _SMALL * (0.5 + 0.5 * weights))
-        if winner >= 0:
-            sizes[winner] *= 1.4
+    def _draw_candidates(self, told: _Told) -> None:
+        points = self._right.place(told.directions, height=1.04)
+        sizes = _DISC * self._right.radius * np.where(told.won, 1.4, 1)
         # small behind the sphere, or they would seem to be in front
-        sizes[directions @ self._towards_eye < 0] *= 0.6
-        opacity = np.where(numbered, 1, _FAINT + (1 - _FAINT) * weights)
-        discs = Discs(points, sizes, heads, numbered, opacity)
+        sizes[told.directions @ self._towards_eye < 0] *= 0.6
+        n = len(points)
+        discs = Discs(points, sizes, told.heads, np.ones(n, bool), np.ones(n))
         self._draw_numbers(CANDIDATES, "Candidates", discs)
+
+    def _draw_others(self, told: _Told) -> None:
+        points = self._right.place(told.directions, height=1.02)
+        sizes = _SMALL * _DISC * self._right.radius * (0.5 + 0.5 * told.weights.astype(np.float64))
+        sizes[told.directions @ self._towards_eye < 0] *= 0.6
+        opacity = _FAINT + (1 - _FAINT) * told.weights.astype(np.float64)
+        discs = Discs(points, sizes, told.heads, np.zeros(len(points), bool), opacity)
+        self._draw_numbers(OTHERS, "Other candidates", discs)
 
     def _draw_numbers(self, key: str, name: str, discs: Discs) -> None:
         layer = self._kept.get(key)
         if layer is None:
             layer = head_numbers(discs, name, key)
             self._kept.add(key, layer)
-            self._kept.later(partial(setattr, layer.text, "visible", True))
+            if discs.numbered.any():
+                self._kept.later(partial(setattr, layer.text, "visible", True))
         else:
             move_numbers(layer, discs, self._discs.get(key))
         self._discs[key] = discs

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
     from napari_cryospin.gui.explorer.state import Explorer
 
-_HEADS_POSES = "poses of the heads"
 _NONE = (
     "The shown state has no candidates of this particle: it was not seen yet, or auto-decoding has "
     "one hypothesis."
@@ -98,11 +97,13 @@ def _told(poses: PosesUpdated, number: int) -> str:
     """Return in words what the candidates are."""
     if not poses.inference.has_heads:
         return f"The best pose of the posterior; then {poses.inference.candidates}."
-    kept = "" if poses.candidate_counts is None else " that were recorded"
-    return (
-        f"The best pose of the posterior; then the modes of the {number} {_HEADS_POSES}{kept}: the "
-        "weight of each, the heads that say it, and how many times."
-    )
+    if poses.candidate_counts is None:
+        each = f"the modes of the {number} poses of the heads"
+        said = "how often each head says it"
+    else:
+        each = f"the modes of the {number} poses that were recorded"
+        said = "the heads that say it (and how many of all their poses do)"
+    return f"The best pose of the posterior; then {each}: {said}, and its weight."
 
 
 def _numbers(

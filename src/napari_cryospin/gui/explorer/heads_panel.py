@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _NSIDE = 4
 _LOSS, _ERROR = "mean loss", "mean pose error (°)"
 _NO_HEADS = "No stage up to here has an encoder: the heads propose poses in auto-encoding."
-_LAST = "Of epoch {}, the last of auto-encoding: the run has gone on without the encoder since."
+_LAST = "The maps are of epoch {}, the last of auto-encoding; since then there is no encoder."
 
 
 class _Cells(NamedTuple):
@@ -83,12 +83,13 @@ class HeadsPanel(QWidget):
         row = turning_row(self, self.figure, self.on_canvas, save)
         self.note = QLabel("", self)
         self.note.setWordWrap(True)
+        self.note.hide()
         layout = scrolling_layout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(3)
         layout.addLayout(row)
-        layout.addWidget(self.view, 1)
         layout.addWidget(self.note)
+        layout.addWidget(self.view, 1)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Catch up with what happened while the tab was hidden."""
@@ -105,6 +106,10 @@ class HeadsPanel(QWidget):
         self._forget()
         self.view.clear()
         self._on_history()
+
+    def _say(self, note: str) -> None:
+        self.note.setText(note)
+        self.note.setVisible(bool(note))
 
     def _encoding_epoch(self) -> int | None:
         """Return the last recorded epoch of auto-encoding up to the shown one, if there was any."""
@@ -161,14 +166,14 @@ class HeadsPanel(QWidget):
         spoken = poses.n_heads > 0 and bool((poses.winner >= 0).any())
         earlier = None if poses.inference.has_heads and spoken else self._encoding_epoch()
         if earlier is None and not poses.inference.has_heads:
-            self.note.setText(_NO_HEADS)
+            self._say(_NO_HEADS)
             self._forget()
             return
         if not spoken and earlier is None:
-            self.note.setText("No head has spoken yet.")
+            self._say("No head has spoken yet.")
             self._forget()
             return
-        self.note.setText(_LAST.format(earlier + 1) if earlier is not None else "")
+        self._say(_LAST.format(earlier + 1) if earlier is not None else "")
 
         def task() -> _Cells:
             shown = poses

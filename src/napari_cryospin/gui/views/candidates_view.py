@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PER_LINE = 4
 _ROWS = ("particle", "projection × CTF", "difference")
-_IMAGE, _TITLE = 84, 46
+_IMAGE, _TITLE = 84, 60
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,10 @@ class CandidatesView(ThemedWidget):
         shown = self._shown
         assert shown is not None
         won = "○ " if mode == shown.winner else ""
-        error = "" if shown.to_truth is None else f" · error {shown.to_truth[mode]:.0f}°"
+        error = "" if shown.to_truth is None else f"<br>error {shown.to_truth[mode]:.0f}°"
         weight = "" if shown.weights is None else f"<b>{_percent(shown.weights[mode])}</b> · "
         number = shown.numbers[mode]
-        many = f" of {number}" if number > sum(shown.heads[mode].values()) else ""
+        many = f" ({number})" if number > sum(shown.heads[mode].values()) else ""
         return (
             f"{_said_by(shown.heads[mode])}{many}<br>"
             f"{won}{weight}loss {_loss(shown.losses[mode])}<br>"
@@ -191,7 +191,7 @@ def _said_by(heads: dict[int, int]) -> str:
 
 
 def _percent(weight: float) -> str:
-    return f"{100 * weight:.0f} %" if weight >= 0.005 else "< 1 %"
+    return f"{100 * weight:.0f} %" if weight >= 0.005 else "&lt; 1 %"
 
 
 def _loss(loss: float) -> str:
