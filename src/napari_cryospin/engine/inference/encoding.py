@@ -70,24 +70,9 @@ class Encoding:
         for group in self.optimizer.param_groups:
             group["lr"] = left * self._rate
 
-    def look(
-        self, rows: Tensor, images: Tensor | None = None, origins: Tensor | None = None
-    ) -> Tensor:
-        """Return what the encoder is given of particles ``rows`` (m,).
-
-        Parameters
-        ----------
-        rows
-            Which particles.
-        images
-            Their images, where they are at hand already.
-        origins
-            Shifts to centre them by, (m, 2); by default the present ones.
-        """
-        particles, encoder = self.problem.particles, self.encoder
-        images = particles.images(rows) if images is None else images
-        ctf = particles.ctf(rows, encoder.frequencies)
-        return encoder.look(images, ctf, self.origins(rows) if origins is None else origins)
+    def look(self, rows: Tensor, images: Tensor) -> Tensor:
+        """Return what the encoder sees of images (m, D, D), not centred, of particles (m,)."""
+        return self.encoder.look(images, self.problem.particles.ctf(rows, self.encoder.frequencies))
 
     def origins(self, rows: Tensor) -> Tensor:
         """Return the shifts that particles are centred by before the encoder looks, (m, 2)."""
@@ -99,10 +84,10 @@ class Encoding:
         """Make the proposals of the encoder as it is the candidates of particles ``rows`` (m,)."""
         self.encoder.eval()
         for part in rows.split(_PART):
-            seen = self.problem.particles.images(part)
-            proposed = self.encoder(self.look(part, seen))
-            images = self.observed(part, measure.model, seen)
-            self.record(images, proposed, errors_of(measure, images, proposed))
+            images = self.problem.particles.images(part)
+            seen = self.encoder.centred(self.look(part, images), self.origins(part))
+            observed, proposed = self.observed(part, measure.model, images), self.encoder(seen)
+            self.record(observed, proposed, errors_of(measure, observed, proposed))
         self.encoder.train()
 
     def observed(self, rows: Tensor, model: ImageModel, images: Tensor) -> Observed:
