@@ -83,6 +83,8 @@ class Exact:
         Level of the cells.
     posteriors
         Their posteriors on these.
+    shifted
+        Whether shifts are summed over.
     """
 
     model: ImageModel
@@ -90,6 +92,7 @@ class Exact:
     images: Observed
     nside: int
     posteriors: Posteriors
+    shifted: bool
 
     @property
     def finer(self) -> FinePosteriors:
@@ -103,6 +106,7 @@ class Exact:
             self.model,
             self.slicer,
             self.images,
+            shifted=self.shifted,
         )
 
 
@@ -171,4 +175,5 @@ def judge_with_posteriors(
         modes.weights,
     )
     seen = images.over(noise.deviation(points.model))
-    return judged, Exact(points.model, slicer(grid), seen, points.nside, posteriors)
+    shifted = points.estimates_shifts
+    return judged, Exact(points.model, slicer(grid), seen, points.nside, posteriors, shifted)

@@ -60,6 +60,8 @@ def finer(
     model: ImageModel,
     slicer: Slicer,
     images: Observed,
+    *,
+    shifted: bool = False,
 ) -> FinePosteriors:
     """Return posteriors at an eighth of the spacing.
 
@@ -68,7 +70,7 @@ def finer(
     cells, weights
         The heaviest cells of a level, and their weights or the logarithms of them, (b, T).
     shifts
-        Best shift at each from the origin of the image, pixels, (b, T, 2); it is kept.
+        Best shift at each from the origin of the image, pixels, (b, T, 2).
     nside
         The level.
     model
@@ -77,6 +79,9 @@ def finer(
         The map.
     images
         The images, in units of the noise.
+    shifted
+        Whether shifts are integrated over, by a Gaussian around each cell's best one; else they are
+        taken as known.
     """
     order = weights
     for split in _SPLIT:
@@ -85,19 +90,31 @@ def finer(
         shifts = shifts.gather(1, heaviest[..., None].expand(-1, -1, 2)).repeat_interleave(8, 1)
         nside *= 2
         rotations = _centres(cells, nside)
-        order = _log_likelihood(model, slicer, images, Poses(rotations, shifts))
+        order = _log_likelihood(model, slicer, images, Poses(rotations, shifts), shifted)
     return FinePosteriors(rotations, order.softmax(1))
 
 
-def _log_likelihood(model: ImageModel, slicer: Slicer, images: Observed, poses: Poses) -> Tensor:
-    """Return the log-likelihood of poses (b, T) of images."""
+def _log_likelihood(
+    model: ImageModel, slicer: Slicer, images: Observed, poses: Poses, shifted: bool
+) -> Tensor:
+    """Return the log-likelihood of poses (b, T) of images, shifts integrated over or not."""
     n, each = poses.rotations.shape[:2]
     numbers = torch.arange(n, device=images.rows.device).repeat_interleave(each)
     posed = PosedImages(
         images.coefficients, images.ctf, poses.flatten(), model.frequencies, numbers
     )
-    errors = slicer.errors(posed)[0]
-    return (-0.5 * len(model.frequencies) * errors).view(n, each)
+    half = 0.5 * len(model.frequencies)
+    if not shifted:
+        known: Tensor = -half * slicer.errors(posed)[0]
+        return known.view(n, each)
+    # the error is a parabola of the shift: its least value, and the width of its valley
+    fit = slicer.fit(posed)
+    slope, bend = fit.gradient[:, 3:].double(), fit.normal[:, 3:, 3:].double()
+    flat = 1e-6 * bend.diagonal(dim1=1, dim2=2).amax(1).clamp(min=1e-12)
+    bend = bend + torch.diag_embed(flat[:, None].expand(-1, 2))
+    gained = 0.5 * (slope * torch.linalg.solve(bend, slope)).sum(1)
+    found = -half * (fit.errors.double() - gained) - 0.5 * torch.logdet(bend)
+    return found.to(fit.errors.dtype).view(n, each)
 
 
 def _centres(cells: Tensor, nside: int) -> Tensor:
