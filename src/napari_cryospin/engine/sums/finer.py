@@ -114,7 +114,8 @@ def _log_likelihood(
     bend = bend + torch.diag_embed(flat[:, None].expand(-1, 2))
     gained = 0.5 * (slope * torch.linalg.solve(bend, slope)).sum(1)
     found = -half * (fit.errors.double() - gained) - 0.5 * torch.logdet(bend)
-    return found.to(fit.errors.dtype).view(n, each)
+    log_p: Tensor = found.to(fit.errors.dtype)
+    return log_p.view(n, each)
 
 
 def _centres(cells: Tensor, nside: int) -> Tensor:
