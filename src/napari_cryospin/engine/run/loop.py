@@ -13,6 +13,7 @@ from napari_cryospin.engine.run.pace import StagePace
 from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.runfolder.commands import Command, Moment
 from napari_cryospin.engine.runfolder.records import write_poses
+from napari_cryospin.engine.switch_at import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,10 +112,20 @@ class Loop:
                 by_criterion = clock.stage_left(settings) > 0
                 yield from self._switch("criterion" if by_criterion else "schedule")
                 continue
-            yield events.EpochStarted(
-                clock.epoch, clock.n_epochs(settings), training.kind, clock.stage, clock.start
-            )
+            yield self._epoch_started()
             yield from self._epoch()
+
+    def _epoch_started(self) -> Event:
+        training, clock = self.training, self.training.clock
+        return events.EpochStarted(
+            clock.epoch,
+            clock.n_epochs(self.settings),
+            training.kind,
+            clock.stage,
+            clock.start,
+            clock.stage_epoch,
+            end_of(self.settings.stages[clock.stage]),
+        )
 
     def _switch(self, by: str, batch: int | None = None) -> Iterator[Event]:
         """Begin the next stage or start, by hand after so many batches of the last epoch."""
@@ -281,7 +292,10 @@ class Loop:
             yield events.CommandMissed(command.sentence())
             return
         training.schedule.say(clock.stage, at)
-        yield events.Rescheduled(at, clock.stage, training.kind, clock.n_epochs(self.settings))
+        ends = end_of(self.settings.stages[clock.stage])
+        yield events.Rescheduled(
+            at, ends, clock.stage, training.kind, clock.n_epochs(self.settings)
+        )
 
     def _choose(self, used: NDArray[np.bool_]) -> Iterator[Event]:
         if self.training.choose(used):
