@@ -8,12 +8,15 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QInputDialog, QPushButton
 
+from napari_cryospin.engine.posterior.options import PosteriorOptions
+from napari_cryospin.engine.runfolder.branch_points import points_of
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.parent import read_parent
 from napari_cryospin.gui.work.session import Session
 from napari_cryospin.gui.work.states import SessionState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
@@ -30,23 +33,27 @@ LONG = 180_000
 @pytest.fixture
 def live(
     qtbot: QtBot,
-    dock: CryoSpinDock,
+    shared_dock: CryoSpinDock,
     settings: Settings,
     tmp_path: Path,
     rests_between_epochs: None,
-) -> CryoSpinDock:
+) -> Iterator[CryoSpinDock]:
     """The dock with a run of auto-encoding under way, two epochs of which are done."""
-    settings.held_out = 0.0
+    dock, settings.held_out = shared_dock, 0.0
+    dock.posterior.explorer.options = PosteriorOptions(nside=4)
     dock.session.start(settings, tmp_path / "run")
     qtbot.waitUntil(lambda: len(dock.session.history) >= 2, timeout=LONG)
     dock.open_posterior.setChecked(True)
     qtbot.waitUntil(lambda: dock.posterior.branch.isEnabled(), timeout=LONG)
-    return dock
+    yield dock
+    dock.session.stop(keep=False)
+    qtbot.waitUntil(lambda: not dock.session.active, timeout=LONG)
 
 
 def asked(qtbot: QtBot, dock: CryoSpinDock, epoch: int) -> BranchDialog:
     """Return the dialog that the button opens while an epoch, from 1, is shown."""
-    posterior = dock.posterior
+    posterior, run = dock.posterior, dock.session.folder
+    qtbot.waitUntil(lambda: epoch in points_of(run), timeout=LONG)
     posterior.slider.setValue(posterior.explorer.recorded.index(epoch - 1))
     qtbot.waitUntil(posterior.branch.isVisible, timeout=LONG)
     qtbot.mouseClick(posterior.branch, Qt.MouseButton.LeftButton)
@@ -145,7 +152,10 @@ def test_an_epoch_that_cannot_be_branched_from_is_told(qtbot: QtBot, live: CryoS
     session, posterior = live.session, live.posterior
     session.pause()
     qtbot.waitUntil(lambda: session.state is SessionState.PAUSED, timeout=LONG)
-    RunFolder(session.folder).branch_point_path(1).unlink()
+    folder = RunFolder(session.folder)
+    qtbot.waitUntil(lambda: 2 in points_of(folder.path), timeout=LONG)
+    for path in (folder.branch_point_path(1), folder.checkpoint_path(1)):
+        path.unlink(missing_ok=True)
     posterior.slider.setValue(0)
     assert "cannot be branched from after epoch 1: it can be after epoch" in (
         posterior.branch.toolTip()

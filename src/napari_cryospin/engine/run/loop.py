@@ -103,7 +103,7 @@ class Loop:
                     yield events.Progress(_JUDGING_START, 0, 0)
                 with self.controls.may_interrupt():
                     training.judge_start()
-                if training.last_stage or settings.stages[clock.stage].until == "hand":
+                if training.over:
                     self._ended = True
                     if training.finish():
                         yield self.poses_event()
@@ -179,7 +179,7 @@ class Loop:
                 case Ending():
                     self._pace.mark()
                     yield events.Progress(_MEASURING, 0, 0)
-        yield from self._end_epoch(time.monotonic() - started, switching=switched_at is not None)
+        yield from self._end_epoch(time.monotonic() - started)
         self._pace.ended()
         if switched_at is not None:
             yield from self._switch("hand", switched_at)
@@ -193,7 +193,7 @@ class Loop:
             clock.epoch, clock.batch, n_batches, training.kind, loss, rate, left
         )
 
-    def _end_epoch(self, seconds: float, *, switching: bool) -> Iterator[Event]:
+    def _end_epoch(self, seconds: float) -> Iterator[Event]:
         training, clock = self.training, self.training.clock
         training.measure_fit()
         volume, poses = training.map(), self.poses_event()
@@ -227,12 +227,12 @@ class Loop:
         training.end_epoch()
         written = self.checkpoint()
         if training.kind.has_heads and self.settings.branch_points:
-            self._keep_branch_point(switching)
+            self._keep_branch_point()
         yield written
 
-    def _keep_branch_point(self, switching: bool) -> None:
+    def _keep_branch_point(self) -> None:
         """Keep the state after an epoch for branches."""
-        state = self.training.compact_state(ending=switching)
+        state = self.training.compact_state()
         if state is not None:
             state["fingerprint"] = self._fingerprint
         epoch, most = self.training.clock.epoch, self.settings.branch_points

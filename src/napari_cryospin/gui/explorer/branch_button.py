@@ -76,5 +76,11 @@ class BranchButton(QPushButton):
             parent=self.window(),
         )
         self.dialog.wished.connect(self.brancher.make)
-        self.dialog.finished.connect(self.dialog.deleteLater)
+        self.dialog.finished.connect(self._on_finished)
         self.dialog.open()
+
+    @Slot(int)
+    def _on_finished(self, _result: int) -> None:
+        dialog, self.dialog = self.dialog, None
+        if dialog is not None:
+            dialog.deleteLater()
