@@ -135,6 +135,11 @@ def branch_epochs(run: Path) -> list[int]:
     Those of its branch points, and of its last checkpoints; where one of these lies in the midst of
     an epoch, the branch goes on from there.
 
+    Parameters
+    ----------
+    run
+        The run folder.
+
     Raises
     ------
     InputError
