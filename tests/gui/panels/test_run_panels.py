@@ -71,7 +71,7 @@ def end(
 def box(qtbot: QtBot, session: Session) -> RunPanel:
     box = RunPanel(session)
     qtbot.addWidget(box)
-    session.settings = Settings.from_preset("default")
+    session.settings = Settings.from_preset("marginal")
     session._set_state(SessionState.RUNNING)
     return box
 

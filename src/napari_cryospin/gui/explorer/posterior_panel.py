@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QSize, Qt, QTimer, Slot
 from qtpy.QtWidgets import (
+    QBoxLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -124,7 +125,10 @@ class PosteriorPanel(QWidget):
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(2)
         parts = (self._chooser(), 0), (self._time(), 1), (self._buttons(), 0)
-        layout.addLayout(turning_box(self, *parts, wide=_WIDE))
+        top = turning_box(self, *parts, wide=_WIDE)
+        # the window remembers how low the panel can be before it is as wide as it will be
+        top.setDirection(QBoxLayout.Direction.LeftToRight)
+        layout.addLayout(top)
         layout.addWidget(StillLine(self.age))
         layout.addWidget(self.tabs, 1)
         self._set_numbers()
