@@ -99,6 +99,10 @@ class Stage(Section):
             raise PydanticCustomError("inference", "it is that of other settings")
         return inference
 
+    def heeds(self, name: str) -> bool:
+        """Return whether it heeds a setting of the model."""
+        return name in self.reads
+
     def summary(self) -> str:
         """Return what tells the stage apart, besides its inference and epochs, in a few words."""
         return ""
@@ -133,6 +137,11 @@ class AmortizedStage(Stage):
         description="Mini-batches that posteriors teach at the end of the stage, the encoder's "
         "rate falling to 0.",
     )
+
+    def heeds(self, name: str) -> bool:
+        """Return whether it heeds a setting of the model: each teacher has one of its own."""
+        other = "loss" if self.teacher == "posterior" else "scales"
+        return super().heeds(name) and name != other
 
     def summary(self) -> str:
         """Return who teaches the encoder."""
