@@ -77,6 +77,7 @@ class AmortizedInference(PoseInference):
 
     kind = Inference.AMORTIZED
     remembers = PosteriorTeacher.remembers
+    renews_candidates = True
 
     def __init__(
         self,
@@ -190,3 +191,11 @@ class AmortizedInference(PoseInference):
         self.teacher.load_state(state["teacher"])
         if self.criterion is not None:
             self.criterion.load_state(state["criterion"])
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Go on with an encoder of the same shape, and with what the teacher knows of poses."""
+        if self.encoding.fits(state["encoding"]):
+            self.encoding.load_state(state["encoding"])
+        # another teacher, or other settings of it, may know other things
+        if state["teacher"].keys() == self.teacher.state().keys():
+            self.teacher.adopt(state["teacher"])

@@ -165,6 +165,12 @@ class PosteriorTeacher(Teacher):
         self._sums.load_state(state["sums"])
         self._taught = state["taught"]
 
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Go on with the posteriors, at the frequencies that the march had reached."""
+        if state["sums"]["march"]["radii"] == self._sums.march.radii:
+            self._sums.load_state(state["sums"])
+        self._taught = state["taught"]
+
 
 class _Sums(MarginalInference):
     """Marginalisation that leaves the candidates to the encoder."""

@@ -105,3 +105,9 @@ class Teacher(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
+
+    def adopt(self, state: dict[str, Any]) -> None:  # noqa: B027 (not every teacher knows more)
+        """Take in what holds for another map or encoder of a state of the same teacher.
+
+        What says when it has taught what it can begins anew.
+        """

@@ -19,6 +19,7 @@ from napari_cryospin.gui.work.threads import WorkerThread
 from napari_cryospin.gui.work.worker import ReconstructionWorker
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.truth import Truth
     from napari_cryospin.engine.runfolder.standing import Standing
     from napari_cryospin.engine.settings import Settings
+    from napari_cryospin.engine.switch_at import SwitchAt
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +85,7 @@ class Session(QObject):
     volume_updated = Signal(object)
     poses_updated = Signal(object)
     switched = Signal(object)
+    rescheduled = Signal(object)
     finished = Signal(object)
     failed = Signal(object)
     run_opened = Signal(object)
@@ -150,9 +153,9 @@ class Session(QObject):
         """Start a new run."""
         self._launch(settings, folder)
 
-    def resume_run(self, folder: Path) -> None:
-        """Go on with the run in a folder from its last checkpoint."""
-        self._launch(None, folder)
+    def resume_run(self, folder: Path, history: Sequence[events.EpochDone] = ()) -> None:
+        """Go on with a run from its last checkpoint; ``history`` has its epochs, if not shown."""
+        self._launch(None, folder, history)
 
     def pause(self) -> None:
         """Let training rest after the present batch."""
@@ -166,6 +169,10 @@ class Session(QObject):
         """End the present stage, or start; a paused run goes on."""
         self._controls.switch()
         self._controls.resume()
+
+    def set_switch(self, at: SwitchAt | None) -> None:
+        """Have the present stage end otherwise; see :meth:`.Controls.set_switch`."""
+        self._controls.set_switch(at)
 
     def set_used(self, used: NDArray[np.bool_] | None) -> None:
         """Use only these particles, (n,), from the next epoch on; None takes all of them.
@@ -200,12 +207,15 @@ class Session(QObject):
         self.history: list[events.EpochDone] = []
         self.losses: list[float] = []
 
-    def _launch(self, settings: Settings | None, folder: Path) -> None:
+    def _launch(
+        self, settings: Settings | None, folder: Path, history: Sequence[events.EpochDone] = ()
+    ) -> None:
         if self.active or self._closed:
             self.message.emit("A run is under way already.")
             return
         if settings is not None or folder != self.folder:
             self._reset()
+            self.history.extend(history)
         self.settings, self.folder = settings or self.settings, folder
         self._follower.stop()
         self.standing = None
@@ -249,6 +259,8 @@ class Session(QObject):
                 self.switched.emit(event)
             case events.CommandMissed():
                 self.message.emit(event.sentence())
+            case events.Rescheduled():
+                self.rescheduled.emit(event)
             case events.ParticlesChosen():
                 self._on_particles_chosen(event)
             case events.Paused():
