@@ -1,0 +1,327 @@
+"""Runs beside each other: a tree of branches, curves and their spread over seeds, a table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.experiments.place import holds_experiment
+from napari_cryospin.engine.experiments.records import RunRecord, read_record
+from napari_cryospin.engine.experiments.results import figures_of
+from napari_cryospin.engine.files import real
+from napari_cryospin.engine.runfolder import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.settings import Settings
+
+# settings that make no difference to what is compared
+_APART = ("seed", "device", "threads", "checkpoint_minutes", "data.particles_in", "data.datadir")
+# share of the runs that lies below, and above, the band of a group
+_LOW, _HIGH = 0.25, 0.75
+_MOST_POINTS = 400
+
+
+class Measure(StrEnum):
+    """What curves tell; the values are shown."""
+
+    LOSS = "Loss"
+    GAIN = "Held-out gain"
+    MEAN_ERROR = "Mean pose error"
+    MEDIAN_ERROR = "Median pose error"
+    RESOLUTION = "Resolution"
+
+    @property
+    def unit(self) -> str:
+        """Its unit."""
+        return _UNITS[self]
+
+
+class Axis(StrEnum):
+    """What curves run over; the values are shown."""
+
+    EPOCH = "epoch"
+    SECONDS = "seconds"
+
+
+_UNITS = {
+    Measure.LOSS: "per coefficient",
+    Measure.GAIN: "nats",
+    Measure.MEAN_ERROR: "°",
+    Measure.MEDIAN_ERROR: "°",
+    Measure.RESOLUTION: "Å",
+}
+_FIELDS = {
+    Measure.LOSS: "loss",
+    Measure.GAIN: "held_out_gain",
+    Measure.MEAN_ERROR: "mean_pose_error",
+    Measure.MEDIAN_ERROR: "median_pose_error",
+    Measure.RESOLUTION: "resolution",
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A measure of one run, or of a group of them.
+
+    Parameters
+    ----------
+    name
+        The run, or what its group has in common.
+    x, y
+        Where it was measured, and the values: of a group their median, (k,) each.
+    low, high
+        Lower and upper quartile of a group, (k,) each; None of a single run.
+    switches
+        Where its stages begin, after the first one.
+    number
+        How many runs it stands for.
+    """
+
+    name: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    low: NDArray[np.float64] | None = None
+    high: NDArray[np.float64] | None = None
+    switches: tuple[float, ...] = ()
+    number: int = 1
+
+
+@dataclass(frozen=True)
+class Node:
+    """A run in a tree of branches, with what branched off from it."""
+
+    record: RunRecord
+    branches: tuple[Node, ...]
+
+
+def run_folders(path: Path) -> list[Path]:
+    """Return the run folders that a path names: itself, or those of an experiment in it.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if (path / names.SETTINGS).is_file():
+        return [path]
+    found = []
+    if path.is_dir():
+        found = sorted(each.parent for each in path.glob(f"*/{names.SETTINGS}"))
+    if not found and holds_experiment(path):
+        raise InputError(f"The experiment in {path} has no run yet.")
+    if not found:
+        raise InputError(f"{path} is no run folder, and holds none.")
+    return found
+
+
+def read_records(paths: Iterable[Path]) -> tuple[list[RunRecord], list[str]]:
+    """Read all runs that some paths name, each once; return them, and why others are left out."""
+    records, notes, seen = [], [], set()
+    for path in paths:
+        try:
+            folders = run_folders(path)
+        except InputError as error:
+            notes.append(str(error))
+            continue
+        for folder in folders:
+            if real(folder) in seen:
+                continue
+            seen.add(real(folder))
+            try:
+                records.append(read_record(folder))
+            except (InputError, OSError) as error:
+                notes.append(str(error))
+    return records, notes
+
+
+def tree_of(records: Sequence[RunRecord]) -> tuple[Node, ...]:
+    """Return runs as trees: a branch below the run that it branched off from, where that is one."""
+    by_folder = {real(record.folder): record for record in records}
+    children: dict[Path | None, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        parent = record.parent if record.parent in by_folder else None
+        # nobody is one's own ancestor, whatever a file says
+        children[parent if _leads_up(record, by_folder) else None].append(record)
+
+    def below(parent: Path | None) -> tuple[Node, ...]:
+        return tuple(Node(each, below(real(each.folder))) for each in children.get(parent, ()))
+
+    return below(None)
+
+
+def _leads_up(record: RunRecord, by_folder: dict[Path, RunRecord]) -> bool:
+    """Whether the parents of a run come to an end."""
+    seen: set[Path] = set()
+    present: RunRecord | None = record
+    while present is not None:
+        if real(present.folder) in seen:
+            return False
+        seen.add(real(present.folder))
+        present = None if present.parent is None else by_folder.get(present.parent)
+    return True
+
+
+def in_order(nodes: Sequence[Node], depth: int = 0) -> Iterator[tuple[int, RunRecord]]:
+    """Yield the runs of trees from top to bottom, each with its depth."""
+    for node in nodes:
+        yield depth, node.record
+        yield from in_order(node.branches, depth + 1)
+
+
+def curve_of(record: RunRecord, measure: Measure, axis: Axis) -> Curve:
+    """Return a measure of a run over its epochs, where it was measured."""
+    values = [getattr(done, _FIELDS[measure]) for done in record.history]
+    y = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    x = record.epochs_at if axis is Axis.EPOCH else record.seconds_at
+    known = np.isfinite(y)
+    begins = np.array([span.begin for span in record.spans[1:]])
+    if axis is Axis.SECONDS and len(begins):
+        begins = np.interp(begins, record.epochs_at, record.seconds_at)
+    return Curve(record.name, x[known], y[known], switches=tuple(map(float, begins)))
+
+
+def spread_of(name: str, curves: Sequence[Curve]) -> Curve:
+    """Return median and quartiles of curves, where all of them are known; of one itself."""
+    known = [curve for curve in curves if len(curve.x)]
+    if len(known) < 2:
+        one = known[0] if known else Curve(name, np.zeros(0), np.zeros(0))
+        return Curve(name, one.x, one.y, switches=one.switches, number=len(known))
+    first, last = max(curve.x[0] for curve in known), min(curve.x[-1] for curve in known)
+    x = np.unique(np.concatenate([curve.x for curve in known]))
+    x = x[(x >= first) & (x <= last)]
+    if len(x) > _MOST_POINTS:
+        x = np.linspace(first, last, _MOST_POINTS)
+    values = np.array([np.interp(x, curve.x, curve.y) for curve in known])
+    middle: NDArray[np.float64] = np.median(values, axis=0)
+    low, high = np.quantile(values, (_LOW, _HIGH), axis=0)
+    alike = {curve.switches for curve in known}
+    switches = known[0].switches if len(alike) == 1 else ()
+    return Curve(name, x, middle, low, high, switches, len(known))
+
+
+def groups_of(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Return runs by what they have in common beside their seeds, told in the settings that vary.
+
+    A branch that was switched is told by its stages, which its settings hold.
+    """
+    figures = [_flat(record.settings) for record in records]
+    varied = [
+        name
+        for name in dict.fromkeys(name for each in figures for name in each)
+        if len({repr(each.get(name)) for each in figures}) > 1
+    ]
+    groups: dict[str, list[RunRecord]] = defaultdict(list)
+    for record, own in zip(records, figures, strict=True):
+        told = [_told(name, own[name]) for name in varied if name in own]
+        groups[", ".join(told) or "all runs"].append(record)
+    return dict(groups)
+
+
+def switch_errors(records: Sequence[RunRecord]) -> dict[str, Curve]:
+    """Return the last mean pose error against the epoch of the switch, by what else varies.
+
+    Runs that have not ended, never switched or know no truth are left out. Several runs with one
+    switch epoch, such as seeds, become median and quartiles.
+    """
+    points: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    usable = [
+        record
+        for record in records
+        if record.finished
+        and record.switched_after is not None
+        and record.last is not None
+        and record.last.mean_pose_error is not None
+    ]
+    for name, group in _groups_but_switch(usable).items():
+        for record in group:
+            assert record.last is not None and record.last.mean_pose_error is not None
+            assert record.switched_after is not None
+            points[name][record.switched_after].append(record.last.mean_pose_error)
+    return {name: _over_switches(name, found) for name, found in points.items()}
+
+
+def _groups_but_switch(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Return runs by what they have in common beside seed and switch."""
+    alike = []
+    for record in records:
+        settings = record.settings.model_copy(deep=True)
+        for stage in settings.stages:
+            if stage.inference.has_heads:
+                stage.epochs, stage.until = 1, "epochs"
+        alike.append(_With(record, settings))
+    groups = groups_of(alike)  # type: ignore[arg-type]
+    return {name: [each.record for each in group] for name, group in groups.items()}  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class _With:
+    """A run as if it had other settings."""
+
+    record: RunRecord
+    settings: Settings
+
+
+def _over_switches(name: str, points: dict[float, list[float]]) -> Curve:
+    x = np.array(sorted(points))
+    values = [np.array(points[each]) for each in x]
+    low, high = (np.array([np.quantile(each, q) for each in values]) for q in (_LOW, _HIGH))
+    middle = np.array([np.median(each) for each in values])
+    return Curve(name, x, middle, low, high, number=sum(map(len, values)))
+
+
+def table_of(records: Sequence[RunRecord]) -> tuple[tuple[str, ...], list[dict[str, str]]]:
+    """Return columns and rows of a table: each run's figures, and the settings that differ."""
+    figures = [_flat(record.settings, apart=False) for record in records]
+    varied = [
+        name
+        for name in dict.fromkeys(name for each in figures for name in each)
+        if len({repr(each.get(name)) for each in figures}) > 1
+    ]
+    rows = []
+    for record, own in zip(records, figures, strict=True):
+        row = {"run": record.name, "state": record.standing.doing.value} | figures_of(record)
+        rows.append(row | {name: str(own.get(name, "")) for name in varied})
+    columns = ("run", "state", *varied, *(_figure_names(rows, varied)))
+    return columns, rows
+
+
+def _figure_names(rows: Sequence[dict[str, str]], varied: Sequence[str]) -> list[str]:
+    """Return the columns of figures that any run has."""
+    beside = {"run", "state", *varied}
+    found = dict.fromkeys(name for row in rows for name in row if name not in beside)
+    return [name for name in found if any(row[name] for row in rows)]
+
+
+def _flat(settings: Settings, *, apart: bool = True) -> dict[str, Any]:
+    """Return settings by dotted name; a stage by the name of its inference where it is alone."""
+    flat: dict[str, Any] = {}
+    inferences = [str(stage.inference) for stage in settings.stages]
+    for name, value in settings.model_dump(mode="json", exclude_none=True).items():
+        if name == "stages":
+            for place, stage in enumerate(value):
+                alone = inferences.count(inferences[place]) == 1
+                title = inferences[place] if alone else f"stages.{place}"
+                flat |= {f"{title}.{each}": own for each, own in stage.items()}
+        elif isinstance(value, dict):
+            flat |= {f"{name}.{each}": own for each, own in value.items()}
+        else:
+            flat[name] = value
+    left_out = _APART if apart else _APART[1:]
+    return {name: value for name, value in flat.items() if name not in left_out}
+
+
+def _told(name: str, value: Any) -> str:
+    """Return a setting in a few words; of a file its name."""
+    shown = Path(value).stem if name.startswith("data.") and isinstance(value, str) else value
+    short = name if name.startswith("stages.") else name.replace("data.", "").replace("model.", "")
+    return f"{short} {shown}"
