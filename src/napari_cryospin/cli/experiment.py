@@ -119,7 +119,7 @@ def _print(columns: tuple[str, ...], rows: list[dict[str, str]]) -> None:
 
 
 def _list(cells: list[Cell]) -> None:
-    from napari_cryospin.engine.experiments.cells import plan_sentence
+    from napari_cryospin.engine.experiments.estimate import plan_sentence
 
     for cell in cells:
         typer.echo(cell.name)

@@ -19,12 +19,14 @@ from napari_cryospin.engine.runfolder import names
 from napari_cryospin.gui.arrangement import Arrangement
 from napari_cryospin.gui.canvas.layers import VolumeLayer
 from napari_cryospin.gui.explorer.posterior_panel import PosteriorPanel
+from napari_cryospin.gui.laboratory.experiments_panel import ExperimentsPanel
 from napari_cryospin.gui.panels.data_panel import DataPanel
 from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
 from napari_cryospin.gui.panels.results_panel import ResultsPanel
 from napari_cryospin.gui.panels.run_panel import RunPanel
 from napari_cryospin.gui.panels.training_panel import TrainingPanel, spare_threads
 from napari_cryospin.gui.work.closing import ClosingGuard
+from napari_cryospin.gui.work.experiment_queue import ExperimentQueue
 from napari_cryospin.gui.work.sample import Simulation, keep_if_used, sample_folder
 from napari_cryospin.gui.work.session import Session
 
@@ -51,11 +53,13 @@ class CryoSpinDock(QWidget):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.session = Session(self)
+        self.queue = ExperimentQueue(self.session, spare_threads())
         self.data = DataPanel(self.session)
         self.training = TrainingPanel(self.session)
         self.monitor = MonitorPanel(self.session)
         self.posterior = PosteriorPanel(self.session, napari_viewer)
         self.results = ResultsPanel(self.session)
+        self.experiments = ExperimentsPanel(self.session, self.queue)
         self.run = RunPanel(self.session)
         self.volume = VolumeLayer(self.session, self.posterior.explorer, napari_viewer)
         self.closing = ClosingGuard(self.session, self)
@@ -105,6 +109,7 @@ class CryoSpinDock(QWidget):
             ("Training", self.training),
             ("Monitor", self.monitor),
             ("Results", self.results),
+            ("Experiments", self.experiments),
         ):
             self.tabs.addTab(panel, name)
         line = QFrame()

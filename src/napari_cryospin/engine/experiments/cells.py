@@ -102,31 +102,6 @@ def cells_of(experiment: Experiment) -> list[Cell]:
     return [_cell(experiment, made, name) for made, name in zip(found, names, strict=True)]
 
 
-def most_epochs(cells: Sequence[Cell]) -> int:
-    """Return how many epochs some cells take together, at most: a trunk counts once."""
-    total, trunks = 0, set()
-    for cell in cells:
-        shared = cell.trunk is not None and cell.encoded_first and cell.trunk in trunks
-        trunks.add(cell.trunk)
-        if not shared or cell.switch_at == "auto":
-            total += cell.epochs
-        elif cell.switch_at == "never":
-            total += cell.epochs - cell.encoding.epochs
-        else:
-            total += sum(stage.epochs for stage in cell.settings.stages[1:])
-    return total
-
-
-def plan_sentence(cells: Sequence[Cell]) -> str:
-    """Return how many cells there are, and how many epochs they take, in words."""
-    alone, shared = sum(cell.epochs for cell in cells), most_epochs(cells)
-    number = f"{len(cells):,} cell{'s' * (len(cells) != 1)}"
-    words = f"{number}, at most {shared:,} epochs"
-    if shared < alone:
-        words += f" ({alone:,} if each were run alone)"
-    return f"{words}."
-
-
 @dataclass(frozen=True)
 class _Made:
     """What a cell is made of; the stack by its place in the list."""

@@ -212,9 +212,16 @@ def spread_of(name: str, curves: Sequence[Curve]) -> Curve:
 def groups_of(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
     """Return runs by what they have in common beside their seeds, told in the settings that vary.
 
-    A branch that was switched is told by its stages, which its settings hold.
+    When auto-encoding ends is one of its stage's settings.
     """
-    figures = [_flat(record.settings) for record in records]
+    return _grouped(records, [record.settings for record in records])
+
+
+def _grouped(
+    records: Sequence[RunRecord], settings: Sequence[Settings]
+) -> dict[str, list[RunRecord]]:
+    """Return runs by settings that stand for theirs, told in those that vary."""
+    figures = [_flat(each) for each in settings]
     varied = [
         name
         for name in dict.fromkeys(name for each in figures for name in each)
@@ -227,30 +234,71 @@ def groups_of(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
     return dict(groups)
 
 
-def switch_errors(records: Sequence[RunRecord]) -> dict[str, Curve]:
+@dataclass(frozen=True)
+class SwitchErrors:
+    """Last mean pose errors against the epoch of the switch, of runs that differ in it and in seed.
+
+    Parameters
+    ----------
+    curve
+        Median and quartiles over the seeds, by switch epoch; of the runs with a fixed one.
+    automatic
+        Switch epoch and error of each run that its criterion switched, (a, 2).
+    never
+        Median error of the runs that never switched; None without any.
+    """
+
+    curve: Curve
+    automatic: NDArray[np.float64]
+    never: float | None
+
+
+def switch_errors(records: Sequence[RunRecord]) -> dict[str, SwitchErrors]:
     """Return the last mean pose error against the epoch of the switch, by what else varies.
 
-    Runs that have not ended, never switched or know no truth are left out. Several runs with one
-    switch epoch, such as seeds, become median and quartiles.
+    Runs that have not ended, that have no auto-encoding, or know no truth are left out.
     """
-    points: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     usable = [
         record
         for record in records
         if record.finished
-        and record.switched_after is not None
         and record.last is not None
         and record.last.mean_pose_error is not None
+        and record.history[0].inference.has_heads
     ]
-    for name, group in _groups_but_switch(usable).items():
-        for record in group:
-            assert record.last is not None and record.last.mean_pose_error is not None
-            assert record.switched_after is not None
-            points[name][record.switched_after].append(record.last.mean_pose_error)
-    return {name: _over_switches(name, found) for name, found in points.items()}
+    return {name: _switch_errors(name, group) for name, group in _but_switch(usable).items()}
 
 
-def _groups_but_switch(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+def _switch_errors(name: str, group: Sequence[RunRecord]) -> SwitchErrors:
+    fixed: dict[float, list[float]] = defaultdict(list)
+    automatic: list[tuple[float, float]] = []
+    never: list[float] = []
+    for record in group:
+        assert record.last is not None and record.last.mean_pose_error is not None
+        error, after = record.last.mean_pose_error, record.switched_after
+        encoding = record.settings.stages[record.history[0].stage]
+        if after is None:
+            never.append(error)
+        elif encoding.until == "criterion":
+            automatic.append((after, error))
+        else:
+            fixed[after].append(error)
+    return SwitchErrors(
+        _over_switches(name, fixed),
+        np.array(automatic, dtype=np.float64).reshape(-1, 2),
+        float(np.median(never)) if never else None,
+    )
+
+
+def _over_switches(name: str, points: dict[float, list[float]]) -> Curve:
+    x = np.array(sorted(points), dtype=np.float64)
+    values = [np.array(points[each]) for each in x]
+    low, high = (np.array([np.quantile(each, q) for each in values]) for q in (_LOW, _HIGH))
+    middle = np.array([np.median(each) for each in values])
+    return Curve(name, x, middle, low, high, number=sum(map(len, values)))
+
+
+def _but_switch(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
     """Return runs by what they have in common beside seed and switch."""
     alike = []
     for record in records:
@@ -258,25 +306,8 @@ def _groups_but_switch(records: Sequence[RunRecord]) -> dict[str, list[RunRecord
         for stage in settings.stages:
             if stage.inference.has_heads:
                 stage.epochs, stage.until = 1, "epochs"
-        alike.append(_With(record, settings))
-    groups = groups_of(alike)  # type: ignore[arg-type]
-    return {name: [each.record for each in group] for name, group in groups.items()}  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True)
-class _With:
-    """A run as if it had other settings."""
-
-    record: RunRecord
-    settings: Settings
-
-
-def _over_switches(name: str, points: dict[float, list[float]]) -> Curve:
-    x = np.array(sorted(points))
-    values = [np.array(points[each]) for each in x]
-    low, high = (np.array([np.quantile(each, q) for each in values]) for q in (_LOW, _HIGH))
-    middle = np.array([np.median(each) for each in values])
-    return Curve(name, x, middle, low, high, number=sum(map(len, values)))
+        alike.append(settings)
+    return _grouped(records, alike)
 
 
 def table_of(records: Sequence[RunRecord]) -> tuple[tuple[str, ...], list[dict[str, str]]]:

@@ -169,6 +169,28 @@ class Experiment(Section):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_defaults=False))
 
 
+def values_of(text: str) -> list[Any]:
+    """Return the values that a text lists, parted by commas: numbers, true, false, or words.
+
+    Examples
+    --------
+    >>> values_of("1, 0.5, auto, true")
+    [1, 0.5, 'auto', True]
+    """
+    return [_value(word.strip()) for word in text.split(",") if word.strip()]
+
+
+def _value(word: str) -> Any:
+    if word.lower() in ("true", "false"):
+        return word.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word.strip("\"'")
+
+
 def _problem(error: ValidationError) -> str:
     """Return the first complaint as one sentence."""
     problem = error.errors()[0]

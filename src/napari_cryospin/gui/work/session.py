@@ -116,11 +116,16 @@ class Session(QObject):
         self._fast = RestingTimer(PLOT_INTERVAL_MS, _PLOT_REST, self, _MOST_PLOT_INTERVAL_MS)
         self._fast.timeout.connect(self._pull_batches)
         self._closed = False
+        self._held = ""
 
     @property
     def active(self) -> bool:
         """Whether a run is under way (paused or stopping included)."""
         return self._thread is not None
+
+    def hold(self, why: str) -> None:
+        """Start no run while something else trains, for this reason; an empty one ends that."""
+        self._held = why
 
     def load(
         self, path: Path, passthrough: Path | None = None, datadir: Path | None = None
@@ -203,6 +208,9 @@ class Session(QObject):
     def _launch(self, settings: Settings | None, folder: Path) -> None:
         if self.active or self._closed:
             self.message.emit("A run is under way already.")
+            return
+        if self._held:
+            self.message.emit(self._held)
             return
         if settings is not None or folder != self.folder:
             self._reset()
