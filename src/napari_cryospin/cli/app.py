@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_cryospin.cli.branch import branch
 from napari_cryospin.cli.experiment import compare, experiment
 from napari_cryospin.cli.export import export
 from napari_cryospin.cli.folders import NO_FOLDER, named_folder, require_named
@@ -147,6 +148,9 @@ def reconstruct(
             given |= switch_settings(switch_at, given.get("amortized.epochs"))
         make = resumed_run if resume else new_run
         raise typer.Exit(follow(make(out, preset, settings_file, given, commands)))
+
+
+app.command()(branch)
 
 
 @app.command()

@@ -81,7 +81,7 @@ class Follower:
                 self._batch(event)
             case events.Paused():
                 self._bar("Paused", 0, 0, "")
-            case events.Switched() | events.CommandMissed():
+            case events.Switched() | events.CommandMissed() | events.Rescheduled():
                 self.line(event.sentence())
             case events.EpochDone():
                 self.line(epoch_line(event))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.runfolder.verdict import Verdict
     from napari_cryospin.engine.stages import Inference
+    from napari_cryospin.engine.switch_at import SwitchAt
 
     TruthBeside = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.float32]]
 
@@ -259,6 +260,25 @@ class Switched(Event):
             return f"Start {self.start + 1} of {name} begins{when} from another random map."
         why = {"hand": "by hand", "schedule": "by schedule", "criterion": "by the criterion"}
         return f"Stage {self.stage + 1}, {name}, begins {why[self.by]} {where}."
+
+
+@dataclass(frozen=True)
+class Rescheduled(Event):
+    """The present stage ends otherwise from now on: ``at`` as for :meth:`.Controls.set_switch`.
+
+    ``stage`` counts from 0; the run will have had ``n_epochs`` epochs at its end, at most.
+    """
+
+    at: SwitchAt | None
+    stage: int
+    inference: Inference
+    n_epochs: int
+
+    def sentence(self) -> str:
+        """Return that in words."""
+        when = {"auto": "by its criterion", "never": "by hand alone", None: "as the settings say"}
+        how = f"after {self.at} of its epochs" if isinstance(self.at, int) else when[self.at]
+        return f"Stage {self.stage + 1}, {self.inference.label}, ends {how}."
 
 
 @dataclass(frozen=True)

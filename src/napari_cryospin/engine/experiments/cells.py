@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import encodes
+from napari_cryospin.engine.switch_at import MOST_EPOCHS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.stages import Stage
 
 MOST_CELLS = 1000
-# of auto-encoding, while its criterion does not end it
-MOST_EPOCHS = 100
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.+-]+")
 
 
@@ -180,6 +179,7 @@ def _switch(settings: Settings, made: _Made, experiment: Experiment) -> None:
     if f"{name}.until" in made.values:
         raise InputError(f"{name}.until is what switch_at says: leave one of them out.")
     told = f"{name}.epochs" in made.values
+    longest = max((k for k in experiment.switch_at if isinstance(k, int)), default=0)
     switch = made.switch_at
     if isinstance(switch, int):
         stage.epochs, stage.until = switch, "epochs"
@@ -190,9 +190,11 @@ def _switch(settings: Settings, made: _Made, experiment: Experiment) -> None:
         stage.until = "criterion"
     else:
         # as long as the longest of the cells that switch
-        longest = max((k for k in experiment.switch_at if isinstance(k, int)), default=0)
         stage.epochs = longest or stage.epochs
         stage.until = "hand"
+    if "branch_points" not in made.values:
+        # cells that switch earlier branch off there
+        settings.branch_points = max(settings.branch_points, longest)
 
 
 def _name(experiment: Experiment, made: _Made) -> str:

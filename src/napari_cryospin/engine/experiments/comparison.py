@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.settings import Settings
 
 # settings that make no difference to what is compared
-_APART = ("seed", "device", "threads", "checkpoint_minutes", "data.particles_in", "data.datadir")
+_APART = (
+    "seed",
+    "device",
+    "threads",
+    "checkpoint_minutes",
+    "branch_points",
+    "data.particles_in",
+    "data.datadir",
+)
 # share of the runs that lies below, and above, the band of a group
 _LOW, _HIGH = 0.25, 0.75
 _MOST_POINTS = 400

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.parent import read_parent
 from napari_cryospin.engine.runfolder.standing import Doing, read_standing
 
 if TYPE_CHECKING:
@@ -139,10 +140,17 @@ def read_record(folder: Path) -> RunRecord:
         verdict = run.verdict()
     except InputError:
         verdict = None
+    try:
+        parent = read_parent(run)
+    except InputError:
+        # the run is shown as one of its own
+        parent = None
     return RunRecord(
         Path(folder),
         settings,
         history,
         read_standing(run, settings, history),
         verdict,
+        None if parent is None else parent.found_from(run.path) or parent.path,
+        0 if parent is None else parent.epoch,
     )

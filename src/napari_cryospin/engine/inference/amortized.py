@@ -73,6 +73,7 @@ class AmortizedInference(GradientInference):
     """
 
     kind = Inference.AMORTIZED
+    renews_candidates = True
 
     def __init__(
         self,
@@ -211,11 +212,30 @@ class AmortizedInference(GradientInference):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state`."""
+        """Restore :meth:`state`; the learning rates are those of the stage, which may be others."""
         self.encoder.load_state_dict(state["encoder"])
+        rates = [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
         if self.criterion is not None:
             self.criterion.load_state(state["criterion"])
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Go on with an encoder of the same shape; the map's moments belong to an earlier map."""
+        own, found = self.encoder.state_dict(), state.get("encoder", {})
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in found.items()}:
+            return
+        criterion, self.criterion = self.criterion, None
+        self.load_state(state)
+        self.criterion = criterion
+        for parameter in self.volume.parameters():
+            self.optimizer.state.pop(parameter, None)
+
+    def renew_candidates(self, rows: Tensor) -> None:
+        """Ask the encoder as it is."""
+        for some in rows.split(self.stage.batch_size):
+            self._propose(some)
 
 
 def _each(rows: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from napari_cryospin.engine import events
-from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
+from napari_cryospin.engine.run.checkpoint_writing import keep_branch_point, write_checkpoint
 from napari_cryospin.engine.run.epoch import Due, Ending, Epoch, Ready, Searched, Trained
 from napari_cryospin.engine.run.pace import StagePace
 from napari_cryospin.engine.run.snapshot import poses_event
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
     from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.runfolder.lock import RunLock
+    from napari_cryospin.engine.switch_at import SwitchAt
 
 # seconds between live maps, and between live tables of poses, within an epoch
 _MAP_INTERVAL = 0.5
@@ -167,7 +168,7 @@ class Loop:
                 case Ending():
                     self._pace.mark()
                     yield events.Progress(_MEASURING, 0, 0)
-        yield from self._end_epoch(time.monotonic() - started)
+        yield from self._end_epoch(time.monotonic() - started, switching=switched_at is not None)
         self._pace.ended()
         if switched_at is not None:
             yield from self._switch("hand", switched_at)
@@ -181,7 +182,7 @@ class Loop:
             clock.epoch, clock.batch, n_batches, training.kind, loss, rate, left
         )
 
-    def _end_epoch(self, seconds: float) -> Iterator[Event]:
+    def _end_epoch(self, seconds: float, *, switching: bool) -> Iterator[Event]:
         training, clock = self.training, self.training.clock
         training.measure_fit()
         volume, poses = training.map(), self.poses_event()
@@ -213,7 +214,18 @@ class Loop:
         yield poses
         yield done
         training.end_epoch()
-        yield self.checkpoint()
+        written = self.checkpoint()
+        if training.kind.has_heads and self.settings.branch_points:
+            self._keep_branch_point(switching)
+        yield written
+
+    def _keep_branch_point(self, switching: bool) -> None:
+        """Keep the state after an epoch for branches."""
+        state = self.training.compact_state(ending=switching)
+        if state is not None:
+            state["fingerprint"] = self._fingerprint
+        epoch, most = self.training.clock.epoch, self.settings.branch_points
+        keep_branch_point(self.folder, state, epoch, most)
 
     def _live(self) -> Iterator[Event]:
         """Yield the map and the poses as often as they are worth looking at."""
@@ -247,13 +259,29 @@ class Loop:
                 yield events.CommandMissed(command.sentence())
             elif command.command == "switch":
                 self._switch_due = True
+            elif command.command == "schedule":
+                yield from self._reschedule(command.said(), command)
             elif not self.controls.stopped:
                 self.controls.stop()
+        schedule = self.controls.take_schedule()
+        if schedule is not None and not self.training.last_stage:
+            command = Command.schedule_at(moment, schedule[0])
+            self.lock.require_held()
+            self.steering.record(command)
+            yield from self._reschedule(schedule[0], command)
         used = self.controls.take_used()
         if used is not None:
             for chosen in self._choose(used):
                 self._record("particles")
                 yield chosen
+
+    def _reschedule(self, at: SwitchAt | None, command: Command) -> Iterator[Event]:
+        training, clock = self.training, self.training.clock
+        if training.last_stage:
+            yield events.CommandMissed(command.sentence())
+            return
+        training.schedule.say(clock.stage, at)
+        yield events.Rescheduled(at, clock.stage, training.kind, clock.n_epochs(self.settings))
 
     def _choose(self, used: NDArray[np.bool_]) -> Iterator[Event]:
         if self.training.choose(used):

@@ -1,0 +1,50 @@
+"""When a stage ends and the next one begins, as people say it: after K epochs, auto, never."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.stages import MOST
+
+SwitchAt = int | Literal["auto", "never"]
+
+# of a stage, while its criterion does not end it
+MOST_EPOCHS = 100
+
+
+def ends_of(at: SwitchAt, epochs: int | None = None) -> dict[str, Any]:
+    """Return the settings of a stage, by name, that have it end when somebody says.
+
+    Parameters
+    ----------
+    at
+        Epochs of the stage; "auto": its criterion; "never": nobody but the user, by hand.
+    epochs
+        Its epochs at most, where its criterion ends it.
+    """
+    if at == "auto":
+        # the few epochs of a preset are not for a criterion to wait in
+        return {"until": "criterion", "epochs": epochs or MOST_EPOCHS}
+    if at == "never":
+        return {"until": "hand"}
+    return {"until": "epochs", "epochs": at}
+
+
+def switch_at_of(word: str, more: str = "") -> SwitchAt:
+    """Return what a word of a command line says; ``more`` names what else it may be.
+
+    Raises
+    ------
+    InputError
+        If it is none of a number, "auto" and "never".
+    """
+    if word.isdecimal() and int(word) <= MOST:
+        return int(word)
+    if word == "auto":
+        return "auto"
+    if word == "never":
+        return "never"
+    raise InputError(
+        f"--switch-at takes a number of epochs{more}, 'auto' or 'never', not '{word}'."
+    )
