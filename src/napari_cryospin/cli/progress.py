@@ -138,6 +138,7 @@ class ExperimentFollower(Follower):
         super().__init__()
         self._where = ""
         self._left = ""
+        self._told: set[str] = set()
 
     def show(self, event: events.Event) -> None:
         """Show one event."""
@@ -153,8 +154,11 @@ class ExperimentFollower(Follower):
                 self._left = "" if left is None else f"experiment: {_left(left)}"
                 self._bar(self._where, event.epoch, event.n_epochs, self._left)
             case experiments.CellEvent(event=events.RunStarted() as started):
+                # the same of every cell, and a branch is told of already
                 for note in started.notes:
-                    self.line(f"Note: {note}")
+                    if note not in self._told and not note.startswith("A branch of "):
+                        self._told.add(note)
+                        self.line(f"Note: {note}")
             case experiments.CellEvent(event=events.BatchDone() as batch):
                 words = f"{self._where} · {_epoch(batch)}"
                 self._bar(words, batch.batch, batch.n_batches, self._left)

@@ -19,6 +19,7 @@ from napari_cryospin.engine.runfolder import names
 from napari_cryospin.gui.arrangement import Arrangement
 from napari_cryospin.gui.canvas.layers import VolumeLayer
 from napari_cryospin.gui.explorer.posterior_panel import PosteriorPanel
+from napari_cryospin.gui.laboratory.compare_panel import ComparePanel
 from napari_cryospin.gui.laboratory.experiments_panel import ExperimentsPanel
 from napari_cryospin.gui.panels.data_panel import DataPanel
 from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
@@ -60,10 +61,13 @@ class CryoSpinDock(QWidget):
         self.posterior = PosteriorPanel(self.session, napari_viewer)
         self.results = ResultsPanel(self.session)
         self.experiments = ExperimentsPanel(self.session, self.queue)
+        # in this dock until it is asked for in one of its own
+        self.compare = ComparePanel(self.session, napari_viewer, self)
+        self.compare.hide()
         self.run = RunPanel(self.session)
         self.volume = VolumeLayer(self.session, self.posterior.explorer, napari_viewer)
         self.closing = ClosingGuard(self.session, self)
-        self.arrangement = Arrangement(napari_viewer, self, self.posterior)
+        self.arrangement = Arrangement(napari_viewer, self, self.posterior, self.compare)
         self._simulation = Simulation(self)
         # seed of the demo that is being simulated, None where it is the sample
         self._demo: int | None = None
@@ -72,6 +76,7 @@ class CryoSpinDock(QWidget):
         self.session.run_started.connect(self._on_run_started)
         self.session.run_opened.connect(self._on_run_started)
         self.session.failed.connect(self._on_failed)
+        self.experiments.compare_asked.connect(self._on_compare)
         self._simulation.done.connect(self._on_simulated)
         self._simulation.message.connect(self.session.message)
         # as the window opens: later all would wait for Python to look through what this has made
@@ -131,14 +136,20 @@ class CryoSpinDock(QWidget):
         )
         self.open_posterior.toggled.connect(self.arrangement.show_explorer)
         self.arrangement.explorer_shown.connect(self.open_posterior.setChecked)
+        self.open_compare = QPushButton("Compare")
+        self.open_compare.setObjectName("open_compare")
+        self.open_compare.setCheckable(True)
+        self.open_compare.setToolTip("Runs and branches beside each other: tree, curves, maps")
+        self.open_compare.toggled.connect(self.arrangement.show_compare)
+        self.arrangement.compare_shown.connect(self.open_compare.setChecked)
         self.show_layers = QPushButton("Show layers")
         self.show_layers.setObjectName("show_layers")
         self.show_layers.setToolTip("Bring back the map and the spheres where they were deleted")
         self.show_layers.clicked.connect(self._on_show_layers)
         row = QHBoxLayout()
         row.setContentsMargins(6, 0, 6, 0)
-        row.addWidget(self.open_posterior, 2)
-        row.addWidget(self.show_layers, 1)
+        for button in (self.open_posterior, self.open_compare, self.show_layers):
+            row.addWidget(button, button.sizeHint().width())
         return row
 
     def sizeHint(self) -> QSize:
@@ -149,6 +160,11 @@ class CryoSpinDock(QWidget):
     def _on_show_layers(self) -> None:
         self.volume.bring_back()
         self.posterior.layers.bring_back()
+
+    @Slot(object)
+    def _on_compare(self, folder: Path) -> None:
+        self.arrangement.show_compare(True)
+        self.compare.add(folder)
 
     @Slot()
     def _on_start(self) -> None:

@@ -15,6 +15,7 @@ from napari_cryospin.gui.canvas.layers import CONTRAST_LIMITS, ISO_THRESHOLD, in
 from napari_cryospin.gui.canvas.units import TAG
 
 if TYPE_CHECKING:
+    import numpy as np
     from napari.components import ViewerModel
     from napari.layers import Layer
     from numpy.typing import NDArray

@@ -147,7 +147,9 @@ class QueueView(QTreeWidget):
         if present is None or present.present is None:
             return
         row = self.topLevelItem(self._queue.items.index(present))
+        assert row is not None
         child = row.child(present.cells.index(present.present))
+        assert child is not None
         words = f"{batch.inference.label}, batch {batch.batch} of {batch.n_batches}"
         _set(child, 2, words, words)
 
