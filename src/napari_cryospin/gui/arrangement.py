@@ -91,12 +91,15 @@ class Arrangement(QObject):
     @Slot(bool)
     def show_compare(self, shown: bool) -> None:
         """Open or close the dock in which runs are compared; it is a tab beside the explorer."""
-        dock = _dock_around(self._compare)
+        dock = self._compare_dock
         if dock is None:
             window = self._window
             if window is None or not shown:
                 return
-            dock = self._viewer.window.add_dock_widget(self._compare, name=COMPARE, area="bottom")
+            self._viewer.window.add_dock_widget(self._compare, name=COMPARE, area="bottom")
+            # napari returns a stand-in
+            dock = self._compare_dock
+            assert dock is not None
             dock.visibilityChanged.connect(self._on_compare_visibility)
             explorer = _dock_around(self._explorer)
             if explorer is not None and not explorer.isHidden():
@@ -155,6 +158,8 @@ class Arrangement(QObject):
         for contents in (self._explorer, self._compare):
             alive = isalive(contents)  # type: ignore[no-untyped-call]
             dock = _dock_around(contents) if alive else None
+            if contents is self._compare and alive:
+                dock = self._compare_dock
             window = None if dock is None else dock.parent()
             if isinstance(window, QMainWindow) and window.isVisible():
                 self._viewer.window.remove_dock_widget(dock)
@@ -189,9 +194,15 @@ class Arrangement(QObject):
         size = screen.geometry()
         return f"arrangement/{size.width()}x{size.height()}"
 
+    @property
+    def _compare_dock(self) -> QDockWidget | None:
+        """The dock of the comparison; until it has one it lies in the main one, out of sight."""
+        dock = _dock_around(self._compare)
+        return None if dock is _dock_around(self._main) else dock
+
     @Slot(bool)
     def _on_compare_visibility(self, _visible: bool) -> None:
-        dock = _dock_around(self._compare)
+        dock = self._compare_dock
         self.compare_shown.emit(dock is not None and not dock.isHidden())
 
     @Slot(bool)

@@ -71,7 +71,7 @@ def plan_sentence(cells: Sequence[Cell], history: Iterable[EpochDone] = ()) -> s
         words += f" ({alone:,} if each were run alone)"
     seconds = seconds_of(cells, pace_of(history))
     if seconds is not None:
-        words += f", at most {duration(seconds)} at the pace of the shown run"
+        words += f", at most {duration(seconds)} of training at the pace of the shown run"
     return f"{words}."
 
 

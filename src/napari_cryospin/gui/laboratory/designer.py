@@ -336,6 +336,8 @@ def _lines(name: str, placeholder: str, lines: int) -> QPlainTextEdit:
     text.setPlaceholderText(placeholder)
     text.setTabChangesFocus(True)
     text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+    # napari's theme draws neither a frame nor a ground
+    text.setStyleSheet("QPlainTextEdit { border: 1px solid rgba(128, 128, 128, 130); }")
     text.setFixedHeight(lines * text.fontMetrics().lineSpacing() + 14)
     return text
 

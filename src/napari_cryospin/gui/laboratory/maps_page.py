@@ -87,6 +87,7 @@ class MapsPage(QWidget):
         self.put_away.setToolTip("Hide both, and show what was shown before")
         self.put_away.clicked.connect(self._on_put_away)
         self.put_away.setEnabled(False)
+        self.show_maps.setEnabled(False)
         buttons = QHBoxLayout()
         buttons.addWidget(self.show_maps)
         buttons.addWidget(self.put_away)

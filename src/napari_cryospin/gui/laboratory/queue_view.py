@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.experiments.cells import Cell
     from napari_cryospin.gui.work.experiment_queue import ExperimentQueue, Queued
 
-_COLUMNS = ("Cell", "State", "Result")
+_COLUMNS = ("Cell", "State", "Mean error, resolution")
 _PLACE = Qt.ItemDataRole.UserRole
-_MARKS = {
-    CellState.WAITING: "",
+_STATES = {
+    CellState.WAITING: "waiting",
     CellState.RUNNING: "▶",
-    CellState.STOPPED: "‖",
-    CellState.FINISHED: "✓",
-    CellState.FAILED: "✗",
+    CellState.STOPPED: "stopped",
+    CellState.FINISHED: "✓ done",
+    CellState.FAILED: "✗ failed",
 }
 
 
@@ -129,14 +129,14 @@ class QueueView(QTreeWidget):
     def _show_cell(self, row: QTreeWidgetItem, item: Queued, cell: Cell) -> None:
         state = item.state(cell)
         _set(row, 0, cell.name, cell.name)
-        words, result = f"{_MARKS[state]} {state}".strip(), item.results.get(cell.name)
-        progress = item.progress
+        result, progress = item.results.get(cell.name), item.progress
+        words = _STATES[state]
         if state is CellState.RUNNING:
             if progress is not None:
-                words = f"{_MARKS[state]} epoch {progress.epoch + 1} of ≤ {progress.n_epochs}"
-            _set(row, 1, words, words)
+                words = f"{words} {progress.epoch} of ≤ {progress.n_epochs}"
+            _set(row, 1, words, "epochs done")
             return
-        _set(row, 1, words, words)
+        _set(row, 1, words, str(state))
         told = "" if result is None else result.message or _short(result.row())
         _set(row, 2, told, "" if result is None else result.sentence())
 
@@ -182,11 +182,11 @@ def _set(row: QTreeWidgetItem, column: int, text: str, tip: str) -> None:
 def _short(row: dict[str, str]) -> str:
     """Return the result of a cell in a few words."""
     if row["mean_pose_error_deg"]:
-        parts = [f"{float(row['mean_pose_error_deg']):.1f}° mean"]
+        parts = [f"{float(row['mean_pose_error_deg']):.1f}°"]
     elif row["held_out_gain_nats"]:
         parts = [f"gain {float(row['held_out_gain_nats']):.1f} nats"]
     else:
         parts = []
     if row["resolution_angstrom"]:
         parts.append(f"{float(row['resolution_angstrom']):.1f} Å")
-    return " · ".join((*parts, f"{float(row['seconds'] or 0):.0f} s"))
+    return " · ".join(parts)
