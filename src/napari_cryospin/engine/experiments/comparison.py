@@ -34,6 +34,7 @@ _APART = (
     "data.particles_in",
     "data.datadir",
 )
+_SWITCH = "switch_at"
 # share of the runs that lies below, and above, the band of a group
 _LOW, _HIGH = 0.25, 0.75
 _MOST_POINTS = 400
@@ -220,16 +221,14 @@ def spread_of(name: str, curves: Sequence[Curve]) -> Curve:
 def groups_of(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
     """Return runs by what they have in common beside their seeds, told in the settings that vary.
 
-    When auto-encoding ends is one of its stage's settings.
+    When auto-encoding ends is one of these.
     """
-    return _grouped(records, [record.settings for record in records])
+    return _grouped(records, _APART)
 
 
-def _grouped(
-    records: Sequence[RunRecord], settings: Sequence[Settings]
-) -> dict[str, list[RunRecord]]:
-    """Return runs by settings that stand for theirs, told in those that vary."""
-    figures = [_flat(each) for each in settings]
+def _grouped(records: Sequence[RunRecord], apart: Sequence[str]) -> dict[str, list[RunRecord]]:
+    """Return runs by their settings, some of them left out."""
+    figures = [_flat(record.settings, apart) for record in records]
     varied = [
         name
         for name in dict.fromkeys(name for each in figures for name in each)
@@ -308,19 +307,12 @@ def _over_switches(name: str, points: dict[float, list[float]]) -> Curve:
 
 def _but_switch(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
     """Return runs by what they have in common beside seed and switch."""
-    alike = []
-    for record in records:
-        settings = record.settings.model_copy(deep=True)
-        for stage in settings.stages:
-            if stage.inference.has_heads:
-                stage.epochs, stage.until = 1, "epochs"
-        alike.append(settings)
-    return _grouped(records, alike)
+    return _grouped(records, (*_APART, _SWITCH))
 
 
 def table_of(records: Sequence[RunRecord]) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     """Return columns and rows of a table: each run's figures, and the settings that differ."""
-    figures = [_flat(record.settings, apart=False) for record in records]
+    figures = [_flat(record.settings, _APART[1:]) for record in records]
     varied = [
         name
         for name in dict.fromkeys(name for each in figures for name in each)
@@ -341,22 +333,28 @@ def _figure_names(rows: Sequence[dict[str, str]], varied: Sequence[str]) -> list
     return [name for name in found if any(row[name] for row in rows)]
 
 
-def _flat(settings: Settings, *, apart: bool = True) -> dict[str, Any]:
+def _flat(settings: Settings, apart: Sequence[str]) -> dict[str, Any]:
     """Return settings by dotted name; a stage by the name of its inference where it is alone."""
     flat: dict[str, Any] = {}
-    inferences = [str(stage.inference) for stage in settings.stages]
+    inferences = [stage.inference for stage in settings.stages]
     for name, value in settings.model_dump(mode="json", exclude_none=True).items():
         if name == "stages":
             for place, stage in enumerate(value):
                 alone = inferences.count(inferences[place]) == 1
-                title = inferences[place] if alone else f"stages.{place}"
+                title = str(inferences[place]) if alone else f"stages.{place}"
                 flat |= {f"{title}.{each}": own for each, own in stage.items()}
+                if alone and inferences[place].has_heads:
+                    flat[_SWITCH] = _switch(flat.pop(f"{title}.until"), flat.pop(f"{title}.epochs"))
         elif isinstance(value, dict):
             flat |= {f"{name}.{each}": own for each, own in value.items()}
         else:
             flat[name] = value
-    left_out = _APART if apart else _APART[1:]
-    return {name: value for name, value in flat.items() if name not in left_out}
+    return {name: value for name, value in flat.items() if name not in apart}
+
+
+def _switch(until: str, epochs: int) -> int | str:
+    """Return when auto-encoding ends, as an experiment says it."""
+    return {"criterion": "auto", "hand": "never"}.get(until, epochs)
 
 
 def _told(name: str, value: Any) -> str:

@@ -39,6 +39,7 @@ from napari_cryospin.gui.laboratory.maps_page import MapsPage
 from napari_cryospin.gui.laboratory.run_tree import RunTree
 from napari_cryospin.gui.laboratory.runs_table import RunsTable
 from napari_cryospin.gui.views.export import SaveButtons
+from napari_cryospin.gui.views.flowing import turning_box, turning_row
 from napari_cryospin.gui.views.scrolling import wheel_needs_focus
 from napari_cryospin.gui.work.background import Background
 
@@ -52,7 +53,12 @@ if TYPE_CHECKING:
 # runs that are still written are looked at so often
 _LOOK_MS = 3000
 _NO_RUNS = "Add run folders, or the folder of an experiment."
-_WIDE = 640
+_WIDE, _HIGH = 640, 400
+_NARROWEST, _LOWEST = 360, 240
+# width that a page needs for what it says beside the buttons that save it
+_ROOM = 480
+# of the tree and the pages, pixels, at first
+_SIZES = (400, 500)
 
 
 class ComparePanel(QWidget):
@@ -92,6 +98,10 @@ class ComparePanel(QWidget):
         """Ask for a low, wide dock."""
         return QSize(900, 330)
 
+    def minimumSizeHint(self) -> QSize:
+        """Ask for little: the tree stands above the pages where there is no room beside them."""
+        return QSize(_NARROWEST, _LOWEST)
+
     def showEvent(self, event: QShowEvent | None) -> None:
         """Look at what has been written while the panel was hidden."""
         super().showEvent(event)
@@ -125,16 +135,17 @@ class ComparePanel(QWidget):
         self.splitter.setChildrenCollapsible(False)
         self.splitter.addWidget(self._runs_page())
         self.splitter.addWidget(self.tabs)
-        self.splitter.setStretchFactor(0, 2)
-        self.splitter.setStretchFactor(1, 3)
+        self.splitter.setStretchFactor(0, 1)
+        self.splitter.setStretchFactor(1, 1)
+        self.splitter.setSizes(list(_SIZES))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(self.splitter)
 
     def resizeEvent(self, event: object) -> None:
-        """Put the tree above the pages where the dock is narrow."""
+        """Put the tree above the pages where the dock is narrow and high."""
         super().resizeEvent(event)  # type: ignore[arg-type]
-        wide = self.width() >= _WIDE
+        wide = self.width() >= _WIDE or self.height() < _HIGH
         self.splitter.setOrientation(Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical)
 
     def _runs_page(self) -> QWidget:
@@ -154,10 +165,8 @@ class ComparePanel(QWidget):
         self.remove.clicked.connect(self._on_remove)
         self.all.clicked.connect(partial(self.tree.select_all, True))
         self.none.clicked.connect(partial(self.tree.select_all, False))
-        row = QHBoxLayout()
-        row.setSpacing(3)
-        for button in (self.add_run, self.shown, self.remove, self.all, self.none):
-            row.addWidget(button)
+        buttons = (self.add_run, self.shown, self.remove, self.all, self.none)
+        row = turning_row(page, *buttons)
         self.said = QLabel()
         self.said.setObjectName("compare_said")
         self.said.setWordWrap(True)
@@ -186,28 +195,24 @@ class ComparePanel(QWidget):
             wheel_needs_focus(box)
             box.currentTextChanged.connect(self._draw_curves)
         self.over_seeds.toggled.connect(self._draw_curves)
-        row = QHBoxLayout()
-        for widget in (self.measure, QLabel("against"), self.axis, self.over_seeds):
-            row.addWidget(widget)
-        row.addStretch()
-        return self._page(self.curves, row)
+        return self._page(self.curves, self.measure, QLabel("against"), self.axis, self.over_seeds)
 
     def _switch_page(self) -> QWidget:
-        row = QHBoxLayout()
         note = QLabel("Finished runs that know the truth; dots: fixed, stars: auto, dashes: never.")
         note.setWordWrap(True)
-        row.addWidget(note, 1)
-        return self._page(self.switch, row)
+        return self._page(self.switch, note)
 
-    def _page(self, view: CurvesView | SwitchView, row: QHBoxLayout) -> QWidget:
+    def _page(self, view: CurvesView | SwitchView, *widgets: QWidget) -> QWidget:
         page = QWidget()
         save = SaveButtons(view, page)
         save.message.connect(self.message)
-        row.addWidget(save)
+        row = QHBoxLayout()
+        for widget in widgets:
+            row.addWidget(widget)
         layout = QVBoxLayout(page)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(2)
-        layout.addLayout(row)
+        layout.addLayout(turning_box(page, (row, 0), (save, 1), wide=_ROOM))
         layout.addWidget(view, 1)
         return page
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.experiments.comparison import SwitchErrors
 
 _BAND = 60
+# width of the ends of error bars, as a share of the curve's
+_BEAM = 0.02
 # curves of which each has a line in the legend
 _MOST_NAMED = 12
 
@@ -138,8 +140,12 @@ class SwitchView(_Legend):
         super().__init__(
             "Final error against switch epoch",
             "mean pose error (°)",
-            "epochs of auto-encoding before the switch",
+            "epoch",
             parent,
+        )
+        # epochs are counted, under another name
+        self.set_title(
+            self.title, "mean pose error (°)", "epochs of auto-encoding before the switch"
         )
         self._errors: list[SwitchErrors] = []
 
@@ -161,7 +167,7 @@ class SwitchView(_Legend):
                 y=curve.y,
                 top=curve.high - curve.y,
                 bottom=curve.y - curve.low,
-                beam=0.15,
+                beam=_BEAM * max(float(np.ptp(curve.x)), 1.0),
                 pen=pen,
             )
             self.addItem(bars)

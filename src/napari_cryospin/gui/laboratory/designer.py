@@ -37,7 +37,7 @@ _FILTER = "Particles (*.star *.cs *.mrcs *.mrc *.st);;All files (*)"
 _PLANS = "Experiments (*.toml)"
 # the cells are counted once nobody types any more
 _TYPING_MS = 400
-_LINES = 3
+_LINES = 4
 _NO_STACK = "Name a particle stack: the one in the Data tab, or others."
 
 
@@ -338,6 +338,7 @@ def _lines(name: str, placeholder: str, lines: int) -> QPlainTextEdit:
     text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
     # napari's theme draws neither a frame nor a ground
     text.setStyleSheet("QPlainTextEdit { border: 1px solid rgba(128, 128, 128, 130); }")
+    text.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     text.setFixedHeight(lines * text.fontMetrics().lineSpacing() + 14)
     return text
 

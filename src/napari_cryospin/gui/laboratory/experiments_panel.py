@@ -112,7 +112,7 @@ class ExperimentsPanel(QWidget):
         self.remove = _button(
             "Remove", "remove", "Take the chosen experiment from the list; its folder stays"
         )
-        self.start.clicked.connect(self._queue.start)
+        self.start.clicked.connect(self._on_start)
         self.pause.clicked.connect(self._on_pause)
         self.cancel.clicked.connect(self._queue.cancel)
         self.open.clicked.connect(self._on_open)
@@ -121,8 +121,7 @@ class ExperimentsPanel(QWidget):
         self.waits = QLabel()
         self.waits.setObjectName("experiment_waits")
         self.waits.setWordWrap(True)
-        for buttons in ((self.start, self.pause, self.cancel),):
-            column.addLayout(_row(buttons))
+        column.addLayout(_row((self.start, self.pause, self.cancel)))
         column.addWidget(self.waits)
         column.addWidget(self.view, 1)
         column.addLayout(_row((self.open, self.compare, self.remove)))
@@ -171,6 +170,12 @@ class ExperimentsPanel(QWidget):
             self.take_up(Path(name))
         else:
             self.folder.setText(name)
+
+    @Slot()
+    def _on_start(self) -> None:
+        # the queue is what is looked at now
+        self.design.collapse(animate=False)
+        self._queue.start()
 
     @Slot()
     def _on_pause(self) -> None:

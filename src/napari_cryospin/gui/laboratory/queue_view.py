@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.experiments.cells import Cell
     from napari_cryospin.gui.work.experiment_queue import ExperimentQueue, Queued
 
-_COLUMNS = ("Cell", "State", "Mean error, resolution")
+_COLUMNS = ("Cell", "State", "Result")
 _PLACE = Qt.ItemDataRole.UserRole
 _STATES = {
     CellState.WAITING: "waiting",
     CellState.RUNNING: "▶",
     CellState.STOPPED: "stopped",
-    CellState.FINISHED: "✓ done",
+    CellState.FINISHED: "✓",
     CellState.FAILED: "✗ failed",
 }
 
@@ -60,9 +60,10 @@ class QueueView(QTreeWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setMinimumHeight(140)
         header = self.header()
-        header.setStretchLastSection(True)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.currentItemChanged.connect(self._on_current)
         self.itemDoubleClicked.connect(self._on_double)
         queue.changed.connect(self.refresh)
@@ -150,8 +151,8 @@ class QueueView(QTreeWidget):
         assert row is not None
         child = row.child(present.cells.index(present.present))
         assert child is not None
-        words = f"{batch.inference.label}, batch {batch.batch} of {batch.n_batches}"
-        _set(child, 2, words, words)
+        words = f"batch {batch.batch} of {batch.n_batches}"
+        _set(child, 2, words, f"{batch.inference.label}, {words}")
 
     def _place(self) -> tuple[int, int] | None:
         current = self.currentItem()
@@ -187,6 +188,4 @@ def _short(row: dict[str, str]) -> str:
         parts = [f"gain {float(row['held_out_gain_nats']):.1f} nats"]
     else:
         parts = []
-    if row["resolution_angstrom"]:
-        parts.append(f"{float(row['resolution_angstrom']):.1f} Å")
     return " · ".join(parts)

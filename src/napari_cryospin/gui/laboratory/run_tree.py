@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _NAME, _STAGES, _ERROR = range(3)
 _RECORD = Qt.ItemDataRole.UserRole
-_BAR_HEIGHT, _LEAST_BAR = 10, 110
+_BAR_HEIGHT, _BAR = 10, 96
 _SWATCH = 10
 
 
@@ -86,7 +86,8 @@ class RunTree(QTreeWidget):
         self._left_out: set[Any] = set()
         self._filling = False
         self.setColumnCount(3)
-        self.setHeaderLabels(("Run", "Stages over epochs", "Error"))
+        self.setHeaderLabels(("Run", "Stages", "Error"))
+        self.headerItem().setToolTip(_STAGES, "Stages over epochs; a line marks each switch")
         self.headerItem().setToolTip(_ERROR, "Mean pose error after the last epoch")
         self.setIndentation(14)
         self.setUniformRowHeights(True)
@@ -94,8 +95,10 @@ class RunTree(QTreeWidget):
         self.setItemDelegateForColumn(_STAGES, _StageBar(self))
         header = self.header()
         header.setStretchLastSection(False)
-        header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(_STAGES, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(_STAGES, QHeaderView.ResizeMode.Fixed)
+        header.resizeSection(_STAGES, _BAR)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         header.setSectionResizeMode(_ERROR, QHeaderView.ResizeMode.ResizeToContents)
         header.setMinimumSectionSize(40)
         self.setMinimumSize(250, 110)
