@@ -20,6 +20,7 @@ from napari_cryospin.engine.geometry.euler import euler_from_matrices, matrices_
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.posterior.of_particles import ParticlePosterior, ParticlePosteriors
 from napari_cryospin.engine.posterior.options import PosteriorOptions
+from napari_cryospin.engine.run.branching import branch_epochs, make_branch
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.epoch import train_epoch
 from napari_cryospin.engine.run.homes import open_particles
@@ -54,10 +55,12 @@ __all__ = [
     "Training",
     "Verdict",
     "angular_distance",
+    "branch_epochs",
     "euler_from_matrices",
     "evaluate",
     "events",
     "fsc",
+    "make_branch",
     "matrices_from_euler",
     "open_particles",
     "procedural_molecule",

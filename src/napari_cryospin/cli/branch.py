@@ -56,12 +56,9 @@ def branch(
 
     with told_plainly():
         from napari_cryospin.cli.run import follow
-        from napari_cryospin.engine.run.branching import (
-            branch_epochs,
-            make_branch,
-            no_branch_point,
-        )
+        from napari_cryospin.engine.run.branching import branch_epochs, make_branch
         from napari_cryospin.engine.run.reconstruction import Reconstruction
+        from napari_cryospin.engine.runfolder.branch_points import no_branch_point
 
         epochs = branch_epochs(run)
         if at is None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from napari_cryospin.engine.switch_at import when
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -66,13 +68,19 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class EpochStarted(Event):
-    """An epoch begins; ``epoch`` counts from 0 over the run, ``n_epochs`` is its planned end."""
+    """An epoch begins; ``epoch`` counts from 0 over the run, ``n_epochs`` is its planned end.
+
+    ``stage_epoch`` epochs of the stage (and start) are done, and ``ends`` says when it does, as for
+    :meth:`.Controls.set_switch`.
+    """
 
     epoch: int
     n_epochs: int
     inference: Inference
     stage: int
     start: int
+    stage_epoch: int = 0
+    ends: SwitchAt | None = None
 
 
 @dataclass(frozen=True)
@@ -266,19 +274,19 @@ class Switched(Event):
 class Rescheduled(Event):
     """The present stage ends otherwise from now on: ``at`` as for :meth:`.Controls.set_switch`.
 
-    ``stage`` counts from 0; the run will have had ``n_epochs`` epochs at its end, at most.
+    ``stage`` counts from 0, and ``ends`` says when that is, also where its settings do; the run
+    will have had ``n_epochs`` epochs at its end, at most.
     """
 
     at: SwitchAt | None
+    ends: SwitchAt
     stage: int
     inference: Inference
     n_epochs: int
 
     def sentence(self) -> str:
         """Return that in words."""
-        when = {"auto": "by its criterion", "never": "by hand alone", None: "as the settings say"}
-        how = f"after {self.at} of its epochs" if isinstance(self.at, int) else when[self.at]
-        return f"Stage {self.stage + 1}, {self.inference.label}, ends {how}."
+        return f"Stage {self.stage + 1}, {self.inference.label}, ends {when(self.at)} from now on."
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.stages import MOST
+
+if TYPE_CHECKING:
+    from napari_cryospin.engine.stages import Stage
 
 SwitchAt = int | Literal["auto", "never"]
 
@@ -29,6 +32,22 @@ def ends_of(at: SwitchAt, epochs: int | None = None) -> dict[str, Any]:
     if at == "never":
         return {"until": "hand"}
     return {"until": "epochs", "epochs": at}
+
+
+def end_of(stage: Stage) -> SwitchAt:
+    """Return when a stage ends: what :func:`ends_of` makes its settings of."""
+    if stage.until == "criterion":
+        return "auto"
+    return "never" if stage.until == "hand" else stage.epochs
+
+
+def when(at: SwitchAt | None) -> str:
+    """Return in words when a stage ends; None: as its settings say."""
+    if isinstance(at, int):
+        return f"after {at} of its epochs"
+    if at is None:
+        return "as its settings say"
+    return "by its criterion" if at == "auto" else "by hand alone"
 
 
 def switch_at_of(word: str, more: str = "") -> SwitchAt:

@@ -233,7 +233,7 @@ class AmortizedInference(GradientInference):
             self.optimizer.state.pop(parameter, None)
 
     def renew_candidates(self, rows: Tensor) -> None:
-        """Ask the encoder as it is."""
+        """Ask the encoder as it is now: a particle's last visit may be an epoch old."""
         for some in rows.split(self.stage.batch_size):
             self._propose(some)
 

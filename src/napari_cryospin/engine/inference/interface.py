@@ -44,8 +44,8 @@ class PoseInference(ABC):
     remembers
         Numbers of 4 bytes that it keeps of every particle, beside poses and candidates.
     renews_candidates
-        Whether an epoch makes the candidates of its particles anew without having read them, so
-        that a branch point may leave them out; :meth:`renew_candidates` then makes them.
+        Whether every epoch, and the end of the stage by :meth:`renew_candidates`, makes the
+        candidates of its particles anew without having read them: a branch point leaves them out.
     """
 
     kind: ClassVar[Inference]
@@ -171,7 +171,7 @@ class PoseInference(ABC):
         return None
 
     def renew_candidates(self, rows: Tensor) -> None:
-        """Make the candidates of particles (m,) that a branch point has left out."""
+        """Make the candidates of particles (m,) anew, at the end of the stage."""
         raise NotImplementedError(f"{self.kind.label} leaves no candidates out")
 
     def adopt(self, state: dict[str, Any]) -> None:  # noqa: B027 (most begin with nothing)

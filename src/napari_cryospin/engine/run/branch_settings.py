@@ -79,8 +79,8 @@ def plan_branch(
         before = binding_settings(base)
     after = base.model_copy(deep=True)
     for where, value in changes.items():
-        after.require_known(where, where)
         after.set(_from_now_on(where, after, clock), value)
+        after.require_known(where, where)
     _require_past_as_it_was(base, after, clock)
     if switch_at is not None:
         _end_encoding(after, clock, switch_at)

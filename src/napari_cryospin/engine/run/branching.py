@@ -21,6 +21,7 @@ from napari_cryospin.engine.run.branch_settings import last_encoding, plan_branc
 from napari_cryospin.engine.run.checkpoint_reading import read_checkpoint, require_clock
 from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
 from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.branch_points import no_branch_point, points_of
 from napari_cryospin.engine.runfolder.commands import Moment, write_commands
 from napari_cryospin.engine.runfolder.fingerprint import Fingerprint, binding_settings
 from napari_cryospin.engine.runfolder.folder import RunFolder
@@ -134,6 +135,11 @@ def branch_epochs(run: Path) -> list[int]:
     Those of its branch points, and of its last checkpoints; where one of these lies in the midst of
     an epoch, the branch goes on from there.
 
+    Parameters
+    ----------
+    run
+        The run folder.
+
     Raises
     ------
     InputError
@@ -141,59 +147,14 @@ def branch_epochs(run: Path) -> list[int]:
     """
     folder = RunFolder(run)
     folder.settings()
-    return sorted(_points(folder))
-
-
-def _points(folder: RunFolder) -> dict[int, Path]:
-    """Return what can be branched from, by the epochs done.
-
-    A branch point is what a run was right after the epoch, and goes before a checkpoint, which may
-    have been written after the switch, or in the midst of the next epoch.
-    """
-    return dict(numbered(folder.path, names.CHECKPOINTS)) | folder.branch_points()
+    return list(points_of(run))
 
 
 def _point(folder: RunFolder, at: int) -> Path:
-    points = _points(folder)
+    points = points_of(folder.path)
     if at not in points:
-        raise InputError(no_branch_point(folder.path, at, sorted(points)))
+        raise InputError(no_branch_point(folder.path, at, list(points)))
     return points[at]
-
-
-def no_branch_point(run: Path, at: int | None, epochs: list[int]) -> str:
-    """Return a sentence that says which epochs a run can be branched from.
-
-    Parameters
-    ----------
-    run
-        The run folder.
-    at
-        The epoch that was asked for; None where none was.
-    epochs
-        Those that can be, ascending.
-    """
-    asked = f"{run} cannot be branched from after epoch {at}" if at is not None else ""
-    if not epochs:
-        return f"{asked or f'{run} cannot be branched from'}: it has no checkpoint yet."
-    known = f"after epoch{'s' if len(epochs) > 1 else ''} {_told(epochs)}"
-    return f"{asked}: it can be {known}." if asked else f"Say where: {run} can be branched {known}."
-
-
-def _told(epochs: list[int]) -> str:
-    """Return ascending numbers in words, such as "1 to 4, 7 or 9"."""
-    runs: list[list[int]] = []
-    for epoch in epochs:
-        if runs and epoch == runs[-1][-1] + 1:
-            runs[-1].append(epoch)
-        else:
-            runs.append([epoch])
-    words = []
-    for numbers in runs:
-        words += (
-            [f"{numbers[0]} to {numbers[-1]}"] if len(numbers) > 2 else [str(n) for n in numbers]
-        )
-    *others, last = words
-    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _require_free(out: Path, folder: RunFolder) -> None:

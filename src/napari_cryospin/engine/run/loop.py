@@ -13,6 +13,7 @@ from napari_cryospin.engine.run.pace import StagePace
 from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.runfolder.commands import Command, Moment
 from napari_cryospin.engine.runfolder.records import write_poses
+from napari_cryospin.engine.switch_at import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +103,7 @@ class Loop:
                     yield events.Progress(_JUDGING_START, 0, 0)
                 with self.controls.may_interrupt():
                     training.judge_start()
-                if training.last_stage or settings.stages[clock.stage].until == "hand":
+                if training.over:
                     self._ended = True
                     if training.finish():
                         yield self.poses_event()
@@ -111,10 +112,20 @@ class Loop:
                 by_criterion = clock.stage_left(settings) > 0
                 yield from self._switch("criterion" if by_criterion else "schedule")
                 continue
-            yield events.EpochStarted(
-                clock.epoch, clock.n_epochs(settings), training.kind, clock.stage, clock.start
-            )
+            yield self._epoch_started()
             yield from self._epoch()
+
+    def _epoch_started(self) -> Event:
+        training, clock = self.training, self.training.clock
+        return events.EpochStarted(
+            clock.epoch,
+            clock.n_epochs(self.settings),
+            training.kind,
+            clock.stage,
+            clock.start,
+            clock.stage_epoch,
+            end_of(self.settings.stages[clock.stage]),
+        )
 
     def _switch(self, by: str, batch: int | None = None) -> Iterator[Event]:
         """Begin the next stage or start, by hand after so many batches of the last epoch."""
@@ -168,7 +179,7 @@ class Loop:
                 case Ending():
                     self._pace.mark()
                     yield events.Progress(_MEASURING, 0, 0)
-        yield from self._end_epoch(time.monotonic() - started, switching=switched_at is not None)
+        yield from self._end_epoch(time.monotonic() - started)
         self._pace.ended()
         if switched_at is not None:
             yield from self._switch("hand", switched_at)
@@ -182,7 +193,7 @@ class Loop:
             clock.epoch, clock.batch, n_batches, training.kind, loss, rate, left
         )
 
-    def _end_epoch(self, seconds: float, *, switching: bool) -> Iterator[Event]:
+    def _end_epoch(self, seconds: float) -> Iterator[Event]:
         training, clock = self.training, self.training.clock
         training.measure_fit()
         volume, poses = training.map(), self.poses_event()
@@ -216,12 +227,12 @@ class Loop:
         training.end_epoch()
         written = self.checkpoint()
         if training.kind.has_heads and self.settings.branch_points:
-            self._keep_branch_point(switching)
+            self._keep_branch_point()
         yield written
 
-    def _keep_branch_point(self, switching: bool) -> None:
+    def _keep_branch_point(self) -> None:
         """Keep the state after an epoch for branches."""
-        state = self.training.compact_state(ending=switching)
+        state = self.training.compact_state()
         if state is not None:
             state["fingerprint"] = self._fingerprint
         epoch, most = self.training.clock.epoch, self.settings.branch_points
@@ -281,7 +292,10 @@ class Loop:
             yield events.CommandMissed(command.sentence())
             return
         training.schedule.say(clock.stage, at)
-        yield events.Rescheduled(at, clock.stage, training.kind, clock.n_epochs(self.settings))
+        ends = end_of(self.settings.stages[clock.stage])
+        yield events.Rescheduled(
+            at, ends, clock.stage, training.kind, clock.n_epochs(self.settings)
+        )
 
     def _choose(self, used: NDArray[np.bool_]) -> Iterator[Event]:
         if self.training.choose(used):

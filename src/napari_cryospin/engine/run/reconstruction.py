@@ -254,11 +254,9 @@ class Reconstruction:
 
     def _over(self, training: Training) -> bool:
         """Whether the run had come to its end, and nothing of it is missing."""
-        stage = training.settings.stages[training.clock.stage]
         last = self.folder.last_event() or {}
         return (
-            training.stage_due
-            and (training.last_stage or stage.until == "hand")
+            training.over
             and last.get("event") == "Finished"
             and last.get("stopped") is False
             and has_results(self.folder.path)

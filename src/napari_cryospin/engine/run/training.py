@@ -136,6 +136,12 @@ class Training:
         return clock.stage_left(self.settings) == 0
 
     @property
+    def over(self) -> bool:
+        """Whether the run is at its end."""
+        stage = self.settings.stages[self.clock.stage]
+        return self.stage_due and (self.last_stage or stage.until == "hand")
+
+    @property
     def in_midst(self) -> bool:
         """Whether the present epoch has begun: its particles are chosen."""
         return self._begun == self.clock.epoch
@@ -148,7 +154,9 @@ class Training:
     def next_stage(self) -> None:
         """End the present stage: begin its next start, or the next stage from the best one."""
         clock, settings = self.clock, self.settings
-        self._renew_candidates()
+        if self.inference.renews_candidates:
+            # as they are known at the end, not as each particle was last visited
+            self.inference.renew_candidates(self.used.nonzero().flatten())
         if clock.stage == 0 and settings.starts > 1 and not self.starts.chosen:
             self._end_start()
             if clock.start + 1 < settings.starts:
@@ -165,18 +173,14 @@ class Training:
 
     def finish(self) -> bool:
         """End the last stage; return whether another start than the last one was taken."""
-        self._renew_candidates()
+        if (lacking := self.poses.lacks_candidates & self.used).any():
+            self.inference.renew_candidates(lacking.nonzero().flatten())
         if not self.start_unjudged:
             return False
         self._end_start()
         self._take_best_start()
         self.measure_fit()
         return True
-
-    def _renew_candidates(self) -> None:
-        rows = (self.poses.lacks_candidates & self.used).nonzero().flatten()
-        if len(rows):
-            self.inference.renew_candidates(rows)
 
     @property
     def start_unjudged(self) -> bool:
@@ -307,17 +311,13 @@ class Training:
             "schedule": self.schedule.state(),
         }
 
-    def compact_state(self, *, ending: bool) -> dict[str, Any] | None:
-        """Return what a branch point needs of :meth:`state` at the end of an epoch; None for all.
+    def compact_state(self) -> dict[str, Any] | None:
+        """Return what a branch point needs of :meth:`state` after an epoch; None where it is all.
 
-        Parameters
-        ----------
-        ending
-            Whether the stage ends here by hand; candidates are left out where the next epoch makes
-            them, not where the next stage may begin from them.
+        Candidates are left out where the next epoch, or the end of the stage, makes them anew.
         """
         inference = self.inference.compact_state()
-        renewed = self.inference.renews_candidates and not (ending or self.stage_due)
+        renewed = self.inference.renews_candidates and not self.over
         if inference is None and not renewed:
             return None
         state = self.state()

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_cryospin.engine.run.pace import duration
 from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers
+from napari_cryospin.gui.explorer.branch_button import BranchButton
 from napari_cryospin.gui.explorer.candidates_panel import CandidatesPanel
 from napari_cryospin.gui.explorer.heads_panel import HeadsPanel
 from napari_cryospin.gui.explorer.particles_panel import ParticlesPanel
@@ -165,8 +166,10 @@ class PosteriorPanel(QWidget):
         self.when = QLabel(self)
         self.when.setMinimumWidth(self.when.fontMetrics().horizontalAdvance("reading epoch 000 …"))
         row = QHBoxLayout()
+        self.branch = BranchButton(self.explorer, self)
         for widget, stretch in ((QLabel("Epoch", self), 0), (self.slider, 1), (self.when, 0)):
             row.addWidget(widget, stretch)
+        row.addWidget(self.branch)
         row.addWidget(self.give_back)
         return row
 

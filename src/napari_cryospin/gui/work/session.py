@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.truth import Truth
     from napari_cryospin.engine.runfolder.standing import Standing
     from napari_cryospin.engine.settings import Settings
+    from napari_cryospin.engine.switch_at import SwitchAt
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Session(QObject):
     volume_updated = Signal(object)
     poses_updated = Signal(object)
     switched = Signal(object)
+    rescheduled = Signal(object)
     finished = Signal(object)
     failed = Signal(object)
     run_opened = Signal(object)
@@ -172,6 +174,10 @@ class Session(QObject):
         self._controls.switch()
         self._controls.resume()
 
+    def set_switch(self, at: SwitchAt | None) -> None:
+        """Have the present stage end otherwise; see :meth:`.Controls.set_switch`."""
+        self._controls.set_switch(at)
+
     def set_used(self, used: NDArray[np.bool_] | None) -> None:
         """Use only these particles, (n,), from the next epoch on; None takes all of them.
 
@@ -257,6 +263,8 @@ class Session(QObject):
                 self.switched.emit(event)
             case events.CommandMissed():
                 self.message.emit(event.sentence())
+            case events.Rescheduled():
+                self.rescheduled.emit(event)
             case events.ParticlesChosen():
                 self._on_particles_chosen(event)
             case events.Paused():
