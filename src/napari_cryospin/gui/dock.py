@@ -66,7 +66,7 @@ class CryoSpinDock(QWidget):
         self.compare.hide()
         self.run = RunPanel(self.session)
         self.volume = VolumeLayer(self.session, self.posterior.explorer, napari_viewer)
-        self.closing = ClosingGuard(self.session, self)
+        self.closing = ClosingGuard(self.session, self, self.queue)
         self.arrangement = Arrangement(napari_viewer, self, self.posterior, self.compare)
         self._simulation = Simulation(self)
         # seed of the demo that is being simulated, None where it is the sample

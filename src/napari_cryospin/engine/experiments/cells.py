@@ -142,8 +142,7 @@ def _cell(experiment: Experiment, made: _Made, name: str) -> Cell:
     if experiment.truth_map:
         settings.data.truth_map = experiment.truth_map[made.stack]
     for where, value in made.values.items():
-        settings.require_known(where, f"{where} with preset {made.preset}")
-        _set(settings, where, value)
+        _set(settings, where, value, f"{where} with preset {made.preset}")
     if made.switch_at is not None:
         _switch(settings, made, experiment)
     return Cell(
@@ -157,12 +156,20 @@ def _cell(experiment: Experiment, made: _Made, name: str) -> Cell:
     )
 
 
-def _set(settings: Settings, where: str, value: Any) -> None:
+def _set(settings: Settings, where: str, value: Any, asked: str) -> None:
     try:
         settings.get(where)
     except AttributeError:
         raise InputError(f"There is no setting {where}.") from None
-    settings.set(where, value)
+    except InputError:
+        # no stage has it; said better below
+        pass
+    settings.require_known(where, asked)
+    try:
+        settings.set(where, value)
+    except InputError as error:
+        name = where.rpartition(".")[2]
+        raise InputError(str(error).replace(f"'{name}'", f"'{where}'", 1)) from error
 
 
 def _switch(settings: Settings, made: _Made, experiment: Experiment) -> None:

@@ -197,7 +197,7 @@ def _problem(error: ValidationError) -> str:
     words = " ".join(problem["msg"].removeprefix("Value error, ").split())
     where = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
     if problem["type"] == "value_error":
-        return f"{where}: {words}." if where else f"{words[:1].upper()}{words[1:]}."
+        return f"{where}: {words}." if where else f"{words}."
     if problem["loc"] and problem["loc"][0] == "switch_at":
         got = problem["input"]
         return f"switch_at takes numbers of epochs from 1, 'auto' and 'never', not {got!r}."

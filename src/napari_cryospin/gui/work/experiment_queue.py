@@ -252,7 +252,7 @@ class ExperimentQueue(QObject):
             return
         queued = self._to_do.popleft()
         self.present, self._controls = queued, Controls()
-        self._session.hold(BUSY)
+        self._session.held = BUSY
         self._worker = ExperimentWorker(queued, self._controls, self._threads)
         self._thread = WorkerThread(
             self._worker,
@@ -299,7 +299,7 @@ class ExperimentQueue(QObject):
         self.present = self._thread = self._worker = None
         if thread is not None:
             thread.end()
-        self._session.hold("")
+        self._session.held = ""
         queued.present, queued.progress = None, None
         if isinstance(last, told.ExperimentFinished) and last.stopped:
             # it can be started again

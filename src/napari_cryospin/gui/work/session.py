@@ -63,6 +63,8 @@ class Session(QObject):
         The particle table that was chosen last, or None while it is read and where it cannot be.
     no_table
         Why there is no table, a sentence; empty where there is one.
+    held
+        Why no run may be started, a sentence; empty where one may.
     standing
         How the shown run stands in its folder; None while this session runs it, and before one.
     truth
@@ -118,16 +120,12 @@ class Session(QObject):
         self._fast = RestingTimer(PLOT_INTERVAL_MS, _PLOT_REST, self, _MOST_PLOT_INTERVAL_MS)
         self._fast.timeout.connect(self._pull_batches)
         self._closed = False
-        self._held = ""
+        self.held = ""
 
     @property
     def active(self) -> bool:
         """Whether a run is under way (paused or stopping included)."""
         return self._thread is not None
-
-    def hold(self, why: str) -> None:
-        """Start no run while something else trains, for this reason; an empty one ends that."""
-        self._held = why
 
     def load(
         self, path: Path, passthrough: Path | None = None, datadir: Path | None = None
@@ -215,8 +213,8 @@ class Session(QObject):
         if self.active or self._closed:
             self.message.emit("A run is under way already.")
             return
-        if self._held:
-            self.message.emit(self._held)
+        if self.held:
+            self.message.emit(self.held)
             return
         if settings is not None or folder != self.folder:
             self._reset()
