@@ -50,7 +50,7 @@ def obeyed(
         caught.code = _BY_SIGNAL + number
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            controls.stop(keep=True, results=results)
+            controls.stop(keep=True) if results else controls.stop(results=False)
             say("Stopping after this batch; what is done is kept …")
             return
         controls.stop(results=False)
