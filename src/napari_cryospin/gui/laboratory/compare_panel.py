@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QLabel,
+    QLayout,
     QPushButton,
     QSplitter,
     QTabWidget,
@@ -140,6 +141,8 @@ class ComparePanel(QWidget):
         self.splitter.setSizes(list(_SIZES))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
+        # it may become narrower than what stands side by side, which then turns
+        layout.setSizeConstraint(QLayout.SizeConstraint.SetNoConstraint)
         layout.addWidget(self.splitter)
 
     def resizeEvent(self, event: object) -> None:
