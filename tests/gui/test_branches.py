@@ -101,6 +101,10 @@ def test_a_live_run_is_branched_and_both_go_on(
     assert [inference for inference, _ in rows(out)[:3]] == ["amortized", "direct", "direct"]
     assert rows(out)[0] == rows(tmp_path / "run")[0]
     assert session.state is SessionState.RUNNING
+    # the epochs before it are drawn, too
+    live.tabs.setCurrentWidget(live.monitor)
+    ends = live.monitor.loss.curve("epoch")
+    qtbot.waitUntil(lambda: list(ends.getData()[0][:2]) == [1.0, 2.0], timeout=LONG)
     assert live.posterior.branch.brancher.waiting == ()
     session.stop()
     qtbot.waitUntil(lambda: session.state is SessionState.STOPPED, timeout=LONG)
@@ -192,7 +196,7 @@ def test_the_schedule_is_changed_beside_the_switch(
     with qtbot.waitSignal(session.epoch_done, timeout=LONG, check_params_cb=decodes):
         pass
     # the last stage has no end to move
-    assert not button.isEnabled()
+    assert (button.isEnabled(), button.text()) == (False, "Switch at")
     commands = [(one.command, one.switch_at) for one in RunFolder(session.folder).commands()]
     assert commands == [("schedule", "auto"), ("schedule", present)]
 

@@ -295,6 +295,7 @@ def test_rates_and_the_seed_hold_from_then_on(
         (2, {"changes": {"stages": []}}, "'stages' is not usable"),
         (4, {"changes": {"stages": stages()[:1]}}, "there are only 1: leave the stages up to it"),
         (2, {"changes": {"stages": stages()[1:]}}, "keeps its inference"),
+        (4, {"changes": {"model.heads": 9}}, "'model.heads' is heeded by no stage after epoch 4"),
         (2, {"switch_at": 1}, "has had 2 epochs after epoch 2 of the run, and cannot end after 1"),
         (4, {"switch_at": "now"}, "past auto-encoding"),
         (2, {"switch_back": True}, "is auto-encoding: there is nothing to switch back from"),

@@ -212,6 +212,11 @@ def _begins_anew(name: str, settings: Settings, state: dict[str, Any], clock: Cl
     section, _, own = name.partition(".")
     stage = settings.stages[clock.stage]
     if section == "model":
+        if not any(own in each.reads for each in settings.stages[clock.stage :]):
+            raise InputError(
+                f"Setting '{name}' is heeded by no stage after epoch {clock.epoch}: {_EARLIER}, or "
+                "switch back."
+            )
         return own in stage.reads
     if section == "stages":
         own = own.partition(".")[2]

@@ -123,7 +123,8 @@ class PosteriorPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(2)
-        layout.addLayout(turning_box(self, (self._chooser(), 0), (self._time(), 1)))
+        parts = (self._chooser(), 0), (self._time(), 1), (self._buttons(), 0)
+        layout.addLayout(turning_box(self, *parts, wide=None))
         layout.addWidget(StillLine(self.age))
         layout.addWidget(self.tabs, 1)
         self._set_numbers()
@@ -166,11 +167,15 @@ class PosteriorPanel(QWidget):
         self.when = QLabel(self)
         self.when.setMinimumWidth(self.when.fontMetrics().horizontalAdvance("reading epoch 000 …"))
         row = QHBoxLayout()
-        self.branch = BranchButton(self.explorer, self)
         for widget, stretch in ((QLabel("Epoch", self), 0), (self.slider, 1), (self.when, 0)):
             row.addWidget(widget, stretch)
-        row.addWidget(self.branch)
-        row.addWidget(self.give_back)
+        return row
+
+    def _buttons(self) -> QHBoxLayout:
+        self.branch = BranchButton(self.explorer, self)
+        row = QHBoxLayout()
+        row.addWidget(self.branch, 1)
+        row.addWidget(self.give_back, 1)
         return row
 
     def _connect(self) -> None:

@@ -221,7 +221,7 @@ class RunPanel(QWidget):
         self.switch.setEnabled(running and possible and not self._switching)
         self.switch.setText("Switching…" if self._switching else text)
         self.switch.setToolTip(tip)
-        self.schedule.setEnabled(self.switch.isEnabled())
+        self.schedule.allow(self.switch.isEnabled())
 
     def _show_phase(self, words: str, done: int = 0, total: int = 0, rate: str = "") -> None:
         """Show what is being done, how far it is, and its own rate; a total of 0 is not known."""

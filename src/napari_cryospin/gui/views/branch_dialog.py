@@ -103,7 +103,7 @@ class BranchDialog(QDialog):
             if field.text().strip() != self._rate(where):
                 changes[where] = _number(field.text().strip())
         for where, spin in (("model.heads", self.heads), ("seed", self.seed)):
-            if spin.value() != self._settings.get(where):
+            if spin.isEnabled() and spin.value() != self._settings.get(where):
                 changes[where] = spin.value()
         return changes
 
@@ -113,8 +113,8 @@ class BranchDialog(QDialog):
     def _build(self) -> None:
         inference = self.present.inference.label
         text = QLabel(
-            f"The run {self._run.name} up to epoch {self._at}, in {inference}, and other settings "
-            "from there on. The run itself goes on undisturbed."
+            f"“{self._run.name}” up to epoch {self._at} ({inference}), and what you change from "
+            "there on, in a run of its own. This one stays as it is."
         )
         text.setWordWrap(True)
         form = QFormLayout()
@@ -126,7 +126,6 @@ class BranchDialog(QDialog):
             form.addRow(title, self.rates[where])
         self.heads, self.seed = self._number("model.heads"), self._number("seed")
         form.addRow("Heads", self.heads)
-        self.heads.setEnabled(self._settings.knows("model.heads"))
         self.heads.setToolTip("Another number: a new encoder begins, on the present map and poses")
         form.addRow("Seed", self.seed)
         self.seed.setToolTip("Of all that is drawn at random from there on")
@@ -200,7 +199,10 @@ class BranchDialog(QDialog):
     @Slot()
     @Slot(int)
     def _on_switch(self, _index: int = 0) -> None:
-        self.epoch.setVisible(self.switch.currentData() == _AFTER)
+        switch = self.switch.currentData()
+        self.epoch.setVisible(switch == _AFTER)
+        to_come = any("heads" in stage.reads for stage in self._settings.stages[self._stage :])
+        self.heads.setEnabled(to_come or switch == _BACK)
 
     @Slot()
     def _on_choose(self) -> None:

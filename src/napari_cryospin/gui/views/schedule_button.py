@@ -60,8 +60,13 @@ class ScheduleButton(QPushButton):
         self._ends = ends
         self._say()
 
+    def allow(self, possible: bool) -> None:
+        """Let the end be moved, or not: nothing comes after the last stage."""
+        self.setEnabled(possible)
+        self._say()
+
     def _say(self) -> None:
-        ends = self._ends
+        ends = self._ends if self.isEnabled() else None
         when = f"epoch {self._before + ends}" if isinstance(ends, int) else ends
         self.setText(f"Switch at: {when}" if when else "Switch at")
 

@@ -13,6 +13,7 @@ from napari_cryospin.gui.work.background import Background
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_cryospin.engine.events import EpochDone
     from napari_cryospin.gui.work.session import Session
 
 
@@ -32,6 +33,14 @@ class Wish:
     starts: bool = True
 
 
+@dataclass(frozen=True)
+class _Made:
+    """A branch that is there, and its epochs so far."""
+
+    wish: Wish
+    history: tuple[EpochDone, ...]
+
+
 class Brancher(QObject):
     """Makes branches one after the other; what becomes of each is told by the session's message.
 
@@ -45,7 +54,7 @@ class Brancher(QObject):
         super().__init__(parent)
         self._session = session
         self._wished: deque[Wish] = deque()
-        self._waiting: deque[Path] = deque()
+        self._waiting: deque[_Made] = deque()
         self._background = Background(self)
         self._background.done.connect(self._on_made)
         self._background.failed.connect(self._on_failed)
@@ -55,7 +64,7 @@ class Brancher(QObject):
     @property
     def waiting(self) -> tuple[Path, ...]:
         """Branches that begin when the run under way has ended, in order."""
-        return tuple(self._waiting)
+        return tuple(made.wish.out for made in self._waiting)
 
     def make(self, wish: Wish) -> None:
         """Make a branch in the background."""
@@ -67,8 +76,9 @@ class Brancher(QObject):
     def _submit(self) -> None:
         wish = self._wished[0]
 
-        def task() -> Wish:
+        def task() -> _Made:
             from napari_cryospin.engine.run.branching import make_branch
+            from napari_cryospin.engine.runfolder.folder import RunFolder
 
             make_branch(
                 wish.run,
@@ -78,7 +88,7 @@ class Brancher(QObject):
                 changes=wish.changes,
                 switch_back=wish.switch_back,
             )
-            return wish
+            return _Made(wish, RunFolder(wish.out).history())
 
         self._background.submit(task)
 
@@ -88,16 +98,16 @@ class Brancher(QObject):
             self._submit()
 
     @Slot(object)
-    def _on_made(self, wish: Wish) -> None:
-        made, session = f"The branch is in {wish.out}", self._session
+    def _on_made(self, made: _Made) -> None:
+        said, session = f"The branch is in {made.wish.out}", self._session
         self._next()
-        if not wish.starts:
-            session.message.emit(f"{made}: open it to run it, or resume it in a terminal.")
+        if not made.wish.starts:
+            session.message.emit(f"{said}: open it to run it, or resume it in a terminal.")
         elif session.active:
-            self._waiting.append(wish.out)
-            session.message.emit(f"{made}: it begins when the run under way has ended.")
+            self._waiting.append(made)
+            session.message.emit(f"{said}: it begins when the run under way has ended.")
         else:
-            session.resume_run(wish.out)
+            session.resume_run(made.wish.out, made.history)
 
     @Slot(str)
     def _on_failed(self, sentence: str) -> None:
@@ -113,4 +123,5 @@ class Brancher(QObject):
     @Slot()
     def _start_next(self) -> None:
         if self._waiting and not self._session.active:
-            self._session.resume_run(self._waiting.popleft())
+            made = self._waiting.popleft()
+            self._session.resume_run(made.wish.out, made.history)

@@ -19,6 +19,7 @@ from napari_cryospin.gui.work.threads import WorkerThread
 from napari_cryospin.gui.work.worker import ReconstructionWorker
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -155,9 +156,9 @@ class Session(QObject):
         """Start a new run."""
         self._launch(settings, folder)
 
-    def resume_run(self, folder: Path) -> None:
-        """Go on with the run in a folder from its last checkpoint."""
-        self._launch(None, folder)
+    def resume_run(self, folder: Path, history: Sequence[events.EpochDone] = ()) -> None:
+        """Go on with a run from its last checkpoint; ``history`` has its epochs, if not shown."""
+        self._launch(None, folder, history)
 
     def pause(self) -> None:
         """Let training rest after the present batch."""
@@ -209,7 +210,9 @@ class Session(QObject):
         self.history: list[events.EpochDone] = []
         self.losses: list[float] = []
 
-    def _launch(self, settings: Settings | None, folder: Path) -> None:
+    def _launch(
+        self, settings: Settings | None, folder: Path, history: Sequence[events.EpochDone] = ()
+    ) -> None:
         if self.active or self._closed:
             self.message.emit("A run is under way already.")
             return
@@ -218,6 +221,7 @@ class Session(QObject):
             return
         if settings is not None or folder != self.folder:
             self._reset()
+            self.history.extend(history)
         self.settings, self.folder = settings or self.settings, folder
         self._follower.stop()
         self.standing = None
