@@ -76,6 +76,7 @@ class CryoSpinDock(QWidget):
         self.session.run_started.connect(self._on_run_started)
         self.session.run_opened.connect(self._on_run_started)
         self.session.failed.connect(self._on_failed)
+        self.queue.changed.connect(self._on_queue)
         self.experiments.compare_asked.connect(self._on_compare)
         self._simulation.done.connect(self._on_simulated)
         self._simulation.message.connect(self.session.message)
@@ -161,6 +162,13 @@ class CryoSpinDock(QWidget):
         self.volume.bring_back()
         self.posterior.layers.bring_back()
 
+    @Slot()
+    def _on_queue(self) -> None:
+        # its runs may be looked at or resumed later
+        for item in self.queue.items:
+            for stack in item.experiment.stack:
+                keep_if_used(stack)
+
     @Slot(object)
     def _on_compare(self, folder: Path) -> None:
         self.arrangement.show_compare(True)
@@ -193,7 +201,7 @@ class CryoSpinDock(QWidget):
         if self.tabs.currentWidget() in (self.data, self.training):
             self.tabs.setCurrentWidget(self.monitor)
         if self.session.settings is not None:
-            keep_if_used(self.session.settings)
+            keep_if_used(self.session.settings.data.stack)
         particles = self.session.particles
         if particles is not None and particles.set_aside.warning:
             show_warning(particles.set_aside.warning)

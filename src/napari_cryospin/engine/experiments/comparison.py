@@ -134,7 +134,20 @@ def run_folders(path: Path) -> list[Path]:
 
 
 def read_records(paths: Iterable[Path]) -> tuple[list[RunRecord], list[str]]:
-    """Read all runs that some paths name, each once; return them, and why others are left out."""
+    """Read all runs that some paths name, each once.
+
+    Parameters
+    ----------
+    paths
+        Run folders, or folders that hold some, such as those of experiments.
+
+    Returns
+    -------
+    records
+        What the runs tell.
+    notes
+        A sentence on each path, or run, that cannot be read.
+    """
     records, notes, seen = [], [], set()
     for path in paths:
         try:

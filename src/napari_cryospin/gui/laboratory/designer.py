@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cryospin.engine.data.simulated_names import TRUE_MAP, TRUE_TABLE
+from napari_cryospin.engine.data.simulated_names import TABLE, TRUE_MAP, TRUE_TABLE
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.experiments.cells import cells_of
 from napari_cryospin.engine.experiments.estimate import plan_sentence
@@ -79,7 +79,7 @@ class Designer(QWidget):
         self.count()
 
     def _build(self) -> None:
-        self.stacks = _lines("stacks", "particles.star", 2)
+        self.stacks = _lines("stacks", TABLE, 2)
         self.stacks.setToolTip("Particle tables or stacks, one a line")
         self.presets = _line("presets", "default", f"One or several of {', '.join(PRESETS)}")
         self.seeds = _line("seeds", "0, 1, 2", "Random seeds, parted by commas")

@@ -16,7 +16,7 @@ from napari_cryospin.gui.work.reading import read_table
 from napari_cryospin.gui.work.resting_timer import RestingTimer
 from napari_cryospin.gui.work.states import SessionState, state_of
 from napari_cryospin.gui.work.threads import WorkerThread
-from napari_cryospin.gui.work.worker import ReconstructionWorker
+from napari_cryospin.gui.work.worker import ReconstructionWorker, hurry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,11 +44,6 @@ PLOT_INTERVAL_MS, _PLOT_REST, _MOST_PLOT_INTERVAL_MS = 100, 10, 1_000
 STOP_TIMEOUT_MS = 60_000
 
 NO_TABLE = "Choose a particle stack in the Data tab first."
-
-
-def _hurry(controls: Controls) -> None:
-    """End a run with a checkpoint alone: its window is gone. What was discarded stays so."""
-    controls.stop(keep=controls.keep, results=False)
 
 
 class Session(QObject):
@@ -231,7 +226,7 @@ class Session(QObject):
             self._worker,
             self,
             "cryospin-reconstruction",
-            hurry=partial(_hurry, self._controls),
+            hurry=partial(hurry, self._controls),
             timeout_ms=STOP_TIMEOUT_MS,
         )
         self._thread.thread.started.connect(self._worker.run)
