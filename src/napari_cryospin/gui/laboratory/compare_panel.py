@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,8 +165,8 @@ class ComparePanel(QWidget):
         self.add_run.clicked.connect(self._on_add)
         self.shown.clicked.connect(self._on_shown)
         self.remove.clicked.connect(self._on_remove)
-        self.all.clicked.connect(partial(self.tree.select_all, True))
-        self.none.clicked.connect(partial(self.tree.select_all, False))
+        self.all.clicked.connect(self._on_all)
+        self.none.clicked.connect(self._on_none)
         buttons = (self.add_run, self.shown, self.remove, self.all, self.none)
         row = turning_row(page, *buttons)
         self.said = QLabel()
@@ -295,6 +294,14 @@ class ComparePanel(QWidget):
             self.message.emit("This window shows no run yet: open one, or start one.")
         else:
             self.add(folder)
+
+    @Slot()
+    def _on_all(self) -> None:
+        self.tree.select_all(True)
+
+    @Slot()
+    def _on_none(self) -> None:
+        self.tree.select_all(False)
 
     @Slot()
     def _on_remove(self) -> None:
