@@ -113,6 +113,14 @@ def test_median_and_quartiles_where_all_curves_are() -> None:
     assert (found.name, found.number) == ("all", 6)
 
 
+def test_switches_of_a_group_are_those_that_all_have() -> None:
+    x = np.arange(9.0)
+    curves = [Curve("", x, x, switches=places) for places in ((2.0, 5.0), (2.0, 6.0), (2.0,))]
+    assert spread_of("", curves).switches == (2.0,)
+    assert spread_of("", curves[:1] * 2).switches == (2.0, 5.0)
+    assert spread_of("", [*curves, Curve("", x, x, switches=(1.0,))]).switches == ()
+
+
 def test_one_run_and_none_have_no_band() -> None:
     one = Curve("a", np.array([1.0]), np.array([2.0]))
     assert spread_of("group", [one]).low is None

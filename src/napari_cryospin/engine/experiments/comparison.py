@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
@@ -91,7 +92,8 @@ class Curve:
     low, high
         Lower and upper quartile of a group, (k,) each; None of a single run.
     switches
-        Where its stages begin, after the first one.
+        Where its stages begin, after the first one; of a group those that all have in common, up to
+        the first that differs.
     number
         How many runs it stands for.
     """
@@ -226,8 +228,11 @@ def spread_of(name: str, curves: Sequence[Curve]) -> Curve:
     values = np.array([np.interp(x, curve.x, curve.y) for curve in known])
     middle: NDArray[np.float64] = np.median(values, axis=0)
     low, high = np.quantile(values, (_LOW, _HIGH), axis=0)
-    alike = {curve.switches for curve in known}
-    switches = known[0].switches if len(alike) == 1 else ()
+    # as long as all switch at the same place
+    places = itertools.takewhile(
+        lambda marks: len(set(marks)) == 1, zip(*(curve.switches for curve in known), strict=False)
+    )
+    switches = tuple(marks[0] for marks in places)
     return Curve(name, x, middle, low, high, switches, len(known))
 
 

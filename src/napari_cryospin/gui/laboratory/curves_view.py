@@ -75,7 +75,7 @@ class CurvesView(_Legend):
         """Draw curves, each with its colour."""
         self._curves = [curve for curve, _ in curves]
         bottom = "epoch" if axis is Axis.EPOCH else "seconds of training"
-        self.set_title(str(measure), measure.unit, bottom)
+        self.set_title(str(measure), f"{str(measure).lower()} ({measure.unit})", bottom)
         self.clear()
         for curve, colour in curves:
             if len(curve.x):
@@ -127,7 +127,7 @@ class CurvesView(_Legend):
         return {
             "run": np.concatenate(names),
             self._labels["bottom"]: np.concatenate(x),
-            f"{self.title} ({self._labels['left']})": np.concatenate(y),
+            self._labels["left"]: np.concatenate(y),
             "lower quartile": np.concatenate(low),
             "upper quartile": np.concatenate(high),
         }
