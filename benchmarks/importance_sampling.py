@@ -67,7 +67,8 @@ def trained(case: Case, folder: Path, factor: float) -> list[dict[str, object]]:
 
     while not (training.stage_due and training.last_stage):
         if training.stage_due:
-            training.next_stage()
+            for _ in training.next_stage():
+                pass
         else:
             train_epoch(training, compare)
     return rows

@@ -119,7 +119,8 @@ def runs(case: Case, folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
 def decoded(training: Training, truth: Truth) -> np.ndarray:
     """Return the pose errors after auto-decoding from here, (n,)."""
     branch = copy.deepcopy(training)
-    branch.next_stage()
+    for _ in branch.next_stage():
+        pass
     for _ in range(DECODED):
         train_epoch(branch)
     return pose_errors(branch.poses.rotations.double().numpy(), truth.rotations, None)[0]

@@ -100,7 +100,7 @@ def short_settings(small_stack: Path) -> Settings:
     settings.data.stack = small_stack / "particles.star"
     settings.data.truth_star = small_stack / "truth.star"
     settings.data.truth_map = small_stack / "truth.mrc"
-    settings.model.heads = 3
+    settings.model.encoder, settings.model.heads = "vgg", 3
     settings.model.encoder_width = 8
     settings.stages = [
         AmortizedStage(epochs=2, learning_rate_encoder=1e-3, learning_rate_volume=2e-2),

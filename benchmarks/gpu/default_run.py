@@ -47,7 +47,8 @@ def main() -> None:
                 verdict = reach_verdict(training)
                 table.note(f"The run ended after {seconds:.0f} s: {verdict.outcome}.")
                 return
-            training.next_stage()
+            for _ in training.next_stage():
+                pass
             continue
         _epoch(training, truth, table, deadline, options.device)
     table.note("The time was up before the run's end.")

@@ -26,25 +26,44 @@ _REFINED: dict[str, Any] = {
     "hypotheses": 3,
     "searches": 1,
 }
-_ENCODED: dict[str, Any] = {
+# from nothing to an encoder that knows the structure
+_TAUGHT: dict[str, Any] = {
     "inference": "amortized",
+    "teacher": "posterior",
+    "until": "criterion",
+    "epochs": 60,
+    "batch_size": 500,
+    "learning_rate_encoder": 5e-3,
+}
+# the same by likelihood alone, as cryoSPIN has it, with rates for a few thousand particles
+_WINNING: dict[str, Any] = {
+    "inference": "amortized",
+    "until": "criterion",
+    "epochs": 30,
     "learning_rate_encoder": 1e-3,
     "learning_rate_volume": 2e-2,
 }
+_DECODED: dict[str, Any] = {**_REFINED, "searched": "doubtful"}
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": {"starts": 2, "stages": [_COARSE, _FINE, _REFINED]},
+    "default": {"starts": 2, "stages": [_TAUGHT, _DECODED]},
     "quick": {
         "starts": 1,
         "data": {"box": 32, "max_particles": 3000},
-        "model": {"heads": 4},
-        "stages": [{**_ENCODED, "epochs": 3}, _COARSE, _FINE, _REFINED],
+        "stages": [_TAUGHT, _DECODED],
     },
-    "cryospin": {"starts": 1, "stages": [{**_ENCODED, "epochs": 7}, _COARSE, _FINE, _REFINED]},
+    "cryospin": {"starts": 3, "stages": [_WINNING, _DECODED]},
+    "marginal": {"starts": 2, "stages": [_COARSE, _FINE, _REFINED]},
     "paper-synthetic": {
         "starts": 1,
         "data": {"box": 128},
-        "model": {"heads": 7, "encoder_width": 64, "shifts": False, "loss": "absolute"},
+        "model": {
+            "encoder": "vgg",
+            "heads": 7,
+            "encoder_width": 64,
+            "shifts": False,
+            "loss": "absolute",
+        },
         "stages": [
             {"inference": "amortized", "epochs": 7},
             {"inference": "direct", "epochs": 13},
@@ -53,7 +72,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper-experimental": {
         "starts": 1,
         "data": {"box": 128},
-        "model": {"heads": 15, "encoder_width": 64, "shifts": True, "loss": "absolute"},
+        "model": {
+            "encoder": "vgg",
+            "heads": 15,
+            "encoder_width": 64,
+            "shifts": True,
+            "loss": "absolute",
+        },
         "stages": [
             {"inference": "amortized", "epochs": 15},
             {"inference": "direct", "epochs": 15},

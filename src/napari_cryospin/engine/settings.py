@@ -87,12 +87,20 @@ class DataSettings(Section):
 class ModelSettings(Section):
     """The encoder with its heads, and what is estimated of each particle."""
 
-    heads: Annotated[int, Field(ge=1, le=64)] = Field(
-        7, description="Pose heads of the encoder (M)."
+    encoder: Literal["polar", "vgg"] = Field(
+        "polar",
+        description="Encoder: a small network on polar Fourier rings, or the paper's convolutions.",
     )
-    encoder_width: Annotated[int, Field(ge=4, le=256)] | None = Field(
+    heads: Annotated[int, Field(ge=1, le=64)] = Field(
+        8, description="Pose heads of the encoder (M)."
+    )
+    turns: Literal[1, 2, 4, 8, 16, 32] = Field(
+        8, description="In-plane turns at which the polar encoder is asked (S)."
+    )
+    encoder_width: Annotated[int, Field(ge=4, le=2048)] | None = Field(
         None,
-        description="Channels of the first encoder block; by default by box and device.",
+        description="Units of a hidden layer (polar), or channels of the first block (vgg); by "
+        "default by box and device.",
         json_schema_extra={"unset": "by box"},
     )
     shifts: bool = Field(

@@ -110,16 +110,33 @@ class Stage(Section):
 
 
 class AmortizedStage(Stage):
-    """Auto-encoding: an encoder with several heads proposes poses, the best one wins."""
+    """Auto-encoding: an encoder with several heads proposes poses, and learns by a teacher."""
 
-    reads = frozenset({"heads", "encoder_width", "shifts", "loss"})
+    reads = frozenset({"encoder", "heads", "turns", "encoder_width", "shifts", "scales", "loss"})
     least_box = 32
 
     inference: Inference = Inference.AMORTIZED
+    teacher: Literal["likelihood", "posterior"] = Field(
+        "likelihood",
+        description="Who teaches the encoder: the likelihood of its best proposal (winner takes "
+        "all), or samples of the particles' posteriors, which make the map.",
+    )
     epochs: Epochs = 7
     batch_size: BatchSize = 64
     learning_rate_encoder: Rate = Field(1e-4, description="Learning rate of the encoder (Adam).")
     learning_rate_volume: Rate = Field(5e-3, description="Learning rate of the map (Adam).")
+    passes: Count = Field(
+        4, description="Passes of the encoder over a batch that a posterior teaches."
+    )
+
+    def summary(self) -> str:
+        """Return who teaches the encoder."""
+        return f"taught by {self.teacher}"
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """Names of the settings of the other teacher."""
+        return frozenset({"learning_rate_volume" if self.teacher == "posterior" else "passes"})
 
 
 class DirectStage(Stage):
@@ -153,6 +170,10 @@ class DirectStage(Stage):
     )
     searches: Number = Field(
         0, description="Searches of all poses, evenly spaced; the first one at the beginning."
+    )
+    searched: Literal["all", "doubtful"] = Field(
+        "all",
+        description="Particles of a search: all of them, or those whose candidates leave doubt.",
     )
 
     def summary(self) -> str:

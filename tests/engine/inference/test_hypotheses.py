@@ -40,7 +40,7 @@ def test_the_best_hypothesis_wins(problem: Problem, true_rotations: Tensor) -> N
     stage = DirectStage(hypotheses=3, pose_steps=10, learning_rate_pose=0.02)
     inference = DirectInference(problem, stage)
     # the third candidate has no loss: it is no hypothesis
-    assert inference.active.sum(1).tolist() == [2] * 200
+    assert inference.hypotheses.active.sum(1).tolist() == [2] * 200
     inference.set_place(Place(0, 0.0))
     inference.train_batch(torch.arange(200))
     errors = angular_distance(poses.rotations.numpy(), true_rotations.numpy())
@@ -49,20 +49,32 @@ def test_the_best_hypothesis_wins(problem: Problem, true_rotations: Tensor) -> N
     won = poses.winner.numpy() == np.where(second.flatten().numpy(), 1, 0)
     assert won.mean() > 0.95
     # those that are far behind are given up
-    assert inference.active.sum(1).float().mean() < 1.5
-    assert (inference.active.gather(1, poses.winner[:, None])).all()
+    assert inference.hypotheses.active.sum(1).float().mean() < 1.5
+    assert (inference.hypotheses.active.gather(1, poses.winner[:, None])).all()
 
 
 def test_heads_become_hypotheses_in_the_order_of_their_losses(problem: Problem) -> None:
     poses = problem.poses
     poses.candidate_losses = torch.tensor([3.0, 1.0, 2.0]).expand(200, 3).clone()
-    poses.candidates = exponential_map(torch.randn(200, 3, 3))
+    apart = exponential_map(torch.tensor([[0.0, 0, 0], [0, 1.5, 0], [0, 0, 2]]))
+    poses.candidates = apart @ exponential_map(torch.randn(200, 1, 3))
     wanted = poses.candidates[:, [1, 2]].clone()
     inference = DirectInference(problem, DirectStage(hypotheses=2))
-    assert torch.equal(inference.rotations, wanted)
+    assert torch.equal(inference.hypotheses.rotations, wanted)
     # more than there are: all of them
     poses.candidates, poses.candidate_losses = wanted, torch.ones(200, 2)
-    assert DirectInference(problem, DirectStage(hypotheses=9)).active.shape == (200, 2)
+    assert DirectInference(problem, DirectStage(hypotheses=9)).hypotheses.active.shape == (200, 2)
+
+
+def test_neighbours_are_one_hypothesis(problem: Problem) -> None:
+    """As those of an encoder, which says nearly the same pose several times."""
+    poses = problem.poses
+    apart = exponential_map(torch.tensor([[0.0, 0, 0], [0, 0.2, 0], [0, 0, 2]]))
+    poses.candidates = apart @ exponential_map(torch.randn(200, 1, 3))
+    poses.candidate_losses = torch.tensor([3.0, 1.0, 2.0]).expand(200, 3).clone()
+    inference = DirectInference(problem, DirectStage(hypotheses=3))
+    assert inference.hypotheses.active.tolist() == [[True, True, False]] * 200
+    assert torch.equal(inference.hypotheses.rotations[:, :2], poses.candidates[:, [1, 2]])
 
 
 def test_a_particle_without_candidates_keeps_its_pose(
@@ -74,9 +86,11 @@ def test_a_particle_without_candidates_keeps_its_pose(
     poses.candidates[searched] = true_rotations[searched, None].flip(0)
     poses.candidate_losses[searched] = torch.arange(3.0)
     inference = DirectInference(problem, DirectStage(hypotheses=3))
-    assert torch.equal(inference.rotations[~searched, 0], true_rotations[~searched])
-    assert torch.equal(inference.rotations[searched, 0], true_rotations[searched].flip(0))
-    assert not inference.active[~searched, 1:].any()
+    assert torch.equal(inference.hypotheses.rotations[~searched, 0], true_rotations[~searched])
+    assert torch.equal(
+        inference.hypotheses.rotations[searched, 0], true_rotations[searched].flip(0)
+    )
+    assert not inference.hypotheses.active[~searched, 1:].any()
 
 
 def test_a_search_that_is_stopped_leaves_the_poses(
@@ -128,14 +142,14 @@ def test_a_map_owes_to_each_of_its_particles_what_is_expected(problem: Problem) 
         inference = DirectInference(problem, stage)
         inference.set_place(Place(0, 0.0))
         # so few images tell of few frequencies
-        inference.model = ImageModel.within(box, 5)
+        inference._low_pass.model = ImageModel.within(box, 5)
         made_of = aligned(inference)
         inference._collect(rows, made_of)
         inference.end_epoch(rows)
-        inference.rotations, inference.origins = (
+        inference.hypotheses.rotations, inference.hypotheses.origins = (
             torch.stack((one, one.flip(0)), 1) for one in (poses.rotations, poses.shifts)
         )
-        inference.active = torch.ones(n, 2, dtype=torch.bool)
+        inference.hypotheses.active = torch.ones(n, 2, dtype=torch.bool)
         problem.poses.winner[:] = 0
         problem.poses.winner[1] = -1
         made_of, other = replace(made_of, slicer=inference._map()), aligned(inference)

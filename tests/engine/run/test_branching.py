@@ -120,6 +120,36 @@ def test_with_nothing_changed_it_comes_to_the_same_end(
     assert whole(parent.path) == before
 
 
+def taught(settings: Settings) -> Settings:
+    """Settings of the same run, whose encoder is taught by posteriors."""
+    settings.model.encoder, settings.model.heads, settings.model.turns = "polar", 2, 4
+    settings.stages[0] = AmortizedStage(
+        teacher="posterior", epochs=ENCODING, batch_size=80, passes=1, learning_rate_encoder=5e-3
+    )
+    return settings
+
+
+def test_an_encoder_that_posteriors_teach_goes_on_as_well(
+    settings: Settings, tmp_path: Path
+) -> None:
+    run = Reconstruction(taught(settings), tmp_path / "run")
+    assert isinstance([*run.run()][-1], events.Finished)
+    assert is_same(branch(run.folder, 1, tmp_path / "early"), run.folder)
+    assert is_same(branch(run.folder, ENCODING, tmp_path / "late"), run.folder)
+    # another encoder is taught by the posteriors as they are, three batches an epoch
+    make_branch(run.folder.path, 2, tmp_path / "heads", changes={"model.heads": 3})
+    go_on(tmp_path / "heads")
+    heads = RunFolder(tmp_path / "heads")
+    assert heads.poses(2).candidates.shape[1] == 3 * 4
+    point = read_checkpoint(run.folder.branch_point_path(2), torch.device("cpu"))
+    first = read_checkpoint(heads.branch_point_path(3), torch.device("cpu"))
+    taught_by = [one["inference"]["teacher"]["taught"] for one in (point, first)]
+    assert taught_by == [6, 9]
+    # back to auto-encoding, with the encoder and the posteriors of the switch
+    back = branch(run.folder, 4, tmp_path / "back", switch_back=True, switch_at=1)
+    assert inferences(back) == [*["amortized"] * 3, "direct", "amortized", *["direct"] * 2]
+
+
 def test_what_is_in_common_lies_on_the_disk_once(parent: RunFolder, tmp_path: Path) -> None:
     out = branch(parent, 2, tmp_path / "branch")
     shared = {name for name in listed(parent) if name in listed(out) and is_one(parent, out, name)}
@@ -244,7 +274,7 @@ def test_back_to_auto_encoding_and_to_auto_decoding_again(
     out = RunFolder(tmp_path / "branch")
     learned = read_checkpoint(parent.branch_point_path(ENCODING), torch.device("cpu"))
     begun = read_checkpoint(out.checkpoint_path(4), torch.device("cpu"))
-    encoders = [state["inference"]["encoder"] for state in (learned, begun)]
+    encoders = [state["inference"]["encoding"]["encoder"] for state in (learned, begun)]
     assert all(torch.equal(encoders[0][name], encoders[1][name]) for name in encoders[0])
     told = go_on(out.path)
     assert inferences(out) == ["amortized"] * 3 + ["direct"] + ["amortized"] * 2 + ["direct"] * 2
@@ -291,7 +321,6 @@ def test_rates_and_the_seed_hold_from_then_on(
         (2, {"changes": {"heads": 9}}, "'heads' is not usable"),
         (2, {"changes": {"model.heads": 99}}, "'heads' is not usable"),
         (2, {"changes": {"marginal.epochs": 2}}, "The run has no stage of marginalisation"),
-        (2, {"changes": {"model.scales": False}}, "model.scales: no stage of the run knows it"),
         (2, {"changes": {"stages": []}}, "'stages' is not usable"),
         (4, {"changes": {"stages": stages()[:1]}}, "there are only 1: leave the stages up to it"),
         (2, {"changes": {"stages": stages()[1:]}}, "keeps its inference"),
@@ -419,8 +448,8 @@ def test_a_branch_point_leaves_out_what_the_next_epoch_makes(parent: RunFolder) 
 def test_a_point_that_holds_all_is_the_checkpoint_itself(
     settings: Settings, tmp_path: Path
 ) -> None:
-    # the run ends with auto-encoding, whose candidates it shows
-    settings.stages = settings.stages[:1]
+    # the first start is over: it is kept as it is, to be compared with the second
+    settings.starts = 2
     run = Reconstruction(settings, tmp_path / "run")
     kill(run, count(events.CheckpointWritten, 3))
     path = run.folder.branch_point_path(3)

@@ -1,37 +1,40 @@
-"""Amortized inference (auto-encoding): the encoder proposes M poses, the winner takes all."""
+"""Amortized inference (auto-encoding): an encoder proposes poses, and learns by a teacher."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-import torch
-
-from napari_cryospin.engine.inference.gradient import GradientInference
-from napari_cryospin.engine.inference.interface import shuffled_batches
-from napari_cryospin.engine.inference.memory_needs import FLOAT, PER_COEFFICIENT, coefficients
-from napari_cryospin.engine.kernels import slicer
-from napari_cryospin.engine.models.encoder import PoseEncoder, default_width
-from napari_cryospin.engine.models.image import image_error
-from napari_cryospin.engine.random_streams import torch_draws_from
-from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.inference.encoding import Encoding
+from napari_cryospin.engine.inference.interface import PoseInference
+from napari_cryospin.engine.inference.likelihood_teacher import LikelihoodTeacher
+from napari_cryospin.engine.inference.memory_needs import FLOAT
+from napari_cryospin.engine.inference.posterior_teacher import PosteriorTeacher
+from napari_cryospin.engine.models.encoders.choice import numbers_needed
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
     from torch import Tensor
 
-    from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.events import SwitchFigures
-    from napari_cryospin.engine.geometry.poses import Poses
-    from napari_cryospin.engine.inference.interface import PoseInference
+    from napari_cryospin.engine.inference.interface import Place
+    from napari_cryospin.engine.inference.teacher import Teacher
     from napari_cryospin.engine.models.image import ImageModel
+    from napari_cryospin.engine.models.noise import NoiseSpectrum
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import AmortizedStage
     from napari_cryospin.engine.state.problem import Problem
 
+_TEACHERS: dict[str, type[Teacher]] = {
+    "likelihood": LikelihoodTeacher,
+    "posterior": PosteriorTeacher,
+}
 # particles that stand for all where none are held out
 _PROBES = 200
-# numbers of an encoder's activation: before and after normalisation, gradient, pooling
-_ACTIVATIONS = 6.0
+# particles that are asked about at once, at the end of the stage
+_ASKED = 2000
 
 
 class Criterion(Protocol):
@@ -57,8 +60,8 @@ class Criterion(Protocol):
         """Restore :meth:`state`."""
 
 
-class AmortizedInference(GradientInference):
-    """Trains encoder and volume together on batches of particles.
+class AmortizedInference(PoseInference):
+    """Trains an encoder by batches of particles, while its teacher makes the map.
 
     Parameters
     ----------
@@ -67,12 +70,13 @@ class AmortizedInference(GradientInference):
     stage
         Settings of the stage.
     criterion
-        What says when it is over; None leaves that to its epochs and the user.
+        What says when it is over; None leaves that to the teacher, the epochs and the user.
     start
         Number of the start: each one has an encoder of its own.
     """
 
     kind = Inference.AMORTIZED
+    remembers = PosteriorTeacher.remembers
     renews_candidates = True
 
     def __init__(
@@ -82,21 +86,10 @@ class AmortizedInference(GradientInference):
         criterion: Criterion | None = None,
         start: int = 0,
     ) -> None:
-        super().__init__(problem, stage)
-        self.stage = stage
-        box, device = self.particles.box, problem.device
-        width = problem.model.encoder_width or default_width(box, device)
-        model = problem.model
-        with torch_draws_from(problem.seed, "encoder weights", start):
-            encoder = PoseEncoder(box, model.heads, width, shifts=model.shifts)
-        self.encoder = encoder.to(device)
-        self.criterion = criterion
-        self.optimizer = torch.optim.Adam(
-            [
-                {"params": self.encoder.parameters(), "lr": stage.learning_rate_encoder},
-                {"params": self.volume.parameters(), "lr": stage.learning_rate_volume},
-            ]
-        )
+        super().__init__(problem)
+        self.stage, self.criterion = stage, criterion
+        self.encoding = Encoding(problem, stage.learning_rate_encoder, start)
+        self.teacher = _TEACHERS[stage.teacher](problem, stage, self.encoding, start)
 
     @classmethod
     def of_stage(
@@ -109,28 +102,38 @@ class AmortizedInference(GradientInference):
     def memory_needed(
         cls, stage: AmortizedStage, model: ModelSettings, box: int, device: torch.device
     ) -> float:
-        """Return the bytes of the encoder, and of a batch that goes through it."""
-        width = model.encoder_width or default_width(box, device)
-        # channels times pixels of the five blocks, in units of width · box²
-        share = 1 + 2 / 4 + 4 / 16 + 4 / 64 + 4 / 256
-        activations = stage.batch_size * box**2 * width * share * _ACTIVATIONS
-        inputs = 4 * width * (box // 32) ** 2
-        heads = model.heads * (inputs * 8 * width + 32 * width**2)
-        convolutions = 9 * width**2 * (1 + 2 + 4 + 8 + 16 + 16 * 3)
-        # weights, gradients and the optimiser's two moments
-        weights = 4 * (heads + convolutions)
-        slices = 8 * stage.batch_size * coefficients(box) * PER_COEFFICIENT / 4
-        return (activations + weights + slices) * FLOAT
+        """Return the bytes of the encoder, of a batch that goes through it, and of the teacher."""
+        encoder = numbers_needed(model, box, device, stage.batch_size)
+        return encoder * FLOAT + _TEACHERS[stage.teacher].memory_needed(stage, model, box, device)
 
     def begin(self) -> None:
         """Make room for the poses that the heads propose."""
-        heads = self.problem.model.heads
-        if self.poses.candidate_losses.shape[1] != heads:
-            self.poses.with_candidates(heads)
+        self.encoding.begin()
+
+    def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Do what the teacher does before the batches."""
+        yield from self.teacher.begin_epoch(place, rows)
+
+    def set_place(self, place: Place) -> None:
+        """Follow the teacher's schedules."""
+        self.teacher.set_place(place)
+
+    @property
+    def radius(self) -> float:
+        """Frequency radius that poses are judged by, in units of 1/box."""
+        return self.teacher.radius
+
+    @property
+    def noise(self) -> NoiseSpectrum:
+        """Noise of the images as the teacher knows it."""
+        return self.teacher.noise
 
     @property
     def over(self) -> bool:
-        """Whether the criterion of the switch says so."""
+        """Whether the teacher has taught all it can; else, whether the criterion says so."""
+        taught = self.teacher.over
+        if taught is not None:
+            return taught
         return self.criterion is not None and self.criterion.over
 
     @property
@@ -144,99 +147,54 @@ class AmortizedInference(GradientInference):
         """What the criterion of the switch measured last."""
         return None if self.criterion is None else self.criterion.figures
 
+    def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
+        """Return the rows of all batches of an epoch: the held-out particles are in none."""
+        return self.teacher.batches(rows, order)
+
+    def train_batch(self, rows: Tensor) -> float:
+        """Let the teacher teach by particles ``rows``; return their mean error."""
+        return self.teacher.train_batch(rows)
+
     def end_epoch(self, rows: Tensor) -> None:
         """Give the held-out particles poses as well, and measure the criterion of the switch."""
+        self.teacher.end_epoch(rows)
         held_out = self.problem.held_out[rows]
+        measure = self.teacher.measure
         if held_out.any():
-            self._propose(rows[held_out])
+            self.encoding.propose(rows[held_out], measure)
         if self.criterion is None:
             return
         # without held-out particles some of the others stand for them
         probes = rows[held_out] if held_out.any() else rows[:: max(len(rows) // _PROBES, 1)]
-        self.criterion.measure(self.problem, self.model, rows[~held_out], probes)
+        self.criterion.measure(self.problem, measure.model, rows[~held_out], probes)
 
-    def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
-        """Return the rows of all batches of an epoch: the held-out particles are in none."""
-        learning = rows[~self.problem.held_out[rows]]
-        return shuffled_batches(learning, self.stage.batch_size, order)
-
-    def train_batch(self, rows: Tensor) -> float:
-        """Take one step on the particles ``rows``; return the winners' mean error."""
-        images = self.particles.images(rows)
-        seen = self.observed(rows, images)
-        proposed = self.encoder(images)
-        losses = self._candidate_losses(seen, proposed)
-        winner = losses.argmin(1)
-        projection = self.model.project(self.volume, proposed[_each(rows), winner])
-        loss = image_error(seen.ctf * projection, seen.coefficients, self.loss).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        self._record(rows, proposed.detach(), losses, winner)
-        return loss.item()
-
-    @torch.no_grad()
-    def _propose(self, rows: Tensor) -> None:
-        """Record what the encoder says of particles, without learning from them."""
-        images = self.particles.images(rows)
-        self.encoder.eval()
-        proposed = self.encoder(images)
-        self.encoder.train()
-        losses = self._candidate_losses(self.observed(rows, images), proposed)
-        self._record(rows, proposed, losses, losses.argmin(1))
-
-    @torch.no_grad()
-    def _candidate_losses(self, seen: Observed, proposed: Poses) -> Tensor:
-        """Return the error of every head's pose, (n, M); finding the winner needs no gradient."""
-        n, heads = proposed.rotations.shape[:2]
-        numbers = torch.arange(n, device=seen.rows.device).repeat_interleave(heads)
-        aligned = Alignment(self.model, slicer(self.volume.grid()), seen, self.loss, numbers)
-        return aligned.errors(proposed.flatten()).view(n, heads)
-
-    @torch.no_grad()
-    def _record(self, rows: Tensor, proposed: Poses, losses: Tensor, winner: Tensor) -> None:
-        pick = _each(rows), winner
-        poses = self.poses
-        poses.candidates[rows], poses.candidate_shifts[rows] = proposed.rotations, proposed.shifts
-        poses.candidate_losses[rows] = losses
-        poses.winner[rows] = winner
-        poses.losses[rows] = losses[pick]
-        poses.set_at(rows, proposed[pick])
+    def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Ask the encoder, as it is in the end, about all particles: none keeps an older answer."""
+        measure, done = self.teacher.measure, 0
+        for part in rows.split(_ASKED):
+            self.encoding.propose(part, measure)
+            done += len(part)
+            yield done, len(rows)
 
     def state(self) -> dict[str, Any]:
-        """Return encoder and optimiser for a checkpoint."""
+        """Return encoder, teacher and criterion for a checkpoint."""
         return {
-            "encoder": self.encoder.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "encoding": self.encoding.state(),
+            "teacher": self.teacher.state(),
             "criterion": None if self.criterion is None else self.criterion.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state`; the learning rates are those of the stage, which may be others."""
-        self.encoder.load_state_dict(state["encoder"])
-        rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
+        """Restore :meth:`state`."""
+        self.encoding.load_state(state["encoding"])
+        self.teacher.load_state(state["teacher"])
         if self.criterion is not None:
             self.criterion.load_state(state["criterion"])
 
     def adopt(self, state: dict[str, Any]) -> None:
-        """Go on with an encoder of the same shape; the map's moments belong to an earlier map."""
-        own, found = self.encoder.state_dict(), state.get("encoder", {})
-        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in found.items()}:
-            return
-        criterion, self.criterion = self.criterion, None
-        self.load_state(state)
-        self.criterion = criterion
-        for parameter in self.volume.parameters():
-            self.optimizer.state.pop(parameter, None)
-
-    def renew_candidates(self, rows: Tensor) -> None:
-        """Ask the encoder as it is now: a particle's last visit may be an epoch old."""
-        for some in rows.split(self.stage.batch_size):
-            self._propose(some)
-
-
-def _each(rows: Tensor) -> Tensor:
-    return torch.arange(len(rows), device=rows.device)
+        """Go on with an encoder of the same shape, and with what the teacher knows of poses."""
+        if self.encoding.fits(state["encoding"]):
+            self.encoding.load_state(state["encoding"])
+        # another teacher, or other settings of it, may know other things
+        if state["teacher"].keys() == self.teacher.state().keys():
+            self.teacher.adopt(state["teacher"])

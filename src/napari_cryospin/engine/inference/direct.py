@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.gradient import GradientInference
-from napari_cryospin.engine.inference.interface import shuffled_batches
+from napari_cryospin.engine.inference.candidates import doubtful
+from napari_cryospin.engine.inference.hypotheses import Hypotheses
+from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
+from napari_cryospin.engine.inference.low_pass import LowPass
 from napari_cryospin.engine.inference.memory_needs import (
     BLOCKS,
     FLOAT,
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
-    from napari_cryospin.engine.inference.interface import Place, PoseInference
+    from napari_cryospin.engine.geometry.poses import Poses
+    from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.kernels import Slicer
+    from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import DirectStage
     from napari_cryospin.engine.state.problem import Problem
@@ -53,7 +56,7 @@ _OTHER_MODE = 10.0
 _COOLING = 6
 
 
-class DirectInference(GradientInference):
+class DirectInference(PoseInference):
     """Refines the poses of batches of particles, in turn with the map.
 
     Every particle has K hypotheses. All of them are refined, and the best one is its pose: the
@@ -68,15 +71,23 @@ class DirectInference(GradientInference):
         Settings of the stage.
     noise
         Noise of the images as known so far, by which poses are searched; white by default.
+    radius
+        Frequency radius by which the candidates that it begins with were judged, in units of 1/box;
+        by default all frequencies.
     """
 
     kind = Inference.DIRECT
 
     def __init__(
-        self, problem: Problem, stage: DirectStage, noise: NoiseSpectrum | None = None
+        self,
+        problem: Problem,
+        stage: DirectStage,
+        noise: NoiseSpectrum | None = None,
+        radius: float = math.inf,
     ) -> None:
-        super().__init__(problem, stage)
-        self.stage = stage
+        super().__init__(problem)
+        self.stage, self.loss = stage, problem.model.loss
+        self._low_pass = LowPass(self.particles, stage)
         self.volume_optimizer = torch.optim.Adam(
             self.volume.parameters(), lr=stage.learning_rate_volume
         )
@@ -93,14 +104,23 @@ class DirectInference(GradientInference):
         self._epochs = 0
         self._searched_at: int | None = None
         self._before = self.poses.rotations
-        self._take_candidates()
+        n, most, device = self.particles.n, stage.hypotheses, problem.device
+        if not stage.searches:
+            most = max(min(most, self.poses.candidate_losses.shape[1]), 1)
+        self.hypotheses = Hypotheses(n, most, device)
+        self.hypotheses.take(self.poses, torch.arange(n, device=device))
+        self.pose_optimizer = PerImageAdam(n * most, 5, stage.learning_rate_pose, device)
+        self._judged_within = radius
+        self._doubtful = torch.ones(n, dtype=torch.bool, device=device)
 
     @classmethod
     def of_stage(
         cls, problem: Problem, stage: DirectStage, before: PoseInference | None, start: int
     ) -> Self:
-        """Return the inference of a stage; it goes on from the noise as known before."""
-        return cls(problem, stage, None if before is None else before.noise)
+        """Return the inference of a stage; it goes on from what was known before."""
+        if before is None:
+            return cls(problem, stage)
+        return cls(problem, stage, before.noise, before.radius)
 
     @classmethod
     def memory_needed(
@@ -113,7 +133,23 @@ class DirectInference(GradientInference):
 
     def begin(self) -> None:
         """Make room for the hypotheses among the candidates of the poses."""
-        self._make_room()
+        if self.stage.searched == "doubtful":
+            self._doubtful = doubtful(self.problem, self._judged_within)
+        self.hypotheses.make_room(self.poses)
+
+    @property
+    def model(self) -> ImageModel:
+        """Image model of the frequencies in use."""
+        return self._low_pass.model
+
+    @property
+    def radius(self) -> float:
+        """Frequency radius of the low-pass filter, in units of 1/box."""
+        return self._low_pass.radius
+
+    def observed(self, rows: Tensor) -> Observed:
+        """Return particles as they are, not centred."""
+        return self.particles.observed(rows, self.model, scales=self.poses.scales[rows])
 
     @property
     def over(self) -> bool:
@@ -130,7 +166,7 @@ class DirectInference(GradientInference):
         stage = self.stage
         by_epoch = place.stage_epoch / max(stage.epochs, 1)
         # the sums of a map in closed form are of one epoch, and so of one radius
-        super().set_place(place if self._update is None else replace(place, done=by_epoch))
+        self._low_pass.follow(place.done if self._update is None else by_epoch)
         done = place.done
         if stage.until == "criterion":
             # the rates stay up while particles change between modes, and epochs are left
@@ -158,9 +194,11 @@ class DirectInference(GradientInference):
         stage, epoch = self.stage, place.stage_epoch
         # a run that was stopped right after its search goes on from there
         if epoch in self._due and epoch != self._searched_at:
+            if stage.searched == "doubtful":
+                rows = rows[self._doubtful[rows]]
             yield from search_modes(self.problem, rows, stage.hypotheses, self._noise)
-            self._take_candidates()
-            self._make_room()
+            self.hypotheses.take(self.poses, rows)
+            self.hypotheses.make_room(self.poses)
             self._searched_at = epoch
         self._before = self.poses.rotations.clone()
 
@@ -172,7 +210,7 @@ class DirectInference(GradientInference):
         """Take the pose steps on particles ``rows``, and the map's share; return the mean error."""
         seen = self.observed(rows)
         # pairs of a particle and one of its hypotheses
-        image, hypothesis = self.active[rows].nonzero(as_tuple=True)
+        image, hypothesis = self.hypotheses.active[rows].nonzero(as_tuple=True)
         chosen = rows[image], hypothesis
         aligned = Alignment(
             self.model, self._map(), seen, self.loss, image, self.problem.model.shifts
@@ -207,51 +245,17 @@ class DirectInference(GradientInference):
         self._slicer = self._slicer or slicer(self.volume.grid())
         return self._slicer
 
-    def _take_candidates(self) -> None:
-        """Start from the present poses, or from the best candidates of each particle."""
-        poses, n = self.poses, self.particles.n
-        wanted = min(self.stage.hypotheses, poses.candidate_losses.shape[1])
-        if wanted > 1:
-            losses = poses.candidate_losses.nan_to_num(nan=math.inf)
-            best = losses.argsort(1)[:, :wanted]
-            rows = torch.arange(n, device=best.device)[:, None]
-            self.active = losses[rows, best].isfinite()
-            self.active[:, 0] = True
-            self.rotations = poses.candidates[rows, best].clone()
-            self.origins = poses.candidate_shifts[rows, best].clone()
-            # a particle without candidates keeps its pose
-            unseen = ~losses.isfinite().any(1)
-            self.rotations[unseen, 0] = poses.rotations[unseen]
-            self.origins[unseen, 0] = poses.shifts[unseen]
-        else:
-            self.active = torch.ones(n, 1, dtype=torch.bool, device=self.problem.device)
-            self.rotations = poses.rotations[:, None].clone()
-            self.origins = poses.shifts[:, None].clone()
-        self.pose_optimizer = PerImageAdam(
-            self.active.numel(), 5, self.stage.learning_rate_pose, self.problem.device
-        )
-
-    def _make_room(self) -> None:
-        """Make the hypotheses, once taken, the candidates of the poses."""
-        poses, hypotheses = self.poses, self.active.shape[1]
-        if hypotheses > 1:
-            poses.with_candidates(hypotheses)
-            return
-        # a single hypothesis is the pose itself
-        for name in ("candidates", "candidate_shifts", "candidate_losses"):
-            setattr(poses, name, getattr(poses, name)[:, :0].clone())
-
     def _take_steps(self, aligned: Alignment, chosen: tuple[Tensor, Tensor]) -> None:
         """Take the pose steps of a visit from the chosen hypotheses of the batch's particles."""
         row, hypothesis = chosen
-        poses = Poses(self.rotations[chosen], self.origins[chosen])
+        poses = self.hypotheses.at(chosen)
         if self.stage.pose_update == "adam":
-            poses = self._adam_steps(aligned, poses, row * self.active.shape[1] + hypothesis)
+            poses = self._adam_steps(aligned, poses, row * self.hypotheses.most + hypothesis)
         else:
             # what comes from a grid or from an encoder is degrees off
             far = self._epochs in (0, self._searched_at)
             poses = improve(aligned, poses, schedule(aligned, self.stage.pose_steps, far=far))
-        self.rotations[chosen], self.origins[chosen] = poses.rotations, poses.shifts
+        self.hypotheses.set_at(chosen, poses)
 
     def _adam_steps(self, aligned: Alignment, poses: Poses, numbers: Tensor) -> Poses:
         optimizer, steps = self.pose_optimizer, self.stage.pose_steps
@@ -266,25 +270,24 @@ class DirectInference(GradientInference):
     @torch.no_grad()
     def _choose(self, aligned: Alignment, rows: Tensor, image: Tensor, hypothesis: Tensor) -> None:
         """Give each particle its best hypothesis for a pose."""
-        losses = torch.full((len(rows), self.active.shape[1]), torch.inf, device=rows.device)
-        if self.active.shape[1] == 1:
+        hypotheses = self.hypotheses
+        losses = torch.full((len(rows), hypotheses.most), torch.inf, device=rows.device)
+        if self.hypotheses.most == 1:
             losses[:] = 0
         else:
             chosen = rows[image], hypothesis
-            losses[image, hypothesis] = aligned.errors(
-                Poses(self.rotations[chosen], self.origins[chosen])
-            )
+            losses[image, hypothesis] = aligned.errors(self.hypotheses.at(chosen))
             losses += self._optimism(aligned, rows)
         best = losses.argmin(1)
-        self.poses.set_at(rows, Poses(self.rotations[rows, best], self.origins[rows, best]))
-        if self.active.shape[1] == 1:
+        self.poses.set_at(rows, hypotheses.at((rows, best)))
+        if self.hypotheses.most == 1:
             return
         # squared errors are of the order of the noise's variance, so this is a difference in nats
         behind = (losses - losses.amin(1, keepdim=True)) * (len(aligned.norms) / 2)
-        self.active[rows] = behind < _GIVEN_UP
+        hypotheses.active[rows] = behind < _GIVEN_UP
         self.poses.winner[rows] = best
-        self.poses.candidates[rows] = self.rotations[rows]
-        self.poses.candidate_shifts[rows] = self.origins[rows]
+        self.poses.candidates[rows] = hypotheses.rotations[rows]
+        self.poses.candidate_shifts[rows] = hypotheses.origins[rows]
         self.poses.candidate_losses[rows] = losses.where(losses.isfinite(), torch.nan)
 
     def _optimism(self, aligned: Alignment, rows: Tensor) -> Tensor:
@@ -294,8 +297,9 @@ class DirectInference(GradientInference):
         image that hardly tells two poses apart would stay at the one that it has (Efron's
         covariance penalty, 2004).
         """
-        found = torch.zeros(len(rows), self.active.shape[1], device=rows.device)
-        undecided = (self.active[rows].sum(1) > 1) & ~self.problem.held_out[rows]
+        hypotheses = self.hypotheses
+        found = torch.zeros(len(rows), hypotheses.most, device=rows.device)
+        undecided = (hypotheses.active[rows].sum(1) > 1) & ~self.problem.held_out[rows]
         undecided &= self.poses.winner[rows] >= 0
         known = self._update is not None and self.loss == "squared"
         if not known or self._epochs in (0, self._searched_at) or not undecided.any():
@@ -305,7 +309,7 @@ class DirectInference(GradientInference):
         place = undecided.nonzero().flatten()
         winner = self.poses.winner[rows[place]]
         model = self.model
-        weights = self._weights.slices(self.rotations[rows[place], winner], model.frequencies)
+        weights = self._weights.slices(hypotheses.rotations[rows[place], winner], model.frequencies)
         share = aligned.images.ctf[place].square() / weights
         # what lies outside the sphere in the box is not read back
         back = sphere(model.box).mean() * self._noise.deviation(model).square()
@@ -339,9 +343,7 @@ class DirectInference(GradientInference):
     def state(self) -> dict[str, Any]:
         """Return hypotheses and optimisers for a checkpoint."""
         return {
-            "rotations": self.rotations,
-            "origins": self.origins,
-            "active": self.active,
+            "hypotheses": dict(vars(self.hypotheses)),
             "pose_optimizer": self.pose_optimizer.state(),
             "volume_optimizer": self.volume_optimizer.state_dict(),
             "map_update": None if self._update is None else self._update.state(),
@@ -351,12 +353,12 @@ class DirectInference(GradientInference):
             "settled_at": self._settled_at,
             "epochs": self._epochs,
             "searched_at": self._searched_at,
+            "doubtful": self._doubtful,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
-        self.rotations, self.origins = state["rotations"], state["origins"]
-        self.active = state["active"]
+        vars(self.hypotheses).update(state["hypotheses"])
         self.pose_optimizer.load_state(state["pose_optimizer"])
         self.volume_optimizer.load_state_dict(state["volume_optimizer"])
         if self._update is not None:
@@ -368,3 +370,4 @@ class DirectInference(GradientInference):
             self._sums.load_state(state["statistics"])
         self._before, self._settled_at = state["before"], state["settled_at"]
         self._epochs, self._searched_at = state["epochs"], state["searched_at"]
+        self._doubtful = state["doubtful"]

@@ -44,8 +44,8 @@ class PoseInference(ABC):
     remembers
         Numbers of 4 bytes that it keeps of every particle, beside poses and candidates.
     renews_candidates
-        Whether every epoch, and the end of the stage by :meth:`renew_candidates`, makes the
-        candidates of its particles anew without having read them: a branch point leaves them out.
+        Whether every epoch, and the end of the stage (:meth:`end_stage`), makes the candidates of
+        its particles anew without having read them: a branch point leaves them out.
     """
 
     kind: ClassVar[Inference]
@@ -137,6 +137,10 @@ class PoseInference(ABC):
     def end_epoch(self, rows: Tensor) -> None:  # noqa: B027 (not every inference has an end)
         """Do what comes after the batches of an epoch with particles ``rows`` (m,)."""
 
+    def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Leave particles ``rows`` (m,) as the next stage is to find them; yield as a search."""
+        yield from ()
+
     @property
     def over(self) -> bool:
         """Whether the stage's own criterion says that it is over."""
@@ -169,10 +173,6 @@ class PoseInference(ABC):
         :meth:`load_state` takes it in, and the trajectory is the same from there on, bit by bit.
         """
         return None
-
-    def renew_candidates(self, rows: Tensor) -> None:
-        """Make the candidates of particles (m,) anew, at the end of the stage."""
-        raise NotImplementedError(f"{self.kind.label} leaves no candidates out")
 
     def adopt(self, state: dict[str, Any]) -> None:  # noqa: B027 (most begin with nothing)
         """Take in what still fits of a state of this inference with other settings.

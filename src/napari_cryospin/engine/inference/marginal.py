@@ -268,6 +268,9 @@ class MarginalInference(PoseInference):
     def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
         rows = images.rows
         ModePoses.of(found, quadrature, N_MODES).moved(images.origins).record(self.poses, rows)
+        self._remember(rows, found, quadrature)
+
+    def _remember(self, rows: Tensor, found: Posteriors, quadrature: Quadrature) -> None:
         self.memory.remember(rows, found, quadrature)
         if self.problem.model.scales:
             self.poses.scales[rows] = found.scales

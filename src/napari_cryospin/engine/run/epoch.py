@@ -114,6 +114,7 @@ def train_to_the_end(training: Training) -> None:
     """Train through all stages and starts that are left."""
     while not (training.stage_due and training.last_stage):
         if training.stage_due:
-            training.next_stage()
+            for _ in training.next_stage():
+                pass
         else:
             train_epoch(training)

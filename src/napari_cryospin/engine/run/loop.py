@@ -39,6 +39,7 @@ _POSES_SHARE = 0.01
 _SEARCHING = "Searching poses"
 _MEASURING = "Measuring the map"
 _JUDGING_START = "Judging the start"
+_ENDING = "Encoding all particles"
 _BEGINNING = "Beginning the next stage"
 # checkpoints by time take no more than one part in so many of it
 _CHECKPOINT_SHARE = 50
@@ -106,9 +107,10 @@ class Loop:
                     training.judge_start()
                 if training.over:
                     self._ended = True
-                    if training.finish():
-                        yield self.poses_event()
-                        yield self.volume_event()
+                    for done, total in training.finish():
+                        yield events.Progress(_ENDING, done, total)
+                    yield self.poses_event()
+                    yield self.volume_event()
                     return
                 by_criterion = clock.stage_left(settings) > 0
                 yield from self._switch("criterion" if by_criterion else "schedule")
@@ -133,7 +135,8 @@ class Loop:
         n_batches = None if batch is None else self._n_batches
         self._n_batches = None
         yield events.Progress(_BEGINNING, 0, 0)
-        self.training.next_stage()
+        for done, total in self.training.next_stage():
+            yield events.Progress(_ENDING, done, total)
         self._pace.begin_stage()
         # what was asked for while the stage ended anyway is done
         self.controls.take_switch()
@@ -181,7 +184,8 @@ class Loop:
                 case Ending():
                     self._pace.mark()
                     yield events.Progress(_MEASURING, 0, 0)
-        yield from self._end_epoch(time.monotonic() - self._epoch_began)
+        seconds = time.monotonic() - self._epoch_began
+        yield from self._end_epoch(seconds, switching=switched_at is not None)
         self._pace.ended()
         if switched_at is not None:
             yield from self._switch("hand", switched_at)
@@ -195,7 +199,7 @@ class Loop:
             clock.epoch, clock.batch, n_batches, training.kind, loss, rate, left
         )
 
-    def _end_epoch(self, seconds: float) -> Iterator[Event]:
+    def _end_epoch(self, seconds: float, *, switching: bool) -> Iterator[Event]:
         training, clock = self.training, self.training.clock
         training.measure_fit()
         volume, poses = training.map(), self.poses_event()
@@ -229,12 +233,12 @@ class Loop:
         training.end_epoch()
         written = self.checkpoint()
         if training.kind.has_heads and self.settings.branch_points:
-            self._keep_branch_point()
+            self._keep_branch_point(switching)
         yield written
 
-    def _keep_branch_point(self) -> None:
+    def _keep_branch_point(self, switching: bool) -> None:
         """Keep the state after an epoch for branches."""
-        state = self.training.compact_state()
+        state = self.training.compact_state(ending=switching)
         if state is not None:
             state["fingerprint"] = self._fingerprint
         epoch, most = self.training.clock.epoch, self.settings.branch_points

@@ -28,6 +28,8 @@ from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -151,12 +153,12 @@ class Training:
         """Whether nothing comes after the present stage."""
         return self.clock.last_stage(self.settings)
 
-    def next_stage(self) -> None:
-        """End the present stage: begin its next start, or the next stage from the best one."""
+    def next_stage(self) -> Iterator[tuple[int, int]]:
+        """End the present stage: begin its next start, or the next stage from the best one.
+
+        Yields how many particles have been left as the next stage finds them, and their total.
+        """
         clock, settings = self.clock, self.settings
-        if self.inference.renews_candidates:
-            # as they are known at the end, not as each particle was last visited
-            self.inference.renew_candidates(self.used.nonzero().flatten())
         if clock.stage == 0 and settings.starts > 1 and not self.starts.chosen:
             self._end_start()
             if clock.start + 1 < settings.starts:
@@ -168,19 +170,20 @@ class Training:
                 self.inference = self._stage_begun(None)
                 return
             self._take_best_start()
+        yield from self._end_stage()
         clock.stage, clock.stage_epoch, clock.batch = clock.stage + 1, 0, 0
         self.inference = self._stage_begun(self.inference)
 
-    def finish(self) -> bool:
-        """End the last stage; return whether another start than the last one was taken."""
-        if (lacking := self.poses.lacks_candidates & self.used).any():
-            self.inference.renew_candidates(lacking.nonzero().flatten())
-        if not self.start_unjudged:
-            return False
-        self._end_start()
-        self._take_best_start()
+    def finish(self) -> Iterator[tuple[int, int]]:
+        """End the last stage, from the best start; yields as :meth:`next_stage`."""
+        if self.start_unjudged:
+            self._end_start()
+            self._take_best_start()
+        yield from self._end_stage()
         self.measure_fit()
-        return True
+
+    def _end_stage(self) -> Iterator[tuple[int, int]]:
+        yield from self.inference.end_stage(self.used.nonzero().flatten())
 
     @property
     def start_unjudged(self) -> bool:
@@ -311,13 +314,15 @@ class Training:
             "schedule": self.schedule.state(),
         }
 
-    def compact_state(self) -> dict[str, Any] | None:
+    def compact_state(self, *, ending: bool) -> dict[str, Any] | None:
         """Return what a branch point needs of :meth:`state` after an epoch; None where it is all.
 
-        Candidates are left out where the next epoch, or the end of the stage, makes them anew.
+        Candidates are left out where the next epoch, or the end of the stage, makes them anew; not
+        where a start ends, by schedule or by hand (``ending``), and is kept for comparison.
         """
         inference = self.inference.compact_state()
-        renewed = self.inference.renews_candidates and not self.over
+        kept = self.start_unjudged and (ending or self.stage_due)
+        renewed = self.inference.renews_candidates and not kept
         if inference is None and not renewed:
             return None
         state = self.state()

@@ -107,10 +107,3 @@ class PoseTable:
         return self.state() | {
             name: value.expand(n, heads, *value.shape[2:]) for name, value in shared.items()
         }
-
-    @property
-    def lacks_candidates(self) -> Tensor:
-        """Particles that were seen, but whose candidates were left out, bool, (n,)."""
-        if not self.candidate_losses.shape[1]:
-            return torch.zeros_like(self.winner, dtype=torch.bool)
-        return (self.winner >= 0) & self.candidate_losses.isnan().all(1)

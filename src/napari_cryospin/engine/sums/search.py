@@ -91,6 +91,7 @@ def search_modes(
         done += len(part)
         yield done, len(rows)
     # all at once: a search that is stopped leaves the poses as they were
-    problem.poses.with_candidates(n)
+    if problem.poses.candidate_losses.shape[1] != n:
+        problem.poses.with_candidates(n)
     for part, modes in zip(rows.split(_PART), found, strict=True):
         modes.record(problem.poses, part)

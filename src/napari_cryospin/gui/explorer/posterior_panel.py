@@ -124,7 +124,7 @@ class PosteriorPanel(QWidget):
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(2)
         parts = (self._chooser(), 0), (self._time(), 1), (self._buttons(), 0)
-        layout.addLayout(turning_box(self, *parts, wide=None))
+        layout.addLayout(turning_box(self, *parts, wide=_WIDE))
         layout.addWidget(StillLine(self.age))
         layout.addWidget(self.tabs, 1)
         self._set_numbers()
@@ -361,6 +361,8 @@ class PosteriorPanel(QWidget):
 
 # pixels
 _NARROWEST = 340
+# from which on particle, epoch and buttons stand side by side
+_WIDE = 720
 # how often what is said of seconds is said anew, where no batch comes
 _AGE_INTERVAL_MS = 1500
 # cosine of the angle up to which a clicked direction means a mode

@@ -1,4 +1,4 @@
-"""The image encoder: shared convolutions, and M heads that each propose a pose."""
+"""The paper's encoder: shared convolutions, and M heads that each propose a pose."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import rotation_from_6d
+from napari_cryospin.engine.models.encoders.interface import Encoder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,8 +21,11 @@ _PYRAMID_OCTAVES = 4
 _HIDDEN_WIDTHS = (8, 4)
 
 
-class PoseEncoder(nn.Module):
+class VggEncoder(Encoder):
     """VGG16-style encoder with a Gaussian pyramid and M pose heads (cryoSPIN, section 3.2).
+
+    Channels are standardised, and the hidden layers of the heads normalised over the batch: without
+    this the heads of a new encoder say nearly the same pose of every image.
 
     Parameters
     ----------
@@ -37,11 +41,10 @@ class PoseEncoder(nn.Module):
     """
 
     def __init__(self, box: int, heads: int, width: int, *, shifts: bool) -> None:
-        super().__init__()
-        self.box = box
-        self.shifts = shifts
+        super().__init__(box, heads, turns=1)
+        self.gives_shifts = shifts
         self.register_buffer("pyramid", _pyramid_filters(box), persistent=False)
-        blocks: list[nn.Module] = []
+        blocks: list[nn.Module] = [nn.BatchNorm2d(1 + _PYRAMID_OCTAVES, affine=False)]
         channels = 1 + _PYRAMID_OCTAVES
         for factor in _BLOCK_WIDTHS:
             blocks += _block(channels, factor * width)
@@ -51,35 +54,31 @@ class PoseEncoder(nn.Module):
         sizes = [channels * side**2, *(factor * width for factor in _HIDDEN_WIDTHS)]
         hidden: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(sizes):
-            hidden += [HeadwiseLinear(heads, inputs, outputs), nn.ReLU()]
-        self.heads = nn.Sequential(*hidden, HeadwiseLinear(heads, sizes[-1], 8 if shifts else 6))
+            layer = HeadwiseLinear(heads, inputs, outputs)
+            hidden += [layer, nn.ReLU(), HeadwiseNorm(heads, outputs)]
+        self.head_layers = nn.Sequential(
+            *hidden, HeadwiseLinear(heads, sizes[-1], 8 if shifts else 6)
+        )
 
-    def forward(self, images: Tensor) -> Poses:
-        """Return the candidate poses of images.
+    pyramid: Tensor
 
-        Parameters
-        ----------
-        images
-            Standardised images, shape (n, D, D).
-
-        Returns
-        -------
-        Poses
-            M of each image, (n, M).
-        """
+    def look(self, images: Tensor, ctf: Tensor) -> Tensor:
+        """Return images with four low-passed copies of each, (n, 5, D, D); heads find the shift."""
         spectrum = torch.fft.rfft2(images)[:, None] * self.pyramid
         low_passed = torch.fft.irfft2(spectrum, s=(self.box, self.box))
         channels = torch.cat((images[:, None], low_passed), 1)
-        channels = channels.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(
-            images.device.type, torch.bfloat16, enabled=fast_bfloat16(images.device)
-        ):
-            features = self.features(channels)
-        output = self.heads(features.float()[None]).transpose(0, 1)
-        # one tenth of the box at most: tanh keeps an untrained head inside the image
+        seen: Tensor = channels.contiguous(memory_format=torch.channels_last)
+        return seen
+
+    def forward(self, seen: Tensor, turn: Tensor | None = None) -> Poses:
+        """Return candidate poses, (n, M): there is one turn."""
+        with torch.autocast(seen.device.type, torch.bfloat16, enabled=fast_bfloat16(seen.device)):
+            features = self.features(seen)
+        output = self.head_layers(features.float()[None]).transpose(0, 1)
         rotations = rotation_from_6d(output[..., :6])
-        if not self.shifts:
+        if not self.gives_shifts:
             return Poses.centred(rotations)
+        # one tenth of the box at most: tanh keeps an untrained head inside the image
         return Poses(rotations, 0.1 * self.box * torch.tanh(output[..., 6:]))
 
 
@@ -95,6 +94,20 @@ class HeadwiseLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply each head's layer to its own input."""
         return x @ self.weight + self.bias
+
+
+class HeadwiseNorm(nn.Module):
+    """Batch normalisation of the outputs of M layers side by side, (M, n, outputs)."""
+
+    def __init__(self, heads: int, outputs: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(heads * outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise each output of each head over the batch."""
+        flat = self.norm(x.transpose(0, 1).flatten(1))
+        normalised: Tensor = flat.unflatten(1, (len(x), -1)).transpose(0, 1)
+        return normalised
 
 
 def default_width(box: int, device: torch.device) -> int:

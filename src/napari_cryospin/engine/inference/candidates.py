@@ -1,0 +1,84 @@
+"""Which of a particle's candidates are distinct, and how sure they are of its pose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.geometry.rotations import angular_distance
+from napari_cryospin.engine.models.image import ImageModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.state.problem import Problem
+
+
+# candidates within this angle are of one mode, degrees: an encoder's proposals of one scatter by
+# some 7°
+APART = 20.0
+# a particle is sure of its pose where all but this share of the weight is at the best mode, ...
+_DOUBT = 1e-3
+# ... and its error is no further above the median than this, in standard deviations
+_OUTLYING = 1.3
+# standard deviations of a Gaussian in its median absolute deviation
+_OF_MEDIAN = 1.4826
+
+
+def doubtful(problem: Problem, radius: float) -> Tensor:
+    """Return which particles' candidates leave doubt about the pose, bool, (n,).
+
+    They do where they have several modes, or where even the best one fits worse than it does for
+    most particles: what proposed them may have missed it.
+
+    Parameters
+    ----------
+    problem
+        Particles and their poses; errors are in units of the noise's variance.
+    radius
+        Frequency radius that the candidates were judged by, in units of 1/box.
+    """
+    poses, box = problem.poses, problem.particles.box
+    model = ImageModel.within(box, min(radius, box / 2), problem.device)
+    errors = poses.candidate_losses.nan_to_num(nan=torch.inf)
+    if not errors.shape[1]:
+        return torch.ones(len(errors), dtype=torch.bool, device=errors.device)
+    best, place = errors.min(1)
+    weights = (-0.5 * len(model.frequencies) * (errors - best[:, None])).exp()
+    winners = poses.candidates[torch.arange(len(best), device=best.device), place]
+    away = angular_distance(poses.candidates, winners[:, None]) >= APART
+    several = (weights * away).sum(1) > _DOUBT * weights.sum(1)
+    known = best[best.isfinite()]
+    middle = known.median() if len(known) else best.new_tensor(torch.nan)
+    spread = _OF_MEDIAN * (known - middle).abs().median()
+    return several | ~(best <= middle + _OUTLYING * spread)
+
+
+def distinct(rotations: Tensor, errors: Tensor, n: int) -> Tensor:
+    """Return the ``n`` best candidates of each particle that are no neighbours of each other.
+
+    Parameters
+    ----------
+    rotations
+        Candidates, (b, K, 3, 3).
+    errors
+        Their errors, (b, K); NaN where there is none.
+    n
+        Number of candidates that are wanted.
+
+    Returns
+    -------
+    Tensor
+        Their places, the best first, (b, n); −1 where a particle has no more of them.
+    """
+    left = errors.nan_to_num(nan=torch.inf)
+    rows = torch.arange(len(left), device=left.device)
+    chosen = []
+    for _ in range(n):
+        best = left.argmin(1)
+        none = left[rows, best].isinf()
+        chosen.append(best.masked_fill(none, -1))
+        near = angular_distance(rotations, rotations[rows, best][:, None]) < APART
+        left = left.masked_fill(near, torch.inf)
+    return torch.stack(chosen, 1)

@@ -1,0 +1,148 @@
+"""The encoder of a run while it learns, and what it proposes of particles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from napari_cryospin.engine.geometry.poses import Poses
+from napari_cryospin.engine.models.encoders.choice import encoder_of
+from napari_cryospin.engine.random_streams import torch_draws_from
+from napari_cryospin.engine.refining.alignment import Alignment
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.kernels import Slicer
+    from napari_cryospin.engine.models.image import ImageModel
+    from napari_cryospin.engine.models.noise import NoiseSpectrum
+    from napari_cryospin.engine.state.problem import Problem
+
+# particles whose candidates are compared with the map at once
+_PART = 500
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What candidates are compared by: a map, at the frequencies of a model, and the noise.
+
+    Without noise, coefficients are compared as they are.
+    """
+
+    model: ImageModel
+    slicer: Slicer
+    noise: NoiseSpectrum | None = None
+
+
+class Encoding:
+    """An encoder with its optimiser.
+
+    Parameters
+    ----------
+    problem
+        Particles, map and poses.
+    learning_rate
+        Learning rate of the encoder (Adam).
+    start
+        Number of the start: each one has an encoder of its own.
+    """
+
+    def __init__(self, problem: Problem, learning_rate: float, start: int = 0) -> None:
+        self.problem, device = problem, problem.device
+        with torch_draws_from(problem.seed, "encoder weights", start):
+            encoder = encoder_of(problem.model, problem.particles.box, device)
+        self.encoder = encoder.to(device)
+        self._rate = learning_rate
+        self.optimizer = torch.optim.Adam(self.encoder.parameters(), lr=learning_rate)
+
+    def begin(self) -> None:
+        """Make room for the candidates among the poses."""
+        candidates = self.encoder.candidates
+        if self.problem.poses.candidate_losses.shape[1] != candidates:
+            self.problem.poses.with_candidates(candidates)
+
+    def slow_down(self, left: float) -> None:
+        """Learn by a share of the learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = left * self._rate
+
+    def look(self, rows: Tensor, images: Tensor) -> Tensor:
+        """Return what the encoder sees of images (m, D, D), not centred, of particles (m,)."""
+        return self.encoder.look(images, self.problem.particles.ctf(rows, self.encoder.frequencies))
+
+    def origins(self, rows: Tensor) -> Tensor:
+        """Return the shifts that particles are centred by before the encoder looks, (m, 2)."""
+        shifts = self.problem.poses.shifts[rows]
+        return torch.zeros_like(shifts) if self.encoder.gives_shifts else shifts
+
+    @torch.no_grad()
+    def propose(self, rows: Tensor, measure: Measure) -> None:
+        """Make the proposals of the encoder as it is the candidates of particles ``rows`` (m,)."""
+        self.encoder.eval()
+        for part in rows.split(_PART):
+            images = self.problem.particles.images(part)
+            seen = self.encoder.centred(self.look(part, images), self.origins(part))
+            observed, proposed = self.observed(part, measure.model, images), self.encoder(seen)
+            self.record(observed, proposed, errors_of(measure, observed, proposed))
+        self.encoder.train()
+
+    def observed(self, rows: Tensor, model: ImageModel, images: Tensor) -> Observed:
+        """Return particles as they are compared with the map: centred as the encoder sees them."""
+        return self.problem.particles.observed(
+            rows,
+            model,
+            scales=self.problem.poses.scales[rows],
+            shifts=self.origins(rows),
+            images=images,
+        )
+
+    @torch.no_grad()
+    def record(self, images: Observed, proposed: Poses, errors: Tensor) -> None:
+        """Make poses (m, K) with their errors the candidates of particles; the best one wins."""
+        poses, rows, winner = self.problem.poses, images.rows, errors.argmin(1)
+        pick = torch.arange(len(rows), device=rows.device), winner
+        found = Poses(proposed.rotations, proposed.shifts + images.origins[:, None])
+        poses.candidates[rows], poses.candidate_shifts[rows] = found.rotations, found.shifts
+        poses.candidate_losses[rows] = errors
+        poses.winner[rows] = winner
+        poses.losses[rows] = errors[pick]
+        poses.set_at(rows, found[pick])
+
+    def state(self) -> dict[str, Any]:
+        """Return encoder and optimiser for a checkpoint."""
+        return {
+            "encoder": self.encoder.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rate": self._rate,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state`, with the learning rate of the present settings."""
+        self.encoder.load_state_dict(state["encoder"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["lr"] *= self._rate / state["rate"]
+
+    def fits(self, state: dict[str, Any]) -> bool:
+        """Return whether a state is one of an encoder of the same shape."""
+        own, found = self.encoder.state_dict(), state["encoder"]
+        return {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in found.items()}
+
+
+@torch.no_grad()
+def errors_of(
+    measure: Measure,
+    seen: Observed,
+    proposed: Poses,
+    loss: Literal["squared", "absolute"] = "squared",
+) -> Tensor:
+    """Return the error of each of K poses of b images per coefficient, (b, K)."""
+    n, candidates = proposed.rotations.shape[:2]
+    numbers = torch.arange(n, device=seen.rows.device).repeat_interleave(candidates)
+    if measure.noise is not None:
+        seen = seen.over(measure.noise.deviation(measure.model))
+    aligned = Alignment(measure.model, measure.slicer, seen, loss, numbers)
+    return aligned.errors(proposed.flatten()).view(n, candidates)

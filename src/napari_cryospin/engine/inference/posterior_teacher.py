@@ -1,0 +1,173 @@
+"""Teaching by the posterior: sums over all poses make the map, and samples teach the encoder."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_cryospin.engine.inference.encoding import Measure
+from napari_cryospin.engine.inference.marginal import MarginalInference
+from napari_cryospin.engine.inference.teacher import Teacher
+from napari_cryospin.engine.kernels import slicer
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.random_streams import stream
+from napari_cryospin.engine.stages import MarginalStage
+from napari_cryospin.engine.sums.quadrature import cell_rotations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.inference.encoding import Encoding
+    from napari_cryospin.engine.inference.interface import Place
+    from napari_cryospin.engine.models.noise import NoiseSpectrum
+    from napari_cryospin.engine.settings import ModelSettings
+    from napari_cryospin.engine.stages import AmortizedStage
+    from napari_cryospin.engine.state.problem import Problem
+    from napari_cryospin.engine.sums.posteriors import Posteriors
+    from napari_cryospin.engine.sums.quadrature import Quadrature
+
+# images that the encoder learns from at once
+_MINI_BATCH = 250
+# level of poses from which on the whole of the passes is worth it: below it poses are 29° apart
+_FIRST_LEVEL = 4
+# jitter of the shifts that images are centred by, as a share of the box
+_JITTER = 1 / 64
+# epochs over which the encoder's rate falls, once the map's march has ended
+_COOLING = 2
+
+
+class PosteriorTeacher(Teacher):
+    """Marginalisation makes the map; poses drawn from its posteriors are what the heads learn.
+
+    For each image, seen at one of its turns, a pose is drawn from its posterior, and the head whose
+    proposal is nearest learns it: so the heads come to share a posterior of several modes. Where
+    shifts are estimated, images are centred by their present ones, give or take some jitter.
+    """
+
+    remembers = MarginalInference.remembers
+
+    def __init__(
+        self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int
+    ) -> None:
+        super().__init__(problem, stage, encoding, start)
+        self._sums = _Sums(problem, _marginal_stage(stage), start=start)
+        self._taught = self._cooled = 0
+
+    @classmethod
+    def memory_needed(
+        cls, stage: AmortizedStage, model: ModelSettings, box: int, device: torch.device
+    ) -> float:
+        """Return the bytes of the sums over all poses."""
+        return MarginalInference.memory_needed(_marginal_stage(stage), model, box, device)
+
+    @property
+    def measure(self) -> Measure:
+        """The present map at the frequencies of the sums, with their noise."""
+        problem, sums = self.problem, self._sums
+        model = ImageModel.within(problem.particles.box, sums.radius, problem.device)
+        return Measure(model, slicer(problem.volume.grid().detach()), sums.noise)
+
+    @property
+    def radius(self) -> float:
+        """Frequency radius of the march, in units of 1/box."""
+        return self._sums.radius
+
+    @property
+    def noise(self) -> NoiseSpectrum:
+        """Noise of the images, as estimated last."""
+        return self._sums.noise
+
+    @property
+    def over(self) -> bool:
+        """Whether the march has ended, and the encoder has learned its end."""
+        return self._cooled >= _COOLING
+
+    def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Centre particles that nothing is known of; slow the encoder down at the end."""
+        yield from self._sums.begin_epoch(place, rows)
+        left = self.stage.epochs - place.stage_epoch
+        done = max(self._cooled, _COOLING - left) / _COOLING
+        self.encoding.slow_down(0.5 * (1 + math.cos(math.pi * max(done, 0.0))))
+
+    def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
+        """Return the rows of all batches of an epoch: the held-out particles are in none."""
+        return self._sums.batches(rows, order)
+
+    def train_batch(self, rows: Tensor) -> float:
+        """Make the map anew from particles ``rows``, teach by them; return their mean error."""
+        loss = self._sums.train_batch(rows)
+        draw = stream(
+            self.problem.seed, "teaching", self.start, self._taught, device=self.problem.device
+        )
+        self._taught += 1
+        images = self.problem.particles.images(rows)
+        seen = self.encoding.look(rows, images)
+        coarse = int(self._sums.memory.nside[rows[0]]) < _FIRST_LEVEL
+        for _ in range(1 if coarse else self.stage.passes):
+            order = torch.randperm(len(rows), generator=draw, device=rows.device)
+            # batch normalisation cannot learn from one image
+            for part in order.tensor_split(math.ceil(len(rows) / _MINI_BATCH)):
+                self._teach(rows[part], seen[part], draw)
+        self.encoding.propose(rows, self.measure)
+        return loss
+
+    def _teach(self, rows: Tensor, seen: Tensor, draw: torch.Generator) -> None:
+        encoding, encoder, memory = self.encoding, self.encoding.encoder, self._sums.memory
+        drawn = torch.multinomial(memory.weights[rows], 1, generator=draw)
+        cells = memory.cells[rows].gather(1, drawn)[:, 0].long()
+        # all of them are of the march's present level
+        wanted = cell_rotations(int(memory.nside[rows[0]])).to(rows.device)[cells]
+        if self.problem.model.shifts:
+            jitter = torch.randn((len(rows), 2), generator=draw, device=rows.device)
+            seen = encoder.centred(seen, encoding.origins(rows) + _JITTER * encoder.box * jitter)
+        turn = torch.randint(encoder.turns, (len(rows),), generator=draw, device=rows.device)
+        proposed = encoder(seen, turn)
+        # the squared chord: it has no singular gradient anywhere
+        apart = (proposed.rotations - wanted[:, None]).square().sum((-1, -2))
+        loss = apart.amin(1).mean()
+        encoding.optimizer.zero_grad()
+        loss.backward()
+        encoding.optimizer.step()
+
+    def end_epoch(self, rows: Tensor) -> None:
+        """Find posteriors of the held-out particles as well, and count the epochs of the end."""
+        self._sums.end_epoch(rows)
+        self._cooled += self._sums.over
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of the sums, and of what was drawn."""
+        return {"sums": self._sums.state(), "taught": self._taught, "cooled": self._cooled}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state`."""
+        self._sums.load_state(state["sums"])
+        self._taught, self._cooled = state["taught"], state["cooled"]
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Go on with the posteriors, at the frequencies that the march had reached."""
+        if state["sums"]["march"]["radii"] == self._sums.march.radii:
+            self._sums.load_state(state["sums"])
+        self._taught = state["taught"]
+
+
+class _Sums(MarginalInference):
+    """Marginalisation that leaves the candidates to the encoder."""
+
+    def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
+        self.poses.shifts[images.rows] = found.cell_shifts[:, 0] + images.origins
+        self._remember(images.rows, found, quadrature)
+
+
+def _marginal_stage(stage: AmortizedStage) -> MarginalStage:
+    """Return the settings of the sums."""
+    return MarginalStage(
+        epochs=stage.epochs,
+        batch_size=stage.batch_size,
+        low_pass_start=stage.low_pass_start,
+        low_pass_end=stage.low_pass_end,
+    )

@@ -1,0 +1,1 @@
+"""Encoders of images: M heads that each propose poses, behind one interface."""

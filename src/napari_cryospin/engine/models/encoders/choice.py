@@ -1,0 +1,61 @@
+"""The encoder that the settings of a run name, and what it needs of memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.models.encoders.polar import PolarEncoder
+from napari_cryospin.engine.models.encoders.vgg import VggEncoder, default_width
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_cryospin.engine.models.encoders.interface import Encoder
+    from napari_cryospin.engine.settings import ModelSettings
+
+_POLAR_WIDTH = 192
+# numbers of an activation of the convolutions: before and after normalisation, gradient, pooling
+_ACTIVATIONS = 6.0
+# numbers kept of an image that the polar encoder sees, beside its pixels
+_OF_RINGS = 4000
+
+
+def encoder_of(model: ModelSettings, box: int, device: torch.device) -> Encoder:
+    """Return a new encoder, on the CPU; its weights are drawn from torch's generator.
+
+    Parameters
+    ----------
+    model
+        Model settings of the run.
+    box
+        Side of the images, pixels.
+    device
+        Where it will be used.
+    """
+    width = _width(model, box, device)
+    if model.encoder == "polar":
+        return PolarEncoder(box, model.heads, model.turns, width)
+    return VggEncoder(box, model.heads, width, shifts=model.shifts)
+
+
+def numbers_needed(model: ModelSettings, box: int, device: torch.device, batch: int) -> float:
+    """Return how many numbers an encoder holds, with a batch of images that it learns from."""
+    width = _width(model, box, device)
+    if model.encoder == "polar":
+        weights = 320 * width + 2 * width**2 + 6 * model.heads * width
+        learning: float = batch * (3 * 4 * width + _OF_RINGS)
+        return 4 * weights + model.turns * learning
+    # channels times pixels of the five blocks, in units of width · box²
+    share = 1 + 2 / 4 + 4 / 16 + 4 / 64 + 4 / 256
+    activations = batch * box**2 * width * share * _ACTIVATIONS
+    inputs = 4 * width * (box // 32) ** 2
+    heads = model.heads * (inputs * 8 * width + 32 * width**2)
+    convolutions = 9 * width**2 * (1 + 2 + 4 + 8 + 16 + 16 * 3)
+    # weights, gradients and the optimiser's two moments
+    return activations + 4 * (heads + convolutions)
+
+
+def _width(model: ModelSettings, box: int, device: torch.device) -> int:
+    if model.encoder_width is not None:
+        return model.encoder_width
+    return _POLAR_WIDTH if model.encoder == "polar" else default_width(box, device)
