@@ -126,7 +126,12 @@ class AmortizedStage(Stage):
     learning_rate_encoder: Rate = Field(1e-4, description="Learning rate of the encoder (Adam).")
     learning_rate_volume: Rate = Field(5e-3, description="Learning rate of the map (Adam).")
     passes: Count = Field(
-        4, description="Passes of the encoder over a batch that a posterior teaches."
+        2, description="Passes of the encoder over a batch that a posterior teaches."
+    )
+    lessons: Number = Field(
+        300,
+        description="Mini-batches that posteriors teach at the end of the stage, the encoder's "
+        "rate falling to 0.",
     )
 
     def summary(self) -> str:
@@ -136,7 +141,9 @@ class AmortizedStage(Stage):
     @property
     def idle(self) -> frozenset[str]:
         """Names of the settings of the other teacher."""
-        return frozenset({"learning_rate_volume" if self.teacher == "posterior" else "passes"})
+        if self.teacher == "posterior":
+            return frozenset({"learning_rate_volume"})
+        return frozenset({"passes", "lessons"})
 
 
 class DirectStage(Stage):

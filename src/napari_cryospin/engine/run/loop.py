@@ -39,7 +39,7 @@ _POSES_SHARE = 0.01
 _SEARCHING = "Searching poses"
 _MEASURING = "Measuring the map"
 _JUDGING_START = "Judging the start"
-_ENDING = "Encoding all particles"
+_ENDING = "Finishing the stage"
 _BEGINNING = "Beginning the next stage"
 # checkpoints by time take no more than one part in so many of it
 _CHECKPOINT_SHARE = 50
