@@ -16,6 +16,8 @@ from napari_cryospin.engine.data.table import ParticleTable
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.fsc import fsc, resolution
 from napari_cryospin.engine.evaluation.report import Evaluation, evaluate
+from napari_cryospin.engine.experiments.execution import ExperimentRun
+from napari_cryospin.engine.experiments.plan import Experiment
 from napari_cryospin.engine.geometry.euler import euler_from_matrices, matrices_from_euler
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.posterior.of_particles import ParticlePosterior, ParticlePosteriors
@@ -39,6 +41,8 @@ __all__ = [
     "Controls",
     "DirectStage",
     "Evaluation",
+    "Experiment",
+    "ExperimentRun",
     "Given",
     "InputError",
     "MarginalStage",

@@ -184,7 +184,7 @@ class Settings(Section):
         section, _, name = where.partition(".")
         if section in Inference.registered():
             return any(stage.inference == section for stage in self.stages)
-        return section != "model" or any(name in stage.reads for stage in self.stages)
+        return section != "model" or any(stage.heeds(name) for stage in self.stages)
 
     def require_known(self, where: str, asked: str) -> None:
         """Raise InputError where no stage heeds a setting that was asked for, by such an option."""

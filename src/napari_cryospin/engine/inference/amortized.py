@@ -169,7 +169,8 @@ class AmortizedInference(PoseInference):
         self.criterion.measure(self.problem, measure.model, rows[~held_out], probes)
 
     def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
-        """Ask the encoder, as it is in the end, about all particles: none keeps an older answer."""
+        """Teach what is left, then ask the encoder about all: none keeps an older answer."""
+        yield from self.teacher.end_stage(rows[~self.problem.held_out[rows]])
         measure, done = self.teacher.measure, 0
         for part in rows.split(_ASKED):
             self.encoding.propose(part, measure)

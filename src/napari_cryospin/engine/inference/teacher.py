@@ -89,6 +89,10 @@ class Teacher(ABC):
     def end_epoch(self, rows: Tensor) -> None:  # noqa: B027 (not every teacher has an end)
         """Do what comes after the batches of an epoch with particles ``rows`` (m,)."""
 
+    def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Teach what is left at the stage's end, by particles ``rows`` (m,); yield as a search."""
+        yield from ()
+
     @property
     def over(self) -> bool | None:
         """Whether it has taught what it can; None where it has no measure of its own."""

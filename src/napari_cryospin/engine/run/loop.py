@@ -39,7 +39,7 @@ _POSES_SHARE = 0.01
 _SEARCHING = "Searching poses"
 _MEASURING = "Measuring the map"
 _JUDGING_START = "Judging the start"
-_ENDING = "Encoding all particles"
+_ENDING = "Finishing the stage"
 _BEGINNING = "Beginning the next stage"
 # checkpoints by time take no more than one part in so many of it
 _CHECKPOINT_SHARE = 50
@@ -85,6 +85,7 @@ class Loop:
         self._poses_took = 0.0
         self._checkpoint_at, self._checkpoint_took = time.monotonic(), 0.0
         self._n_batches: int | None = None
+        self._epoch_began = 0.0
         self._searching = self._ended = self._switch_due = False
 
     def events(self) -> Iterator[Event]:
@@ -148,7 +149,8 @@ class Loop:
 
     def _epoch(self) -> Iterator[Event]:
         """Train one epoch; a stop leaves it unfinished, a switch by hand ends it early."""
-        training, clock, started = self.training, self.training.clock, time.monotonic()
+        training, clock = self.training, self.training.clock
+        self._epoch_began = time.monotonic()
         epoch, switched_at = Epoch(training), None
         self._searching = clock.batch == 0
         if self._searching:
@@ -182,7 +184,8 @@ class Loop:
                 case Ending():
                     self._pace.mark()
                     yield events.Progress(_MEASURING, 0, 0)
-        yield from self._end_epoch(time.monotonic() - started, switching=switched_at is not None)
+        seconds = time.monotonic() - self._epoch_began
+        yield from self._end_epoch(seconds, switching=switched_at is not None)
         self._pace.ended()
         if switched_at is not None:
             yield from self._switch("hand", switched_at)
@@ -257,7 +260,9 @@ class Loop:
             yield events.Paused()
             paused_at = time.monotonic()
             self.controls.wait_while_paused()
-            self._pace.rest(time.monotonic() - paused_at)
+            rested = time.monotonic() - paused_at
+            self._pace.rest(rested)
+            self._epoch_began += rested
             yield events.Resumed()
         yield from self.take_commands()
 

@@ -16,7 +16,7 @@ from napari_cryospin.gui.work.reading import read_table
 from napari_cryospin.gui.work.resting_timer import RestingTimer
 from napari_cryospin.gui.work.states import SessionState, state_of
 from napari_cryospin.gui.work.threads import WorkerThread
-from napari_cryospin.gui.work.worker import ReconstructionWorker
+from napari_cryospin.gui.work.worker import ReconstructionWorker, hurry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,11 +46,6 @@ STOP_TIMEOUT_MS = 60_000
 NO_TABLE = "Choose a particle stack in the Data tab first."
 
 
-def _hurry(controls: Controls) -> None:
-    """End a run with a checkpoint alone: its window is gone. What was discarded stays so."""
-    controls.stop(keep=controls.keep, results=False)
-
-
 class Session(QObject):
     """Listens to widgets (methods) and to the engine (events); tells both by signals.
 
@@ -64,6 +59,8 @@ class Session(QObject):
         The particle table that was chosen last, or None while it is read and where it cannot be.
     no_table
         Why there is no table, a sentence; empty where there is one.
+    held
+        Why no run may be started, a sentence; empty where one may.
     standing
         How the shown run stands in its folder; None while this session runs it, and before one.
     truth
@@ -119,6 +116,7 @@ class Session(QObject):
         self._fast = RestingTimer(PLOT_INTERVAL_MS, _PLOT_REST, self, _MOST_PLOT_INTERVAL_MS)
         self._fast.timeout.connect(self._pull_batches)
         self._closed = False
+        self.held = ""
 
     @property
     def active(self) -> bool:
@@ -213,6 +211,9 @@ class Session(QObject):
         if self.active or self._closed:
             self.message.emit("A run is under way already.")
             return
+        if self.held:
+            self.message.emit(self.held)
+            return
         if settings is not None or folder != self.folder:
             self._reset()
             self.history.extend(history)
@@ -225,7 +226,7 @@ class Session(QObject):
             self._worker,
             self,
             "cryospin-reconstruction",
-            hurry=partial(_hurry, self._controls),
+            hurry=partial(hurry, self._controls),
             timeout_ms=STOP_TIMEOUT_MS,
         )
         self._thread.thread.started.connect(self._worker.run)
