@@ -77,7 +77,6 @@ class AmortizedInference(PoseInference):
 
     kind = Inference.AMORTIZED
     remembers = PosteriorTeacher.remembers
-    renews_candidates = True
 
     def __init__(
         self,
@@ -176,6 +175,11 @@ class AmortizedInference(PoseInference):
             self.encoding.propose(part, measure)
             done += len(part)
             yield done, len(rows)
+
+    @property
+    def renews_candidates(self) -> bool:
+        """Whether the teacher has the encoder asked about every particle of an epoch."""
+        return self.teacher.asks_about_all
 
     def state(self) -> dict[str, Any]:
         """Return encoder, teacher and criterion for a checkpoint."""

@@ -43,14 +43,10 @@ class PoseInference(ABC):
         Its name in the registry.
     remembers
         Numbers of 4 bytes that it keeps of every particle, beside poses and candidates.
-    renews_candidates
-        Whether every epoch, and the end of the stage (:meth:`end_stage`), makes the candidates of
-        its particles anew without having read them: a branch point leaves them out.
     """
 
     kind: ClassVar[Inference]
     remembers: ClassVar[int] = 0
-    renews_candidates: ClassVar[bool] = False
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -166,6 +162,15 @@ class PoseInference(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
+
+    @property
+    def renews_candidates(self) -> bool:
+        """Whether a branch point may leave the candidates out.
+
+        Every epoch, and :meth:`end_stage`, then makes those of all its particles anew without
+        having read them.
+        """
+        return False
 
     def compact_state(self) -> dict[str, Any] | None:
         """Return what a branch point needs of :meth:`state`, after an epoch; None where it is all.

@@ -39,9 +39,12 @@ class Teacher(ABC):
     ----------
     remembers
         Numbers of 4 bytes that it keeps of every particle, beside poses and candidates.
+    asks_about_all
+        Whether every epoch records candidates of all its particles, not of some of them.
     """
 
     remembers: ClassVar[int] = 0
+    asks_about_all: ClassVar[bool] = False
 
     def __init__(
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int
