@@ -168,12 +168,18 @@ class AmortizedInference(PoseInference):
         self.criterion.measure(self.problem, measure.model, rows[~held_out], probes)
 
     def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
-        """Ask the encoder, as it is in the end, about all particles: none keeps an older answer."""
+        """Teach what is left, then ask the encoder about all: none keeps an older answer."""
+        yield from self.teacher.end_stage(rows[~self.problem.held_out[rows]])
         measure, done = self.teacher.measure, 0
         for part in rows.split(_ASKED):
             self.encoding.propose(part, measure)
             done += len(part)
             yield done, len(rows)
+
+    @property
+    def renews_candidates(self) -> bool:
+        """Whether the teacher has the encoder asked about every particle of an epoch."""
+        return self.teacher.asks_about_all
 
     def state(self) -> dict[str, Any]:
         """Return encoder, teacher and criterion for a checkpoint."""
@@ -189,3 +195,11 @@ class AmortizedInference(PoseInference):
         self.teacher.load_state(state["teacher"])
         if self.criterion is not None:
             self.criterion.load_state(state["criterion"])
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Go on with an encoder of the same shape, and with what the teacher knows of poses."""
+        if self.encoding.fits(state["encoding"]):
+            self.encoding.load_state(state["encoding"])
+        # another teacher, or other settings of it, may know other things
+        if state["teacher"].keys() == self.teacher.state().keys():
+            self.teacher.adopt(state["teacher"])

@@ -163,6 +163,29 @@ class PoseInference(ABC):
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
 
+    @property
+    def renews_candidates(self) -> bool:
+        """Whether a branch point may leave the candidates out.
+
+        Every epoch, and :meth:`end_stage`, then makes those of all its particles anew without
+        having read them.
+        """
+        return False
+
+    def compact_state(self) -> dict[str, Any] | None:
+        """Return what a branch point needs of :meth:`state`, after an epoch; None where it is all.
+
+        :meth:`load_state` takes it in, and the trajectory is the same from there on, bit by bit.
+        """
+        return None
+
+    def adopt(self, state: dict[str, Any]) -> None:  # noqa: B027 (most begin with nothing)
+        """Take in what still fits of a state of this inference with other settings.
+
+        Called after :meth:`begin`, where a branch has its stage begin anew: what was learned goes
+        on, and what judges when the stage is over does not.
+        """
+
 
 def shuffled_batches(rows: Tensor, size: int, order: torch.Generator) -> list[Tensor]:
     """Return shuffled rows in batches; none of them is a single one unless there are no others."""

@@ -30,6 +30,8 @@ class LikelihoodTeacher(Teacher):
     backward passes are then made for the winner alone.
     """
 
+    asks_about_all = True
+
     def __init__(
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int
     ) -> None:
@@ -88,5 +90,7 @@ class LikelihoodTeacher(Teacher):
         return {"map_optimizer": self._map_optimizer.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state`."""
+        """Restore :meth:`state`, with the learning rate of the present settings."""
         self._map_optimizer.load_state_dict(state["map_optimizer"])
+        for group in self._map_optimizer.param_groups:
+            group["lr"] = self.stage.learning_rate_volume

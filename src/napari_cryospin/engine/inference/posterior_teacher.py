@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.inference.encoding import Measure
 from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.inference.teacher import Teacher
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.random_streams import stream
+from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.refining.gauss_newton import improve
 from napari_cryospin.engine.stages import MarginalStage
 from napari_cryospin.engine.sums.quadrature import cell_rotations
 
@@ -35,10 +38,15 @@ if TYPE_CHECKING:
 _MINI_BATCH = 250
 # level of poses from which on the whole of the passes is worth it: below it poses are 29° apart
 _FIRST_LEVEL = 4
-# jitter of the shifts that images are centred by, as a share of the box
-_JITTER = 1 / 64
-# epochs over which the encoder's rate falls, once the map's march has ended
-_COOLING = 2
+# jitter of the shifts that images are centred by, as a share of the box; they are known to about
+# as much
+_JITTER = 1 / 128
+# steps that refine them from the grid of the sums
+_CENTRING_STEPS = 2
+# so many of the particles' batches are asked about in an epoch of the march: one in ...
+_ASKED = 3
+# progress of the lessons at the end is told after so many
+_TOLD_EVERY = 25
 
 
 class PosteriorTeacher(Teacher):
@@ -56,7 +64,7 @@ class PosteriorTeacher(Teacher):
     ) -> None:
         super().__init__(problem, stage, encoding, start)
         self._sums = _Sums(problem, _marginal_stage(stage), start=start)
-        self._taught = self._cooled = 0
+        self._taught = 0
 
     @classmethod
     def memory_needed(
@@ -84,15 +92,12 @@ class PosteriorTeacher(Teacher):
 
     @property
     def over(self) -> bool:
-        """Whether the march has ended, and the encoder has learned its end."""
-        return self._cooled >= _COOLING
+        """Whether the march has ended."""
+        return self._sums.over
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
-        """Centre particles that nothing is known of; slow the encoder down at the end."""
+        """Centre particles that nothing is known of."""
         yield from self._sums.begin_epoch(place, rows)
-        left = self.stage.epochs - place.stage_epoch
-        done = max(self._cooled, _COOLING - left) / _COOLING
-        self.encoding.slow_down(0.5 * (1 + math.cos(math.pi * max(done, 0.0))))
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
         """Return the rows of all batches of an epoch: the held-out particles are in none."""
@@ -101,20 +106,39 @@ class PosteriorTeacher(Teacher):
     def train_batch(self, rows: Tensor) -> float:
         """Make the map anew from particles ``rows``, teach by them; return their mean error."""
         loss = self._sums.train_batch(rows)
-        draw = stream(
-            self.problem.seed, "teaching", self.start, self._taught, device=self.problem.device
-        )
-        self._taught += 1
-        images = self.problem.particles.images(rows)
-        seen = self.encoding.look(rows, images)
+        draw, seen = self._next_draw(), self._look(rows)
         coarse = int(self._sums.memory.nside[rows[0]]) < _FIRST_LEVEL
         for _ in range(1 if coarse else self.stage.passes):
             order = torch.randperm(len(rows), generator=draw, device=rows.device)
             # batch normalisation cannot learn from one image
             for part in order.tensor_split(math.ceil(len(rows) / _MINI_BATCH)):
                 self._teach(rows[part], seen[part], draw)
-        self.encoding.propose(rows, self.measure)
+        if self._taught % _ASKED == 0:
+            self.encoding.propose(rows, self.measure)
         return loss
+
+    def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Teach on, while the encoder's rate falls to 0, by the posteriors as they are."""
+        memory, lessons = self._sums.memory, self.stage.lessons
+        known = rows[memory.nside[rows] == memory.nside.max()]
+        if len(known) < 2:
+            return
+        draw = self._next_draw()
+        for lesson in range(lessons):
+            self.encoding.slow_down(0.5 * (1 + math.cos(math.pi * lesson / lessons)))
+            some = torch.randperm(len(known), generator=draw, device=known.device)[:_MINI_BATCH]
+            part = known[some.sort().values]
+            self._teach(part, self._look(part), draw)
+            if (lesson + 1) % _TOLD_EVERY == 0:
+                yield lesson + 1, lessons
+
+    def _next_draw(self) -> torch.Generator:
+        self._taught += 1
+        problem = self.problem
+        return stream(problem.seed, "teaching", self.start, self._taught, device=problem.device)
+
+    def _look(self, rows: Tensor) -> Tensor:
+        return self.encoding.look(rows, self.problem.particles.images(rows))
 
     def _teach(self, rows: Tensor, seen: Tensor, draw: torch.Generator) -> None:
         encoding, encoder, memory = self.encoding, self.encoding.encoder, self._sums.memory
@@ -135,26 +159,52 @@ class PosteriorTeacher(Teacher):
         encoding.optimizer.step()
 
     def end_epoch(self, rows: Tensor) -> None:
-        """Find posteriors of the held-out particles as well, and count the epochs of the end."""
+        """Find posteriors of the held-out particles as well."""
         self._sums.end_epoch(rows)
-        self._cooled += self._sums.over
 
     def state(self) -> dict[str, Any]:
         """Return the state of the sums, and of what was drawn."""
-        return {"sums": self._sums.state(), "taught": self._taught, "cooled": self._cooled}
+        return {"sums": self._sums.state(), "taught": self._taught}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
         self._sums.load_state(state["sums"])
-        self._taught, self._cooled = state["taught"], state["cooled"]
+        self._taught = state["taught"]
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Go on with the posteriors, at the frequencies that the march had reached."""
+        if state["sums"]["march"]["radii"] == self._sums.march.radii:
+            self._sums.load_state(state["sums"])
+        self._taught = state["taught"]
 
 
 class _Sums(MarginalInference):
     """Marginalisation that leaves the candidates to the encoder."""
 
     def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
-        self.poses.shifts[images.rows] = found.cell_shifts[:, 0] + images.origins
+        shifts = found.cell_shifts[:, 0]
+        if quadrature.estimates_shifts:
+            shifts = self._refined_shifts(images, found, quadrature)
+        self.poses.shifts[images.rows] = shifts + images.origins
         self._remember(images.rows, found, quadrature)
+
+    @torch.no_grad()
+    def _refined_shifts(
+        self, images: Observed, found: Posteriors, quadrature: Quadrature
+    ) -> Tensor:
+        """Return the shifts of the heaviest poses, refined together with these, (b, 2), pixels.
+
+        The sums know them to a pixel and more. An encoder that looks at images centred so has
+        errors twice as large.
+        """
+        model, used = quadrature.model, quadrature.n_used
+        best = cell_rotations(quadrature.nside).to(found.cells.device)[found.cells[:, 0]]
+        poses = Poses(best, found.cell_shifts[:, 0])
+        seen = images.over(self.noise.deviation(model))
+        aligned = Alignment(model, slicer(self.volume.grid().detach()), seen)
+        refined = improve(aligned, poses, [used] * _CENTRING_STEPS)
+        good = aligned.fit(refined, used).errors <= aligned.fit(poses, used).errors
+        return torch.where(good[:, None], refined.shifts, poses.shifts)
 
 
 def _marginal_stage(stage: AmortizedStage) -> MarginalStage:
