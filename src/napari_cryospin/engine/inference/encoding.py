@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from napari_cryospin.engine.geometry.poses import Poses
+from napari_cryospin.engine.inference.asking import ask
 from napari_cryospin.engine.models.encoders.choice import encoder_of
 from napari_cryospin.engine.random_streams import torch_draws_from
-from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.sums.centring import spread_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
-    from napari_cryospin.engine.kernels import Slicer
+    from napari_cryospin.engine.inference.asking import Measure
     from napari_cryospin.engine.models.image import ImageModel
-    from napari_cryospin.engine.models.noise import NoiseSpectrum
     from napari_cryospin.engine.state.problem import Problem
 
 # particles whose candidates are compared with the map at once
 _PART = 500
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What candidates are compared by: a map, at the frequencies of a model, and the noise.
-
-    Without noise, coefficients are compared as they are.
-    """
-
-    model: ImageModel
-    slicer: Slicer
-    noise: NoiseSpectrum | None = None
 
 
 class Encoding:
@@ -94,14 +81,25 @@ class Encoding:
         return torch.zeros_like(shifts) if self.encoder.gives_shifts else shifts
 
     @torch.no_grad()
-    def propose(self, rows: Tensor, measure: Measure) -> None:
-        """Make the proposals of the encoder as it is the candidates of particles ``rows`` (m,)."""
+    def propose(self, rows: Tensor, measure: Measure, rounds: int = 0) -> None:
+        """Make the proposals of the encoder as it is the candidates of particles ``rows`` (m,).
+
+        They are centred first, in so many rounds, where shifts are estimated.
+        """
+        problem, spread = self.problem, spread_of(self.problem)
         self.encoder.eval()
         for part in rows.split(_PART):
-            seen = self.problem.particles.images(part)
-            proposed = self.encoder(self.look(part, seen))
-            images = self.observed(part, measure.model, seen)
-            self.record(images, proposed, errors_of(measure, images, proposed))
+            asked = ask(
+                self.encoder,
+                problem.particles,
+                part,
+                measure,
+                scales=problem.poses.scales[part],
+                origins=self.origins(part),
+                spread=spread,
+                rounds=rounds,
+            )
+            self.record(asked.images, asked.proposed, asked.errors)
         self.encoder.train()
 
     def observed(self, rows: Tensor, model: ImageModel, images: Tensor) -> Observed:
@@ -134,19 +132,3 @@ class Encoding:
         """Restore :meth:`state`."""
         self.encoder.load_state_dict(state["encoder"])
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-@torch.no_grad()
-def errors_of(
-    measure: Measure,
-    seen: Observed,
-    proposed: Poses,
-    loss: Literal["squared", "absolute"] = "squared",
-) -> Tensor:
-    """Return the error of each of K poses of b images per coefficient, (b, K)."""
-    n, candidates = proposed.rotations.shape[:2]
-    numbers = torch.arange(n, device=seen.rows.device).repeat_interleave(candidates)
-    if measure.noise is not None:
-        seen = seen.over(measure.noise.deviation(measure.model))
-    aligned = Alignment(measure.model, measure.slicer, seen, loss, numbers)
-    return aligned.errors(proposed.flatten()).view(n, candidates)

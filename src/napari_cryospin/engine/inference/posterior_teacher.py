@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_cryospin.engine.inference.encoding import Measure
+from napari_cryospin.engine.geometry.fourier import move_grid
+from napari_cryospin.engine.inference.asking import Measure
 from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.inference.teacher import Teacher
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.stages import MarginalStage
+from napari_cryospin.engine.sums.centring import common_offset
 from napari_cryospin.engine.sums.quadrature import cell_rotations
 
 if TYPE_CHECKING:
@@ -154,6 +156,18 @@ class _Sums(MarginalInference):
     def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
         self.poses.shifts[images.rows] = found.cell_shifts[:, 0] + images.origins
         self._remember(images.rows, found, quadrature)
+
+    def end_epoch(self, rows: Tensor) -> None:
+        """Keep the map in the middle of its box: an encoder looks at centred particles."""
+        super().end_epoch(rows)
+        rows = rows[self.memory.nside[rows] > 0]
+        if not self.problem.model.shifts or not len(rows):
+            return
+        best = self.memory.heaviest(rows)
+        offset = common_offset(best, self.poses.shifts[rows])
+        self.poses.shifts[rows] -= (best @ offset)[:, :2]
+        self._update.move(-offset)
+        self.volume.assign(move_grid(self.volume.grid().detach(), -offset))
 
 
 def _marginal_stage(stage: AmortizedStage) -> MarginalStage:

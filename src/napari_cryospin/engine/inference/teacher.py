@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.encoding import Encoding, Measure
+    from napari_cryospin.engine.inference.asking import Measure
+    from napari_cryospin.engine.inference.encoding import Encoding
     from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import AmortizedStage
