@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.events import SwitchFigures
     from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.inference.teacher import Teacher
+    from napari_cryospin.engine.models.encoders.interface import Encoder
     from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.models.noise import NoiseSpectrum
     from napari_cryospin.engine.settings import ModelSettings
@@ -116,6 +117,11 @@ class AmortizedInference(PoseInference):
     def set_place(self, place: Place) -> None:
         """Follow the teacher's schedules."""
         self.teacher.set_place(place)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder."""
+        return self.encoding.encoder
 
     @property
     def radius(self) -> float:

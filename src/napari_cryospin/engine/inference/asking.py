@@ -107,18 +107,18 @@ def ask(
         Rounds of centring before the answer that counts.
     """
     images, model = particles.images(rows), measure.model
-    ctf = particles.ctf(rows, encoder.frequencies)
+    look = encoder.look(images, particles.ctf(rows, encoder.frequencies))
     if encoder.gives_shifts:
         origins, rounds = torch.zeros_like(origins), 0
     seen = particles.observed(rows, model, scales=scales, shifts=origins, images=images)
     for n in range(rounds if spread is not None else 0):
-        proposed = encoder(encoder.look(images, ctf, origins))
+        proposed = encoder(encoder.centred(look, origins))
         modes = _MODES if n == 0 else 1
         places = distinct(proposed.rotations, errors_of(measure, seen, proposed), modes)
         best = proposed.rotations[torch.arange(len(rows), device=rows.device)[:, None], places]
         origins = _moved_over(measure, seen, best, spread or 0.0)
         seen = seen.at(model, origins)
-    proposed = encoder(encoder.look(images, ctf, origins))
+    proposed = encoder(encoder.centred(look, origins))
     return Asked(seen, proposed, errors_of(measure, seen, proposed))
 
 

@@ -56,24 +56,9 @@ class Encoding:
         for group in self.optimizer.param_groups:
             group["lr"] = left * self._rate
 
-    def look(
-        self, rows: Tensor, images: Tensor | None = None, origins: Tensor | None = None
-    ) -> Tensor:
-        """Return what the encoder is given of particles ``rows`` (m,).
-
-        Parameters
-        ----------
-        rows
-            Which particles.
-        images
-            Their images, where they are at hand already.
-        origins
-            Shifts to centre them by, (m, 2); by default the present ones.
-        """
-        particles, encoder = self.problem.particles, self.encoder
-        images = particles.images(rows) if images is None else images
-        ctf = particles.ctf(rows, encoder.frequencies)
-        return encoder.look(images, ctf, self.origins(rows) if origins is None else origins)
+    def look(self, rows: Tensor, images: Tensor) -> Tensor:
+        """Return what the encoder sees of images (m, D, D), not centred, of particles (m,)."""
+        return self.encoder.look(images, self.problem.particles.ctf(rows, self.encoder.frequencies))
 
     def origins(self, rows: Tensor) -> Tensor:
         """Return the shifts that particles are centred by before the encoder looks, (m, 2)."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.events import SwitchFigures
+    from napari_cryospin.engine.models.encoders.interface import Encoder
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import Inference
     from napari_cryospin.engine.state.problem import Problem
@@ -116,6 +117,11 @@ class PoseInference(ABC):
     @abstractmethod
     def radius(self) -> float:
         """Frequency radius that poses are judged by, in units of 1/box."""
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """The encoder that proposes its candidates; None where there is none."""
+        return None
 
     @property
     def noise(self) -> NoiseSpectrum:

@@ -65,7 +65,7 @@ class LikelihoodTeacher(Teacher):
         encoding, model, loss = self.encoding, self._low_pass.model, self.problem.model.loss
         encoder, volume = encoding.encoder, self.problem.volume
         images = self.problem.particles.images(rows)
-        look = encoding.look(rows, images)
+        look = encoder.centred(encoding.look(rows, images), encoding.origins(rows))
         seen = encoding.observed(rows, model, images)
         with torch.no_grad():
             proposed = encoder(look)

@@ -107,27 +107,28 @@ class PosteriorTeacher(Teacher):
             self.problem.seed, "teaching", self.start, self._taught, device=self.problem.device
         )
         self._taught += 1
+        images = self.problem.particles.images(rows)
+        seen = self.encoding.look(rows, images)
         coarse = int(self._sums.memory.nside[rows[0]]) < _FIRST_LEVEL
         for _ in range(1 if coarse else self.stage.passes):
             order = torch.randperm(len(rows), generator=draw, device=rows.device)
             # batch normalisation cannot learn from one image
             for part in order.tensor_split(math.ceil(len(rows) / _MINI_BATCH)):
-                self._teach(rows[part], draw)
+                self._teach(rows[part], seen[part], draw)
         self.encoding.propose(rows, self.measure)
         return loss
 
-    def _teach(self, rows: Tensor, draw: torch.Generator) -> None:
+    def _teach(self, rows: Tensor, seen: Tensor, draw: torch.Generator) -> None:
         encoding, encoder, memory = self.encoding, self.encoding.encoder, self._sums.memory
         drawn = torch.multinomial(memory.weights[rows], 1, generator=draw)
         cells = memory.cells[rows].gather(1, drawn)[:, 0].long()
         # all of them are of the march's present level
         wanted = cell_rotations(int(memory.nside[rows[0]])).to(rows.device)[cells]
-        origins = encoding.origins(rows)
         if self.problem.model.shifts:
-            jitter = torch.randn(origins.shape, generator=draw, device=rows.device)
-            origins = origins + _JITTER * encoder.box * jitter
+            jitter = torch.randn((len(rows), 2), generator=draw, device=rows.device)
+            seen = encoder.centred(seen, encoding.origins(rows) + _JITTER * encoder.box * jitter)
         turn = torch.randint(encoder.turns, (len(rows),), generator=draw, device=rows.device)
-        proposed = encoder(encoding.look(rows, origins=origins), turn)
+        proposed = encoder(seen, turn)
         # the squared chord: it has no singular gradient anywhere
         apart = (proposed.rotations - wanted[:, None]).square().sum((-1, -2))
         loss = apart.amin(1).mean()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_cryospin.engine import events
 from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
+from napari_cryospin.engine.run.encoder_file import write_encoder
 from napari_cryospin.engine.run.epoch import Due, Ending, Epoch, Ready, Searched, Trained
 from napari_cryospin.engine.run.pace import StagePace
 from napari_cryospin.engine.run.snapshot import poses_event
@@ -122,15 +123,18 @@ class Loop:
         n_batches = None if batch is None else self._n_batches
         self._n_batches = None
         yield events.Progress(_BEGINNING, 0, 0)
-        for done, total in self.training.next_stage():
+        training = self.training
+        for done, total in training.next_stage():
             yield events.Progress(_ENDING, done, total)
         self._pace.begin_stage()
         # what was asked for while the stage ended anyway is done
         self.controls.take_switch()
-        clock = self.training.clock
+        clock = training.clock
         yield events.Switched(
-            clock.epoch, self.training.kind, clock.stage, clock.start, by, batch, n_batches
+            clock.epoch, training.kind, clock.stage, clock.start, by, batch, n_batches
         )
+        self.lock.require_held()
+        write_encoder(self.folder, training)
         # judging the stage before took long, and a search of poses may come now
         yield self.checkpoint()
 

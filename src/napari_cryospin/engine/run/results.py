@@ -15,6 +15,7 @@ from napari_cryospin.engine.events import Progress
 from napari_cryospin.engine.judging.halves import HalfMaps, half_sets
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.volume import map_of_grid
+from napari_cryospin.engine.run.encoder_file import write_encoder
 from napari_cryospin.engine.run.fullsize import first_group, full_size
 from napari_cryospin.engine.runfolder.fsc import HALVES, TRUTH
 
@@ -98,6 +99,7 @@ def write_results(
         log_likelihood=training.fit.log_likelihood.cpu().numpy()[used],
         explained=training.fit.explained.cpu().numpy()[used],
     )
+    write_encoder(folder, training)
     yield Progress(_TASK, 3, 3)
     return Results(resolution(curve, particles.pixel_size, 0.143), halves)
 

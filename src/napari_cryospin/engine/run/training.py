@@ -20,6 +20,7 @@ from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.run.checkpoint_reading import fit_in, require_fits, require_like
+from napari_cryospin.engine.run.encoder_file import Encoded
 from napari_cryospin.engine.run.starts import Starts
 from napari_cryospin.engine.runfolder.clock import Clock
 from napari_cryospin.engine.runfolder.names import CHECKPOINT_VERSION
@@ -74,6 +75,8 @@ class Training:
         What the starts of the first stage have come to.
     fit
         How well the map fitted the particles when that was last measured.
+    encoded
+        The encoder with which auto-encoding ended; None before, and after a resume.
 
     Raises
     ------
@@ -98,6 +101,7 @@ class Training:
         )
         self.fit = ParticleFit.unknown(particles.n, device)
         self.starts = Starts()
+        self.encoded: Encoded | None = None
         self.losses: list[float] = []
         self._begun: int | None = None
         self._judged: list[Judgement | None] = []
@@ -174,6 +178,7 @@ class Training:
 
     def _end_stage(self) -> Iterator[tuple[int, int]]:
         yield from self.inference.end_stage(self.used.nonzero().flatten())
+        self.encoded = Encoded.of(self.inference, self.clock.epoch) or self.encoded
 
     @property
     def start_unjudged(self) -> bool:

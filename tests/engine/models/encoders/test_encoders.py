@@ -26,7 +26,7 @@ def made(kind: str, box: int = 32, **settings: object) -> Encoder:
 def test_every_head_gives_a_pose_at_every_turn(kind: str, box: int) -> None:
     encoder = made(kind, box, heads=5, turns=8, encoder_width=8)
     images = torch.randn(3, box, box)
-    seen = encoder.look(images, torch.ones(3, len(encoder.frequencies)), torch.zeros(3, 2))
+    seen = encoder.look(images, torch.ones(3, len(encoder.frequencies)))
     poses = encoder(seen)
     assert encoder.candidates == encoder.heads * encoder.turns
     assert poses.rotations.shape == (3, encoder.candidates, 3, 3)
@@ -40,9 +40,7 @@ def test_every_head_gives_a_pose_at_every_turn(kind: str, box: int) -> None:
 def test_heads_that_have_learned_nothing_say_different_poses(kind: str) -> None:
     # of uniform ones two are 126° apart; without normalisation heads began 42° to 68° apart
     encoder = made(kind, heads=4, turns=1, encoder_width=None)
-    seen = encoder.look(
-        torch.randn(64, 32, 32), torch.ones(64, len(encoder.frequencies)), torch.zeros(64, 2)
-    )
+    seen = encoder.look(torch.randn(64, 32, 32), torch.ones(64, len(encoder.frequencies)))
     rotations = encoder(seen).rotations.detach()
     pairs = itertools.combinations(range(4), 2)
     apart = [float(angular_distance(rotations[:, a], rotations[:, b]).mean()) for a, b in pairs]
@@ -52,7 +50,7 @@ def test_heads_that_have_learned_nothing_say_different_poses(kind: str) -> None:
 @pytest.mark.parametrize("heads", [1, 3])
 def test_one_turn_is_a_part_of_all(heads: int) -> None:
     encoder = made("polar", heads=heads, turns=8).eval()
-    seen = encoder.look(torch.randn(5, 32, 32), torch.ones(5, 160), torch.zeros(5, 2))
+    seen = encoder.look(torch.randn(5, 32, 32), torch.ones(5, 160))
     turn = torch.tensor([0, 3, 7, 1, 4])
     everything = encoder(seen).rotations.unflatten(1, (heads, 8))
     one = encoder(seen, turn).rotations
@@ -66,9 +64,9 @@ def test_an_image_turned_in_its_plane_has_the_same_candidates_turned() -> None:
     image[:, 1:, 1:] = torch.randn(1, 31, 31)
     turned = torch.zeros_like(image)
     turned[:, 1:, 1:] = image[:, 1:, 1:].rot90(1, (1, 2))
-    ctf, origin = torch.ones(1, 160), torch.zeros(1, 2)
-    first = encoder(encoder.look(image, ctf, origin)).rotations.unflatten(1, (2, 32))
-    second = encoder(encoder.look(turned, ctf, origin)).rotations.unflatten(1, (2, 32))
+    ctf = torch.ones(1, 160)
+    first = encoder(encoder.look(image, ctf)).rotations.unflatten(1, (2, 32))
+    second = encoder(encoder.look(turned, ctf)).rotations.unflatten(1, (2, 32))
     # one of both ways round, by a quarter of the 32 turns
     quarter = torch.tensor([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
     apart = [
@@ -84,11 +82,11 @@ def test_a_shift_is_taken_out_before_the_encoder_looks() -> None:
     image[:, 20:40, 18:44] = torch.randn(1, 10, 13).repeat_interleave(2, 1).repeat_interleave(2, 2)
     moved = image.roll((3, -5), (1, 2))
     ctf = torch.ones(1, 160)
-    here = encoder.look(image, ctf, torch.zeros(1, 2))
+    here = encoder.look(image, ctf)
     # the content lies at −shift: three pixels down the rows, five to the left
-    there = encoder.look(moved, ctf, torch.tensor([[5.0, -3.0]]))
-    assert (here - there).abs().mean() < 0.02
-    wrong = encoder.look(moved, ctf, torch.tensor([[-5.0, 3.0]]))
+    there = encoder.look(moved, ctf)
+    assert (here - encoder.centred(there, torch.tensor([[5.0, -3.0]]))).abs().mean() < 0.02
+    wrong = encoder.centred(there, torch.tensor([[-5.0, 3.0]]))
     assert (here - wrong).abs().mean() > 0.3
 
 
@@ -96,19 +94,17 @@ def test_a_larger_box_shows_the_same_rings() -> None:
     y, x = torch.meshgrid(torch.arange(64) - 32.0, torch.arange(64) - 32.0, indexing="ij")
     blobs = torch.exp(-((x - 6) ** 2 + (y + 4) ** 2) / 60) + torch.exp(-(x**2 + (y - 9) ** 2) / 90)
     small, large = made("polar", box=32), made("polar", box=64)
-    ctf, origin = torch.ones(1, 160), torch.zeros(1, 2)
-    fine = large.look(blobs[None], ctf, origin)
-    coarse = small.look(blobs[None, ::2, ::2], ctf, origin)
+    ctf = torch.ones(1, 160)
+    fine = large.look(blobs[None], ctf)
+    coarse = small.look(blobs[None, ::2, ::2], ctf)
     assert torch.allclose(fine[:, :5], coarse[:, :5], atol=0.02)
 
 
 def test_a_ctf_of_the_other_sign_changes_nothing() -> None:
     encoder = made("polar")
     image = torch.randn(2, 32, 32)
-    ctf, origin = torch.rand(2, 160) - 0.5, torch.zeros(2, 2)
-    assert torch.allclose(
-        encoder.look(image, ctf, origin), encoder.look(-image, -ctf, origin), atol=1e-5
-    )
+    ctf = torch.rand(2, 160) - 0.5
+    assert torch.allclose(encoder.look(image, ctf), encoder.look(-image, -ctf), atol=1e-5)
 
 
 def test_the_papers_encoder_has_the_papers_size() -> None:

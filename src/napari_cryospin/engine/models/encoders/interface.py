@@ -51,8 +51,8 @@ class Encoder(nn.Module, ABC):
         return self.heads * self.turns
 
     @abstractmethod
-    def look(self, images: Tensor, ctf: Tensor, origins: Tensor) -> Tensor:
-        """Return what the network is given of images; it holds nothing that is learned.
+    def look(self, images: Tensor, ctf: Tensor) -> Tensor:
+        """Return what is seen of images; it holds nothing that is learned.
 
         Parameters
         ----------
@@ -60,9 +60,11 @@ class Encoder(nn.Module, ABC):
             Standardised images, (n, D, D).
         ctf
             Their CTFs at ``frequencies``, (n, P).
-        origins
-            Origin shifts (x, y) that centre them, pixels, (n, 2).
         """
+
+    def centred(self, seen: Tensor, origins: Tensor) -> Tensor:
+        """Return what is seen of images once they are moved by origin shifts, pixels, (n, 2)."""
+        return seen
 
     @abstractmethod
     def forward(self, seen: Tensor, turn: Tensor | None = None) -> Poses:
@@ -71,7 +73,7 @@ class Encoder(nn.Module, ABC):
         Parameters
         ----------
         seen
-            What :meth:`look` returned, for n images.
+            What :meth:`look` or :meth:`centred` returned, for n images.
         turn
             Turn of each, (n,), in 0 … S − 1, as a whole number; None asks at all of them.
 

@@ -55,16 +55,21 @@ class PolarEncoder(Encoder):
     turned_back: Tensor
 
     @torch.no_grad()
-    def look(self, images: Tensor, ctf: Tensor, origins: Tensor) -> Tensor:
+    def look(self, images: Tensor, ctf: Tensor) -> Tensor:
         """Return the rings, complex, (n, R, 16): half of each, from which the rest follows."""
         small = _cropped(images).flatten(1)
         real, imaginary = (small @ self.waves).chunk(2, 1)
-        phase = 2 * math.pi / self.box * (origins @ self.frequencies.T)
-        moved = torch.complex(real, imaginary) * torch.polar(ctf, -phase)
-        rings = moved.unflatten(1, (_RINGS, ANGLES // 2))
+        rings = (torch.complex(real, imaginary) * ctf).unflatten(1, (_RINGS, ANGLES // 2))
         power = rings.abs().square().mean(2, keepdim=True)
         seen: Tensor = rings / power.sqrt().clamp(min=torch.finfo(torch.float32).tiny)
         return seen
+
+    @torch.no_grad()
+    def centred(self, seen: Tensor, origins: Tensor) -> Tensor:
+        """Return the rings of moved images: a shift is a phase."""
+        phase = -2 * math.pi / self.box * (origins @ self.frequencies.T)
+        moved: Tensor = seen * torch.polar(torch.ones_like(phase), phase).view_as(seen)
+        return moved
 
     def forward(self, seen: Tensor, turn: Tensor | None = None) -> Poses:
         """Return candidate poses, centred."""

@@ -62,7 +62,7 @@ class VggEncoder(Encoder):
 
     pyramid: Tensor
 
-    def look(self, images: Tensor, ctf: Tensor, origins: Tensor) -> Tensor:
+    def look(self, images: Tensor, ctf: Tensor) -> Tensor:
         """Return images with four low-passed copies of each, (n, 5, D, D); heads find the shift."""
         spectrum = torch.fft.rfft2(images)[:, None] * self.pyramid
         low_passed = torch.fft.irfft2(spectrum, s=(self.box, self.box))
