@@ -12,6 +12,7 @@ import typer
 
 from napari_cryospin.cli.export import export
 from napari_cryospin.cli.folders import NO_FOLDER, named_folder, require_named
+from napari_cryospin.cli.infer import infer
 from napari_cryospin.cli.options import given_settings, with_settings
 from napari_cryospin.cli.simulate import simulate
 from napari_cryospin.engine.errors import InputError
@@ -237,6 +238,7 @@ def survey(
 
 
 app.command()(export)
+app.command()(infer)
 
 
 @app.command()

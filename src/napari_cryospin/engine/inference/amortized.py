@@ -36,6 +36,8 @@ _TEACHERS: dict[str, type[Teacher]] = {
 _PROBES = 200
 # particles that are asked about at once, at the end of the stage
 _ASKED = 2000
+# rounds of centring then: shifts are those of the posteriors before, on a grid
+_ROUNDS = 1
 
 
 class Criterion(Protocol):
@@ -177,7 +179,7 @@ class AmortizedInference(PoseInference):
         """Ask the encoder, as it is in the end, about all particles: none keeps an older answer."""
         measure, done = self.teacher.measure, 0
         for part in rows.split(_ASKED):
-            self.encoding.propose(part, measure)
+            self.encoding.propose(part, measure, _ROUNDS)
             done += len(part)
             yield done, len(rows)
 

@@ -86,6 +86,7 @@ def ask(
     origins: Tensor,
     spread: float | None = None,
     rounds: int = 0,
+    images: Tensor | None = None,
 ) -> Asked:
     """Return what an encoder, in evaluation mode, says of particles.
 
@@ -105,8 +106,10 @@ def ask(
         Standard deviation of the particles' shifts, pixels; None: they are known.
     rounds
         Rounds of centring before the answer that counts.
+    images
+        Their images, where they are at hand already.
     """
-    images, model = particles.images(rows), measure.model
+    images, model = particles.images(rows) if images is None else images, measure.model
     look = encoder.look(images, particles.ctf(rows, encoder.frequencies))
     if encoder.gives_shifts:
         origins, rounds = torch.zeros_like(origins), 0

@@ -104,6 +104,6 @@ def read_encoder(
         encoder.load_state_dict(torch.load(path, map_location=device, weights_only=True))
     except Exception as error:
         raise InputError(
-            f"The encoder {path} cannot be read ({reason(error)}): it is damaged, or of another run."
+            f"The encoder {path} cannot be read ({reason(error)}): it is damaged, or another run's."
         ) from error
     return saved, encoder.to(device).eval()
