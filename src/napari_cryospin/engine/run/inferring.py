@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -19,14 +20,18 @@ from napari_cryospin.engine.judging.particle_fit import ParticleFit, gains_of
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
-from napari_cryospin.engine.models.volume import grid_of_map
+from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
+from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.refining.alignment import Alignment
 from napari_cryospin.engine.run.encoder_file import read_encoder
 from napari_cryospin.engine.run.homes import look_at, moved
 from napari_cryospin.engine.runfolder.protected import require_not_in_use
-from napari_cryospin.engine.settings import DataSettings
+from napari_cryospin.engine.settings import DataSettings, ModelSettings
+from napari_cryospin.engine.state.pose_table import PoseTable
+from napari_cryospin.engine.state.problem import Problem
 from napari_cryospin.engine.sums.centring import first_origins, shift_spread
 from napari_cryospin.engine.sums.posteriors import posterior_scale
+from napari_cryospin.engine.sums.search import search_modes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,16 +41,20 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.data.particles import Particles
-    from napari_cryospin.engine.inference.asking import Asked
     from napari_cryospin.engine.kernels import Slicer
     from napari_cryospin.engine.models.encoders.interface import Encoder
+    from napari_cryospin.engine.models.volume import Map
     from napari_cryospin.engine.runfolder.encoder import SavedEncoder
     from napari_cryospin.engine.runfolder.folder import RunFolder
 
 # particles at a time
 _PART = 500
 # modes of a particle that are refined, and how far behind the best one they may be, nats
-_MODES, _BEHIND = 3, 10.0
+_MODES, _BEHIND = 3, 30.0
+# poses are searched anew where an error is so many standard deviations above the median
+_OUTLYING = 3.0
+# standard deviations of a Gaussian in its median absolute deviation
+_OF_MEDIAN = 1.4826
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class Teachings:
     ----------
     saved, encoder
         The encoder, and what is told of it.
-    slicer
+    volume
         The map, in the box of the encoder.
     noise
         Noise of the images.
@@ -86,8 +95,13 @@ class Teachings:
 
     saved: SavedEncoder
     encoder: Encoder
-    slicer: Slicer
+    volume: Map
     noise: NoiseSpectrum
+
+    @cached_property
+    def slicer(self) -> Slicer:
+        """What reads the map."""
+        return slicer(self.volume.grid().detach())
 
     @classmethod
     def of(cls, folder: RunFolder, device: torch.device) -> Self:
@@ -107,7 +121,9 @@ class Teachings:
         volume, pixel_size = read_map(maps[-1])
         fitted = torch.from_numpy(fit_map(volume, pixel_size, saved.box, saved.pixel_size))
         noise = NoiseSpectrum(torch.tensor(saved.noise, device=device))
-        return cls(saved, encoder, slicer(grid_of_map(fitted).float().to(device)), noise)
+        held = HartleyVolume(saved.box, torch.ones(saved.box), stream(0, "map", 0)).to(device)
+        held.assign(grid_of_map(fitted).float().to(device))
+        return cls(saved, encoder, held, noise)
 
     @torch.no_grad()
     def infer(
@@ -133,17 +149,68 @@ class Teachings:
         if self.saved.shifts and not self.encoder.gives_shifts:
             origins = first_origins(particles, rows, rows)
             spread = shift_spread(origins)
-        answers = _Answers(self, particles, refine=refine)
-        found = []
+        answers, found = _Answers(self, particles, refine=refine), []
         for part in rows.split(_PART):
-            found.append(answers.of(part, origins[part], spread))
+            found.append(answers.first(part, origins[part], spread))
             if progress is not None:
                 progress(int(part[-1]) + 1, particles.n)
-        rotations, shifts, weights, scales, gains, powers = (
-            torch.cat(each).cpu() for each in zip(*found, strict=True)
-        )
-        fit = ParticleFit.told_by(gains.T, powers, particles)
-        return Inferred(Poses(rotations, shifts), weights, scales, fit)
+        told = _Told.join(found)
+        if refine:
+            self._search(particles, told, answers)
+        return told.inferred(particles)
+
+    def _search(self, particles: Particles, told: _Told, answers: _Answers) -> None:
+        """Search all poses for particles that fit worse than most: the encoder may have missed."""
+        rows = outlying(told.errors).nonzero().flatten()
+        if not len(rows):
+            return
+        poses = PoseTable.empty(particles.n, 0, particles.device)
+        poses.shifts[:], poses.scales[:] = told.poses.shifts, told.scales
+        nobody = torch.zeros(particles.n, dtype=torch.bool, device=particles.device)
+        model = ModelSettings(shifts=self.saved.shifts)
+        problem = Problem(particles, self.volume, poses, nobody, model, 0)
+        for _ in search_modes(problem, rows, _MODES, self.noise):
+            pass
+        for part in rows.split(_PART):
+            candidates = Poses(poses.candidates[part], poses.candidate_shifts[part])
+            answer = answers.again(part, candidates, poses.candidate_losses[part])
+            told.improve(part, answer)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is found of particles so far, and how much of each image is left unexplained, (n,)."""
+
+    poses: Poses
+    weights: Tensor
+    scales: Tensor
+    gains: Tensor
+    powers: Tensor
+    errors: Tensor
+
+    @classmethod
+    def join(cls, parts: list[_Told]) -> Self:
+        others = [
+            torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)[1:]
+        ]
+        rotations = torch.cat([part.poses.rotations for part in parts])
+        shifts = torch.cat([part.poses.shifts for part in parts])
+        return cls(Poses(rotations, shifts), *others)
+
+    def improve(self, rows: Tensor, other: _Told) -> None:
+        """Take over what is found of particles ``rows`` (m,) where it fits better."""
+        better = other.errors < self.errors[rows]
+        rows = rows[better]
+        for name in ("rotations", "shifts"):
+            getattr(self.poses, name)[rows] = getattr(other.poses, name)[better]
+        for field in fields(self)[1:]:
+            getattr(self, field.name)[rows] = getattr(other, field.name)[better]
+
+    def inferred(self, particles: Particles) -> Inferred:
+        fit = ParticleFit.told_by(self.gains.T, self.powers, particles)
+        poses = Poses(self.poses.rotations.cpu(), self.poses.shifts.cpu())
+        fit = ParticleFit(fit.log_likelihood.cpu(), fit.explained.cpu())
+        return Inferred(poses, self.weights.cpu(), self.scales.cpu(), fit)
 
 
 class _Answers:
@@ -157,13 +224,12 @@ class _Answers:
         self._fine = ImageModel.within(box, box / 2, device)
         self._deviation = noise.deviation(self._fine)
 
-    def of(self, rows: Tensor, origins: Tensor, spread: float | None) -> tuple[Tensor, ...]:
-        """Return rotations, shifts, weights, scales, gains (b, 2) and powers of particles."""
-        particles, model = self._particles, self._fine
-        images = particles.images(rows)
+    def first(self, rows: Tensor, origins: Tensor, spread: float | None) -> _Told:
+        """Return what the encoder's candidates come to."""
+        images = self._particles.images(rows)
         asked = ask(
             self._known.encoder,
-            particles,
+            self._particles,
             rows,
             self._measure,
             scales=torch.ones(len(rows), device=rows.device),
@@ -172,27 +238,36 @@ class _Answers:
             rounds=ROUNDS,
             images=images,
         )
-        seen = particles.observed(rows, model, images=images)
-        poses, weights = self._refined(asked, seen) if self._refine else _chosen(asked, self._size)
+        return self._told(rows, images, asked.candidates, asked.errors)
+
+    def again(self, rows: Tensor, candidates: Poses, errors: Tensor) -> _Told:
+        """Return what other candidates come to, (b, n) poses with their errors."""
+        return self._told(rows, self._particles.images(rows), candidates, errors)
+
+    def _told(self, rows: Tensor, images: Tensor, candidates: Poses, errors: Tensor) -> _Told:
+        model, precision = self._fine, self._deviation**-2
+        seen = self._particles.observed(rows, model, images=images)
+        if self._refine:
+            poses, weights = self._refined(candidates, errors, seen)
+        else:
+            poses, weights = _chosen(candidates, errors, self._size)
         predicted = seen.ctf * model.project(self._known.slicer, poses)
         scales = torch.ones_like(weights)
         if self._known.saved.scales:
-            per_noise = predicted / self._deviation**2
-            cross, power = (per_noise * seen.coefficients).sum(1), (per_noise * predicted).sum(1)
-            scales = posterior_scale(cross, power, scales)
-        predicted *= scales[:, None]
-        gains = gains_of(seen.coefficients, predicted, self._deviation**-2)
+            cross = (predicted * seen.coefficients) @ precision
+            scales = posterior_scale(cross, predicted.square() @ precision, scales)
+        gains = gains_of(seen.coefficients, predicted * scales[:, None], precision)
+        left = seen.coefficients.square() @ precision - 2 * gains[0]
         powers = images.square().sum((1, 2))
-        return poses.rotations, poses.shifts, weights, scales, gains.T, powers
+        return _Told(poses, weights, scales, gains.T, powers, left / len(precision))
 
     @property
     def _size(self) -> int:
         """Number of coefficients that candidates are compared by."""
         return len(self._measure.model.frequencies)
 
-    def _refined(self, asked: Asked, seen: Observed) -> tuple[Poses, Tensor]:
+    def _refined(self, candidates: Poses, errors: Tensor, seen: Observed) -> tuple[Poses, Tensor]:
         """Refine the best candidates of each mode; return the best of them, and its weight."""
-        candidates, errors = asked.candidates, asked.errors
         places = distinct(candidates.rotations, errors, _MODES)
         best = errors.gather(1, places.clamp(min=0))
         behind = 0.5 * self._size * (best - best[:, :1])
@@ -217,14 +292,20 @@ class _Answers:
         return poses, log_p.masked_fill(same, -torch.inf).softmax(1).amax(1)
 
 
-def _chosen(asked: Asked, size: int) -> tuple[Poses, Tensor]:
+def _chosen(candidates: Poses, errors: Tensor, size: int) -> tuple[Poses, Tensor]:
     """Return the best candidates, and the weights of all candidates around them."""
-    winner = asked.errors.argmin(1)
-    each = torch.arange(len(winner), device=winner.device)
-    poses = asked.candidates[each, winner]
-    weights = (-0.5 * size * asked.errors).softmax(1)
-    near = angular_distance(asked.candidates.rotations, poses.rotations[:, None]) < APART
+    winner = errors.argmin(1)
+    poses = candidates[torch.arange(len(winner), device=winner.device), winner]
+    weights = (-0.5 * size * errors).softmax(1)
+    near = angular_distance(candidates.rotations, poses.rotations[:, None]) < APART
     return poses, (weights * near).sum(1)
+
+
+def outlying(errors: Tensor) -> Tensor:
+    """Return which errors (n,) are far above the others, bool, (n,)."""
+    middle = errors.median()
+    spread = _OF_MEDIAN * (errors - middle).abs().median()
+    return errors > middle + _OUTLYING * spread
 
 
 def data_like(data: DataSettings, stack: Path) -> DataSettings:
