@@ -92,10 +92,10 @@ class ModelSettings(Section):
         description="Encoder: a small network on polar Fourier rings, or the paper's convolutions.",
     )
     heads: Annotated[int, Field(ge=1, le=64)] = Field(
-        4, description="Pose heads of the encoder (M)."
+        8, description="Pose heads of the encoder (M)."
     )
     turns: Literal[1, 2, 4, 8, 16, 32] = Field(
-        16, description="In-plane turns at which the polar encoder is asked (S)."
+        8, description="In-plane turns at which the polar encoder is asked (S)."
     )
     encoder_width: Annotated[int, Field(ge=4, le=2048)] | None = Field(
         None,

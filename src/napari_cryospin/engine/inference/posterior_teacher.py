@@ -40,7 +40,7 @@ _FIRST_LEVEL = 4
 # jitter of the shifts that images are centred by, as a share of the box
 _JITTER = 1 / 64
 # epochs over which the encoder's rate falls, once the map's march has ended
-_COOLING = 4
+_COOLING = 2
 
 
 class PosteriorTeacher(Teacher):

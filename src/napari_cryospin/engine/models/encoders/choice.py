@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.models.encoders.interface import Encoder
     from napari_cryospin.engine.settings import ModelSettings
 
-_POLAR_WIDTH = 256
+_POLAR_WIDTH = 192
 # numbers of an activation of the convolutions: before and after normalisation, gradient, pooling
 _ACTIVATIONS = 6.0
 # numbers kept of an image that the polar encoder sees, beside its pixels
