@@ -129,6 +129,14 @@ class AmortizedStage(Stage):
         4, description="Passes of the encoder over a batch that a posterior teaches."
     )
 
+    particles: Count | None = Field(
+        10_000,
+        title="Particles to learn from",
+        description="Particles of a stack, drawn at random, that a posterior teaches by; the "
+        "others are inferred when the stage ends.",
+        json_schema_extra={"unset": "all"},
+    )
+
     def summary(self) -> str:
         """Return who teaches the encoder."""
         return f"taught by {self.teacher}"
@@ -136,7 +144,9 @@ class AmortizedStage(Stage):
     @property
     def idle(self) -> frozenset[str]:
         """Names of the settings of the other teacher."""
-        return frozenset({"learning_rate_volume" if self.teacher == "posterior" else "passes"})
+        if self.teacher == "posterior":
+            return frozenset({"learning_rate_volume"})
+        return frozenset({"passes", "particles"})
 
 
 class DirectStage(Stage):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from napari_cryospin.engine.inference.asking import ROUNDS
 from napari_cryospin.engine.inference.encoding import Encoding
 from napari_cryospin.engine.inference.interface import PoseInference
 from napari_cryospin.engine.inference.likelihood_teacher import LikelihoodTeacher
@@ -11,6 +12,7 @@ from napari_cryospin.engine.inference.memory_needs import FLOAT
 from napari_cryospin.engine.inference.posterior_teacher import PosteriorTeacher
 from napari_cryospin.engine.models.encoders.choice import numbers_needed
 from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.sums.centring import first_origins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +114,11 @@ class AmortizedInference(PoseInference):
         """Make room for the poses that the heads propose."""
         self.encoding.begin()
 
+    def begin_warm(self, weights: dict[str, Tensor]) -> None:
+        """Begin with an encoder that has learned, and with the map that it has learned from."""
+        self.encoding.encoder.load_state_dict(weights)
+        self.teacher.begin_warm()
+
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Do what the teacher does before the batches."""
         yield from self.teacher.begin_epoch(place, rows)
@@ -165,6 +172,7 @@ class AmortizedInference(PoseInference):
     def end_epoch(self, rows: Tensor) -> None:
         """Give the held-out particles poses as well, and measure the criterion of the switch."""
         self.teacher.end_epoch(rows)
+        rows = self.teacher.learned_from(rows)
         held_out = self.problem.held_out[rows]
         measure = self.teacher.measure
         if held_out.any():
@@ -176,12 +184,23 @@ class AmortizedInference(PoseInference):
         self.criterion.measure(self.problem, measure.model, rows[~held_out], probes)
 
     def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
-        """Ask the encoder, as it is in the end, about all particles: none keeps an older answer."""
-        measure, done = self.teacher.measure, 0
-        for part in rows.split(_ASKED):
-            self.encoding.propose(part, measure, _ROUNDS)
-            done += len(part)
-            yield done, len(rows)
+        """Ask the encoder, as it is in the end, about all particles: none keeps an older answer.
+
+        Those that were not learned from are found from nothing.
+        """
+        poses, measure, done = self.problem.poses, self.teacher.measure, 0
+        new = poses.losses[rows].isnan()
+        if new.all():
+            new[:] = False
+        if new.any() and self.problem.model.shifts:
+            poses.shifts[rows[new]] = first_origins(self.particles, rows[new], rows[~new])
+        for some, rounds in ((rows[~new], _ROUNDS), (rows[new], ROUNDS)):
+            for part in some.split(_ASKED):
+                self.encoding.propose(part, measure, rounds)
+                done += len(part)
+                yield done, len(rows)
+        if new.any() and self.problem.model.scales and self.teacher.finds_scales:
+            self.encoding.scale(rows[new], measure)
 
     def state(self) -> dict[str, Any]:
         """Return encoder, teacher and criterion for a checkpoint."""

@@ -11,6 +11,7 @@ from napari_cryospin.engine.inference.asking import ask
 from napari_cryospin.engine.models.encoders.choice import encoder_of
 from napari_cryospin.engine.random_streams import torch_draws_from
 from napari_cryospin.engine.sums.centring import spread_of
+from napari_cryospin.engine.sums.posteriors import posterior_scale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,6 +87,23 @@ class Encoding:
             )
             self.record(asked.images, asked.proposed, asked.errors)
         self.encoder.train()
+
+    @torch.no_grad()
+    def scale(self, rows: Tensor, measure: Measure) -> None:
+        """Estimate the scales of particles (m,) at their present poses, around 1 on the whole."""
+        poses, model = self.problem.poses, measure.model
+        found = []
+        for part in rows.split(_PART):
+            seen = self.problem.particles.observed(part, model)
+            if measure.noise is not None:
+                seen = seen.over(measure.noise.deviation(model))
+            slices = measure.slicer.slices(poses.rotations[part], model.frequencies)
+            predicted = seen.ctf * model.shift(slices, -poses.shifts[part])
+            cross, power = (predicted * seen.coefficients).sum(1), predicted.square().sum(1)
+            found.append(posterior_scale(cross, power, torch.ones_like(cross)))
+        scales = torch.cat(found)
+        # poses that are degrees off explain less of every image
+        poses.scales[rows] = scales / scales.mean()
 
     def observed(self, rows: Tensor, model: ImageModel, images: Tensor) -> Observed:
         """Return particles as they are compared with the map: centred as the encoder sees them."""

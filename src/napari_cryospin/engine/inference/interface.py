@@ -94,6 +94,13 @@ class PoseInference(ABC):
     def begin(self) -> None:  # noqa: B027 (not every inference has something to make ready)
         """Make poses and map ready for the stage that begins; called once, before its epochs."""
 
+    def begin_warm(self, weights: dict[str, Tensor]) -> None:
+        """Begin with the weights of an encoder, and with a map that shows the particles.
+
+        Called after :meth:`begin`; who has no encoder cannot.
+        """
+        raise NotImplementedError
+
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Do what comes before the batches; yield what is done of it, and its total.
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_cryospin.engine.geometry.fourier import move_grid
-from napari_cryospin.engine.inference.asking import Measure
+from napari_cryospin.engine.inference.asking import ROUNDS, Measure
+from napari_cryospin.engine.inference.march import supports
 from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.inference.teacher import Teacher
 from napari_cryospin.engine.kernels import slicer
@@ -35,12 +36,15 @@ if TYPE_CHECKING:
 
 # images that the encoder learns from at once
 _MINI_BATCH = 250
+# particles that are asked about at once where a run begins warm, and the radius they are judged by
+_ASKED, _LOOK = 2000, 8
 # level of poses from which on the whole of the passes is worth it: below it poses are 29° apart
 _FIRST_LEVEL = 4
 # jitter of the shifts that images are centred by, as a share of the box
 _JITTER = 1 / 64
-# epochs over which the encoder's rate falls, once the map's march has ended
-_COOLING = 2
+# epochs over which the encoder's rate falls, once the map's march has ended; where it also has to
+# learn from images that are centred by jittered shifts, it needs more of them
+_COOLING, _COOLING_SHIFTED = 2, 8
 
 
 class PosteriorTeacher(Teacher):
@@ -52,6 +56,7 @@ class PosteriorTeacher(Teacher):
     """
 
     remembers = MarginalInference.remembers
+    finds_scales = True
 
     def __init__(
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int
@@ -59,6 +64,8 @@ class PosteriorTeacher(Teacher):
         super().__init__(problem, stage, encoding, start)
         self._sums = _Sums(problem, _marginal_stage(stage), start=start)
         self._taught = self._cooled = 0
+        self._warm = False
+        self._cooling = _COOLING_SHIFTED if problem.model.shifts else _COOLING
 
     @classmethod
     def memory_needed(
@@ -87,18 +94,45 @@ class PosteriorTeacher(Teacher):
     @property
     def over(self) -> bool:
         """Whether the march has ended, and the encoder has learned its end."""
-        return self._cooled >= _COOLING
+        return self._cooled >= self._cooling
+
+    def begin_warm(self) -> None:
+        """Let the first epoch begin with poses from the encoder, where the map supports it."""
+        self._warm = True
+
+    def learned_from(self, rows: Tensor) -> Tensor:
+        """Return the particles that are drawn to be learned from, and the held-out ones."""
+        most, held_out = self.stage.particles, self.problem.held_out
+        learning = rows[~held_out[rows]]
+        if most is None or len(learning) <= most:
+            return rows
+        draw = stream(self.problem.seed, "learned from")
+        place = torch.randperm(len(held_out), generator=draw).to(rows.device)
+        drawn = learning[place[learning].argsort()[:most]]
+        return torch.cat((drawn, rows[held_out[rows]])).sort().values
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Centre particles that nothing is known of; slow the encoder down at the end."""
+        # at first all are centred: the spread of their shifts is that of all
+        rows = self.learned_from(rows) if place.stage_epoch else rows
         yield from self._sums.begin_epoch(place, rows)
+        if self._warm:
+            self._warm = False
+            rows = self.learned_from(rows)
+            self._sums.march_ahead(_LOOK)
+            asked = 0
+            for part in rows.split(_ASKED):
+                self.encoding.propose(part, self.measure, ROUNDS)
+                asked += len(part)
+                yield asked, len(rows)
+            self._sums.march_on()
         left = self.stage.epochs - place.stage_epoch
-        done = max(self._cooled, _COOLING - left) / _COOLING
+        done = max(self._cooled, self._cooling - left) / self._cooling
         self.encoding.slow_down(0.5 * (1 + math.cos(math.pi * max(done, 0.0))))
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
         """Return the rows of all batches of an epoch: the held-out particles are in none."""
-        return self._sums.batches(rows, order)
+        return self._sums.batches(self.learned_from(rows), order)
 
     def train_batch(self, rows: Tensor) -> float:
         """Make the map anew from particles ``rows``, teach by them; return their mean error."""
@@ -138,7 +172,7 @@ class PosteriorTeacher(Teacher):
 
     def end_epoch(self, rows: Tensor) -> None:
         """Find posteriors of the held-out particles as well, and count the epochs of the end."""
-        self._sums.end_epoch(rows)
+        self._sums.end_epoch(self.learned_from(rows))
         self._cooled += self._sums.over
 
     def state(self) -> dict[str, Any]:
@@ -153,6 +187,25 @@ class PosteriorTeacher(Teacher):
 
 class _Sums(MarginalInference):
     """Marginalisation that leaves the candidates to the encoder."""
+
+    def march_ahead(self, radius: float) -> None:
+        """March to a radius at once, or to the last one."""
+        self.march.place = sum(each < radius for each in self.march.radii[1:])
+        self._quadrature = None
+
+    @torch.no_grad()
+    def march_on(self) -> None:
+        """March to the largest radius that the held-out particles say the map supports."""
+        self.march_ahead(0)
+        if not len(self._held):
+            return
+        for place, _ in enumerate(self.march.radii):
+            self.march.place, self._quadrature = place, None
+            quadrature = self._points()
+            images = self._observed(self._held, quadrature)
+            found = self._sum(quadrature, self._held).posteriors(images, look_beyond=True)
+            if not supports(found.beyond):
+                break
 
     def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
         self.poses.shifts[images.rows] = found.cell_shifts[:, 0] + images.origins

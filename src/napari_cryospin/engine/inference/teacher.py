@@ -40,9 +40,12 @@ class Teacher(ABC):
     ----------
     remembers
         Numbers of 4 bytes that it keeps of every particle, beside poses and candidates.
+    finds_scales
+        Whether it estimates scales of particles.
     """
 
     remembers: ClassVar[int] = 0
+    finds_scales: ClassVar[bool] = False
 
     def __init__(
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int
@@ -70,6 +73,13 @@ class Teacher(ABC):
     def noise(self) -> NoiseSpectrum:
         """Noise of the images as known so far."""
         return NoiseSpectrum.white(self.problem.particles.box, self.problem.device)
+
+    def begin_warm(self) -> None:  # noqa: B027 (not every teacher does otherwise then)
+        """Hear that encoder and map know the particles already."""
+
+    def learned_from(self, rows: Tensor) -> Tensor:
+        """Return which of the particles ``rows`` (m,) it needs, the held-out ones among them."""
+        return rows
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Do what comes before the batches, as an inference does."""

@@ -69,7 +69,10 @@ class ParticleFit:
         precision = noise.deviation(model) ** -2
         gains: list[Tensor] = []
         powers: list[Tensor] = []
-        rows = torch.arange(particles.n, device=device)
+        rows = poses.losses.isfinite().nonzero().flatten()
+        measured = cls.unknown(particles.n, device)
+        if not len(rows):
+            return measured
         for part in rows.split(max(1, _BLOCK // particles.box**2)):
             projected = model.project(present, poses.at(part))
             images = particles.images(part)
@@ -77,10 +80,9 @@ class ParticleFit:
             gains.append(gains_of(observed.coefficients, projected * observed.ctf, precision))
             powers.append(images.square().sum((1, 2)))
         found = cls.told_by(torch.cat(gains, 1), torch.cat(powers), particles)
-        seen = poses.losses.isfinite()
-        return cls(
-            found.log_likelihood.where(seen, torch.nan), found.explained.where(seen, torch.nan)
-        )
+        measured.log_likelihood[rows] = found.log_likelihood
+        measured.explained[rows] = found.explained
+        return measured
 
     @classmethod
     def told_by(cls, gains: Tensor, powers: Tensor, particles: Particles) -> Self:

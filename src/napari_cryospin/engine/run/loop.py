@@ -84,6 +84,7 @@ class Loop:
         self._poses_took = 0.0
         self._checkpoint_at, self._checkpoint_took = time.monotonic(), 0.0
         self._n_batches: int | None = None
+        self._n_images = 0
         self._searching = self._ended = self._switch_due = False
 
     def events(self) -> Iterator[Event]:
@@ -153,7 +154,7 @@ class Loop:
                     yield from self._obey()
                     if self.controls.stopped:
                         return
-                case Ready(n_batches, searched):
+                case Ready(n_batches, searched, self._n_images):
                     if searched:
                         self._pace.searched()
                     self._searching, self._n_batches = False, n_batches
@@ -303,7 +304,7 @@ class Loop:
         """Return what is left of the present stage, at most."""
         training, clock = self.training, self.training.clock
         epochs = clock.stage_left(self.settings)
-        images = (epochs - clock.batch / n_batches) * len(training.rows_in_epoch)
+        images = (epochs - clock.batch / n_batches) * self._n_images
         searches = training.inference.searches_after(clock.stage_epoch)
         return self._pace.seconds_left(max(round(images), 0), epochs, searches)
 

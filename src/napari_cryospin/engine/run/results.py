@@ -62,14 +62,16 @@ def write_results(
     the particles on disk.
 
     The maps are closed-form back-projections of the images at their final poses, the map weighted
-    by the FSC of the halves. Particles that were dropped from training are in none of the files.
+    by the FSC of the halves. Particles that were dropped from training, or have no pose yet, are in
+    none of the files.
     """
     particles, poses = training.particles, training.poses
     # a run that was stopped has turned particles since its last epoch
     training.measure_fit()
-    used = training.used.cpu().numpy()
+    placed = training.placed
+    used = placed.cpu().numpy()
     yield Progress(_TASK, 0, 3)
-    halves = HalfMaps.of(particles, poses, training.used)
+    halves = HalfMaps.of(particles, poses, placed)
     maps = [_map(grid) for grid in halves.grids]
     for path, half in zip(folder.half_map_paths, maps, strict=True):
         write_map(path, half, particles.pixel_size)

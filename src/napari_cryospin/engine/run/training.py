@@ -153,9 +153,9 @@ class Training:
         Yields how many particles have been left as the next stage finds them, and their total.
         """
         clock, settings = self.clock, self.settings
-        if clock.stage == 0 and settings.starts > 1 and not self.starts.chosen:
+        if clock.stage == 0 and settings.n_starts > 1 and not self.starts.chosen:
             self._end_start()
-            if clock.start + 1 < settings.starts:
+            if clock.start + 1 < settings.n_starts:
                 clock.start += 1
                 clock.stage_epoch = clock.batch = 0
                 self.volume.load_state_dict(self._random_volume(clock.start).state_dict())
@@ -183,7 +183,7 @@ class Training:
     @property
     def start_unjudged(self) -> bool:
         """Whether the end of the present start is still to come, and compares it with others."""
-        return self.clock.stage == 0 and self.settings.starts > 1 and not self.starts.chosen
+        return self.clock.stage == 0 and self.settings.n_starts > 1 and not self.starts.chosen
 
     def judge_start(self) -> None:
         """Judge the present start before it ends, where there are several; no state is changed."""
@@ -226,12 +226,18 @@ class Training:
         if not self.kind.is_fine:
             # a grid or an encoder leaves poses a few degrees off: they are no fault of the map
             problem = with_refined_poses(problem, halves)
-            halves = HalfMaps.of(particles, problem.poses, self.used)
+            halves = HalfMaps.of(particles, problem.poses, self.placed)
         return local_misfit(problem, halves, across, self._learning_and_held()[1])
+
+    @property
+    def placed(self) -> Tensor:
+        """Particles in use that have been given a pose, bool, (n,); all of them before any has."""
+        placed = self.used & self.poses.losses.isfinite()
+        return placed if bool(placed.any()) else self.used
 
     def _learning_and_held(self) -> tuple[Tensor, Tensor]:
         """Return the rows of the particles in use that the map learns from, and of the others."""
-        learning, held = self.used & ~self.held_out, self.used & self.held_out
+        learning, held = self.placed & ~self.held_out, self.used & self.held_out
         return learning.nonzero().flatten(), held.nonzero().flatten()
 
     def place(self, n_batches: int = 1) -> Place:
