@@ -195,7 +195,7 @@ class AmortizedInference(PoseInference):
         if new.any() and self.problem.model.shifts:
             poses.shifts[rows[new]] = first_origins(self.particles, rows[new], rows[~new])
         for some, rounds in ((rows[~new], _ROUNDS), (rows[new], ROUNDS)):
-            for part in some.split(_ASKED):
+            for part in some.split(_ASKED) if len(some) else ():
                 self.encoding.propose(part, measure, rounds)
                 done += len(part)
                 yield done, len(rows)

@@ -154,10 +154,11 @@ class Loop:
                     yield from self._obey()
                     if self.controls.stopped:
                         return
-                case Ready(n_batches, searched, self._n_images):
+                case Ready(n_batches, searched, n_images):
                     if searched:
                         self._pace.searched()
                     self._searching, self._n_batches = False, n_batches
+                    self._n_images = n_images
                     self._pace.mark()
                 case Due():
                     yield from self._obey()
