@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_cryospin.cli.branch import branch
+from napari_cryospin.cli.experiment import compare, experiment
 from napari_cryospin.cli.export import export
 from napari_cryospin.cli.folders import NO_FOLDER, named_folder, require_named
 from napari_cryospin.cli.infer import infer
@@ -149,6 +151,9 @@ def reconstruct(
         raise typer.Exit(follow(make(out, preset, settings_file, given, commands)))
 
 
+app.command()(branch)
+
+
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
@@ -239,6 +244,8 @@ def survey(
 
 app.command()(export)
 app.command()(infer)
+app.command()(experiment)
+app.command()(compare)
 
 
 @app.command()

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from napari_cryospin.engine.switch_at import when
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.runfolder.verdict import Verdict
     from napari_cryospin.engine.stages import Inference
+    from napari_cryospin.engine.switch_at import SwitchAt
 
     TruthBeside = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.float32]]
 
@@ -65,13 +68,19 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class EpochStarted(Event):
-    """An epoch begins; ``epoch`` counts from 0 over the run, ``n_epochs`` is its planned end."""
+    """An epoch begins; ``epoch`` counts from 0 over the run, ``n_epochs`` is its planned end.
+
+    ``stage_epoch`` epochs of the stage (and start) are done, and ``ends`` says when it does, as for
+    :meth:`.Controls.set_switch`.
+    """
 
     epoch: int
     n_epochs: int
     inference: Inference
     stage: int
     start: int
+    stage_epoch: int = 0
+    ends: SwitchAt | None = None
 
 
 @dataclass(frozen=True)
@@ -259,6 +268,25 @@ class Switched(Event):
             return f"Start {self.start + 1} of {name} begins{when} from another random map."
         why = {"hand": "by hand", "schedule": "by schedule", "criterion": "by the criterion"}
         return f"Stage {self.stage + 1}, {name}, begins {why[self.by]} {where}."
+
+
+@dataclass(frozen=True)
+class Rescheduled(Event):
+    """The present stage ends otherwise from now on: ``at`` as for :meth:`.Controls.set_switch`.
+
+    ``stage`` counts from 0, and ``ends`` says when that is, also where its settings do; the run
+    will have had ``n_epochs`` epochs at its end, at most.
+    """
+
+    at: SwitchAt | None
+    ends: SwitchAt
+    stage: int
+    inference: Inference
+    n_epochs: int
+
+    def sentence(self) -> str:
+        """Return that in words."""
+        return f"Stage {self.stage + 1}, {self.inference.label}, ends {when(self.at)} from now on."
 
 
 @dataclass(frozen=True)

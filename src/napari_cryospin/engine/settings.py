@@ -156,6 +156,12 @@ class Settings(Section):
         description="Share of the particles that no map learns from in training: they judge it. "
         "At least 50 and at most 256 particles; 0: none.",
     )
+    branch_points: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        20,
+        title="Branch points kept",
+        description="Epochs of auto-encoding that other runs can be branched from, at most: the "
+        "first and the last one stay, and of the others as many as lie evenly; 0: none.",
+    )
     data: DataSettings = Field(default_factory=DataSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     stages: list[StageSettings] = Field(
@@ -191,7 +197,7 @@ class Settings(Section):
             return any(stage.inference == section for stage in self.stages)
         if where == "warm_start":
             return encodes(self.stages[:1])
-        return section != "model" or any(name in stage.reads for stage in self.stages)
+        return section != "model" or any(stage.heeds(name) for stage in self.stages)
 
     def require_known(self, where: str, asked: str) -> None:
         """Raise InputError where no stage heeds a setting that was asked for, by such an option."""

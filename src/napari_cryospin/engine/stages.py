@@ -99,6 +99,10 @@ class Stage(Section):
             raise PydanticCustomError("inference", "it is that of other settings")
         return inference
 
+    def heeds(self, name: str) -> bool:
+        """Return whether it heeds a setting of the model."""
+        return name in self.reads
+
     def summary(self) -> str:
         """Return what tells the stage apart, besides its inference and epochs, in a few words."""
         return ""
@@ -126,8 +130,18 @@ class AmortizedStage(Stage):
     learning_rate_encoder: Rate = Field(1e-4, description="Learning rate of the encoder (Adam).")
     learning_rate_volume: Rate = Field(5e-3, description="Learning rate of the map (Adam).")
     passes: Count = Field(
-        4, description="Passes of the encoder over a batch that a posterior teaches."
+        2, description="Passes of the encoder over a batch that a posterior teaches."
     )
+    lessons: Number = Field(
+        300,
+        description="Mini-batches that posteriors teach at the end of the stage, the encoder's "
+        "rate falling to 0.",
+    )
+
+    def heeds(self, name: str) -> bool:
+        """Return whether it heeds a setting of the model: each teacher has one of its own."""
+        other = "loss" if self.teacher == "posterior" else "scales"
+        return super().heeds(name) and name != other
 
     particles: Count | None = Field(
         10_000,
@@ -146,7 +160,7 @@ class AmortizedStage(Stage):
         """Names of the settings of the other teacher."""
         if self.teacher == "posterior":
             return frozenset({"learning_rate_volume"})
-        return frozenset({"passes", "particles"})
+        return frozenset({"passes", "lessons", "particles"})
 
 
 class DirectStage(Stage):

@@ -71,7 +71,7 @@ def end(
 def box(qtbot: QtBot, session: Session) -> RunPanel:
     box = RunPanel(session)
     qtbot.addWidget(box)
-    session.settings = Settings.from_preset("default")
+    session.settings = Settings.from_preset("marginal")
     session._set_state(SessionState.RUNNING)
     return box
 
@@ -86,7 +86,7 @@ def test_the_button_says_whether_a_start_or_a_stage_is_next(
     begin(session, 20, stage=0, start=2)
     assert (box.switch.text(), box.switch.isEnabled()) == ("Next: marginalisation", True)
     begin(session, 40, stage=1, start=2)
-    assert (box.switch.text(), box.switch.isEnabled()) == ("Next: auto-decoding", True)
+    assert (box.switch.text(), box.switch.isEnabled()) == ("Switch to auto-decoding", True)
     begin(session, 60, stage=2, start=2)
     assert not box.switch.isEnabled()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+import torch
+
 from napari_cryospin.engine.inference.asking import ROUNDS
 from napari_cryospin.engine.inference.encoding import Encoding
 from napari_cryospin.engine.inference.interface import PoseInference
@@ -17,7 +19,6 @@ from napari_cryospin.engine.sums.centring import first_origins
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import torch
     from torch import Tensor
 
     from napari_cryospin.engine.events import SwitchFigures
@@ -82,6 +83,7 @@ class AmortizedInference(PoseInference):
 
     kind = Inference.AMORTIZED
     remembers = PosteriorTeacher.remembers
+    renews_candidates = True
 
     def __init__(
         self,
@@ -184,23 +186,23 @@ class AmortizedInference(PoseInference):
         self.criterion.measure(self.problem, measure.model, rows[~held_out], probes)
 
     def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
-        """Ask the encoder, as it is in the end, about all particles: none keeps an older answer.
+        """Teach what is left, then ask the encoder about all: none keeps an older answer.
 
         Those that were not learned from are found from nothing.
         """
+        known = self.teacher.learned_from(rows)
+        yield from self.teacher.end_stage(known[~self.problem.held_out[known]])
+        new = rows[~torch.isin(rows, known)]
         poses, measure, done = self.problem.poses, self.teacher.measure, 0
-        new = poses.losses[rows].isnan()
-        if new.all():
-            new[:] = False
-        if new.any() and self.problem.model.shifts:
-            poses.shifts[rows[new]] = first_origins(self.particles, rows[new], rows[~new])
-        for some, rounds in ((rows[~new], _ROUNDS), (rows[new], ROUNDS)):
+        if len(new) and self.problem.model.shifts:
+            poses.shifts[new] = first_origins(self.particles, new, known)
+        for some, rounds in ((known, _ROUNDS), (new, ROUNDS)):
             for part in some.split(_ASKED) if len(some) else ():
                 self.encoding.propose(part, measure, rounds)
                 done += len(part)
                 yield done, len(rows)
-        if new.any() and self.problem.model.scales and self.teacher.finds_scales:
-            self.encoding.scale(rows[new], measure)
+        if len(new) and self.problem.model.scales and self.teacher.finds_scales:
+            self.encoding.scale(new, measure)
 
     def state(self) -> dict[str, Any]:
         """Return encoder, teacher and criterion for a checkpoint."""
@@ -216,3 +218,11 @@ class AmortizedInference(PoseInference):
         self.teacher.load_state(state["teacher"])
         if self.criterion is not None:
             self.criterion.load_state(state["criterion"])
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Go on with an encoder of the same shape, and with what the teacher knows of poses."""
+        if self.encoding.fits(state["encoding"]):
+            self.encoding.load_state(state["encoding"])
+        # another teacher, or other settings of it, may know other things
+        if state["teacher"].keys() == self.teacher.state().keys():
+            self.teacher.adopt(state["teacher"])

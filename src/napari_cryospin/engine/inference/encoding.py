@@ -129,9 +129,20 @@ class Encoding:
 
     def state(self) -> dict[str, Any]:
         """Return encoder and optimiser for a checkpoint."""
-        return {"encoder": self.encoder.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {
+            "encoder": self.encoder.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rate": self._rate,
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state`."""
+        """Restore :meth:`state`, with the learning rate of the present settings."""
         self.encoder.load_state_dict(state["encoder"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["lr"] *= self._rate / state["rate"]
+
+    def fits(self, state: dict[str, Any]) -> bool:
+        """Return whether a state is one of an encoder of the same shape."""
+        own, found = self.encoder.state_dict(), state["encoder"]
+        return {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in found.items()}

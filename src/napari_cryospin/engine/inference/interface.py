@@ -44,10 +44,14 @@ class PoseInference(ABC):
         Its name in the registry.
     remembers
         Numbers of 4 bytes that it keeps of every particle, beside poses and candidates.
+    renews_candidates
+        Whether every epoch, and the end of the stage (:meth:`end_stage`), makes the candidates of
+        its particles anew without having read them: a branch point leaves them out.
     """
 
     kind: ClassVar[Inference]
     remembers: ClassVar[int] = 0
+    renews_candidates: ClassVar[bool] = False
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -175,6 +179,20 @@ class PoseInference(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
+
+    def compact_state(self) -> dict[str, Any] | None:
+        """Return what a branch point needs of :meth:`state`, after an epoch; None where it is all.
+
+        :meth:`load_state` takes it in, and the trajectory is the same from there on, bit by bit.
+        """
+        return None
+
+    def adopt(self, state: dict[str, Any]) -> None:  # noqa: B027 (most begin with nothing)
+        """Take in what still fits of a state of this inference with other settings.
+
+        Called after :meth:`begin`, where a branch has its stage begin anew: what was learned goes
+        on, and what judges when the stage is over does not.
+        """
 
 
 def shuffled_batches(rows: Tensor, size: int, order: torch.Generator) -> list[Tensor]:

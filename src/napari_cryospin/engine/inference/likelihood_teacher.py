@@ -88,5 +88,7 @@ class LikelihoodTeacher(Teacher):
         return {"map_optimizer": self._map_optimizer.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state`."""
+        """Restore :meth:`state`, with the learning rate of the present settings."""
         self._map_optimizer.load_state_dict(state["map_optimizer"])
+        for group in self._map_optimizer.param_groups:
+            group["lr"] = self.stage.learning_rate_volume

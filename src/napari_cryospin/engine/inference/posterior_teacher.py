@@ -37,14 +37,15 @@ if TYPE_CHECKING:
 # images that the encoder learns from at once
 _MINI_BATCH = 250
 # particles that are asked about at once where a run begins warm, and the radius they are judged by
-_ASKED, _LOOK = 2000, 8
+_ASKED_WARM, _LOOK = 2000, 8
 # level of poses from which on the whole of the passes is worth it: below it poses are 29° apart
 _FIRST_LEVEL = 4
 # jitter of the shifts that images are centred by, as a share of the box
 _JITTER = 1 / 64
-# epochs over which the encoder's rate falls, once the map's march has ended; where it also has to
-# learn from images that are centred by jittered shifts, it needs more of them
-_COOLING, _COOLING_SHIFTED = 2, 8
+# so many of the particles' batches are asked about in an epoch of the march: one in ...
+_ASKED = 3
+# progress of the lessons at the end is told after so many
+_TOLD_EVERY = 25
 
 
 class PosteriorTeacher(Teacher):
@@ -63,9 +64,8 @@ class PosteriorTeacher(Teacher):
     ) -> None:
         super().__init__(problem, stage, encoding, start)
         self._sums = _Sums(problem, _marginal_stage(stage), start=start)
-        self._taught = self._cooled = 0
+        self._taught = 0
         self._warm = False
-        self._cooling = _COOLING_SHIFTED if problem.model.shifts else _COOLING
 
     @classmethod
     def memory_needed(
@@ -93,8 +93,8 @@ class PosteriorTeacher(Teacher):
 
     @property
     def over(self) -> bool:
-        """Whether the march has ended, and the encoder has learned its end."""
-        return self._cooled >= self._cooling
+        """Whether the march has ended."""
+        return self._sums.over
 
     def begin_warm(self) -> None:
         """Let the first epoch begin with poses from the encoder, where the map supports it."""
@@ -112,23 +112,19 @@ class PosteriorTeacher(Teacher):
         return torch.cat((drawn, rows[held_out[rows]])).sort().values
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
-        """Centre particles that nothing is known of; slow the encoder down at the end."""
+        """Centre particles that nothing is known of."""
         # at first all are centred: the spread of their shifts is that of all
         rows = self.learned_from(rows) if place.stage_epoch else rows
         yield from self._sums.begin_epoch(place, rows)
-        if self._warm:
-            self._warm = False
-            rows = self.learned_from(rows)
-            self._sums.march_ahead(_LOOK)
-            asked = 0
-            for part in rows.split(_ASKED):
-                self.encoding.propose(part, self.measure, ROUNDS)
-                asked += len(part)
-                yield asked, len(rows)
-            self._sums.march_on()
-        left = self.stage.epochs - place.stage_epoch
-        done = max(self._cooled, self._cooling - left) / self._cooling
-        self.encoding.slow_down(0.5 * (1 + math.cos(math.pi * max(done, 0.0))))
+        if not self._warm:
+            return
+        self._warm, asked, rows = False, 0, self.learned_from(rows)
+        self._sums.march_ahead(_LOOK)
+        for part in rows.split(_ASKED_WARM):
+            self.encoding.propose(part, self.measure, ROUNDS)
+            asked += len(part)
+            yield asked, len(rows)
+        self._sums.march_on()
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
         """Return the rows of all batches of an epoch: the held-out particles are in none."""
@@ -137,20 +133,39 @@ class PosteriorTeacher(Teacher):
     def train_batch(self, rows: Tensor) -> float:
         """Make the map anew from particles ``rows``, teach by them; return their mean error."""
         loss = self._sums.train_batch(rows)
-        draw = stream(
-            self.problem.seed, "teaching", self.start, self._taught, device=self.problem.device
-        )
-        self._taught += 1
-        images = self.problem.particles.images(rows)
-        seen = self.encoding.look(rows, images)
+        draw, seen = self._next_draw(), self._look(rows)
         coarse = int(self._sums.memory.nside[rows[0]]) < _FIRST_LEVEL
         for _ in range(1 if coarse else self.stage.passes):
             order = torch.randperm(len(rows), generator=draw, device=rows.device)
             # batch normalisation cannot learn from one image
             for part in order.tensor_split(math.ceil(len(rows) / _MINI_BATCH)):
                 self._teach(rows[part], seen[part], draw)
-        self.encoding.propose(rows, self.measure)
+        if self._taught % _ASKED == 0:
+            self.encoding.propose(rows, self.measure)
         return loss
+
+    def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Teach on, while the encoder's rate falls to 0, by the posteriors as they are."""
+        memory, lessons = self._sums.memory, self.stage.lessons
+        known = rows[memory.nside[rows] == memory.nside.max()]
+        if len(known) < 2:
+            return
+        draw = self._next_draw()
+        for lesson in range(lessons):
+            self.encoding.slow_down(0.5 * (1 + math.cos(math.pi * lesson / lessons)))
+            some = torch.randperm(len(known), generator=draw, device=known.device)[:_MINI_BATCH]
+            part = known[some.sort().values]
+            self._teach(part, self._look(part), draw)
+            if (lesson + 1) % _TOLD_EVERY == 0:
+                yield lesson + 1, lessons
+
+    def _next_draw(self) -> torch.Generator:
+        self._taught += 1
+        problem = self.problem
+        return stream(problem.seed, "teaching", self.start, self._taught, device=problem.device)
+
+    def _look(self, rows: Tensor) -> Tensor:
+        return self.encoding.look(rows, self.problem.particles.images(rows))
 
     def _teach(self, rows: Tensor, seen: Tensor, draw: torch.Generator) -> None:
         encoding, encoder, memory = self.encoding, self.encoding.encoder, self._sums.memory
@@ -171,18 +186,23 @@ class PosteriorTeacher(Teacher):
         encoding.optimizer.step()
 
     def end_epoch(self, rows: Tensor) -> None:
-        """Find posteriors of the held-out particles as well, and count the epochs of the end."""
+        """Find posteriors of the held-out particles as well."""
         self._sums.end_epoch(self.learned_from(rows))
-        self._cooled += self._sums.over
 
     def state(self) -> dict[str, Any]:
         """Return the state of the sums, and of what was drawn."""
-        return {"sums": self._sums.state(), "taught": self._taught, "cooled": self._cooled}
+        return {"sums": self._sums.state(), "taught": self._taught}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
         self._sums.load_state(state["sums"])
-        self._taught, self._cooled = state["taught"], state["cooled"]
+        self._taught = state["taught"]
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Go on with the posteriors, at the frequencies that the march had reached."""
+        if state["sums"]["march"]["radii"] == self._sums.march.radii:
+            self._sums.load_state(state["sums"])
+        self._taught = state["taught"]
 
 
 class _Sums(MarginalInference):

@@ -100,6 +100,10 @@ class Teacher(ABC):
     def end_epoch(self, rows: Tensor) -> None:  # noqa: B027 (not every teacher has an end)
         """Do what comes after the batches of an epoch with particles ``rows`` (m,)."""
 
+    def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Teach what is left at the stage's end, by particles ``rows`` (m,); yield as a search."""
+        yield from ()
+
     @property
     def over(self) -> bool | None:
         """Whether it has taught what it can; None where it has no measure of its own."""
@@ -112,3 +116,9 @@ class Teacher(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
+
+    def adopt(self, state: dict[str, Any]) -> None:  # noqa: B027 (not every teacher knows more)
+        """Take in what holds for another map or encoder of a state of the same teacher.
+
+        What says when it has taught what it can begins anew.
+        """

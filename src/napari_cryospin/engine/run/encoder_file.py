@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.models.encoders.interface import Encoder
     from napari_cryospin.engine.run.training import Training
     from napari_cryospin.engine.runfolder.folder import RunFolder
+    from napari_cryospin.engine.runfolder.lock import RunLock
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,16 @@ class Encoded:
         return cls(inference.encoder, inference.radius, epoch)
 
 
-def write_encoder(folder: RunFolder, training: Training) -> None:
+def write_encoder(folder: RunFolder, training: Training, lock: RunLock | None = None) -> None:
     """Write the encoder of the present stage, or of the last stage that had one.
+
+    ``lock`` is looked at first: it must still be held.
 
     A run that was resumed after that stage has it on disk alone: then what is said of the noise is
     brought up to date.
     """
+    if lock is not None:
+        lock.require_held()
     noise = tuple(training.inference.noise.variance.tolist())
     encoded = Encoded.of(training.inference, training.clock.epoch) or training.encoded
     if encoded is None:

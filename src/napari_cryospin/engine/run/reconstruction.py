@@ -26,6 +26,7 @@ from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.lock import RunLock
 from napari_cryospin.engine.runfolder.mending import mend
+from napari_cryospin.engine.runfolder.parent import notes_on_branch
 from napari_cryospin.engine.runfolder.place import (
     Holds,
     clear_beginning,
@@ -253,11 +254,9 @@ class Reconstruction:
 
     def _over(self, training: Training) -> bool:
         """Whether the run had come to its end, and nothing of it is missing."""
-        stage = self.settings.stages[training.clock.stage]
         last = self.folder.last_event() or {}
         return (
-            training.stage_due
-            and (training.last_stage or stage.until == "hand")
+            training.over
             and last.get("event") == "Finished"
             and last.get("stopped") is False
             and has_results(self.folder.path)
@@ -354,12 +353,9 @@ class Reconstruction:
         self.folder.create(self.settings, fingerprint)
 
     def _go_on(self) -> tuple[str, ...]:
-        """Clear what a killed process left, and remember where the particles are now.
-
-        Returns a note on everything that was in the way.
-        """
+        """Clear what a killed process left, keep where the particles are; return notes on it."""
         sweep(self.folder.path)
-        notes = mend(self.folder)
+        notes = (*notes_on_branch(self.folder), *mend(self.folder))
         if self.folder.settings() != self.settings:
             self.folder.write_settings(self.settings)
         return notes
@@ -383,7 +379,7 @@ class Reconstruction:
         return events.Finished(path, True, False, None, results=False, discarded=True, left=left)
 
     def _started(self, training: Training, notes: tuple[str, ...]) -> Event:
-        particles, settings, clock = training.particles, self.settings, training.clock
+        particles, settings, clock = training.particles, training.settings, training.clock
         return events.RunStarted(
             folder=self.folder.path,
             n_particles=particles.n,

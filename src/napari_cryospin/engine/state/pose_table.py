@@ -94,3 +94,16 @@ class PoseTable:
     def state(self) -> dict[str, Tensor]:
         """Return the tensors by name, for a checkpoint."""
         return dict(vars(self))
+
+    def compact_state(self) -> dict[str, Tensor]:
+        """Return :meth:`state` without the candidates: in their place stand those of nobody seen.
+
+        These are one particle's for all of them, which takes no room on disk.
+        """
+        n, heads = self.candidate_losses.shape
+        nobody = self.empty(1, heads, self.rotations.device)
+        candidates = ("candidates", "candidate_shifts", "candidate_losses")
+        shared = {name: getattr(nobody, name)[:, :1] for name in candidates}
+        return self.state() | {
+            name: value.expand(n, heads, *value.shape[2:]) for name, value in shared.items()
+        }

@@ -48,6 +48,7 @@ _ADVANCED = (
     "model.loss",
     "model.scales",
     "held_out",
+    "branch_points",
     "threads",
 )
 
