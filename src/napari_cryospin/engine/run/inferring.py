@@ -15,7 +15,7 @@ from napari_cryospin.engine.files import require_absent
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.asking import ROUNDS, Measure, ask
-from napari_cryospin.engine.inference.candidates import APART, distinct
+from napari_cryospin.engine.inference.candidates import APART, distinct, outlying
 from napari_cryospin.engine.judging.particle_fit import ParticleFit, gains_of
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
@@ -51,10 +51,6 @@ if TYPE_CHECKING:
 _PART = 500
 # modes of a particle that are refined, and how far behind the best one they may be, nats
 _MODES, _BEHIND = 3, 30.0
-# poses are searched anew where an error is so many standard deviations above the median
-_OUTLYING = 3.0
-# standard deviations of a Gaussian in its median absolute deviation
-_OF_MEDIAN = 1.4826
 
 
 @dataclass(frozen=True)
@@ -299,13 +295,6 @@ def _chosen(candidates: Poses, errors: Tensor, size: int) -> tuple[Poses, Tensor
     weights = (-0.5 * size * errors).softmax(1)
     near = angular_distance(candidates.rotations, poses.rotations[:, None]) < APART
     return poses, (weights * near).sum(1)
-
-
-def outlying(errors: Tensor) -> Tensor:
-    """Return which errors (n,) are far above the others, bool, (n,)."""
-    middle = errors.median()
-    spread = _OF_MEDIAN * (errors - middle).abs().median()
-    return errors > middle + _OUTLYING * spread
 
 
 def data_like(data: DataSettings, stack: Path) -> DataSettings:
