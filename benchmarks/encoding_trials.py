@@ -17,7 +17,8 @@ from napari_cryospin.engine.evaluation.alignment import align_rotations, apply_a
 from napari_cryospin.engine.evaluation.fsc import crossing_shell, fsc
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.encoding import Encoding, Measure
+from napari_cryospin.engine.inference.asking import Measure
+from napari_cryospin.engine.inference.encoding import Encoding
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import grid_of_map

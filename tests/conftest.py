@@ -182,3 +182,23 @@ def tiny_run(tiny_stack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         *_, last = Reconstruction(settings_of_tiny_run(tiny_stack), folder).run()
     assert isinstance(last, Finished), last
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_experiment(tiny_stack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an experiment: two seeds, switched after 1, 2 and no epochs; copy to change it."""
+    from napari_cryospin.engine.experiments.execution import ExperimentRun
+    from small_experiments import small_plan
+
+    folder = tmp_path_factory.mktemp("experiment") / "out"
+    plan = small_plan(tiny_stack, seed=[0, 1], switch_at=[1, 2, "never"])
+    with made_small():
+        *_, last = ExperimentRun(plan, folder, threads=1).run()
+    assert last.n_finished == 6, last
+    return folder
+
+
+@pytest.fixture
+def copied_experiment(finished_experiment: Path, tmp_path: Path) -> Path:
+    """Copy of the finished experiment that a test may change."""
+    return shutil.copytree(finished_experiment, tmp_path / "experiment")

@@ -16,10 +16,13 @@ from napari_cryospin.engine.data.table import ParticleTable
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.fsc import fsc, resolution
 from napari_cryospin.engine.evaluation.report import Evaluation, evaluate
+from napari_cryospin.engine.experiments.execution import ExperimentRun
+from napari_cryospin.engine.experiments.plan import Experiment
 from napari_cryospin.engine.geometry.euler import euler_from_matrices, matrices_from_euler
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.posterior.of_particles import ParticlePosterior, ParticlePosteriors
 from napari_cryospin.engine.posterior.options import PosteriorOptions
+from napari_cryospin.engine.run.branching import branch_epochs, make_branch
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.epoch import train_epoch
 from napari_cryospin.engine.run.homes import open_particles
@@ -38,6 +41,8 @@ __all__ = [
     "Controls",
     "DirectStage",
     "Evaluation",
+    "Experiment",
+    "ExperimentRun",
     "Given",
     "InputError",
     "MarginalStage",
@@ -54,10 +59,12 @@ __all__ = [
     "Training",
     "Verdict",
     "angular_distance",
+    "branch_epochs",
     "euler_from_matrices",
     "evaluate",
     "events",
     "fsc",
+    "make_branch",
     "matrices_from_euler",
     "open_particles",
     "procedural_molecule",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.reconstruction import Reconstruction
     from napari_cryospin.engine.stages import Stage
 
-ENCODING = "quick, cryospin, paper-synthetic or paper-experimental"
+ENCODING = "default, quick, cryospin, paper-synthetic or paper-experimental"
 
 
 def command() -> tuple[typer.Typer, list[dict[str, Any]]]:
@@ -73,24 +73,24 @@ def test_what_is_given_has_the_settings_types(tmp_path: Path) -> None:
     ("options", "sentence"),
     [
         (
-            ["--heads", "3"],
+            ["--preset", "marginal", "--heads", "3"],
             f"--heads: no stage of the run knows it; choose a preset that has such a stage: "
             f"{ENCODING}.",
         ),
         (
-            ["--epochs-encode", "3"],
+            ["--preset", "marginal", "--epochs-encode", "3"],
             "--epochs-encode: no stage of the run knows it; choose a preset that has such a "
             f"stage: {ENCODING}.",
         ),
         (
-            ["--switch-at", "3"],
+            ["--preset", "marginal", "--switch-at", "3"],
             "--switch-at: no stage of the run knows it; choose a preset that has such a stage: "
             f"{ENCODING}.",
         ),
         (
             ["--preset", "paper-synthetic", "--epochs-marginal", "3"],
             "--epochs-marginal: no stage of the run knows it; choose a preset that has such a "
-            "stage: default, quick or cryospin.",
+            "stage: marginal.",
         ),
         (["--passthrough", "p.cs"], "A passthrough file goes with a .cs file, not with particles"),
     ],
@@ -117,13 +117,13 @@ def test_a_settings_files_own_stages_count(tmp_path: Path, monkeypatch: pytest.M
     assert call(*words, "--epochs-decode", 3).exit_code == 2
 
 
-@pytest.mark.parametrize("preset", ["default", "paper-synthetic"])
+@pytest.mark.parametrize("preset", ["marginal", "paper-synthetic"])
 def test_a_run_is_told_by_options_that_its_stages_know(preset: str, tmp_path: Path) -> None:
     settings = Settings.from_preset(preset)
     settings.data.stack = tmp_path / "p.star"
     settings.model.heads, settings.model.shifts = 5, not settings.model.shifts
     line = command_line(settings, tmp_path / "run")
-    if preset == "default":
+    if preset == "marginal":
         # heads that no stage heeds are said by the file alone
         assert "--heads" not in line and "--settings" in line
     else:

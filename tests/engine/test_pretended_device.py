@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 # a stack of sixty is judged
 _FEW = {
-    "run.training._FEWEST_PARTICLES": 40,
-    "run.training._FEWEST_HELD": 10,
+    "run.trainable._FEWEST_PARTICLES": 40,
+    "run.trainable._FEWEST_HELD": 10,
     "run.training._FEWEST_LEARNING": 10,
 }
 

@@ -78,16 +78,16 @@ def test_whole_numbers_fit_into_a_field_of_the_window() -> None:
 @pytest.mark.parametrize(
     ("where", "presets"),
     [
-        ("model.heads", "quick, cryospin, paper-synthetic or paper-experimental"),
-        ("amortized.epochs", "quick, cryospin, paper-synthetic or paper-experimental"),
-        ("marginal.epochs", "default, quick or cryospin"),
-        ("model.scales", "default, quick or cryospin"),
+        ("model.heads", "default, quick, cryospin, paper-synthetic or paper-experimental"),
+        ("amortized.epochs", "default, quick, cryospin, paper-synthetic or paper-experimental"),
+        ("marginal.epochs", "marginal"),
+        ("model.scales", "default, quick or marginal"),
     ],
 )
 def test_a_setting_that_no_stage_heeds_names_the_presets_that_have_one(
     where: str, presets: str
 ) -> None:
-    for preset in ("default", "paper-synthetic"):
+    for preset in ("default", "marginal", "paper-synthetic"):
         settings = Settings.from_preset(preset)
         if preset in presets:
             settings.require_known(where, "--it")

@@ -80,15 +80,15 @@ def test_assignments_are_validated() -> None:
 def test_settings_are_found_by_their_dotted_names() -> None:
     settings = Settings.from_preset("cryospin")
     settings.set("amortized.epochs", 3)
-    settings.set("stages.1.nside", 2)
+    settings.set("stages.1.hypotheses", 2)
     settings.set("data.box", 48)
     assert settings.stages[0].epochs == settings.get("amortized.epochs") == 3
-    assert settings.first(Inference.MARGINAL).nside == settings.get("marginal.nside") == 2
+    assert settings.first(Inference.DIRECT).hypotheses == settings.get("direct.hypotheses") == 2
     assert settings.data.box == 48
     with pytest.raises(InputError, match="'epochs'"):
         settings.set("amortized.epochs", -1)
     with pytest.raises(InputError, match="no stage of auto-encoding"):
-        Settings.from_preset("default").get("amortized.epochs")
+        Settings.from_preset("marginal").get("amortized.epochs")
 
 
 def test_a_run_never_changes_the_default_stages() -> None:

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import QMenu
 
 from napari_cryospin.engine.run import demo
 from napari_cryospin.engine.run.demo import N_PARTICLES
-from napari_cryospin.engine.settings import Settings
 from napari_cryospin.gui.reader import SAMPLE
 from napari_cryospin.gui.work import sample
 
@@ -81,16 +80,13 @@ def test_its_folder_goes_at_exit_unless_a_run_is_of_it(
     ends = {}
     monkeypatch.setattr(sample.atexit, "register", lambda end, *given: ends.update({end: given}))
     monkeypatch.setattr(sample.atexit, "unregister", lambda end: ends.pop(end))
-    settings = Settings()
-    settings.data.stack = tmp_path / "particles.star"
-    sample.keep_if_used(settings)
+    sample.keep_if_used(tmp_path / "particles.star")
     folder = sample.sample_folder()
     assert folder.is_dir()
     assert sample.sample_folder() == folder
-    sample.keep_if_used(settings)
+    sample.keep_if_used(None)
     if used:
-        settings.data.stack = folder / "particles.star"
-        sample.keep_if_used(settings)
+        sample.keep_if_used(folder / "particles.star")
     for end, given in ends.items():
         end(*given)
     assert folder.exists() == used

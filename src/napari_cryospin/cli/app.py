@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_cryospin.cli.branch import branch
+from napari_cryospin.cli.experiment import compare, experiment
 from napari_cryospin.cli.export import export
 from napari_cryospin.cli.folders import NO_FOLDER, named_folder, require_named
+from napari_cryospin.cli.infer import infer
 from napari_cryospin.cli.options import given_settings, with_settings
 from napari_cryospin.cli.simulate import simulate
 from napari_cryospin.engine.errors import InputError
@@ -148,6 +151,9 @@ def reconstruct(
         raise typer.Exit(follow(make(out, preset, settings_file, given, commands)))
 
 
+app.command()(branch)
+
+
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
@@ -237,6 +243,9 @@ def survey(
 
 
 app.command()(export)
+app.command()(infer)
+app.command()(experiment)
+app.command()(compare)
 
 
 @app.command()

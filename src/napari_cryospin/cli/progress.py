@@ -10,12 +10,16 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from napari_cryospin.engine import events
+from napari_cryospin.engine.experiments import events as experiments
 from napari_cryospin.engine.run.pace import TaskPace, duration
 
 if TYPE_CHECKING:
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 @contextmanager
 def task_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function that takes how much is done and the total, and draws a bar."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
     console = _console()
     with Progress(
         *columns,
@@ -36,6 +40,13 @@ def task_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     ) as bars:
         task = bars.add_task(name, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+class _Rate(ProgressColumn):
+    """How much is done in a second, as of late."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
 
 
 def _console() -> Console:
@@ -80,7 +91,7 @@ class Follower:
                 self._batch(event)
             case events.Paused():
                 self._bar("Paused", 0, 0, "")
-            case events.Switched() | events.CommandMissed():
+            case events.Switched() | events.CommandMissed() | events.Rescheduled():
                 self.line(event.sentence())
             case events.EpochDone():
                 self.line(epoch_line(event))
@@ -128,6 +139,44 @@ class Follower:
             self.line(f"Verdict: {event.verdict.outcome}")
             for reason in event.verdict.sentences:
                 self.line(f"  {reason}")
+
+
+class ExperimentFollower(Follower):
+    """Prints the events of an experiment: a line a cell, and a bar for the present one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._where = ""
+        self._left = ""
+        self._told: set[str] = set()
+
+    def show(self, event: events.Event) -> None:
+        """Show one event."""
+        match event:
+            case experiments.ExperimentStarted() | experiments.ExperimentFinished():
+                self.line(event.sentence())
+            case experiments.CellStarted():
+                self._where = f"cell {event.number} of {event.of}"
+                self.line(event.sentence())
+                self._bar(self._where, 0, 0, "")
+            case experiments.CellProgress():
+                left = event.seconds_left
+                self._left = "" if left is None else f"experiment: {_left(left)}"
+                self._bar(self._where, event.epoch, event.n_epochs, self._left)
+            case experiments.CellEvent(event=events.RunStarted() as started):
+                # the same of every cell, and a branch is told of already
+                for note in started.notes:
+                    if note not in self._told and not note.startswith("A branch of "):
+                        self._told.add(note)
+                        self.line(f"Note: {note}")
+            case experiments.CellEvent(event=events.BatchDone() as batch):
+                words = f"{self._where} · {_epoch(batch)}"
+                self._bar(words, batch.batch, batch.n_batches, self._left)
+            case experiments.CellEvent(event=events.Progress() as progress):
+                words = f"{self._where} · {progress.task}"
+                self._bar(words, progress.done, progress.total, self._left)
+            case experiments.CellDone():
+                self.line(event.result.sentence())
 
 
 def _epoch(event: events.EpochStarted | events.BatchDone) -> str:

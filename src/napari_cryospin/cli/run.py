@@ -15,6 +15,7 @@ from napari_cryospin.engine.run.controls import Interrupted
 from napari_cryospin.engine.runfolder import names
 from napari_cryospin.engine.runfolder.commands import read_commands
 from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.switch_at import ends_of, switch_at_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 _FAILED, _BAD_INPUT = 1, 2
 _DEFAULT_PRESET = "default"
-# of auto-encoding, while its criterion does not end it
-_MOST_EPOCHS = 100
 # where things are, and what computes: a resumed run may be told anew
 _FREE = {"device", "threads", "data.particles_in"}.union(
     f"data.{name}" for name in ("stack", "passthrough", "datadir", "truth_star", "truth_map")
@@ -146,14 +145,8 @@ def switch_settings(switch_at: str, epochs_encode: int | None) -> dict[str, Any]
     InputError
         If it is none of a number, "auto" and "never".
     """
-    if switch_at.isdecimal():
-        return {"amortized.epochs": int(switch_at), "amortized.until": "epochs"}
-    if switch_at == "auto":
-        # the few epochs of a preset are not for a criterion to wait in
-        return {"amortized.until": "criterion", "amortized.epochs": epochs_encode or _MOST_EPOCHS}
-    if switch_at == "never":
-        return {"amortized.until": "hand"}
-    raise InputError(f"--switch-at takes a number of epochs, 'auto' or 'never', not '{switch_at}'.")
+    ends = ends_of(switch_at_of(switch_at), epochs_encode)
+    return {f"amortized.{name}": value for name, value in ends.items()}
 
 
 def follow(run: Reconstruction) -> int:

@@ -28,7 +28,9 @@ class Caught:
 
 
 @contextmanager
-def obeyed(controls: Controls, tell: Callable[[str], None]) -> Iterator[Caught]:
+def obeyed(
+    controls: Controls, tell: Callable[[str], None], *, results: bool = True
+) -> Iterator[Caught]:
     """Let signals end a run: Ctrl-C with results, the others with a checkpoint alone.
 
     A second Ctrl-C aborts.
@@ -39,6 +41,8 @@ def obeyed(controls: Controls, tell: Callable[[str], None]) -> Iterator[Caught]:
         Commands to the run.
     tell
         Is given a sentence for the user.
+    results
+        False lets Ctrl-C, too, end it with a checkpoint alone.
     """
     caught = Caught()
 
@@ -46,7 +50,7 @@ def obeyed(controls: Controls, tell: Callable[[str], None]) -> Iterator[Caught]:
         caught.code = _BY_SIGNAL + number
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            controls.stop(keep=True)
+            controls.stop(keep=True) if results else controls.stop(results=False)
             say("Stopping after this batch; what is done is kept …")
             return
         controls.stop(results=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -108,6 +109,31 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         # the folder may be read-only by now, or gone
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def linked(source: Path, path: Path) -> None:
+    """Put a file at another path as well: a hard link, or a copy where the disk has no such links.
+
+    What is at the path is replaced. The file must be one that is never written into.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or the other cannot be written.
+    """
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.writing{path.suffix}")
+    try:
+        os.link(source, temporary)
+        # of two names of one file, which a link that is there already may be, none would go
+        temporary.replace(path)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        with replacing(path) as copy:
+            shutil.copyfile(source, copy)
+    finally:
         with suppress(OSError):
             temporary.unlink()
 

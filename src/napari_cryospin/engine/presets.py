@@ -41,6 +41,7 @@ _WINNING: dict[str, Any] = {
     "teacher": "likelihood",
     "volume_update": "closed form",
     "guesses": 2048,
+    "passes": 4,
 }
 _DECODED: dict[str, Any] = {**_REFINED, "searched": "doubtful"}
 

@@ -99,6 +99,10 @@ class Stage(Section):
             raise PydanticCustomError("inference", "it is that of other settings")
         return inference
 
+    def heeds(self, name: str) -> bool:
+        """Return whether it heeds a setting of the model."""
+        return name in self.reads
+
     def summary(self) -> str:
         """Return what tells the stage apart, besides its inference and epochs, in a few words."""
         return ""
@@ -137,7 +141,25 @@ class AmortizedStage(Stage):
         "frequencies are in use; with a map in closed form.",
     )
     passes: Count = Field(
-        4, description="Passes of the encoder over a batch whose poses it learns."
+        2, description="Passes of the encoder over a batch whose poses it learns."
+    )
+    lessons: Number = Field(
+        300,
+        description="Mini-batches that posteriors teach at the end of the stage, the encoder's "
+        "rate falling to 0.",
+    )
+
+    def heeds(self, name: str) -> bool:
+        """Return whether it heeds a setting of the model: each teacher has one of its own."""
+        other = "loss" if self.teacher == "posterior" else "scales"
+        return super().heeds(name) and name != other
+
+    particles: Count | None = Field(
+        10_000,
+        title="Particles to learn from",
+        description="Particles of a stack, drawn at random, that a posterior teaches by; the "
+        "others are inferred when the stage ends.",
+        json_schema_extra={"unset": "all"},
     )
 
     def summary(self) -> str:
@@ -150,8 +172,8 @@ class AmortizedStage(Stage):
         if self.teacher == "posterior":
             return frozenset({"volume_update", "learning_rate_volume", "guesses"})
         if self.volume_update == "closed form":
-            return frozenset({"learning_rate_volume"})
-        return frozenset({"guesses", "passes"})
+            return frozenset({"learning_rate_volume", "lessons", "particles"})
+        return frozenset({"guesses", "passes", "lessons", "particles"})
 
 
 class DirectStage(Stage):

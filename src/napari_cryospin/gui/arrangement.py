@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
 EXPLORER = "cryoSPIN posterior"
+COMPARE = "cryoSPIN compare"
 # logical pixels: in a smaller window the explorer is closed at first, and napari's docks are tabs
 _LARGE = (1500, 800)
 _DOCK_WIDTHS, _EXPLORER_HEIGHT = (340, 440), 330
@@ -35,13 +36,19 @@ class Arrangement(QObject):
         Its window holds the docks.
     main, explorer
         Contents of the two docks; ``main`` owns this.
+    compare
+        Contents of a third one, which is made when it is first asked for.
     """
 
     explorer_shown = Signal(bool)
+    compare_shown = Signal(bool)
 
-    def __init__(self, viewer: napari.Viewer, main: QWidget, explorer: QWidget) -> None:
+    def __init__(
+        self, viewer: napari.Viewer, main: QWidget, explorer: QWidget, compare: QWidget
+    ) -> None:
         super().__init__(main)
         self._viewer, self._main, self._explorer = viewer, main, explorer
+        self._compare = compare
         self._arranged = False
         self._remember = QTimer(self)
         self._remember.setSingleShot(True)
@@ -77,6 +84,28 @@ class Arrangement(QObject):
         dock = _dock_around(self._explorer) or self._dock_explorer()
         if dock is None:
             return
+        dock.setVisible(shown)
+        if shown:
+            dock.raise_()
+
+    @Slot(bool)
+    def show_compare(self, shown: bool) -> None:
+        """Open or close the dock in which runs are compared; it is a tab beside the explorer."""
+        dock = self._compare_dock
+        if dock is None:
+            window = self._window
+            if window is None or not shown:
+                return
+            self._viewer.window.add_dock_widget(self._compare, name=COMPARE, area="bottom")
+            # napari returns a stand-in
+            dock = self._compare_dock
+            assert dock is not None
+            dock.visibilityChanged.connect(self._on_compare_visibility)
+            explorer = _dock_around(self._explorer)
+            if explorer is not None and not explorer.isHidden():
+                window.tabifyDockWidget(explorer, dock)
+            else:
+                window.resizeDocks([dock], [_EXPLORER_HEIGHT], Qt.Orientation.Vertical)
         dock.setVisible(shown)
         if shown:
             dock.raise_()
@@ -125,14 +154,17 @@ class Arrangement(QObject):
 
     @Slot()
     def _on_main_gone(self) -> None:
-        """Close the explorer's dock with the main one, unless the window itself is being closed."""
-        alive = isalive(self._explorer)  # type: ignore[no-untyped-call]
-        dock = _dock_around(self._explorer) if alive else None
-        window = None if dock is None else dock.parent()
-        if isinstance(window, QMainWindow) and window.isVisible():
-            self._viewer.window.remove_dock_widget(dock)
-            # now, while all that listens to it is there, not when Python comes to its garbage
-            self._explorer.deleteLater()
+        """Close the other docks with the main one, unless the window itself is being closed."""
+        for contents in (self._explorer, self._compare):
+            alive = isalive(contents)  # type: ignore[no-untyped-call]
+            dock = _dock_around(contents) if alive else None
+            if contents is self._compare and alive:
+                dock = self._compare_dock
+            window = None if dock is None else dock.parent()
+            if isinstance(window, QMainWindow) and window.isVisible():
+                self._viewer.window.remove_dock_widget(dock)
+                # now, while all that listens to it is there, not when Python comes to its garbage
+                contents.deleteLater()
 
     def _arrange_first(self, window: QMainWindow) -> None:
         main, explorer = _dock_around(self._main), _dock_around(self._explorer)
@@ -161,6 +193,17 @@ class Arrangement(QObject):
         assert screen is not None
         size = screen.geometry()
         return f"arrangement/{size.width()}x{size.height()}"
+
+    @property
+    def _compare_dock(self) -> QDockWidget | None:
+        """The dock of the comparison; until it has one it lies in the main one, out of sight."""
+        dock = _dock_around(self._compare)
+        return None if dock is _dock_around(self._main) else dock
+
+    @Slot(bool)
+    def _on_compare_visibility(self, _visible: bool) -> None:
+        dock = self._compare_dock
+        self.compare_shown.emit(dock is not None and not dock.isHidden())
 
     @Slot(bool)
     def _on_visibility(self, _visible: bool) -> None:

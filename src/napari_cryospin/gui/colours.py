@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtWidgets import QWidget
 
+    from napari_cryospin.engine.stages import Inference
+
 # Okabe and Ito's colours without black, then Tol's "muted": 15 that colour-blind eyes keep apart
 _HEADS = (
     "#E69F00 #56B4E9 #009E73 #F0E442 #0072B2 #D55E00 #CC79A7 "
@@ -23,11 +25,18 @@ UNSEEN = "#707070"
 COLOURMAP = "magma"
 # the stages, where they are drawn over the colour map
 ENCODING, DECODING = "#56B4E9", "#00C896"
+_STAGES = (ENCODING, DECODING, "#E69F00")
 
 
 def head_colour(head: int) -> str:
     """Return the colour ``#rrggbb`` of a head (index from 0); grey for −1, not seen yet."""
     return UNSEEN if head < 0 else _HEADS[head % len(_HEADS)]
+
+
+def stage_colour(inference: Inference) -> str:
+    """Return the colour ``#rrggbb`` of an inference, by its number in records."""
+    known = inference.code < len(_STAGES)
+    return _STAGES[inference.code] if known else head_colour(inference.code + 2)
 
 
 def head_label(head: int) -> str:

@@ -19,12 +19,15 @@ from napari_cryospin.engine.runfolder import names
 from napari_cryospin.gui.arrangement import Arrangement
 from napari_cryospin.gui.canvas.layers import VolumeLayer
 from napari_cryospin.gui.explorer.posterior_panel import PosteriorPanel
+from napari_cryospin.gui.laboratory.compare_panel import ComparePanel
+from napari_cryospin.gui.laboratory.experiments_panel import ExperimentsPanel
 from napari_cryospin.gui.panels.data_panel import DataPanel
 from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
 from napari_cryospin.gui.panels.results_panel import ResultsPanel
 from napari_cryospin.gui.panels.run_panel import RunPanel
 from napari_cryospin.gui.panels.training_panel import TrainingPanel, spare_threads
 from napari_cryospin.gui.work.closing import ClosingGuard
+from napari_cryospin.gui.work.experiment_queue import ExperimentQueue
 from napari_cryospin.gui.work.sample import Simulation, keep_if_used, sample_folder
 from napari_cryospin.gui.work.session import Session
 
@@ -51,15 +54,20 @@ class CryoSpinDock(QWidget):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.session = Session(self)
+        self.queue = ExperimentQueue(self.session, spare_threads())
         self.data = DataPanel(self.session)
         self.training = TrainingPanel(self.session)
         self.monitor = MonitorPanel(self.session)
         self.posterior = PosteriorPanel(self.session, napari_viewer)
         self.results = ResultsPanel(self.session)
+        self.experiments = ExperimentsPanel(self.session, self.queue)
+        # in this dock until it is asked for in one of its own
+        self.compare = ComparePanel(self.session, napari_viewer, self)
+        self.compare.hide()
         self.run = RunPanel(self.session)
         self.volume = VolumeLayer(self.session, self.posterior.explorer, napari_viewer)
-        self.closing = ClosingGuard(self.session, self)
-        self.arrangement = Arrangement(napari_viewer, self, self.posterior)
+        self.closing = ClosingGuard(self.session, self, self.queue)
+        self.arrangement = Arrangement(napari_viewer, self, self.posterior, self.compare)
         self._simulation = Simulation(self)
         # seed of the demo that is being simulated, None where it is the sample
         self._demo: int | None = None
@@ -68,6 +76,8 @@ class CryoSpinDock(QWidget):
         self.session.run_started.connect(self._on_run_started)
         self.session.run_opened.connect(self._on_run_started)
         self.session.failed.connect(self._on_failed)
+        self.queue.changed.connect(self._on_queue)
+        self.experiments.compare_asked.connect(self._on_compare)
         self._simulation.done.connect(self._on_simulated)
         self._simulation.message.connect(self.session.message)
         # as the window opens: later all would wait for Python to look through what this has made
@@ -105,6 +115,7 @@ class CryoSpinDock(QWidget):
             ("Training", self.training),
             ("Monitor", self.monitor),
             ("Results", self.results),
+            ("Experiments", self.experiments),
         ):
             self.tabs.addTab(panel, name)
         line = QFrame()
@@ -126,14 +137,20 @@ class CryoSpinDock(QWidget):
         )
         self.open_posterior.toggled.connect(self.arrangement.show_explorer)
         self.arrangement.explorer_shown.connect(self.open_posterior.setChecked)
+        self.open_compare = QPushButton("Compare")
+        self.open_compare.setObjectName("open_compare")
+        self.open_compare.setCheckable(True)
+        self.open_compare.setToolTip("Runs and branches beside each other: tree, curves, maps")
+        self.open_compare.toggled.connect(self.arrangement.show_compare)
+        self.arrangement.compare_shown.connect(self.open_compare.setChecked)
         self.show_layers = QPushButton("Show layers")
         self.show_layers.setObjectName("show_layers")
         self.show_layers.setToolTip("Bring back the map and the spheres where they were deleted")
         self.show_layers.clicked.connect(self._on_show_layers)
         row = QHBoxLayout()
         row.setContentsMargins(6, 0, 6, 0)
-        row.addWidget(self.open_posterior, 2)
-        row.addWidget(self.show_layers, 1)
+        for button in (self.open_posterior, self.open_compare, self.show_layers):
+            row.addWidget(button, button.sizeHint().width())
         return row
 
     def sizeHint(self) -> QSize:
@@ -144,6 +161,18 @@ class CryoSpinDock(QWidget):
     def _on_show_layers(self) -> None:
         self.volume.bring_back()
         self.posterior.layers.bring_back()
+
+    @Slot()
+    def _on_queue(self) -> None:
+        # its runs may be looked at or resumed later
+        for item in self.queue.items:
+            for stack in item.experiment.stack:
+                keep_if_used(stack)
+
+    @Slot(object)
+    def _on_compare(self, folder: Path) -> None:
+        self.arrangement.show_compare(True)
+        self.compare.add(folder)
 
     @Slot()
     def _on_start(self) -> None:
@@ -172,7 +201,7 @@ class CryoSpinDock(QWidget):
         if self.tabs.currentWidget() in (self.data, self.training):
             self.tabs.setCurrentWidget(self.monitor)
         if self.session.settings is not None:
-            keep_if_used(self.session.settings)
+            keep_if_used(self.session.settings.data.stack)
         particles = self.session.particles
         if particles is not None and particles.set_aside.warning:
             show_warning(particles.set_aside.warning)

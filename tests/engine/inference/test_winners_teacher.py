@@ -12,7 +12,7 @@ import torch
 from napari_cryospin.engine.evaluation.alignment import align_rotations
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.encoding import Measure, errors_of
+from napari_cryospin.engine.inference.asking import Measure, errors_of
 from napari_cryospin.engine.inference.guesses import best_of, drawn
 from napari_cryospin.engine.inference.interface import Place
 from napari_cryospin.engine.inference.winners_teacher import WinnersTeacher
@@ -70,7 +70,9 @@ def test_guesses_are_uniform_and_of_their_draw() -> None:
     assert float(apart.mean()) == pytest.approx(126.5, abs=2)
 
 
-def test_only_the_nearest_head_learns(particles: Particles, winning: Settings) -> None:
+def test_only_the_nearest_head_learns(
+    particles: Particles, winning: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     training = Training(particles, winning)
     encoding, rows = training.inference.encoding, torch.arange(60)
     looked = encoding.look(rows, particles.images(rows))
@@ -81,7 +83,7 @@ def test_only_the_nearest_head_learns(particles: Particles, winning: Settings) -
     with torch.no_grad():
         last.weight[6:12] = 0
         last.bias[6:12] = torch.tensor([1.0, 0.02, 0, 0, 0, 1.0])
-    encoding.encoder.turns = 1
+    monkeypatch.setattr(encoding.encoder, "turns", 1)
     encoding.learn(rows, looked, wanted, torch.Generator().manual_seed(0))
     touched = [bool(last.weight.grad[6 * head : 6 * head + 6].any()) for head in range(4)]
     assert touched == [False, True, False, False]
@@ -154,14 +156,13 @@ def test_held_out_particles_make_no_map(particles: Particles, winning: Settings)
 def test_the_paper_s_way_stays(particles: Particles, winning: Settings) -> None:
     winning.stages = [AmortizedStage(epochs=1)]
     assert not isinstance(Training(particles, winning).inference.teacher, WinnersTeacher)
-    assert winning.stages[0].idle == {"guesses", "passes"}
+    assert winning.stages[0].idle == {"guesses", "passes", "lessons", "particles"}
 
 
 def test_shares_are_those_of_heads(particles: Particles, winning: Settings) -> None:
     training = Training(particles, winning)
     train_epoch(training)
-    assert training.inference.turns == 8
-    share = training.poses.head_share(training.used, training.inference.turns)
+    share = training.poses.head_share(training.used)
     assert len(share) == 4 and sum(share) == pytest.approx(1)
     heads = training.poses.winner // 8
     assert share == pytest.approx([float((heads == head).float().mean()) for head in range(4)])

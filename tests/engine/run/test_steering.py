@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from disturbed import count, is_same, kill, searching, shortest
 from napari_cryospin.engine import events
+from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.runfolder.commands import Command
@@ -283,3 +286,18 @@ def test_a_damaged_record_is_told_before_a_run_goes_on(finished: RunFolder) -> N
     *_, failed = Reconstruction.resume(finished.path).run()
     assert isinstance(failed, events.Failed) and failed.bad_input
     assert "commands.jsonl: line 1 is no command" in failed.message
+
+
+def test_a_pause_is_no_part_of_an_epochs_seconds(short_settings: Settings, tmp_path: Path) -> None:
+    controls, began, paused = Controls(), 0.0, False
+    for event in Reconstruction(short_settings.model_copy(deep=True), tmp_path, controls).run():
+        if isinstance(event, events.EpochStarted):
+            began = time.monotonic()
+        if isinstance(event, events.BatchDone) and not paused:
+            paused = True
+            controls.pause()
+            threading.Timer(1.0, controls.resume).start()
+        if isinstance(event, events.EpochDone):
+            assert event.seconds < time.monotonic() - began - 0.9
+            controls.stop(keep=False)
+            break

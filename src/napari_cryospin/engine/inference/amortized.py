@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+import torch
+
+from napari_cryospin.engine.inference.asking import ROUNDS
 from napari_cryospin.engine.inference.encoding import Encoding
 from napari_cryospin.engine.inference.interface import PoseInference
 from napari_cryospin.engine.inference.likelihood_teacher import LikelihoodTeacher
@@ -12,26 +15,29 @@ from napari_cryospin.engine.inference.posterior_teacher import PosteriorTeacher
 from napari_cryospin.engine.inference.winners_teacher import WinnersTeacher
 from napari_cryospin.engine.models.encoders.choice import numbers_needed
 from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.sums.centring import first_origins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import torch
     from torch import Tensor
 
-    from napari_cryospin.engine.events import SwitchFigures
     from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.inference.teacher import Teacher
+    from napari_cryospin.engine.models.encoders.interface import Encoder
     from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.models.noise import NoiseSpectrum
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import AmortizedStage
     from napari_cryospin.engine.state.problem import Problem
+    from napari_cryospin.engine.switch_figures import SwitchFigures
 
 # particles that stand for all where none are held out
 _PROBES = 200
 # particles that are asked about at once, at the end of the stage
 _ASKED = 2000
+# rounds of centring then: shifts are those of the posteriors before, on a grid
+_ROUNDS = 1
 
 
 class Criterion(Protocol):
@@ -106,6 +112,11 @@ class AmortizedInference(PoseInference):
         """Make room for the poses that the heads propose."""
         self.encoding.begin()
 
+    def begin_warm(self, weights: dict[str, Tensor]) -> None:
+        """Begin with an encoder that has learned, and with the map that it has learned from."""
+        self.encoding.encoder.load_state_dict(weights)
+        self.teacher.begin_warm()
+
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Do what the teacher does before the batches."""
         yield from self.teacher.begin_epoch(place, rows)
@@ -115,9 +126,9 @@ class AmortizedInference(PoseInference):
         self.teacher.set_place(place)
 
     @property
-    def turns(self) -> int:
-        """Number of in-plane turns at which each head is asked: it has as many candidates."""
-        return self.encoding.encoder.turns
+    def encoder(self) -> Encoder:
+        """The encoder."""
+        return self.encoding.encoder
 
     @property
     def radius(self) -> float:
@@ -159,6 +170,7 @@ class AmortizedInference(PoseInference):
     def end_epoch(self, rows: Tensor) -> None:
         """Give the held-out particles poses as well, and measure the criterion of the switch."""
         self.teacher.end_epoch(rows)
+        rows = self.teacher.learned_from(rows)
         held_out = self.problem.held_out[rows]
         measure = self.teacher.measure
         if held_out.any():
@@ -170,12 +182,28 @@ class AmortizedInference(PoseInference):
         self.criterion.measure(self.problem, measure.model, rows[~held_out], probes)
 
     def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
-        """Ask the encoder, as it is in the end, about all particles: none keeps an older answer."""
-        measure, done = self.teacher.measure, 0
-        for part in rows.split(_ASKED):
-            self.encoding.propose(part, measure)
-            done += len(part)
-            yield done, len(rows)
+        """Teach what is left, then ask the encoder about all: none keeps an older answer.
+
+        Those that were not learned from are found from nothing.
+        """
+        known = self.teacher.learned_from(rows)
+        yield from self.teacher.end_stage(known[~self.problem.held_out[known]])
+        new = rows[~torch.isin(rows, known)]
+        poses, measure, done = self.problem.poses, self.teacher.measure, 0
+        if len(new) and self.problem.model.shifts:
+            poses.shifts[new] = first_origins(self.particles, new, known)
+        for some, rounds in ((known, _ROUNDS), (new, ROUNDS)):
+            for part in some.split(_ASKED) if len(some) else ():
+                self.encoding.propose(part, measure, rounds)
+                done += len(part)
+                yield done, len(rows)
+        if len(new) and self.problem.model.scales and self.teacher.finds_scales:
+            self.encoding.scale(new, measure)
+
+    @property
+    def renews_candidates(self) -> bool:
+        """Whether the teacher has the encoder asked about every particle of an epoch."""
+        return self.teacher.asks_about_all
 
     def state(self) -> dict[str, Any]:
         """Return encoder, teacher and criterion for a checkpoint."""
@@ -191,6 +219,14 @@ class AmortizedInference(PoseInference):
         self.teacher.load_state(state["teacher"])
         if self.criterion is not None:
             self.criterion.load_state(state["criterion"])
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Go on with an encoder of the same shape, and with what the teacher knows of poses."""
+        if self.encoding.fits(state["encoding"]):
+            self.encoding.load_state(state["encoding"])
+        # another teacher, or other settings of it, may know other things
+        if state["teacher"].keys() == self.teacher.state().keys():
+            self.teacher.adopt(state["teacher"])
 
 
 def _teacher_of(stage: AmortizedStage) -> type[Teacher]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
-    from napari_cryospin.engine.inference.encoding import Measure
+    from napari_cryospin.engine.inference.asking import Measure
 
 
 def drawn(n: int, seed: int, *numbers: int) -> Tensor:

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_cryospin.engine.events import SwitchFigures
+    from napari_cryospin.engine.models.encoders.interface import Encoder
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import Inference
     from napari_cryospin.engine.state.problem import Problem
+    from napari_cryospin.engine.switch_figures import SwitchFigures
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,13 @@ class PoseInference(ABC):
     def begin(self) -> None:  # noqa: B027 (not every inference has something to make ready)
         """Make poses and map ready for the stage that begins; called once, before its epochs."""
 
+    def begin_warm(self, weights: dict[str, Tensor]) -> None:
+        """Begin with the weights of an encoder, and with a map that shows the particles.
+
+        Called after :meth:`begin`; who has no encoder cannot.
+        """
+        raise NotImplementedError
+
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Do what comes before the batches; yield what is done of it, and its total.
 
@@ -113,14 +121,14 @@ class PoseInference(ABC):
         """Follow the stage's schedules; called before every batch."""
 
     @property
-    def turns(self) -> int:
-        """Number of candidates, one after the other, that are one head's."""
-        return 1
-
-    @property
     @abstractmethod
     def radius(self) -> float:
         """Frequency radius that poses are judged by, in units of 1/box."""
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """The encoder that proposes its candidates; None where there is none."""
+        return None
 
     @property
     def noise(self) -> NoiseSpectrum:
@@ -167,6 +175,29 @@ class PoseInference(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
+
+    @property
+    def renews_candidates(self) -> bool:
+        """Whether a branch point may leave the candidates out.
+
+        Every epoch, and :meth:`end_stage`, then makes those of all its particles anew without
+        having read them.
+        """
+        return False
+
+    def compact_state(self) -> dict[str, Any] | None:
+        """Return what a branch point needs of :meth:`state`, after an epoch; None where it is all.
+
+        :meth:`load_state` takes it in, and the trajectory is the same from there on, bit by bit.
+        """
+        return None
+
+    def adopt(self, state: dict[str, Any]) -> None:  # noqa: B027 (most begin with nothing)
+        """Take in what still fits of a state of this inference with other settings.
+
+        Called after :meth:`begin`, where a branch has its stage begin anew: what was learned goes
+        on, and what judges when the stage is over does not.
+        """
 
 
 def shuffled_batches(rows: Tensor, size: int, order: torch.Generator) -> list[Tensor]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_cryospin.engine.inference.encoding import Measure, errors_of
+from napari_cryospin.engine.inference.asking import Measure, errors_of
 from napari_cryospin.engine.inference.low_pass import LowPass
 from napari_cryospin.engine.inference.memory_needs import FLOAT, PER_COEFFICIENT, coefficients
 from napari_cryospin.engine.inference.teacher import Teacher
@@ -29,6 +29,8 @@ class LikelihoodTeacher(Teacher):
     cryoSPIN, section 3.2: winner takes all. Proposals are scored without a gradient; forward and
     backward passes are then made for the winner alone.
     """
+
+    asks_about_all = True
 
     def __init__(
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int
@@ -88,5 +90,7 @@ class LikelihoodTeacher(Teacher):
         return {"map_optimizer": self._map_optimizer.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state`."""
+        """Restore :meth:`state`, with the learning rate of the present settings."""
         self._map_optimizer.load_state_dict(state["map_optimizer"])
+        for group in self._map_optimizer.param_groups:
+            group["lr"] = self.stage.learning_rate_volume

@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_cryospin.engine.geometry.fourier import move_grid
 from napari_cryospin.engine.geometry.poses import Poses
-from napari_cryospin.engine.inference.encoding import Measure
+from napari_cryospin.engine.inference.asking import ROUNDS, Measure
+from napari_cryospin.engine.inference.encoding import MINI_BATCH
+from napari_cryospin.engine.inference.march import supports
 from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.inference.teacher import Teacher
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.random_streams import stream
+from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.refining.gauss_newton import improve
 from napari_cryospin.engine.stages import MarginalStage
+from napari_cryospin.engine.sums.centring import common_offset
 from napari_cryospin.engine.sums.quadrature import cell_rotations
 
 if TYPE_CHECKING:
@@ -32,10 +38,16 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.sums.posteriors import Posteriors
     from napari_cryospin.engine.sums.quadrature import Quadrature
 
+# particles that are asked about at once where a run begins warm, and the radius they are judged by
+_ASKED_WARM, _LOOK = 2000, 8
 # level of poses from which on the whole of the passes is worth it: below it poses are 29° apart
 _FIRST_LEVEL = 4
-# epochs over which the encoder's rate falls, once the map's march has ended
-_COOLING = 2
+# steps that refine them from the grid of the sums
+_CENTRING_STEPS = 2
+# so many of the particles' batches are asked about in an epoch of the march: one in ...
+_ASKED = 3
+# progress of the lessons at the end is told after so many
+_TOLD_EVERY = 25
 
 
 class PosteriorTeacher(Teacher):
@@ -47,13 +59,15 @@ class PosteriorTeacher(Teacher):
     """
 
     remembers = MarginalInference.remembers
+    finds_scales = True
 
     def __init__(
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int
     ) -> None:
         super().__init__(problem, stage, encoding, start)
         self._sums = _Sums(problem, _marginal_stage(stage), start=start)
-        self._taught = self._cooled = 0
+        self._taught = 0
+        self._warm = False
 
     @classmethod
     def memory_needed(
@@ -81,34 +95,76 @@ class PosteriorTeacher(Teacher):
 
     @property
     def over(self) -> bool:
-        """Whether the march has ended, and the encoder has learned its end."""
-        return self._cooled >= _COOLING
+        """Whether the march has ended."""
+        return self._sums.over
+
+    def begin_warm(self) -> None:
+        """Let the first epoch begin with poses from the encoder, where the map supports it."""
+        self._warm = True
+
+    def learned_from(self, rows: Tensor) -> Tensor:
+        """Return the particles that are drawn to be learned from, and the held-out ones."""
+        most, held_out = self.stage.particles, self.problem.held_out
+        learning = rows[~held_out[rows]]
+        if most is None or len(learning) <= most:
+            return rows
+        draw = stream(self.problem.seed, "learned from")
+        place = torch.randperm(len(held_out), generator=draw).to(rows.device)
+        drawn = learning[place[learning].argsort()[:most]]
+        return torch.cat((drawn, rows[held_out[rows]])).sort().values
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
-        """Centre particles that nothing is known of; slow the encoder down at the end."""
+        """Centre particles that nothing is known of."""
+        # at first all are centred: the spread of their shifts is that of all
+        rows = self.learned_from(rows) if place.stage_epoch else rows
         yield from self._sums.begin_epoch(place, rows)
-        left = self.stage.epochs - place.stage_epoch
-        done = max(self._cooled, _COOLING - left) / _COOLING
-        self.encoding.slow_down(0.5 * (1 + math.cos(math.pi * max(done, 0.0))))
+        if not self._warm:
+            return
+        self._warm, asked, rows = False, 0, self.learned_from(rows)
+        self._sums.march_ahead(_LOOK)
+        for part in rows.split(_ASKED_WARM):
+            self.encoding.propose(part, self.measure, ROUNDS)
+            asked += len(part)
+            yield asked, len(rows)
+        self._sums.march_on()
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
         """Return the rows of all batches of an epoch: the held-out particles are in none."""
-        return self._sums.batches(rows, order)
+        return self._sums.batches(self.learned_from(rows), order)
 
     def train_batch(self, rows: Tensor) -> float:
         """Make the map anew from particles ``rows``, teach by them; return their mean error."""
         loss = self._sums.train_batch(rows)
-        draw = stream(
-            self.problem.seed, "teaching", self.start, self._taught, device=self.problem.device
-        )
-        self._taught += 1
-        encoding = self.encoding
-        looked = encoding.look(rows, self.problem.particles.images(rows))
+        draw, seen = self._next_draw(), self._look(rows)
         coarse = int(self._sums.memory.nside[rows[0]]) < _FIRST_LEVEL
         for _ in range(1 if coarse else self.stage.passes):
-            encoding.learn(rows, looked, self._drawn(rows, draw), draw)
-        encoding.propose(rows, self.measure)
+            self.encoding.learn(rows, seen, self._drawn(rows, draw), draw)
+        if self._taught % _ASKED == 0:
+            self.encoding.propose(rows, self.measure)
         return loss
+
+    def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Teach on, while the encoder's rate falls to 0, by the posteriors as they are."""
+        memory, lessons = self._sums.memory, self.stage.lessons
+        known = rows[memory.nside[rows] == memory.nside.max()]
+        if len(known) < 2:
+            return
+        draw = self._next_draw()
+        for lesson in range(lessons):
+            self.encoding.slow_down(0.5 * (1 + math.cos(math.pi * lesson / lessons)))
+            some = torch.randperm(len(known), generator=draw, device=known.device)[:MINI_BATCH]
+            part = known[some.sort().values]
+            self.encoding.step(part, self._look(part), self._drawn(part, draw), draw)
+            if (lesson + 1) % _TOLD_EVERY == 0:
+                yield lesson + 1, lessons
+
+    def _next_draw(self) -> torch.Generator:
+        self._taught += 1
+        problem = self.problem
+        return stream(problem.seed, "teaching", self.start, self._taught, device=problem.device)
+
+    def _look(self, rows: Tensor) -> Tensor:
+        return self.encoding.look(rows, self.problem.particles.images(rows))
 
     def _drawn(self, rows: Tensor, draw: torch.Generator) -> Poses:
         """Return a pose of each particle drawn from its posterior, (m,), at its present shift."""
@@ -120,26 +176,83 @@ class PosteriorTeacher(Teacher):
         return Poses(rotations, self.problem.poses.shifts[rows])
 
     def end_epoch(self, rows: Tensor) -> None:
-        """Find posteriors of the held-out particles as well, and count the epochs of the end."""
-        self._sums.end_epoch(rows)
-        self._cooled += self._sums.over
+        """Find posteriors of the held-out particles as well."""
+        self._sums.end_epoch(self.learned_from(rows))
 
     def state(self) -> dict[str, Any]:
         """Return the state of the sums, and of what was drawn."""
-        return {"sums": self._sums.state(), "taught": self._taught, "cooled": self._cooled}
+        return {"sums": self._sums.state(), "taught": self._taught}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
         self._sums.load_state(state["sums"])
-        self._taught, self._cooled = state["taught"], state["cooled"]
+        self._taught = state["taught"]
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Go on with the posteriors, at the frequencies that the march had reached."""
+        if state["sums"]["march"]["radii"] == self._sums.march.radii:
+            self._sums.load_state(state["sums"])
+        self._taught = state["taught"]
 
 
 class _Sums(MarginalInference):
     """Marginalisation that leaves the candidates to the encoder."""
 
+    def march_ahead(self, radius: float) -> None:
+        """March to a radius at once, or to the last one."""
+        self.march.place = sum(each < radius for each in self.march.radii[1:])
+        self._quadrature = None
+
+    @torch.no_grad()
+    def march_on(self) -> None:
+        """March to the largest radius that the held-out particles say the map supports."""
+        self.march_ahead(0)
+        if not len(self._held):
+            return
+        for place, _ in enumerate(self.march.radii):
+            self.march.place, self._quadrature = place, None
+            quadrature = self._points()
+            images = self._observed(self._held, quadrature)
+            found = self._sum(quadrature, self._held).posteriors(images, look_beyond=True)
+            if not supports(found.beyond):
+                break
+
     def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
-        self.poses.shifts[images.rows] = found.cell_shifts[:, 0] + images.origins
+        shifts = found.cell_shifts[:, 0]
+        if quadrature.estimates_shifts:
+            shifts = self._refined_shifts(images, found, quadrature)
+        self.poses.shifts[images.rows] = shifts + images.origins
         self._remember(images.rows, found, quadrature)
+
+    @torch.no_grad()
+    def _refined_shifts(
+        self, images: Observed, found: Posteriors, quadrature: Quadrature
+    ) -> Tensor:
+        """Return the shifts of the heaviest poses, refined together with these, (b, 2), pixels.
+
+        The sums know them to a pixel and more. An encoder that looks at images centred so has
+        errors twice as large.
+        """
+        model, used = quadrature.model, quadrature.n_used
+        best = cell_rotations(quadrature.nside).to(found.cells.device)[found.cells[:, 0]]
+        poses = Poses(best, found.cell_shifts[:, 0])
+        seen = images.over(self.noise.deviation(model))
+        aligned = Alignment(model, slicer(self.volume.grid().detach()), seen)
+        refined = improve(aligned, poses, [used] * _CENTRING_STEPS)
+        good = aligned.fit(refined, used).errors <= aligned.fit(poses, used).errors
+        return torch.where(good[:, None], refined.shifts, poses.shifts)
+
+    def end_epoch(self, rows: Tensor) -> None:
+        """Keep the map in the middle of its box: an encoder looks at centred particles."""
+        super().end_epoch(rows)
+        rows = rows[self.memory.nside[rows] > 0]
+        if not self.problem.model.shifts or not len(rows):
+            return
+        best = self.memory.heaviest(rows)
+        offset = common_offset(best, self.poses.shifts[rows])
+        self.poses.shifts[rows] -= (best @ offset)[:, :2]
+        self._update.move(-offset)
+        self.volume.assign(move_grid(self.volume.grid().detach(), -offset))
 
 
 def _marginal_stage(stage: AmortizedStage) -> MarginalStage:

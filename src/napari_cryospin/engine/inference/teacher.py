@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.encoding import Encoding, Measure
+    from napari_cryospin.engine.inference.asking import Measure
+    from napari_cryospin.engine.inference.encoding import Encoding
     from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import AmortizedStage
@@ -39,9 +40,15 @@ class Teacher(ABC):
     ----------
     remembers
         Numbers of 4 bytes that it keeps of every particle, beside poses and candidates.
+    asks_about_all
+        Whether every epoch records candidates of all its particles, not of some of them.
+    finds_scales
+        Whether it estimates scales of particles.
     """
 
     remembers: ClassVar[int] = 0
+    asks_about_all: ClassVar[bool] = False
+    finds_scales: ClassVar[bool] = False
 
     def __init__(
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int
@@ -70,6 +77,13 @@ class Teacher(ABC):
         """Noise of the images as known so far."""
         return NoiseSpectrum.white(self.problem.particles.box, self.problem.device)
 
+    def begin_warm(self) -> None:  # noqa: B027 (not every teacher does otherwise then)
+        """Hear that encoder and map know the particles already."""
+
+    def learned_from(self, rows: Tensor) -> Tensor:
+        """Return which of the particles ``rows`` (m,) it needs, the held-out ones among them."""
+        return rows
+
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Do what comes before the batches, as an inference does."""
         yield from ()
@@ -89,6 +103,10 @@ class Teacher(ABC):
     def end_epoch(self, rows: Tensor) -> None:  # noqa: B027 (not every teacher has an end)
         """Do what comes after the batches of an epoch with particles ``rows`` (m,)."""
 
+    def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Teach what is left at the stage's end, by particles ``rows`` (m,); yield as a search."""
+        yield from ()
+
     @property
     def over(self) -> bool | None:
         """Whether it has taught what it can; None where it has no measure of its own."""
@@ -101,3 +119,9 @@ class Teacher(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
+
+    def adopt(self, state: dict[str, Any]) -> None:  # noqa: B027 (not every teacher knows more)
+        """Take in what holds for another map or encoder of a state of the same teacher.
+
+        What says when it has taught what it can begins anew.
+        """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_cryospin.engine.geometry.poses import Poses
-from napari_cryospin.engine.inference.encoding import Measure, errors_of
+from napari_cryospin.engine.inference.asking import Measure, errors_of
 from napari_cryospin.engine.inference.guesses import best_of, drawn
 from napari_cryospin.engine.inference.interface import shuffled_batches
 from napari_cryospin.engine.inference.memory_needs import FLOAT, coefficients
@@ -57,6 +57,8 @@ class WinnersTeacher(Teacher):
     winners are guesses; it learns of them, and soon its proposals win. The map is the closed form
     of the winners of the last batches.
     """
+
+    asks_about_all = True
 
     def __init__(
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int
@@ -187,12 +189,9 @@ class WinnersTeacher(Teacher):
 
     def end_epoch(self, rows: Tensor) -> None:
         """Centre held-out particles by their best proposals; count the epochs of the end."""
-        poses, held = self.problem.poses, rows[self.problem.held_out[rows]]
-        if self.problem.model.shifts and len(held) and not self.encoding.encoder.gives_shifts:
-            measure = self.measure
-            self.encoding.propose(held, measure)
-            seen = self._seen(held, self.problem.particles.images(held))
-            poses.shifts[held] = _centred(measure, seen, poses.at(held)).shifts
+        held = rows[self.problem.held_out[rows]]
+        if self.problem.model.shifts and len(held):
+            self.encoding.propose(held, self.measure, rounds=1)
         self._cooled += self._maps >= _MARCH
 
     def state(self) -> dict[str, Any]:
@@ -211,6 +210,11 @@ class WinnersTeacher(Teacher):
         self._maps, self._cooled = state["maps"], state["cooled"]
         box = self.problem.particles.box
         self._model = ImageModel.within(box, self.radius, self.problem.device)
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Go on with map and noise; the march begins anew."""
+        self._update.load_state(state["map_update"])
+        self._noise = NoiseSpectrum(state["noise"])
 
 
 def _centred(measure: Measure, seen: Observed, poses: Poses) -> Poses:

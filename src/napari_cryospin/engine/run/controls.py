@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.stages import MOST
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from napari_cryospin.engine.switch_at import SwitchAt
 
 # a map from fewer particles has no halves
 _FEWEST = 2
@@ -26,7 +30,8 @@ class Controls:
     """Thread-safe commands; every method may be called from any thread at any time.
 
     A command takes effect at the next batch boundary. Commands are flags, not a queue: pressing a
-    button twice means the same as pressing it once. Of two choices of particles the latest wins.
+    button twice means the same as pressing it once. Of two choices of particles, or
+    two ends of the stage, the latest wins.
     """
 
     def __init__(self) -> None:
@@ -37,6 +42,7 @@ class Controls:
         self._keep = self._results = True
         self._interruptible = False
         self._used: deque[NDArray[np.bool_]] = deque(maxlen=1)
+        self._schedule: deque[SwitchAt | None] = deque(maxlen=1)
 
     def pause(self) -> None:
         """Let training rest after the present batch."""
@@ -49,6 +55,26 @@ class Controls:
     def switch(self) -> None:
         """End the present stage, or start, after the present batch: the next one begins."""
         self._switch.set()
+
+    def set_switch(self, at: SwitchAt | None) -> None:
+        """Have the present stage end otherwise; in the last stage that changes nothing.
+
+        Parameters
+        ----------
+        at
+            After so many epochs of the stage (and start), the present one at least; "auto": by its
+            criterion; "never": only by hand. None: as the settings of the run say.
+
+        Raises
+        ------
+        ValueError
+            If it is none of these; what was said before stays.
+        """
+        if isinstance(at, int) and not 1 <= at <= MOST:
+            raise ValueError(f"A stage has 1 to {MOST} epochs, not {at}.")
+        if isinstance(at, str) and at not in ("auto", "never"):
+            raise ValueError(f"A stage ends after a number of epochs, auto or never, not '{at}'.")
+        self._schedule.append(at)
 
     def set_used(self, used: NDArray[np.bool_] | None) -> None:
         """Use only these particles from the next epoch on, and in the results.
@@ -127,6 +153,13 @@ class Controls:
         """Return the latest choice of particles, (n,) or a single True for all, once; or None."""
         try:
             return self._used.popleft()
+        except IndexError:
+            return None
+
+    def take_schedule(self) -> tuple[SwitchAt | None] | None:
+        """Return what :meth:`set_switch` was told last, once; or None."""
+        try:
+            return (self._schedule.popleft(),)
         except IndexError:
             return None
 

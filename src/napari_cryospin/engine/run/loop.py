@@ -7,12 +7,14 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from napari_cryospin.engine import events
-from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
+from napari_cryospin.engine.run.checkpoint_writing import keep_branch_point, write_checkpoint
+from napari_cryospin.engine.run.encoder_file import write_encoder
 from napari_cryospin.engine.run.epoch import Due, Ending, Epoch, Ready, Searched, Trained
 from napari_cryospin.engine.run.pace import StagePace
 from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.runfolder.commands import Command, Moment
 from napari_cryospin.engine.runfolder.records import write_poses
+from napari_cryospin.engine.switch_at import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
     from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.runfolder.lock import RunLock
+    from napari_cryospin.engine.switch_at import SwitchAt
 
 # seconds between live maps, and between live tables of poses, within an epoch
 _MAP_INTERVAL = 0.5
@@ -37,7 +40,7 @@ _POSES_SHARE = 0.01
 _SEARCHING = "Searching poses"
 _MEASURING = "Measuring the map"
 _JUDGING_START = "Judging the start"
-_ENDING = "Encoding all particles"
+_ENDING = "Finishing the stage"
 _BEGINNING = "Beginning the next stage"
 # checkpoints by time take no more than one part in so many of it
 _CHECKPOINT_SHARE = 50
@@ -83,6 +86,7 @@ class Loop:
         self._poses_took = 0.0
         self._checkpoint_at, self._checkpoint_took = time.monotonic(), 0.0
         self._n_batches: int | None = None
+        self._n_images, self._epoch_began = 0, 0.0
         self._searching = self._ended = self._switch_due = False
 
     def events(self) -> Iterator[Event]:
@@ -102,7 +106,7 @@ class Loop:
                     yield events.Progress(_JUDGING_START, 0, 0)
                 with self.controls.may_interrupt():
                     training.judge_start()
-                if training.last_stage or settings.stages[clock.stage].until == "hand":
+                if training.over:
                     self._ended = True
                     for done, total in training.finish():
                         yield events.Progress(_ENDING, done, total)
@@ -112,31 +116,44 @@ class Loop:
                 by_criterion = clock.stage_left(settings) > 0
                 yield from self._switch("criterion" if by_criterion else "schedule")
                 continue
-            yield events.EpochStarted(
-                clock.epoch, clock.n_epochs(settings), training.kind, clock.stage, clock.start
-            )
+            yield self._epoch_started()
             yield from self._epoch()
+
+    def _epoch_started(self) -> Event:
+        training, clock = self.training, self.training.clock
+        return events.EpochStarted(
+            clock.epoch,
+            clock.n_epochs(self.settings),
+            training.kind,
+            clock.stage,
+            clock.start,
+            clock.stage_epoch,
+            end_of(self.settings.stages[clock.stage]),
+        )
 
     def _switch(self, by: str, batch: int | None = None) -> Iterator[Event]:
         """Begin the next stage or start, by hand after so many batches of the last epoch."""
         n_batches = None if batch is None else self._n_batches
         self._n_batches = None
         yield events.Progress(_BEGINNING, 0, 0)
-        for done, total in self.training.next_stage():
+        training = self.training
+        for done, total in training.next_stage():
             yield events.Progress(_ENDING, done, total)
         self._pace.begin_stage()
         # what was asked for while the stage ended anyway is done
         self.controls.take_switch()
-        clock = self.training.clock
+        clock = training.clock
         yield events.Switched(
-            clock.epoch, self.training.kind, clock.stage, clock.start, by, batch, n_batches
+            clock.epoch, training.kind, clock.stage, clock.start, by, batch, n_batches
         )
+        write_encoder(self.folder, training, self.lock)
         # judging the stage before took long, and a search of poses may come now
         yield self.checkpoint()
 
     def _epoch(self) -> Iterator[Event]:
         """Train one epoch; a stop leaves it unfinished, a switch by hand ends it early."""
-        training, clock, started = self.training, self.training.clock, time.monotonic()
+        training, clock = self.training, self.training.clock
+        self._epoch_began = time.monotonic()
         epoch, switched_at = Epoch(training), None
         self._searching = clock.batch == 0
         if self._searching:
@@ -149,10 +166,11 @@ class Loop:
                     yield from self._obey()
                     if self.controls.stopped:
                         return
-                case Ready(n_batches, searched):
+                case Ready(n_batches, searched, n_images):
                     if searched:
                         self._pace.searched()
                     self._searching, self._n_batches = False, n_batches
+                    self._n_images = n_images
                     self._pace.mark()
                 case Due():
                     yield from self._obey()
@@ -170,7 +188,8 @@ class Loop:
                 case Ending():
                     self._pace.mark()
                     yield events.Progress(_MEASURING, 0, 0)
-        yield from self._end_epoch(time.monotonic() - started)
+        seconds = time.monotonic() - self._epoch_began
+        yield from self._end_epoch(seconds, switching=switched_at is not None)
         self._pace.ended()
         if switched_at is not None:
             yield from self._switch("hand", switched_at)
@@ -184,7 +203,7 @@ class Loop:
             clock.epoch, clock.batch, n_batches, training.kind, loss, rate, left
         )
 
-    def _end_epoch(self, seconds: float) -> Iterator[Event]:
+    def _end_epoch(self, seconds: float, *, switching: bool) -> Iterator[Event]:
         training, clock = self.training, self.training.clock
         training.measure_fit()
         volume, poses = training.map(), self.poses_event()
@@ -200,7 +219,7 @@ class Loop:
             held_out_gain=training.inference.held_out_gain,
             switch=training.inference.switch_figures,
             loss=sum(losses) / len(losses) if losses else math.nan,
-            head_share=training.poses.head_share(training.used, training.inference.turns),
+            head_share=training.poses.head_share(training.used),
             median_pose_error=comparison.median if comparison else None,
             mean_pose_error=comparison.mean if comparison else None,
             resolution=comparison.resolution if comparison else None,
@@ -211,12 +230,23 @@ class Loop:
         self.lock.require_held()
         self.folder.append_metrics(done)
         self.folder.write_epoch_map(clock.epoch, volume, self.pixel_size)
-        write_poses(self.folder, poses)
+        write_poses(self.folder, self.poses_event(recorded=True))
         yield self.volume_event()
         yield poses
         yield done
         training.end_epoch()
-        yield self.checkpoint()
+        written = self.checkpoint()
+        if training.kind.has_heads and self.settings.branch_points:
+            self._keep_branch_point(switching)
+        yield written
+
+    def _keep_branch_point(self, switching: bool) -> None:
+        """Keep the state after an epoch for branches."""
+        state = self.training.compact_state(ending=switching)
+        if state is not None:
+            state["fingerprint"] = self._fingerprint
+        epoch, most = self.training.clock.epoch, self.settings.branch_points
+        keep_branch_point(self.folder, state, epoch, most)
 
     def _live(self) -> Iterator[Event]:
         """Yield the map and the poses as often as they are worth looking at."""
@@ -234,7 +264,9 @@ class Loop:
             yield events.Paused()
             paused_at = time.monotonic()
             self.controls.wait_while_paused()
-            self._pace.rest(time.monotonic() - paused_at)
+            rested = time.monotonic() - paused_at
+            self._pace.rest(rested)
+            self._epoch_began += rested
             yield events.Resumed()
         yield from self.take_commands()
 
@@ -250,13 +282,32 @@ class Loop:
                 yield events.CommandMissed(command.sentence())
             elif command.command == "switch":
                 self._switch_due = True
+            elif command.command == "schedule":
+                yield from self._reschedule(command.said(), command)
             elif not self.controls.stopped:
                 self.controls.stop()
+        schedule = self.controls.take_schedule()
+        if schedule is not None and not self.training.last_stage:
+            command = Command.schedule_at(moment, schedule[0])
+            self.lock.require_held()
+            self.steering.record(command)
+            yield from self._reschedule(schedule[0], command)
         used = self.controls.take_used()
         if used is not None:
             for chosen in self._choose(used):
                 self._record("particles")
                 yield chosen
+
+    def _reschedule(self, at: SwitchAt | None, command: Command) -> Iterator[Event]:
+        training, clock = self.training, self.training.clock
+        if training.last_stage:
+            yield events.CommandMissed(command.sentence())
+            return
+        training.schedule.say(clock.stage, at)
+        ends = end_of(self.settings.stages[clock.stage])
+        yield events.Rescheduled(
+            at, ends, clock.stage, training.kind, clock.n_epochs(self.settings)
+        )
 
     def _choose(self, used: NDArray[np.bool_]) -> Iterator[Event]:
         if self.training.choose(used):
@@ -299,7 +350,7 @@ class Loop:
         """Return what is left of the present stage, at most."""
         training, clock = self.training, self.training.clock
         epochs = clock.stage_left(self.settings)
-        images = (epochs - clock.batch / n_batches) * len(training.rows_in_epoch)
+        images = (epochs - clock.batch / n_batches) * self._n_images
         searches = training.inference.searches_after(clock.stage_epoch)
         return self._pace.seconds_left(max(round(images), 0), epochs, searches)
 
@@ -310,8 +361,8 @@ class Loop:
             training.clock.epoch, training.kind, training.map(), self.pixel_size
         )
 
-    def poses_event(self) -> PosesUpdated:
-        """Return the present poses."""
+    def poses_event(self, *, recorded: bool = False) -> PosesUpdated:
+        """Return the present poses, with all candidates or with those that are recorded."""
         training = self.training
         used = training.used.cpu().numpy()
         return poses_event(
@@ -322,6 +373,7 @@ class Loop:
             training.kind,
             self.pixel_size,
             self.truth,
+            recorded=recorded,
         )
 
     @property

@@ -20,12 +20,13 @@ from napari_cryospin.engine.run.progress import Stopped
 from napari_cryospin.engine.run.results import write_results, write_set_aside
 from napari_cryospin.engine.run.snapshot import truth_or_note
 from napari_cryospin.engine.run.steering import Steering
-from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
+from napari_cryospin.engine.run.warm_start import begun
 from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.lock import RunLock
 from napari_cryospin.engine.runfolder.mending import mend
+from napari_cryospin.engine.runfolder.parent import notes_on_branch
 from napari_cryospin.engine.runfolder.place import (
     Holds,
     clear_beginning,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.events import Event
+    from napari_cryospin.engine.run.training import Training
     from napari_cryospin.engine.runfolder.commands import Command
     from napari_cryospin.engine.settings import Settings
 
@@ -87,9 +89,8 @@ class Reconstruction:
         self._commands = commands
         self.particles: Particles | None = None
         self.truth: Truth | None = None
-        self._resume = False
+        self._resume = self._logging = False
         self._lock: RunLock | None = None
-        self._logging = False
 
     @classmethod
     def resume(
@@ -171,7 +172,7 @@ class Reconstruction:
         yield events.Progress(_PREPARING, 0, 0)
         self.particles = particles
         self.truth = self._truth(particles, notes)
-        training = Training(particles, self.settings)
+        training = begun(particles, self.settings, notes, anew=found is None)
         steering = Steering(self.folder.commands_path, self._commands)
         steering.require_fits(particles.n)
         if self.controls.stopped:
@@ -253,11 +254,9 @@ class Reconstruction:
 
     def _over(self, training: Training) -> bool:
         """Whether the run had come to its end, and nothing of it is missing."""
-        stage = self.settings.stages[training.clock.stage]
         last = self.folder.last_event() or {}
         return (
-            training.stage_due
-            and (training.last_stage or stage.until == "hand")
+            training.over
             and last.get("event") == "Finished"
             and last.get("stopped") is False
             and has_results(self.folder.path)
@@ -354,12 +353,9 @@ class Reconstruction:
         self.folder.create(self.settings, fingerprint)
 
     def _go_on(self) -> tuple[str, ...]:
-        """Clear what a killed process left, and remember where the particles are now.
-
-        Returns a note on everything that was in the way.
-        """
+        """Clear what a killed process left, keep where the particles are; return notes on it."""
         sweep(self.folder.path)
-        notes = mend(self.folder)
+        notes = (*notes_on_branch(self.folder), *mend(self.folder))
         if self.folder.settings() != self.settings:
             self.folder.write_settings(self.settings)
         return notes
@@ -383,7 +379,7 @@ class Reconstruction:
         return events.Finished(path, True, False, None, results=False, discarded=True, left=left)
 
     def _started(self, training: Training, notes: tuple[str, ...]) -> Event:
-        particles, settings, clock = training.particles, self.settings, training.clock
+        particles, settings, clock = training.particles, training.settings, training.clock
         return events.RunStarted(
             folder=self.folder.path,
             n_particles=particles.n,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.fourier import hartley_2d
 from napari_cryospin.engine.inference.interface import Place
 from napari_cryospin.engine.judging.confidence import pose_confidence
@@ -20,7 +19,10 @@ from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.run.checkpoint_reading import fit_in, require_fits, require_like
+from napari_cryospin.engine.run.encoder_file import Encoded
+from napari_cryospin.engine.run.schedule import Schedule
 from napari_cryospin.engine.run.starts import Starts
+from napari_cryospin.engine.run.trainable import chosen_held_out, require_trainable
 from napari_cryospin.engine.runfolder.clock import Clock
 from napari_cryospin.engine.runfolder.names import CHECKPOINT_VERSION
 from napari_cryospin.engine.state.pose_table import PoseTable
@@ -39,13 +41,10 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.engine.stages import Inference
 
-# particles held out, and the fewest of a stack that has any
+# fewer than these learn from all of them
 _FEWEST_LEARNING = 50
-# frequency radius that a low-pass filter must leave, in units of 1/box
-_LEAST_RADIUS = 2
 # images that tell the amplitude of the first map
 _MOST_LOOKED_AT = 2000
-_FEWEST_HELD, _MOST_HELD, _FEWEST_PARTICLES = 50, 256, 150
 
 
 class Training:
@@ -60,6 +59,10 @@ class Training:
 
     Attributes
     ----------
+    settings
+        Settings of the run as they are now: the ends of its stages follow :attr:`schedule`.
+    schedule
+        When the stages end.
     used
         Particles that were chosen to be used, bool, (n,); all of them at first.
     in_epoch
@@ -74,6 +77,8 @@ class Training:
         What the starts of the first stage have come to.
     fit
         How well the map fitted the particles when that was last measured.
+    encoded
+        The encoder with which auto-encoding ended; None before, and after a resume.
 
     Raises
     ------
@@ -83,11 +88,13 @@ class Training:
 
     def __init__(self, particles: Particles, settings: Settings) -> None:
         require_trainable(settings, particles.box, particles.pixel_size)
-        self.particles, self.settings = particles, settings
+        # the schedule may be changed, and the run's own settings are what it began with
+        self.particles, self.settings = particles, settings.model_copy(deep=True)
+        settings, self.schedule = self.settings, Schedule(self.settings)
         self.clock = Clock()
         device = particles.device
         self.used = self.in_epoch = torch.ones(particles.n, dtype=torch.bool, device=device)
-        self._kept_apart = _held_out(particles.n, settings).to(device)
+        self._kept_apart = chosen_held_out(particles.n, settings).to(device)
         self.held_out = self._kept_apart.clone()
         self._amplitude = signal_amplitude(particles, (~self.held_out).nonzero().flatten())
         self.volume = self._random_volume(0)
@@ -98,6 +105,7 @@ class Training:
         )
         self.fit = ParticleFit.unknown(particles.n, device)
         self.starts = Starts()
+        self.encoded: Encoded | None = None
         self.losses: list[float] = []
         self._begun: int | None = None
         self._judged: list[Judgement | None] = []
@@ -134,6 +142,12 @@ class Training:
         return clock.stage_left(self.settings) == 0
 
     @property
+    def over(self) -> bool:
+        """Whether the run is at its end."""
+        stage = self.settings.stages[self.clock.stage]
+        return self.stage_due and (self.last_stage or stage.until == "hand")
+
+    @property
     def in_midst(self) -> bool:
         """Whether the present epoch has begun: its particles are chosen."""
         return self._begun == self.clock.epoch
@@ -149,9 +163,9 @@ class Training:
         Yields how many particles have been left as the next stage finds them, and their total.
         """
         clock, settings = self.clock, self.settings
-        if clock.stage == 0 and settings.starts > 1 and not self.starts.chosen:
+        if clock.stage == 0 and settings.n_starts > 1 and not self.starts.chosen:
             self._end_start()
-            if clock.start + 1 < settings.starts:
+            if clock.start + 1 < settings.n_starts:
                 clock.start += 1
                 clock.stage_epoch = clock.batch = 0
                 self.volume.load_state_dict(self._random_volume(clock.start).state_dict())
@@ -174,11 +188,12 @@ class Training:
 
     def _end_stage(self) -> Iterator[tuple[int, int]]:
         yield from self.inference.end_stage(self.used.nonzero().flatten())
+        self.encoded = Encoded.of(self.inference, self.clock.epoch) or self.encoded
 
     @property
     def start_unjudged(self) -> bool:
         """Whether the end of the present start is still to come, and compares it with others."""
-        return self.clock.stage == 0 and self.settings.starts > 1 and not self.starts.chosen
+        return self.clock.stage == 0 and self.settings.n_starts > 1 and not self.starts.chosen
 
     def judge_start(self) -> None:
         """Judge the present start before it ends, where there are several; no state is changed."""
@@ -221,12 +236,18 @@ class Training:
         if not self.kind.is_fine:
             # a grid or an encoder leaves poses a few degrees off: they are no fault of the map
             problem = with_refined_poses(problem, halves)
-            halves = HalfMaps.of(particles, problem.poses, self.used)
+            halves = HalfMaps.of(particles, problem.poses, self.placed)
         return local_misfit(problem, halves, across, self._learning_and_held()[1])
+
+    @property
+    def placed(self) -> Tensor:
+        """Particles in use that have been given a pose, bool, (n,); all of them before any has."""
+        placed = self.used & self.poses.losses.isfinite()
+        return placed if bool(placed.any()) else self.used
 
     def _learning_and_held(self) -> tuple[Tensor, Tensor]:
         """Return the rows of the particles in use that the map learns from, and of the others."""
-        learning, held = self.used & ~self.held_out, self.used & self.held_out
+        learning, held = self.placed & ~self.held_out, self.used & self.held_out
         return learning.nonzero().flatten(), held.nonzero().flatten()
 
     def place(self, n_batches: int = 1) -> Place:
@@ -301,7 +322,26 @@ class Training:
             "inference": self.inference.state(),
             "starts": self.starts.state(),
             "fit": vars(self.fit),
+            "schedule": self.schedule.state(),
         }
+
+    def compact_state(self, *, ending: bool) -> dict[str, Any] | None:
+        """Return what a branch point needs of :meth:`state` after an epoch; None where it is all.
+
+        Candidates are left out where the next epoch, or the end of the stage, makes them anew; not
+        where a start ends, by schedule or by hand (``ending``), and is kept for comparison.
+        """
+        inference = self.inference.compact_state()
+        kept = self.start_unjudged and (ending or self.stage_due)
+        renewed = self.inference.renews_candidates and not kept
+        if inference is None and not renewed:
+            return None
+        state = self.state()
+        if inference is not None:
+            state["inference"] = inference
+        if renewed:
+            state["poses"] = self.poses.compact_state()
+        return state
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`.
@@ -313,55 +353,26 @@ class Training:
         """
         require_fits(state, self.settings, self.particles.n, self.particles.box)
         self.clock = Clock(**state["clock"])
+        self.schedule.load_state(state.get("schedule", {}))
         self.held_out.copy_(state["held_out"])
         # an earlier version chose others from the same seed: a run keeps to those it began with
         self._kept_apart = state.get("kept_apart", state["held_out"]).clone()
         self.poses.load(state["poses"])
         self.volume.load_state_dict(state["volume"])
-        self.inference = self._inference_of_stage(None)
-        require_like(self.inference.state(), state["inference"])
         self.used, self.in_epoch = state["used"], state["in_epoch"]
         # an earlier version counted an epoch as begun with its first batch
         self._begun = state.get("begun", self.clock.epoch if self.clock.batch else None)
         self.losses = list(state.get("losses", ()))
-        self.inference.load_state(state["inference"])
+        if state.get("begins_anew", False):
+            # a branch with settings of the stage that its state does not fit
+            self.inference = self._stage_begun(None)
+            self.inference.adopt(state["inference"])
+        else:
+            self.inference = self._inference_of_stage(None)
+            require_like(self.inference.state(), state["inference"])
+            self.inference.load_state(state["inference"])
         self.starts.load_state(state["starts"])
         self.fit = fit_in(state, self.particles.n)
-
-
-def _held_out(n: int, settings: Settings) -> Tensor:
-    """Return which of n particles are held out: a fixed choice, evenly spread at random."""
-    held = torch.zeros(n, dtype=torch.bool)
-    if settings.held_out == 0 or n < _FEWEST_PARTICLES:
-        return held
-    number = min(max(round(settings.held_out * n), _FEWEST_HELD), _MOST_HELD)
-    chosen = torch.randperm(n, generator=stream(settings.seed, "held out"))[:number]
-    held[chosen] = True
-    return held
-
-
-def require_trainable(settings: Settings, box: int, pixel_size: float) -> None:
-    """Raise InputError where stages cannot be run on images of a box, of so many Å per pixel."""
-    if not sum(stage.epochs for stage in settings.stages):
-        raise InputError("The stages have no epochs: give one of them at least one.")
-    coarsest = box * pixel_size / _LEAST_RADIUS
-    for number, stage in enumerate(settings.stages, 1):
-        start, end = stage.low_pass_start, stage.low_pass_end
-        if max(start or 0.0, end or 0.0) > coarsest:
-            raise InputError(
-                f"Stage {number}: its low-pass filter leaves nothing of images of {box} px at "
-                f"{pixel_size:.3g} Å; choose {coarsest:.0f} Å or less."
-            )
-        if start is not None and end is not None and start < end:
-            raise InputError(
-                f"Stage {number}: its low-pass filter ends at {end:g} Å, coarser than it starts; "
-                "start at more Å, or end at fewer."
-            )
-        if box < stage.least_box:
-            raise InputError(
-                f"Stage {number}: {stage.inference.label} needs images of {stage.least_box} px, "
-                f"these have {box}; remove it."
-            )
 
 
 def signal_amplitude(particles: Particles, rows: Tensor) -> Tensor:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_cryospin.engine.switch_at import SwitchAt
+
 # a choice among a million particles, none beside another of the same kind, takes 7 MB
 _LARGEST = 200 * 2**20
 _RANGES = re.compile(r"[0-9]{1,12}(-[0-9]{1,12})?(,[0-9]{1,12}(-[0-9]{1,12})?)*")
@@ -33,6 +35,7 @@ _NOT_BEGUN, _SEARCHING = -2, -1
 _FEWEST = 2
 
 _FromOne = Annotated[int, Field(ge=1)]
+Kind = Literal["switch", "particles", "stop", "schedule"]
 
 
 class Moment(BaseModel):
@@ -71,19 +74,25 @@ class Command(Moment):
     ----------
     command
         "switch": the stage, or start, ends. "particles": others are used from the next epoch on.
-        "stop": the run ends, and what was computed is kept.
+        "stop": the run ends, and what was computed is kept. "schedule": the stage ends otherwise
+        from now on.
+    switch_at
+        When it does: after so many epochs of the stage, "auto", "never"; "settings": as these say.
     used
         The particles that are used from then on, such as "1-120,133".
     particles
         How many they were chosen from.
     """
 
-    command: Literal["switch", "particles", "stop"]
+    command: Kind
+    switch_at: _FromOne | Literal["auto", "never", "settings"] | None = None
     used: str | None = None
     particles: _FromOne | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
+        if self.command == "schedule" and self.switch_at is None:
+            raise ValueError("a change of the schedule needs 'switch_at'")
         if self.command == "particles":
             if self.used is None or self.particles is None:
                 raise ValueError("a choice of particles needs 'used' and 'particles'")
@@ -95,12 +104,22 @@ class Command(Moment):
     def at(
         cls,
         moment: Moment,
-        command: Literal["switch", "particles", "stop"],
+        command: Kind,
         used: NDArray[np.bool_] | None = None,
     ) -> Self:
         """Return a command that is given at a moment; ``used`` (n,) is its choice of particles."""
         chosen = {} if used is None else {"used": ranges(used), "particles": len(used)}
         return cls(command=command, **moment.model_dump(), **chosen)
+
+    @classmethod
+    def schedule_at(cls, moment: Moment, at: SwitchAt | None) -> Self:
+        """Return the command that changes, at a moment, when the stage ends; None as it began."""
+        said = "settings" if at is None else at
+        return cls(command="schedule", **moment.model_dump(), switch_at=said)
+
+    def said(self) -> SwitchAt | None:
+        """Return when the stage ends; None: as the settings say."""
+        return None if self.switch_at == "settings" else self.switch_at
 
     def chosen(self) -> NDArray[np.bool_]:
         """Return the choice of particles, (n,)."""
@@ -116,7 +135,12 @@ class Command(Moment):
 
     def sentence(self) -> str:
         """Return in words which command it is, and when it was given."""
-        what = {"switch": "The switch", "particles": "The choice of particles", "stop": "The stop"}
+        what = {
+            "switch": "The switch",
+            "particles": "The choice of particles",
+            "stop": "The stop",
+            "schedule": "The change of the schedule",
+        }
         when = f"before epoch {self.epoch}"
         if self.batch is not None:
             when = f"after batch {self.batch} of epoch {self.epoch}"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # settings that may be changed before a resume: where things are, how fast, and for how long
 _FREE = re.compile(
-    r"preset|device|threads|checkpoint_minutes"
+    r"preset|device|threads|checkpoint_minutes|branch_points"
     r"|data\.(stack|passthrough|datadir|truth_star|truth_map|particles_in)"
     r"|stages\.\d+\.(until|epochs|learning_rate_\w+|final_rate|visit_rate)"
 )
@@ -127,11 +127,12 @@ class Fingerprint:
 
 def binding_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings that a run must keep, by dotted name."""
-    return {
-        name: value
-        for name, value in _flat(settings.model_dump(mode="json"))
-        if not _FREE.fullmatch(name)
-    }
+    return {name: value for name, value in flat_settings(settings) if not _FREE.fullmatch(name)}
+
+
+def flat_settings(settings: Settings) -> list[tuple[str, Any]]:
+    """Return all settings with their dotted names; stages count from 0."""
+    return _flat(settings.model_dump(mode="json"))
 
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:

@@ -99,6 +99,11 @@ class RunFolder:
         return self.path / names.SET_ASIDE
 
     @property
+    def parent_path(self) -> Path:
+        """``parent.json``: which run a branch was made of; there is none where it is no branch."""
+        return self.path / names.PARENT
+
+    @property
     def half_map_paths(self) -> tuple[Path, Path]:
         """``half1.mrc`` and ``half2.mrc``: the half-maps."""
         first, second = names.HALF_MAPS
@@ -114,6 +119,14 @@ class RunFolder:
         """``fingerprint.json``: the particles and settings that the run was begun with."""
         return self.path / names.FINGERPRINT
 
+    @property
+    def encoder_weights_path(self) -> Path:
+        """``encoder/weights.pt``: the encoder's weights; ``encoder.toml`` beside it tells of them.
+
+        There is none before auto-encoding has ended, nor without it.
+        """
+        return self.path / names.ENCODER / names.ENCODER_WEIGHTS
+
     def epoch_map_path(self, epoch: int) -> Path:
         """Return the path of the map after an epoch, such as ``volumes/epoch_0007.mrc``."""
         return self._of_epoch(names.VOLUMES, epoch)
@@ -125,6 +138,10 @@ class RunFolder:
     def checkpoint_path(self, epoch: int) -> Path:
         """Return the path of a checkpoint, such as ``checkpoints/epoch_0007.pt``."""
         return self._of_epoch(names.CHECKPOINTS, epoch)
+
+    def branch_point_path(self, epoch: int) -> Path:
+        """Return the path of a branch point, such as ``branch_points/epoch_0007.pt``."""
+        return self._of_epoch(names.BRANCH_POINTS, epoch)
 
     def _of_epoch(self, part: str, epoch: int) -> Path:
         return self.path / part / names.of_epoch(epoch, names.PARTS[part])
@@ -279,6 +296,10 @@ class RunFolder:
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints, oldest first."""
         return [path for _, path in numbered(self.path, names.CHECKPOINTS)]
+
+    def branch_points(self) -> dict[int, Path]:
+        """Return the branch points by the number of epochs that were done, ascending."""
+        return dict(numbered(self.path, names.BRANCH_POINTS))
 
     @property
     def no_checkpoint(self) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from napari_cryospin.engine.events import SwitchFigures
 from napari_cryospin.engine.runfolder.verdict import Verdict
+from napari_cryospin.engine.switch_figures import SwitchFigures
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.events import Event
@@ -52,6 +52,33 @@ def last_event(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, IndexError, RecursionError):
         return None
     return last if isinstance(last, dict) else None
+
+
+def log_until(path: Path, epoch: int) -> bytes:
+    """Return the lines of a log up to the last end of an epoch (from 0); none where it has none.
+
+    The log may be one that is being written.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except OSError:
+        return b""
+    for number in reversed(range(len(lines))):
+        if b'"EpochDone"' in lines[number] and _is_end(lines[number], epoch):
+            return b"\n".join(lines[: number + 1]) + b"\n"
+    return b""
+
+
+def _is_end(line: bytes, epoch: int) -> bool:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return (
+        isinstance(event, dict)
+        and event.get("event") == "EpochDone"
+        and event.get("epoch") == epoch
+    )
 
 
 def _mend(file: BinaryIO) -> None:

@@ -10,6 +10,7 @@ COMMANDS = "commands.jsonl"
 EVENTS = "events.jsonl"
 METRICS = "metrics.csv"
 SET_ASIDE = "set_aside.csv"
+PARENT = "parent.json"
 LOCK = "lock"
 
 MAP = "map.mrc"
@@ -22,11 +23,18 @@ VERDICT = "verdict.json"
 VOLUMES = "volumes"
 POSES = "poses"
 CHECKPOINTS = "checkpoints"
+BRANCH_POINTS = "branch_points"
 # the folders within, each with a file per epoch, and the suffix of these
-PARTS = {VOLUMES: ".mrc", POSES: ".npy", CHECKPOINTS: ".pt"}
+PARTS = {VOLUMES: ".mrc", POSES: ".npy", CHECKPOINTS: ".pt", BRANCH_POINTS: ".pt"}
+
+# the folder of the encoder, and what is in it
+ENCODER = "encoder"
+ENCODER_SETTINGS = "encoder.toml"
+ENCODER_WEIGHTS = "weights.pt"
+IN_ENCODER = (ENCODER_WEIGHTS, ENCODER_SETTINGS)
 
 # what is written before the first checkpoint ...
-BEGINNING = (SETTINGS, FINGERPRINT, COMMANDS, EVENTS, METRICS, SET_ASIDE)
+BEGINNING = (SETTINGS, FINGERPRINT, COMMANDS, EVENTS, METRICS, SET_ASIDE, PARENT)
 # ... and after the last
 RESULTS = (MAP, *HALF_MAPS, STAR, FSC, VERDICT)
 # patterns of further maps

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QSize, Qt, QTimer, Slot
 from qtpy.QtWidgets import (
+    QBoxLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -20,10 +21,11 @@ from qtpy.QtWidgets import (
 
 from napari_cryospin.engine.run.pace import duration
 from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers
+from napari_cryospin.gui.explorer.branch_button import BranchButton
 from napari_cryospin.gui.explorer.candidates_panel import CandidatesPanel
 from napari_cryospin.gui.explorer.heads_panel import HeadsPanel
 from napari_cryospin.gui.explorer.particles_panel import ParticlesPanel
-from napari_cryospin.gui.explorer.pose_panel import PosePanel
+from napari_cryospin.gui.explorer.pose_panel import PosePanel, candidate_marks
 from napari_cryospin.gui.explorer.posterior_feed import PosteriorFeed
 from napari_cryospin.gui.explorer.state import Explorer
 from napari_cryospin.gui.explorer.survey_panel import SurveyPanel
@@ -122,7 +124,11 @@ class PosteriorPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(2)
-        layout.addLayout(turning_box(self, (self._chooser(), 0), (self._time(), 1)))
+        parts = (self._chooser(), 0), (self._time(), 1), (self._buttons(), 0)
+        top = turning_box(self, *parts, wide=_WIDE)
+        # the window remembers how low the panel can be before it is as wide as it will be
+        top.setDirection(QBoxLayout.Direction.LeftToRight)
+        layout.addLayout(top)
         layout.addWidget(StillLine(self.age))
         layout.addWidget(self.tabs, 1)
         self._set_numbers()
@@ -167,7 +173,13 @@ class PosteriorPanel(QWidget):
         row = QHBoxLayout()
         for widget, stretch in ((QLabel("Epoch", self), 0), (self.slider, 1), (self.when, 0)):
             row.addWidget(widget, stretch)
-        row.addWidget(self.give_back)
+        return row
+
+    def _buttons(self) -> QHBoxLayout:
+        self.branch = BranchButton(self.explorer, self)
+        row = QHBoxLayout()
+        row.addWidget(self.branch, 1)
+        row.addWidget(self.give_back, 1)
         return row
 
     def _connect(self) -> None:
@@ -335,10 +347,11 @@ class PosteriorPanel(QWidget):
         if poses is None or self.feed.result is None:
             return
         # candidates as they were for the posterior that they stand on
-        shown = self.feed.result.request
-        winner = -1 if shown.poses is None else int(shown.poses.winner[shown.particle])
-        self.layers.show_candidates(shown.candidates[:, 2], winner)
-        self.layers.show_views(poses.rotations[:, 2], poses.winner)
+        marks = candidate_marks(self.feed.result)
+        self.layers.show_candidates(
+            marks.directions, marks.winner, marks.heads, marks.weights, marks.numbered
+        )
+        self.layers.show_views(poses.rotations[:, 2], poses.winning_head)
 
     def _on_direction_clicked(self, direction: NDArray[np.float64]) -> None:
         """Look from a clicked direction, upright as in the particle where a mode is near."""
@@ -353,6 +366,8 @@ class PosteriorPanel(QWidget):
 
 # pixels
 _NARROWEST = 340
+# from which on particle, epoch and buttons stand side by side
+_WIDE = 720
 # how often what is said of seconds is said anew, where no batch comes
 _AGE_INTERVAL_MS = 1500
 # cosine of the angle up to which a clicked direction means a mode

@@ -17,6 +17,7 @@ from superqt import QElidingLabel
 
 from napari_cryospin.engine.run.pace import TaskPace, duration
 from napari_cryospin.engine.runfolder.clock import Clock
+from napari_cryospin.gui.views.schedule_button import ScheduleButton
 from napari_cryospin.gui.views.still import StillLine
 from napari_cryospin.gui.work.questions import ask_discard
 from napari_cryospin.gui.work.states import ACTIVE, SessionState
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         EpochStarted,
         Finished,
         Progress,
+        Rescheduled,
         RunStarted,
         Switched,
     )
@@ -69,6 +71,7 @@ class RunPanel(QWidget):
         session.epoch_started.connect(self._on_epoch_started)
         session.batch_done.connect(self._on_batch)
         session.switched.connect(self._on_switched)
+        session.rescheduled.connect(self._on_rescheduled)
         session.finished.connect(self._on_finished)
         session.message.connect(self._on_message)
         session.run_opened.connect(self._on_opened)
@@ -79,6 +82,8 @@ class RunPanel(QWidget):
         self.start = self._button("Start", "start", "Start a new run with the present settings")
         self.pause = self._button("Pause", "pause", "Let training rest; press again to go on")
         self.switch = self._button("Next stage", "switch", _NEXT_STAGE)
+        self.schedule = ScheduleButton(self)
+        self.schedule.chosen.connect(self._session.set_switch)
         self.stop = self._button("Stop and keep", "stop", "End the run and write maps and poses")
         self.discard = self._button("Discard", "discard", "End the run and remove what it wrote")
         self.start.clicked.connect(self.start_asked)
@@ -114,7 +119,8 @@ class RunPanel(QWidget):
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(3)
         # in rows: the dock may be narrow, and no button's words must be cut off
-        for buttons in ((self.start, self.pause, self.switch), (self.stop, self.discard)):
+        first = self.start, self.pause, self.stop, self.discard
+        for buttons in (first, (self.switch, self.schedule)):
             row = QHBoxLayout()
             row.setSpacing(4)
             for button in buttons:
@@ -215,6 +221,7 @@ class RunPanel(QWidget):
         self.switch.setEnabled(running and possible and not self._switching)
         self.switch.setText("Switching…" if self._switching else text)
         self.switch.setToolTip(tip)
+        self.schedule.allow(self.switch.isEnabled())
 
     def _show_phase(self, words: str, done: int = 0, total: int = 0, rate: str = "") -> None:
         """Show what is being done, how far it is, and its own rate; a total of 0 is not known."""
@@ -247,12 +254,24 @@ class RunPanel(QWidget):
     @Slot(object)
     def _on_epoch_started(self, event: EpochStarted) -> None:
         self._inference = event.inference
-        self._clock = Clock(stage=event.stage, start=event.start)
-        self.epochs.setRange(0, event.n_epochs)
+        self._clock = Clock(
+            event.epoch, stage=event.stage, stage_epoch=event.stage_epoch, start=event.start
+        )
         self.epochs.setValue(event.epoch)
-        self.epochs.setFormat(f"epoch {event.epoch + 1} of ≤ {event.n_epochs}")
+        self._show_epoch(event.n_epochs)
+        self.schedule.show_epoch(event)
         self._show_phase("first batch …")
         self._show_stage()
+
+    def _show_epoch(self, n_epochs: int) -> None:
+        self.epochs.setRange(0, n_epochs)
+        self.epochs.setFormat(f"epoch {self._clock.epoch + 1} of ≤ {n_epochs}")
+
+    @Slot(object)
+    def _on_rescheduled(self, event: Rescheduled) -> None:
+        self._show_epoch(event.n_epochs)
+        self.schedule.show_end(event.ends)
+        self.message.setText(event.sentence())
 
     @Slot(object)
     def _on_batch(self, event: BatchDone) -> None:
@@ -300,7 +319,9 @@ class RunPanel(QWidget):
 def _next(settings: Settings, clock: Clock) -> tuple[str, str]:
     """Return what comes after the present stage, or start, and what ending it does."""
     if clock.more_starts(settings):
-        return f"Next: start {clock.start + 2} of {settings.starts}", _NEXT_START
+        return f"Next: start {clock.start + 2} of {settings.n_starts}", _NEXT_START
     if clock.last_stage(settings):
         return "Next stage", _LAST_STAGE
-    return f"Next: {settings.stages[clock.stage + 1].inference.label}", _NEXT_STAGE
+    now, then = (settings.stages[clock.stage + more].inference for more in (0, 1))
+    words = f"Next: {then.label}" if then is now else f"Switch to {then.label}"
+    return words, _NEXT_STAGE

@@ -61,8 +61,8 @@ class ThemedPlot(pg.PlotWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.restyle()
 
-    def retitle(self, title: str) -> None:
-        """Say in other words what is plotted."""
+    def say(self, title: str) -> None:
+        """Change the title."""
         if title != self._title:
             self._title = title
             self.restyle()

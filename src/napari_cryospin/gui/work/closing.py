@@ -13,7 +13,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer, Slot
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from napari_cryospin.gui.work.ancestor import ancestor
-from napari_cryospin.gui.work.questions import Ending, ask_ending
+from napari_cryospin.gui.work.questions import Ending, ask_cancel, ask_ending
 from napari_cryospin.gui.work.states import SessionState
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtWidgets import QWidget
 
+    from napari_cryospin.gui.work.experiment_queue import ExperimentQueue
     from napari_cryospin.gui.work.session import Session
 
 
@@ -33,16 +34,19 @@ class ClosingGuard(QObject):
         Has the run, and is told to stop it.
     dock
         The widget in the dock; :meth:`watch` once it has been put there.
+    queue
+        May have an experiment under way, and is told to end it.
     """
 
-    def __init__(self, session: Session, dock: QWidget) -> None:
+    def __init__(self, session: Session, dock: QWidget, queue: ExperimentQueue) -> None:
         super().__init__(dock)
-        self._session, self._dock = session, dock
+        self._session, self._dock, self._queue = session, dock, queue
         # weak, as are those of what is put into napari's dock widget: none must outlive its window
         self._window: Callable[[], QMainWindow | None] = _nothing
         self._docked: Callable[[], QDockWidget | None] = _nothing
         self._then: Callable[[], object] | None = None
         session.state_changed.connect(self._on_state)
+        queue.changed.connect(self._on_state)
 
     def watch(self) -> None:
         """Watch the window and the dock widget that the dock is in now."""
@@ -88,6 +92,8 @@ class ClosingGuard(QObject):
     def _may_close(self, close: Callable[[], object]) -> bool:
         """Ask, and return whether to close now; otherwise it is closed when the run has ended."""
         session = self._session
+        if self._queue.active:
+            return self._may_leave_experiment(close)
         # who asks again while it stops does not want to wait: the run ends without a window
         if not session.active or session.state is SessionState.STOPPING:
             return True
@@ -101,15 +107,31 @@ class ClosingGuard(QObject):
             session.message.emit("Stopping: this closes as soon as the run has ended.")
         return False
 
+    def _may_leave_experiment(self, close: Callable[[], object]) -> bool:
+        """Ask, and return whether to close now; otherwise it is closed once a cell has stopped."""
+        if self._queue.stopping:
+            return True
+        queued = self._queue.present
+        if not ask_cancel(self._dock, None if queued is None else queued.folder):
+            return False
+        if not self._queue.active:
+            # it has ended while the question stood
+            return True
+        self._then = close
+        self._queue.cancel()
+        self._session.message.emit("Stopping: this closes as soon as the cell has stopped.")
+        return False
+
     def _close_window(self) -> None:
         window = self._window()
         if window is not None:
             # past napari's own close, which would ask again, and knows already whether to quit
             QMainWindow.close(window)
 
+    @Slot()
     @Slot(object)
-    def _on_state(self, _state: SessionState) -> None:
-        if self._then is not None and not self._session.active:
+    def _on_state(self, _state: object = None) -> None:
+        if self._then is not None and not self._session.active and not self._queue.active:
             then, self._then = self._then, None
             # once everybody has heard of the end
             QTimer.singleShot(0, then)

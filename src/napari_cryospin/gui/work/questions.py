@@ -61,6 +61,20 @@ def ask_discard(parent: QWidget, folder: Path | None, epochs: int) -> bool:
     return bool(answer == buttons.Discard)
 
 
+def ask_cancel(parent: QWidget, folder: Path | None) -> bool:
+    """Ask whether the experiment under way shall end; all of it is kept."""
+    buttons = QMessageBox.StandardButton
+    answer = QMessageBox.question(
+        parent,
+        "An experiment is under way",
+        f"Closing ends the experiment in {folder} after the present batch. All is kept: added to "
+        "the queue again, or by napari-cryospin experiment, it goes on from there.",
+        buttons.Close | buttons.Cancel,
+        buttons.Close,
+    )
+    return bool(answer == buttons.Close)
+
+
 def _written(epochs: int) -> str:
     """Return what a run has written, in words."""
     if epochs == 0:

@@ -7,15 +7,11 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.engine.data.simulated_names import TABLE
 from napari_cryospin.gui.work.background import Background
-
-if TYPE_CHECKING:
-    from napari_cryospin.engine.settings import Settings
 
 
 class Simulation(QObject):
@@ -63,9 +59,8 @@ def sample_folder() -> Path:
     return folder
 
 
-def keep_if_used(settings: Settings) -> None:
-    """Keep the sample where a run is of its particles: it may be looked at or resumed later."""
-    stack = settings.data.stack
+def keep_if_used(stack: Path | None) -> None:
+    """Keep the sample where this is its stack, and a run is of it: it may be resumed later."""
     made = sample_folder.cache_info().currsize > 0
     if made and stack is not None and sample_folder() in stack.parents:
         atexit.unregister(_remove)

@@ -16,9 +16,10 @@ from napari_cryospin.gui.work.reading import read_table
 from napari_cryospin.gui.work.resting_timer import RestingTimer
 from napari_cryospin.gui.work.states import SessionState, state_of
 from napari_cryospin.gui.work.threads import WorkerThread
-from napari_cryospin.gui.work.worker import ReconstructionWorker
+from napari_cryospin.gui.work.worker import ReconstructionWorker, hurry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.truth import Truth
     from napari_cryospin.engine.runfolder.standing import Standing
     from napari_cryospin.engine.settings import Settings
+    from napari_cryospin.engine.switch_at import SwitchAt
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +44,6 @@ PLOT_INTERVAL_MS, _PLOT_REST, _MOST_PLOT_INTERVAL_MS = 100, 10, 1_000
 STOP_TIMEOUT_MS = 60_000
 
 NO_TABLE = "Choose a particle stack in the Data tab first."
-
-
-def _hurry(controls: Controls) -> None:
-    """End a run with a checkpoint alone: its window is gone. What was discarded stays so."""
-    controls.stop(keep=controls.keep, results=False)
 
 
 class Session(QObject):
@@ -62,6 +59,8 @@ class Session(QObject):
         The particle table that was chosen last, or None while it is read and where it cannot be.
     no_table
         Why there is no table, a sentence; empty where there is one.
+    held
+        Why no run may be started, a sentence; empty where one may.
     standing
         How the shown run stands in its folder; None while this session runs it, and before one.
     truth
@@ -83,6 +82,7 @@ class Session(QObject):
     volume_updated = Signal(object)
     poses_updated = Signal(object)
     switched = Signal(object)
+    rescheduled = Signal(object)
     finished = Signal(object)
     failed = Signal(object)
     run_opened = Signal(object)
@@ -116,6 +116,7 @@ class Session(QObject):
         self._fast = RestingTimer(PLOT_INTERVAL_MS, _PLOT_REST, self, _MOST_PLOT_INTERVAL_MS)
         self._fast.timeout.connect(self._pull_batches)
         self._closed = False
+        self.held = ""
 
     @property
     def active(self) -> bool:
@@ -150,9 +151,9 @@ class Session(QObject):
         """Start a new run."""
         self._launch(settings, folder)
 
-    def resume_run(self, folder: Path) -> None:
-        """Go on with the run in a folder from its last checkpoint."""
-        self._launch(None, folder)
+    def resume_run(self, folder: Path, history: Sequence[events.EpochDone] = ()) -> None:
+        """Go on with a run from its last checkpoint; ``history`` has its epochs, if not shown."""
+        self._launch(None, folder, history)
 
     def pause(self) -> None:
         """Let training rest after the present batch."""
@@ -166,6 +167,10 @@ class Session(QObject):
         """End the present stage, or start; a paused run goes on."""
         self._controls.switch()
         self._controls.resume()
+
+    def set_switch(self, at: SwitchAt | None) -> None:
+        """Have the present stage end otherwise; see :meth:`.Controls.set_switch`."""
+        self._controls.set_switch(at)
 
     def set_used(self, used: NDArray[np.bool_] | None) -> None:
         """Use only these particles, (n,), from the next epoch on; None takes all of them.
@@ -200,12 +205,18 @@ class Session(QObject):
         self.history: list[events.EpochDone] = []
         self.losses: list[float] = []
 
-    def _launch(self, settings: Settings | None, folder: Path) -> None:
+    def _launch(
+        self, settings: Settings | None, folder: Path, history: Sequence[events.EpochDone] = ()
+    ) -> None:
         if self.active or self._closed:
             self.message.emit("A run is under way already.")
             return
+        if self.held:
+            self.message.emit(self.held)
+            return
         if settings is not None or folder != self.folder:
             self._reset()
+            self.history.extend(history)
         self.settings, self.folder = settings or self.settings, folder
         self._follower.stop()
         self.standing = None
@@ -215,7 +226,7 @@ class Session(QObject):
             self._worker,
             self,
             "cryospin-reconstruction",
-            hurry=partial(_hurry, self._controls),
+            hurry=partial(hurry, self._controls),
             timeout_ms=STOP_TIMEOUT_MS,
         )
         self._thread.thread.started.connect(self._worker.run)
@@ -249,6 +260,8 @@ class Session(QObject):
                 self.switched.emit(event)
             case events.CommandMissed():
                 self.message.emit(event.sentence())
+            case events.Rescheduled():
+                self.rescheduled.emit(event)
             case events.ParticlesChosen():
                 self._on_particles_chosen(event)
             case events.Paused():

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.settings import Settings
 
 
+def hurry(controls: Controls) -> None:
+    """End a run with a checkpoint alone: its window is gone. What was discarded stays so."""
+    controls.stop(keep=controls.keep, results=False)
+
+
 class ReconstructionWorker(QObject):
     """Runs one reconstruction; move it to a thread and connect the thread's start to :meth:`run`.
 

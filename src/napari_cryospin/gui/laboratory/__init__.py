@@ -1,0 +1,1 @@
+"""Experiments: their design and queue; runs and branches compared."""
