@@ -14,6 +14,7 @@ from napari_cryospin.cli.branch import branch
 from napari_cryospin.cli.experiment import compare, experiment
 from napari_cryospin.cli.export import export
 from napari_cryospin.cli.folders import NO_FOLDER, named_folder, require_named
+from napari_cryospin.cli.infer import infer
 from napari_cryospin.cli.options import given_settings, with_settings
 from napari_cryospin.cli.simulate import simulate
 from napari_cryospin.engine.errors import InputError
@@ -242,6 +243,7 @@ def survey(
 
 
 app.command()(export)
+app.command()(infer)
 app.command()(experiment)
 app.command()(compare)
 

@@ -14,15 +14,18 @@ from napari_cryospin.engine.setting_fields import setting_field
 from napari_cryospin.engine.stages import Inference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from napari_cryospin.engine.setting_fields import SettingField
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+def with_settings(
+    command: Callable[..., None], only: Collection[str] | None = None
+) -> Callable[..., None]:
     """Give a command, which takes ``**settings``, an option for each setting that has one.
 
-    What is out of range is refused with the settings, in one sentence.
+    What is out of range is refused with the settings, in one sentence. ``only`` names the settings
+    that the command heeds; by default all of them.
     """
     signature = inspect.signature(command, eval_str=True)
     fixed = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
@@ -34,6 +37,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
             annotation=_annotation(setting_field(where), flag),
         )
         for where, flag in flags().items()
+        if only is None or where in only
     ]
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*fixed, *options)]
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

@@ -10,10 +10,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from napari_cryospin.engine import events
 from napari_cryospin.engine.experiments import events as experiments
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 @contextmanager
 def task_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function that takes how much is done and the total, and draws a bar."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
     console = _console()
     with Progress(
         *columns,
@@ -37,6 +40,13 @@ def task_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     ) as bars:
         task = bars.add_task(name, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+class _Rate(ProgressColumn):
+    """How much is done in a second, as of late."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
 
 
 def _console() -> Console:

@@ -10,6 +10,7 @@ _FIRST = {
 }
 _LATER = {
     "starts": "--starts",
+    "warm_start": "--warm-start",
     "model.shifts": "--shifts",
     "data.max_particles": "--max-particles",
     "data.particles_in": "--particles-in",

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.presets import PRESETS
-from napari_cryospin.engine.stages import Count, Inference, Number, Section, StageSettings
+from napari_cryospin.engine.stages import Count, Inference, Number, Section, StageSettings, encodes
 
 _STAGES: TypeAdapter[list[Any]] = TypeAdapter(list[StageSettings])
 
@@ -144,6 +144,12 @@ class Settings(Section):
         title="Starts of the first stage",
         description="Runs of the first stage, each from another random map; the best goes on.",
     )
+    warm_start: _File | None = Field(
+        None,
+        title="Warm start from run",
+        description="Run folder whose encoder and map auto-encoding begins with; it then has one "
+        "start.",
+    )
     held_out: Annotated[float, Field(ge=0, le=0.5)] = Field(
         0.05,
         title="Share held out",
@@ -179,11 +185,18 @@ class Settings(Section):
             f"The run has no stage of {inference.label}; {_with_presets(f'{inference}.epochs')}."
         )
 
+    @property
+    def n_starts(self) -> int:
+        """Starts that there are: what is begun from another run's map has one."""
+        return self.starts if self.warm_start is None else 1
+
     def knows(self, where: str) -> bool:
         """Return whether a stage heeds a setting, by its dotted name as for :meth:`get`."""
         section, _, name = where.partition(".")
         if section in Inference.registered():
             return any(stage.inference == section for stage in self.stages)
+        if where == "warm_start":
+            return encodes(self.stages[:1])
         return section != "model" or any(stage.heeds(name) for stage in self.stages)
 
     def require_known(self, where: str, asked: str) -> None:

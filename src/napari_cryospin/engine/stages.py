@@ -143,6 +143,14 @@ class AmortizedStage(Stage):
         other = "loss" if self.teacher == "posterior" else "scales"
         return super().heeds(name) and name != other
 
+    particles: Count | None = Field(
+        10_000,
+        title="Particles to learn from",
+        description="Particles of a stack, drawn at random, that a posterior teaches by; the "
+        "others are inferred when the stage ends.",
+        json_schema_extra={"unset": "all"},
+    )
+
     def summary(self) -> str:
         """Return who teaches the encoder."""
         return f"taught by {self.teacher}"
@@ -152,7 +160,7 @@ class AmortizedStage(Stage):
         """Names of the settings of the other teacher."""
         if self.teacher == "posterior":
             return frozenset({"learning_rate_volume"})
-        return frozenset({"passes", "lessons"})
+        return frozenset({"passes", "lessons", "particles"})
 
 
 class DirectStage(Stage):

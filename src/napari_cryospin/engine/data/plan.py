@@ -73,13 +73,18 @@ class Plan:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, table: ParticleTable, settings: DataSettings) -> Self:
-        """Return the plan for a table by the settings of working box, contrast, mask, number."""
+    def of(cls, table: ParticleTable, settings: DataSettings, extent: float | None = None) -> Self:
+        """Return the plan for a table by the settings of working box, contrast, mask, number.
+
+        ``extent`` (Å) is the width of the images that is wanted; by default all that there is.
+        """
         # what is written of the table later tells the contrast that was used
         table = with_contrast(table, settings)
         rows = np.arange(table.n_particles)[: settings.max_particles]
         groups = np.unique(table.optics_index[rows])
-        sizes, notes = working_sizes([table.optics[group] for group in groups], settings.box)
+        sizes, notes = working_sizes(
+            [table.optics[group] for group in groups], settings.box, extent
+        )
         diameter = settings.mask_diameter or sizes.box * sizes.pixel_size
         return cls(table, rows, groups, sizes, diameter, (*table.notes, *notes))
 

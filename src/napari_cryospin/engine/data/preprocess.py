@@ -35,6 +35,7 @@ def prepare(
     table: ParticleTable,
     settings: DataSettings,
     progress: Callable[[int, int], None] | None = None,
+    extent: float | None = None,
 ) -> Particles:
     """Read particles and make their working images, in the computer's memory.
 
@@ -46,13 +47,15 @@ def prepare(
         Working box, contrast, mask and number of particles.
     progress
         Called with the number of images done and their total.
+    extent
+        Width of the images that is wanted, Å; by default all that there is.
 
     Raises
     ------
     InputError
         If images are missing or damaged, or next to none of them can be used.
     """
-    plan = Plan.of(table, settings)
+    plan = Plan.of(table, settings, extent)
     home = MemoryHome(plan.n, plan.box)
     prepared = prepare_images(plan, home, progress)
     return plan.particles(prepared, home.finish(prepared))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_cryospin.engine.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 # scale errors of optics groups beyond this are told
 _SCALE_TOLERANCE = 0.005
+# share of an extent that images may lack
+_EXTENT_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,9 @@ class Sizes:
     crops: tuple[int, ...]
 
 
-def working_sizes(optics: Sequence[OpticsGroup], box: int) -> tuple[Sizes, list[str]]:
+def working_sizes(
+    optics: Sequence[OpticsGroup], box: int, extent: float | None = None
+) -> tuple[Sizes, list[str]]:
     """Return the sizes for optics groups, and notes for the user.
 
     The common physical extent is that of the group with the smallest images: nothing is padded
@@ -50,12 +56,22 @@ def working_sizes(optics: Sequence[OpticsGroup], box: int) -> tuple[Sizes, list[
         The optics groups in use.
     box
         The working box that is asked for, pixels.
+    extent
+        The physical extent that is needed, Å: then box and pixels are just those asked for.
+
+    Raises
+    ------
+    InputError
+        If the images are smaller than the extent, or their pixels larger than the working ones.
     """
     smallest = min(optics, key=lambda group: _even(group.box) * group.pixel_size)
-    extent = _even(smallest.box) * smallest.pixel_size
+    largest = _even(smallest.box) * smallest.pixel_size
+    wanted, extent = extent, largest if extent is None else extent
     crops = tuple(
         min(2 * round(extent / group.pixel_size / 2), _even(group.box)) for group in optics
     )
+    if wanted is not None:
+        _require_extent(optics, crops, box, wanted)
     notes = []
     if box > min(crops):
         notes.append(f"The working box is {min(crops)} pixels, not {box}: the images hold no more.")
@@ -68,6 +84,25 @@ def working_sizes(optics: Sequence[OpticsGroup], box: int) -> tuple[Sizes, list[
             )
     box = min(box, *crops)
     return Sizes(box, extent / box, crops), notes
+
+
+def _require_extent(
+    optics: Sequence[OpticsGroup], crops: Sequence[int], box: int, extent: float
+) -> None:
+    for group, crop in zip(optics, crops, strict=True):
+        own = _even(group.box) * group.pixel_size
+        # rounding to whole pixels apart
+        if own < (1 - _EXTENT_TOLERANCE) * extent:
+            raise InputError(
+                f"Images of optics group '{group.name}' are {own:.0f} Å wide, and those of the run "
+                f"{extent:.0f} Å: extract the particles with a box of {extent:.0f} Å or more."
+            )
+        if crop < box:
+            raise InputError(
+                f"Images of optics group '{group.name}' have pixels of {group.pixel_size:.3g} Å, "
+                f"and the run works with {extent / box:.3g} Å: extract the particles with pixels "
+                "as small as that."
+            )
 
 
 def _even(size: int) -> int:

@@ -30,7 +30,7 @@ PARTICLES_ARE_WHITE = "cryospinParticlesAreWhite"
 _NAME = "rlnImageName"
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")
-_OWN = ("cryospinScale", "cryospinLogLikelihood", "cryospinExplained")
+_OWN = ("cryospinScale", "cryospinLogLikelihood", "cryospinExplained", "cryospinPoseWeight")
 # what says of the same poses something that is no longer so
 _OF_OTHER_POSES = (
     *("rlnOriginX", "rlnOriginY"),
@@ -50,6 +50,7 @@ def write_star(
     scales: ArrayLike | None = None,
     log_likelihood: ArrayLike | None = None,
     explained: ArrayLike | None = None,
+    pose_weights: ArrayLike | None = None,
     image_names: Sequence[str] | None = None,
     more: Mapping[str, ArrayLike] | None = None,
 ) -> None:
@@ -84,8 +85,10 @@ def write_star(
         ``cryospinScale``: what the map is multiplied with to fit each image, shape (n,).
     log_likelihood, explained
         ``cryospinLogLikelihood`` (nats) and ``cryospinExplained``: how well the map fits each image
-        at its pose, shape (n,) each. What the table holds of them, or of scales, from other poses
-        is left out where poses are written without them.
+        at its pose, shape (n,) each. What the table holds of them, of scales, or of weights, from
+        other poses is left out where poses are written without them.
+    pose_weights
+        ``cryospinPoseWeight``: weight of each pose among its rivals, 0 to 1, shape (n,).
     image_names
         Names such as ``000001@particles.mrcs`` instead of the table's own, n of them.
     more
@@ -105,7 +108,7 @@ def write_star(
         columns |= dict(zip(_ANGLES, euler_from_matrices(rotations).T, strict=True))
     if shifts is not None:
         columns |= dict(zip(_ORIGINS, np.asarray(shifts, dtype=np.float64).T, strict=True))
-    own = dict(zip(_OWN, (scales, log_likelihood, explained), strict=True))
+    own = dict(zip(_OWN, (scales, log_likelihood, explained, pose_weights), strict=True))
     columns |= {
         name: None if values is None else np.asarray(values, np.float64)
         for name, values in own.items()

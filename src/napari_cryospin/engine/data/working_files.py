@@ -94,6 +94,7 @@ def find(
     table: ParticleTable,
     settings: DataSettings,
     progress: Callable[[int, int], None] | None = None,
+    extent: float | None = None,
 ) -> Particles | None:
     """Return particles whose working file is there, or None; no raw image is read.
 
@@ -106,8 +107,10 @@ def find(
     progress
         Called with the number of images that were looked at, and their total: then all of them
         are, where otherwise a few stand for the rest. It may raise to end the work.
+    extent
+        As for :func:`~.preprocess.prepare`.
     """
-    plan = Plan.of(table, settings)
+    plan = Plan.of(table, settings, extent)
     with suppress(OSError):
         _sweep(folder())
         return _found(plan, _path(key_of(plan)), progress)
@@ -118,6 +121,7 @@ def make(
     table: ParticleTable,
     settings: DataSettings,
     progress: Callable[[int, int], None] | None = None,
+    extent: float | None = None,
 ) -> Particles:
     """Read particles, write their working file, and return them.
 
@@ -126,7 +130,7 @@ def make(
 
     Parameters
     ----------
-    table, settings, progress
+    table, settings, progress, extent
         As of :func:`~.preprocess.prepare`.
 
     Raises
@@ -135,7 +139,7 @@ def make(
         If images are missing or damaged, next to none of them can be used, or the file cannot be
         written; nothing of it is left then.
     """
-    plan, problem = Plan.of(table, settings), missing_stacks(table)
+    plan, problem = Plan.of(table, settings, extent), missing_stacks(table)
     if problem:
         raise InputError(problem)
     place, needed = folder(), size_of(plan.n, plan.box)

@@ -111,6 +111,16 @@ def shift_hartley(hartley: Tensor, frequencies: Tensor, shifts: Tensor, box: int
     return turned.flatten(-2)
 
 
+def move_grid(grid: Tensor, shift: Tensor) -> Tensor:
+    """Move the map of a Hartley grid (D+1)³ by ``shift`` (x, y, z), voxels, around the box."""
+    box = len(grid) - 1
+    k = torch.arange(box + 1, dtype=grid.dtype, device=grid.device) - box // 2
+    x, y, z = (2 * math.pi / box * each * k for each in shift.to(grid))
+    phase = z[:, None, None] + y[:, None] + x
+    moved: Tensor = phase.cos() * grid + phase.sin() * grid.flip(0, 1, 2)
+    return moved
+
+
 class _Turn(torch.autograd.Function):
     """Turns pairs of k and −k, (..., 2), by phases (...): ``F(k) → F(k) e^{−iφ}``.
 

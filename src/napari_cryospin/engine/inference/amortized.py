@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+import torch
+
+from napari_cryospin.engine.inference.asking import ROUNDS
 from napari_cryospin.engine.inference.encoding import Encoding
 from napari_cryospin.engine.inference.interface import PoseInference
 from napari_cryospin.engine.inference.likelihood_teacher import LikelihoodTeacher
@@ -11,15 +14,16 @@ from napari_cryospin.engine.inference.memory_needs import FLOAT
 from napari_cryospin.engine.inference.posterior_teacher import PosteriorTeacher
 from napari_cryospin.engine.models.encoders.choice import numbers_needed
 from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.sums.centring import first_origins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import torch
     from torch import Tensor
 
     from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.inference.teacher import Teacher
+    from napari_cryospin.engine.models.encoders.interface import Encoder
     from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.models.noise import NoiseSpectrum
     from napari_cryospin.engine.settings import ModelSettings
@@ -35,6 +39,8 @@ _TEACHERS: dict[str, type[Teacher]] = {
 _PROBES = 200
 # particles that are asked about at once, at the end of the stage
 _ASKED = 2000
+# rounds of centring then: shifts are those of the posteriors before, on a grid
+_ROUNDS = 1
 
 
 class Criterion(Protocol):
@@ -109,6 +115,11 @@ class AmortizedInference(PoseInference):
         """Make room for the poses that the heads propose."""
         self.encoding.begin()
 
+    def begin_warm(self, weights: dict[str, Tensor]) -> None:
+        """Begin with an encoder that has learned, and with the map that it has learned from."""
+        self.encoding.encoder.load_state_dict(weights)
+        self.teacher.begin_warm()
+
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Do what the teacher does before the batches."""
         yield from self.teacher.begin_epoch(place, rows)
@@ -116,6 +127,11 @@ class AmortizedInference(PoseInference):
     def set_place(self, place: Place) -> None:
         """Follow the teacher's schedules."""
         self.teacher.set_place(place)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder."""
+        return self.encoding.encoder
 
     @property
     def radius(self) -> float:
@@ -157,6 +173,7 @@ class AmortizedInference(PoseInference):
     def end_epoch(self, rows: Tensor) -> None:
         """Give the held-out particles poses as well, and measure the criterion of the switch."""
         self.teacher.end_epoch(rows)
+        rows = self.teacher.learned_from(rows)
         held_out = self.problem.held_out[rows]
         measure = self.teacher.measure
         if held_out.any():
@@ -168,13 +185,23 @@ class AmortizedInference(PoseInference):
         self.criterion.measure(self.problem, measure.model, rows[~held_out], probes)
 
     def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
-        """Teach what is left, then ask the encoder about all: none keeps an older answer."""
-        yield from self.teacher.end_stage(rows[~self.problem.held_out[rows]])
-        measure, done = self.teacher.measure, 0
-        for part in rows.split(_ASKED):
-            self.encoding.propose(part, measure)
-            done += len(part)
-            yield done, len(rows)
+        """Teach what is left, then ask the encoder about all: none keeps an older answer.
+
+        Those that were not learned from are found from nothing.
+        """
+        known = self.teacher.learned_from(rows)
+        yield from self.teacher.end_stage(known[~self.problem.held_out[known]])
+        new = rows[~torch.isin(rows, known)]
+        poses, measure, done = self.problem.poses, self.teacher.measure, 0
+        if len(new) and self.problem.model.shifts:
+            poses.shifts[new] = first_origins(self.particles, new, known)
+        for some, rounds in ((known, _ROUNDS), (new, ROUNDS)):
+            for part in some.split(_ASKED) if len(some) else ():
+                self.encoding.propose(part, measure, rounds)
+                done += len(part)
+                yield done, len(rows)
+        if len(new) and self.problem.model.scales and self.teacher.finds_scales:
+            self.encoding.scale(new, measure)
 
     @property
     def renews_candidates(self) -> bool:

@@ -47,7 +47,12 @@ def doubtful(problem: Problem, radius: float) -> Tensor:
     winners = poses.candidates[torch.arange(len(best), device=best.device), place]
     away = angular_distance(poses.candidates, winners[:, None]) >= APART
     several = (weights * away).sum(1) > _DOUBT * weights.sum(1)
-    known = best[best.isfinite()]
-    middle = known.median() if len(known) else best.new_tensor(torch.nan)
+    return several | outlying(best)
+
+
+def outlying(errors: Tensor) -> Tensor:
+    """Return which errors (n,) are larger than most, bool, (n,); what is no number is."""
+    known = errors[errors.isfinite()]
+    middle = known.median() if len(known) else errors.new_tensor(torch.nan)
     spread = _OF_MEDIAN * (known - middle).abs().median()
-    return several | ~(best <= middle + _OUTLYING * spread)
+    return ~(errors <= middle + _OUTLYING * spread)

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from napari_cryospin.engine.geometry.poses import Poses
+from napari_cryospin.engine.inference.asking import ask
 from napari_cryospin.engine.models.encoders.choice import encoder_of
 from napari_cryospin.engine.random_streams import torch_draws_from
-from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.sums.centring import spread_of
+from napari_cryospin.engine.sums.posteriors import posterior_scale
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
-    from napari_cryospin.engine.kernels import Slicer
+    from napari_cryospin.engine.inference.asking import Measure
     from napari_cryospin.engine.models.image import ImageModel
-    from napari_cryospin.engine.models.noise import NoiseSpectrum
     from napari_cryospin.engine.state.problem import Problem
 
 # particles whose candidates are compared with the map at once
 _PART = 500
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What candidates are compared by: a map, at the frequencies of a model, and the noise.
-
-    Without noise, coefficients are compared as they are.
-    """
-
-    model: ImageModel
-    slicer: Slicer
-    noise: NoiseSpectrum | None = None
 
 
 class Encoding:
@@ -80,15 +68,43 @@ class Encoding:
         return torch.zeros_like(shifts) if self.encoder.gives_shifts else shifts
 
     @torch.no_grad()
-    def propose(self, rows: Tensor, measure: Measure) -> None:
-        """Make the proposals of the encoder as it is the candidates of particles ``rows`` (m,)."""
+    def propose(self, rows: Tensor, measure: Measure, rounds: int = 0) -> None:
+        """Make the proposals of the encoder as it is the candidates of particles ``rows`` (m,).
+
+        They are centred first, in so many rounds, where shifts are estimated.
+        """
+        problem, spread = self.problem, spread_of(self.problem)
         self.encoder.eval()
         for part in rows.split(_PART):
-            images = self.problem.particles.images(part)
-            seen = self.encoder.centred(self.look(part, images), self.origins(part))
-            observed, proposed = self.observed(part, measure.model, images), self.encoder(seen)
-            self.record(observed, proposed, errors_of(measure, observed, proposed))
+            asked = ask(
+                self.encoder,
+                problem.particles,
+                part,
+                measure,
+                scales=problem.poses.scales[part],
+                origins=self.origins(part),
+                spread=spread,
+                rounds=rounds,
+            )
+            self.record(asked.images, asked.proposed, asked.errors)
         self.encoder.train()
+
+    @torch.no_grad()
+    def scale(self, rows: Tensor, measure: Measure) -> None:
+        """Estimate the scales of particles (m,) at their present poses, around 1 on the whole."""
+        poses, model = self.problem.poses, measure.model
+        found = []
+        for part in rows.split(_PART):
+            seen = self.problem.particles.observed(part, model)
+            if measure.noise is not None:
+                seen = seen.over(measure.noise.deviation(model))
+            slices = measure.slicer.slices(poses.rotations[part], model.frequencies)
+            predicted = seen.ctf * model.shift(slices, -poses.shifts[part])
+            cross, power = (predicted * seen.coefficients).sum(1), predicted.square().sum(1)
+            found.append(posterior_scale(cross, power, torch.ones_like(cross)))
+        scales = torch.cat(found)
+        # poses that are degrees off explain less of every image
+        poses.scales[rows] = scales / scales.mean()
 
     def observed(self, rows: Tensor, model: ImageModel, images: Tensor) -> Observed:
         """Return particles as they are compared with the map: centred as the encoder sees them."""
@@ -131,19 +147,3 @@ class Encoding:
         """Return whether a state is one of an encoder of the same shape."""
         own, found = self.encoder.state_dict(), state["encoder"]
         return {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in found.items()}
-
-
-@torch.no_grad()
-def errors_of(
-    measure: Measure,
-    seen: Observed,
-    proposed: Poses,
-    loss: Literal["squared", "absolute"] = "squared",
-) -> Tensor:
-    """Return the error of each of K poses of b images per coefficient, (b, K)."""
-    n, candidates = proposed.rotations.shape[:2]
-    numbers = torch.arange(n, device=seen.rows.device).repeat_interleave(candidates)
-    if measure.noise is not None:
-        seen = seen.over(measure.noise.deviation(measure.model))
-    aligned = Alignment(measure.model, measure.slicer, seen, loss, numbers)
-    return aligned.errors(proposed.flatten()).view(n, candidates)

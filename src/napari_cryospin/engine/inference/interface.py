@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_cryospin.engine.models.encoders.interface import Encoder
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import Inference
     from napari_cryospin.engine.state.problem import Problem
@@ -93,6 +94,13 @@ class PoseInference(ABC):
     def begin(self) -> None:  # noqa: B027 (not every inference has something to make ready)
         """Make poses and map ready for the stage that begins; called once, before its epochs."""
 
+    def begin_warm(self, weights: dict[str, Tensor]) -> None:
+        """Begin with the weights of an encoder, and with a map that shows the particles.
+
+        Called after :meth:`begin`; who has no encoder cannot.
+        """
+        raise NotImplementedError
+
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Do what comes before the batches; yield what is done of it, and its total.
 
@@ -116,6 +124,11 @@ class PoseInference(ABC):
     @abstractmethod
     def radius(self) -> float:
         """Frequency radius that poses are judged by, in units of 1/box."""
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """The encoder that proposes its candidates; None where there is none."""
+        return None
 
     @property
     def noise(self) -> NoiseSpectrum:

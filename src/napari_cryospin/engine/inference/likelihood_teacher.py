@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_cryospin.engine.inference.encoding import Measure, errors_of
+from napari_cryospin.engine.inference.asking import Measure, errors_of
 from napari_cryospin.engine.inference.low_pass import LowPass
 from napari_cryospin.engine.inference.memory_needs import FLOAT, PER_COEFFICIENT, coefficients
 from napari_cryospin.engine.inference.teacher import Teacher

@@ -110,6 +110,11 @@ class March:
         vars(self).update(state)
 
 
+def supports(beyond: Tensor) -> bool:
+    """Return whether particles say (nats each, (h,)) that a map's next frequencies are right."""
+    return _mean_in_errors(beyond) > 1
+
+
 def _mean_in_errors(values: Tensor) -> float:
     """Return the mean in units of its standard error."""
     error = float(values.std()) / math.sqrt(len(values))

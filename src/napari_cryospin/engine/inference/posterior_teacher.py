@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_cryospin.engine.geometry.fourier import move_grid
 from napari_cryospin.engine.geometry.poses import Poses
-from napari_cryospin.engine.inference.encoding import Measure
+from napari_cryospin.engine.inference.asking import ROUNDS, Measure
+from napari_cryospin.engine.inference.march import supports
 from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.inference.teacher import Teacher
 from napari_cryospin.engine.kernels import slicer
@@ -17,6 +19,7 @@ from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.refining.alignment import Alignment
 from napari_cryospin.engine.refining.gauss_newton import improve
 from napari_cryospin.engine.stages import MarginalStage
+from napari_cryospin.engine.sums.centring import common_offset
 from napari_cryospin.engine.sums.quadrature import cell_rotations
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
 # images that the encoder learns from at once
 _MINI_BATCH = 250
+# particles that are asked about at once where a run begins warm, and the radius they are judged by
+_ASKED_WARM, _LOOK = 2000, 8
 # level of poses from which on the whole of the passes is worth it: below it poses are 29° apart
 _FIRST_LEVEL = 4
 # jitter of the shifts that images are centred by, as a share of the box; they are known to about
@@ -58,6 +63,7 @@ class PosteriorTeacher(Teacher):
     """
 
     remembers = MarginalInference.remembers
+    finds_scales = True
 
     def __init__(
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int
@@ -65,6 +71,7 @@ class PosteriorTeacher(Teacher):
         super().__init__(problem, stage, encoding, start)
         self._sums = _Sums(problem, _marginal_stage(stage), start=start)
         self._taught = 0
+        self._warm = False
 
     @classmethod
     def memory_needed(
@@ -95,13 +102,39 @@ class PosteriorTeacher(Teacher):
         """Whether the march has ended."""
         return self._sums.over
 
+    def begin_warm(self) -> None:
+        """Let the first epoch begin with poses from the encoder, where the map supports it."""
+        self._warm = True
+
+    def learned_from(self, rows: Tensor) -> Tensor:
+        """Return the particles that are drawn to be learned from, and the held-out ones."""
+        most, held_out = self.stage.particles, self.problem.held_out
+        learning = rows[~held_out[rows]]
+        if most is None or len(learning) <= most:
+            return rows
+        draw = stream(self.problem.seed, "learned from")
+        place = torch.randperm(len(held_out), generator=draw).to(rows.device)
+        drawn = learning[place[learning].argsort()[:most]]
+        return torch.cat((drawn, rows[held_out[rows]])).sort().values
+
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Centre particles that nothing is known of."""
+        # at first all are centred: the spread of their shifts is that of all
+        rows = self.learned_from(rows) if place.stage_epoch else rows
         yield from self._sums.begin_epoch(place, rows)
+        if not self._warm:
+            return
+        self._warm, asked, rows = False, 0, self.learned_from(rows)
+        self._sums.march_ahead(_LOOK)
+        for part in rows.split(_ASKED_WARM):
+            self.encoding.propose(part, self.measure, ROUNDS)
+            asked += len(part)
+            yield asked, len(rows)
+        self._sums.march_on()
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
         """Return the rows of all batches of an epoch: the held-out particles are in none."""
-        return self._sums.batches(rows, order)
+        return self._sums.batches(self.learned_from(rows), order)
 
     def train_batch(self, rows: Tensor) -> float:
         """Make the map anew from particles ``rows``, teach by them; return their mean error."""
@@ -160,7 +193,7 @@ class PosteriorTeacher(Teacher):
 
     def end_epoch(self, rows: Tensor) -> None:
         """Find posteriors of the held-out particles as well."""
-        self._sums.end_epoch(rows)
+        self._sums.end_epoch(self.learned_from(rows))
 
     def state(self) -> dict[str, Any]:
         """Return the state of the sums, and of what was drawn."""
@@ -180,6 +213,25 @@ class PosteriorTeacher(Teacher):
 
 class _Sums(MarginalInference):
     """Marginalisation that leaves the candidates to the encoder."""
+
+    def march_ahead(self, radius: float) -> None:
+        """March to a radius at once, or to the last one."""
+        self.march.place = sum(each < radius for each in self.march.radii[1:])
+        self._quadrature = None
+
+    @torch.no_grad()
+    def march_on(self) -> None:
+        """March to the largest radius that the held-out particles say the map supports."""
+        self.march_ahead(0)
+        if not len(self._held):
+            return
+        for place, _ in enumerate(self.march.radii):
+            self.march.place, self._quadrature = place, None
+            quadrature = self._points()
+            images = self._observed(self._held, quadrature)
+            found = self._sum(quadrature, self._held).posteriors(images, look_beyond=True)
+            if not supports(found.beyond):
+                break
 
     def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
         shifts = found.cell_shifts[:, 0]
@@ -205,6 +257,18 @@ class _Sums(MarginalInference):
         refined = improve(aligned, poses, [used] * _CENTRING_STEPS)
         good = aligned.fit(refined, used).errors <= aligned.fit(poses, used).errors
         return torch.where(good[:, None], refined.shifts, poses.shifts)
+
+    def end_epoch(self, rows: Tensor) -> None:
+        """Keep the map in the middle of its box: an encoder looks at centred particles."""
+        super().end_epoch(rows)
+        rows = rows[self.memory.nside[rows] > 0]
+        if not self.problem.model.shifts or not len(rows):
+            return
+        best = self.memory.heaviest(rows)
+        offset = common_offset(best, self.poses.shifts[rows])
+        self.poses.shifts[rows] -= (best @ offset)[:, :2]
+        self._update.move(-offset)
+        self.volume.assign(move_grid(self.volume.grid().detach(), -offset))
 
 
 def _marginal_stage(stage: AmortizedStage) -> MarginalStage:

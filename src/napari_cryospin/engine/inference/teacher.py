@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from napari_cryospin.engine.inference.encoding import Encoding, Measure
+    from napari_cryospin.engine.inference.asking import Measure
+    from napari_cryospin.engine.inference.encoding import Encoding
     from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import AmortizedStage
@@ -41,10 +42,13 @@ class Teacher(ABC):
         Numbers of 4 bytes that it keeps of every particle, beside poses and candidates.
     asks_about_all
         Whether every epoch records candidates of all its particles, not of some of them.
+    finds_scales
+        Whether it estimates scales of particles.
     """
 
     remembers: ClassVar[int] = 0
     asks_about_all: ClassVar[bool] = False
+    finds_scales: ClassVar[bool] = False
 
     def __init__(
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int
@@ -72,6 +76,13 @@ class Teacher(ABC):
     def noise(self) -> NoiseSpectrum:
         """Noise of the images as known so far."""
         return NoiseSpectrum.white(self.problem.particles.box, self.problem.device)
+
+    def begin_warm(self) -> None:  # noqa: B027 (not every teacher does otherwise then)
+        """Hear that encoder and map know the particles already."""
+
+    def learned_from(self, rows: Tensor) -> Tensor:
+        """Return which of the particles ``rows`` (m,) it needs, the held-out ones among them."""
+        return rows
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Do what comes before the batches, as an inference does."""

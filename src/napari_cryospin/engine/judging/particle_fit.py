@@ -13,6 +13,7 @@ from napari_cryospin.engine.models.image import ImageModel
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.models.noise import NoiseSpectrum
     from napari_cryospin.engine.state.problem import Problem
 
@@ -68,22 +69,51 @@ class ParticleFit:
         precision = noise.deviation(model) ** -2
         gains: list[Tensor] = []
         powers: list[Tensor] = []
-        rows = torch.arange(particles.n, device=device)
+        rows = poses.losses.isfinite().nonzero().flatten()
+        measured = cls.unknown(particles.n, device)
+        if not len(rows):
+            return measured
         for part in rows.split(max(1, _BLOCK // particles.box**2)):
             projected = model.project(present, poses.at(part))
             images = particles.images(part)
             observed = particles.observed(part, model, scales=poses.scales[part], images=images)
-            projected *= observed.ctf
-            gain = projected * (2 * observed.coefficients - projected)
-            gains.append(torch.stack(((gain @ precision) / 2, gain.sum(1))))
+            gains.append(gains_of(observed.coefficients, projected * observed.ctf, precision))
             powers.append(images.square().sum((1, 2)))
+        found = cls.told_by(torch.cat(gains, 1), torch.cat(powers), particles)
+        measured.log_likelihood[rows] = found.log_likelihood
+        measured.explained[rows] = found.explained
+        return measured
+
+    @classmethod
+    def told_by(cls, gains: Tensor, powers: Tensor, particles: Particles) -> Self:
+        """Return the fit of n images of such particles.
+
+        Parameters
+        ----------
+        gains
+            What :func:`gains_of` returns of them, (2, n).
+        powers
+            Sums of squares of their pixels, (n,).
+        particles
+            The particles: their mask, and their box.
+        """
         # an image's power under noise alone: its mean, and its deviation by chance
         expected = particles.mask_power * particles.box**2
-        by_chance = (2 * expected) ** 0.5
-        excess = torch.cat(powers) - expected
-        log_likelihood, explained = torch.cat(gains, 1)
-        seen = poses.losses.isfinite()
-        return cls(
-            log_likelihood.where(seen, torch.nan),
-            (explained / excess).where(seen & (excess > by_chance), torch.nan),
-        )
+        excess = powers - expected
+        log_likelihood, explained = gains
+        tells = excess > (2 * expected) ** 0.5
+        return cls(log_likelihood, (explained / excess).where(tells, torch.nan))
+
+
+def gains_of(coefficients: Tensor, predicted: Tensor, precision: Tensor) -> Tensor:
+    """Return what predictions gain, in nats and in power: numerators of the two figures, (2, b).
+
+    Parameters
+    ----------
+    coefficients, predicted
+        Images, and projections with CTF and scale, (b, K).
+    precision
+        One over the variance of the noise, (K,).
+    """
+    gain = predicted * (2 * coefficients - predicted)
+    return torch.stack(((gain @ precision) / 2, gain.sum(1)))

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from napari_cryospin.engine.geometry.fourier import hartley_grid_from_map, map_from_hartley_grid
+from napari_cryospin.engine.geometry.fourier import (
+    hartley_grid_from_map,
+    map_from_hartley_grid,
+    move_grid,
+)
 from napari_cryospin.engine.models.backprojection import without_window
 from napari_cryospin.engine.models.volume import frequency_radius
 
@@ -118,6 +122,12 @@ class MapUpdate:
     def go_on_from(self, before: MapUpdate) -> None:
         """Take over what another update has learned of the signal, and its map."""
         self.signal, self.raw = before.signal, before.raw
+
+    def move(self, shift: Tensor) -> None:
+        """Move all that is known of the map by a shift (x, y, z), voxels."""
+        signal, weight = self.total
+        self.total = torch.stack((move_grid(signal, shift), weight))
+        self.raw, self._velocity = (move_grid(each, shift) for each in (self.raw, self._velocity))
 
     def _shell_mean(self, values: Tensor) -> Tensor:
         return torch.bincount(self._radius.flatten(), values.flatten()) / self._count

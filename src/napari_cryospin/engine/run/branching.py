@@ -23,6 +23,7 @@ from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
 from napari_cryospin.engine.runfolder import names
 from napari_cryospin.engine.runfolder.branch_points import no_branch_point, points_of
 from napari_cryospin.engine.runfolder.commands import Moment, write_commands
+from napari_cryospin.engine.runfolder.encoder import SavedEncoder
 from napari_cryospin.engine.runfolder.fingerprint import Fingerprint, binding_settings
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.log import log_until
@@ -239,6 +240,12 @@ def _share(folder: RunFolder, branch: RunFolder, at: int) -> None:
                 # a run that is gone on with writes its last epochs again
                 with suppress(FileNotFoundError):
                     linked(path, branch.path / part / path.name)
+    # an encoder that was ready by then
+    with suppress(InputError):
+        if SavedEncoder.read(folder.path).epoch <= at:
+            (branch.path / names.ENCODER).mkdir()
+            for name in names.IN_ENCODER:
+                linked(folder.path / names.ENCODER / name, branch.path / names.ENCODER / name)
     rows = [row for row in folder.metrics() if int(row["epoch"]) < at]
     if rows:
         write_metrics(branch.metrics_path, rows)

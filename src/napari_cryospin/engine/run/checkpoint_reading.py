@@ -150,7 +150,7 @@ def require_clock(state: dict[str, Any], settings: Settings) -> Clock:
         "where it stands are no numbers",
     )
     _require(
-        numbers["stage"] < len(settings.stages) and numbers["start"] < settings.starts,
+        numbers["stage"] < len(settings.stages) and numbers["start"] < settings.n_starts,
         "the settings have no such stage; restore settings.toml",
     )
     return Clock(**numbers)

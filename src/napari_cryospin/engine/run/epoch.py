@@ -23,10 +23,11 @@ class Searched:
 
 @dataclass(frozen=True)
 class Ready:
-    """What comes before the batches is done; ``searched`` says whether there was anything."""
+    """What comes before the batches of ``n_images`` in all is done; ``searched``: of anything."""
 
     n_batches: int
     searched: bool
+    n_images: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Epoch:
                 searched = True
                 yield Searched(done, total)
         batches = training.batches()
-        yield Ready(len(batches), searched)
+        yield Ready(len(batches), searched, sum(map(len, batches)))
         while clock.batch < len(batches):
             rows = batches[clock.batch]
             yield Due(rows)

@@ -87,6 +87,7 @@ def look_at(
     data: DataSettings,
     table: ParticleTable | None = None,
     progress: Callable[[int, int], None] | None = None,
+    extent: float | None = None,
 ) -> Particles:
     """Return the particles of a run that is looked at, from their working file where there is one.
 
@@ -98,6 +99,8 @@ def look_at(
         Their particle table, where it has been read already.
     progress
         Called with the number of images done and their total, where they have to be prepared.
+    extent
+        Width of the images that is wanted, Å; by default all that there is.
 
     Raises
     ------
@@ -105,11 +108,13 @@ def look_at(
         If the particles cannot be read.
     """
     table = of_settings(data) if table is None else table
-    known = None if data.particles_in == "memory" else working_files.find(table, data)
+    known = (
+        None if data.particles_in == "memory" else working_files.find(table, data, extent=extent)
+    )
     if known is not None:
         return known
     make = working_files.make if live_on_disk(data, table) else prepare
-    return make(table, data, progress)
+    return make(table, data, progress, extent)
 
 
 def _bytes(plan: Plan) -> int:

@@ -127,7 +127,7 @@ def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict
             starts_agree=agreement(training.starts.ended)[0],
             cause=cause,
         )
-    halves = halves or HalfMaps.of(training.particles, training.poses, training.used)
+    halves = halves or HalfMaps.of(training.particles, training.poses, training.placed)
     return _told(_measured(training, halves, judged), _warnings(training, halves))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_cryospin.engine import events
 from napari_cryospin.engine.run.checkpoint_writing import keep_branch_point, write_checkpoint
+from napari_cryospin.engine.run.encoder_file import write_encoder
 from napari_cryospin.engine.run.epoch import Due, Ending, Epoch, Ready, Searched, Trained
 from napari_cryospin.engine.run.pace import StagePace
 from napari_cryospin.engine.run.snapshot import poses_event
@@ -85,7 +86,7 @@ class Loop:
         self._poses_took = 0.0
         self._checkpoint_at, self._checkpoint_took = time.monotonic(), 0.0
         self._n_batches: int | None = None
-        self._epoch_began = 0.0
+        self._n_images, self._epoch_began = 0, 0.0
         self._searching = self._ended = self._switch_due = False
 
     def events(self) -> Iterator[Event]:
@@ -135,15 +136,17 @@ class Loop:
         n_batches = None if batch is None else self._n_batches
         self._n_batches = None
         yield events.Progress(_BEGINNING, 0, 0)
-        for done, total in self.training.next_stage():
+        training = self.training
+        for done, total in training.next_stage():
             yield events.Progress(_ENDING, done, total)
         self._pace.begin_stage()
         # what was asked for while the stage ended anyway is done
         self.controls.take_switch()
-        clock = self.training.clock
+        clock = training.clock
         yield events.Switched(
-            clock.epoch, self.training.kind, clock.stage, clock.start, by, batch, n_batches
+            clock.epoch, training.kind, clock.stage, clock.start, by, batch, n_batches
         )
+        write_encoder(self.folder, training, self.lock)
         # judging the stage before took long, and a search of poses may come now
         yield self.checkpoint()
 
@@ -163,10 +166,11 @@ class Loop:
                     yield from self._obey()
                     if self.controls.stopped:
                         return
-                case Ready(n_batches, searched):
+                case Ready(n_batches, searched, n_images):
                     if searched:
                         self._pace.searched()
                     self._searching, self._n_batches = False, n_batches
+                    self._n_images = n_images
                     self._pace.mark()
                 case Due():
                     yield from self._obey()
@@ -346,7 +350,7 @@ class Loop:
         """Return what is left of the present stage, at most."""
         training, clock = self.training, self.training.clock
         epochs = clock.stage_left(self.settings)
-        images = (epochs - clock.batch / n_batches) * len(training.rows_in_epoch)
+        images = (epochs - clock.batch / n_batches) * self._n_images
         searches = training.inference.searches_after(clock.stage_epoch)
         return self._pace.seconds_left(max(round(images), 0), epochs, searches)
 

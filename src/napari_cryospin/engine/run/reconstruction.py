@@ -20,8 +20,8 @@ from napari_cryospin.engine.run.progress import Stopped
 from napari_cryospin.engine.run.results import write_results, write_set_aside
 from napari_cryospin.engine.run.snapshot import truth_or_note
 from napari_cryospin.engine.run.steering import Steering
-from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.run.truth import Truth
+from napari_cryospin.engine.run.warm_start import begun
 from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.lock import RunLock
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.events import Event
+    from napari_cryospin.engine.run.training import Training
     from napari_cryospin.engine.runfolder.commands import Command
     from napari_cryospin.engine.settings import Settings
 
@@ -88,9 +89,8 @@ class Reconstruction:
         self._commands = commands
         self.particles: Particles | None = None
         self.truth: Truth | None = None
-        self._resume = False
+        self._resume = self._logging = False
         self._lock: RunLock | None = None
-        self._logging = False
 
     @classmethod
     def resume(
@@ -172,7 +172,7 @@ class Reconstruction:
         yield events.Progress(_PREPARING, 0, 0)
         self.particles = particles
         self.truth = self._truth(particles, notes)
-        training = Training(particles, self.settings)
+        training = begun(particles, self.settings, notes, anew=found is None)
         steering = Steering(self.folder.commands_path, self._commands)
         steering.require_fits(particles.n)
         if self.controls.stopped:

@@ -15,6 +15,7 @@ from napari_cryospin.engine.events import Progress
 from napari_cryospin.engine.judging.halves import HalfMaps, half_sets
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.volume import map_of_grid
+from napari_cryospin.engine.run.encoder_file import write_encoder
 from napari_cryospin.engine.run.fullsize import first_group, full_size
 from napari_cryospin.engine.runfolder.fsc import HALVES, TRUTH
 
@@ -61,14 +62,16 @@ def write_results(
     the particles on disk.
 
     The maps are closed-form back-projections of the images at their final poses, the map weighted
-    by the FSC of the halves. Particles that were dropped from training are in none of the files.
+    by the FSC of the halves. Particles that were dropped from training, or have no pose yet, are in
+    none of the files.
     """
     particles, poses = training.particles, training.poses
     # a run that was stopped has turned particles since its last epoch
     training.measure_fit()
-    used = training.used.cpu().numpy()
+    placed = training.placed
+    used = placed.cpu().numpy()
     yield Progress(_TASK, 0, 3)
-    halves = HalfMaps.of(particles, poses, training.used)
+    halves = HalfMaps.of(particles, poses, placed)
     maps = [_map(grid) for grid in halves.grids]
     for path, half in zip(folder.half_map_paths, maps, strict=True):
         write_map(path, half, particles.pixel_size)
@@ -98,6 +101,7 @@ def write_results(
         log_likelihood=training.fit.log_likelihood.cpu().numpy()[used],
         explained=training.fit.explained.cpu().numpy()[used],
     )
+    write_encoder(folder, training)
     yield Progress(_TASK, 3, 3)
     return Results(resolution(curve, particles.pixel_size, 0.143), halves)
 

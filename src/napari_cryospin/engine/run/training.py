@@ -19,6 +19,7 @@ from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.run.checkpoint_reading import fit_in, require_fits, require_like
+from napari_cryospin.engine.run.encoder_file import Encoded
 from napari_cryospin.engine.run.schedule import Schedule
 from napari_cryospin.engine.run.starts import Starts
 from napari_cryospin.engine.run.trainable import chosen_held_out, require_trainable
@@ -76,6 +77,8 @@ class Training:
         What the starts of the first stage have come to.
     fit
         How well the map fitted the particles when that was last measured.
+    encoded
+        The encoder with which auto-encoding ended; None before, and after a resume.
 
     Raises
     ------
@@ -102,6 +105,7 @@ class Training:
         )
         self.fit = ParticleFit.unknown(particles.n, device)
         self.starts = Starts()
+        self.encoded: Encoded | None = None
         self.losses: list[float] = []
         self._begun: int | None = None
         self._judged: list[Judgement | None] = []
@@ -159,9 +163,9 @@ class Training:
         Yields how many particles have been left as the next stage finds them, and their total.
         """
         clock, settings = self.clock, self.settings
-        if clock.stage == 0 and settings.starts > 1 and not self.starts.chosen:
+        if clock.stage == 0 and settings.n_starts > 1 and not self.starts.chosen:
             self._end_start()
-            if clock.start + 1 < settings.starts:
+            if clock.start + 1 < settings.n_starts:
                 clock.start += 1
                 clock.stage_epoch = clock.batch = 0
                 self.volume.load_state_dict(self._random_volume(clock.start).state_dict())
@@ -184,11 +188,12 @@ class Training:
 
     def _end_stage(self) -> Iterator[tuple[int, int]]:
         yield from self.inference.end_stage(self.used.nonzero().flatten())
+        self.encoded = Encoded.of(self.inference, self.clock.epoch) or self.encoded
 
     @property
     def start_unjudged(self) -> bool:
         """Whether the end of the present start is still to come, and compares it with others."""
-        return self.clock.stage == 0 and self.settings.starts > 1 and not self.starts.chosen
+        return self.clock.stage == 0 and self.settings.n_starts > 1 and not self.starts.chosen
 
     def judge_start(self) -> None:
         """Judge the present start before it ends, where there are several; no state is changed."""
@@ -231,12 +236,18 @@ class Training:
         if not self.kind.is_fine:
             # a grid or an encoder leaves poses a few degrees off: they are no fault of the map
             problem = with_refined_poses(problem, halves)
-            halves = HalfMaps.of(particles, problem.poses, self.used)
+            halves = HalfMaps.of(particles, problem.poses, self.placed)
         return local_misfit(problem, halves, across, self._learning_and_held()[1])
+
+    @property
+    def placed(self) -> Tensor:
+        """Particles in use that have been given a pose, bool, (n,); all of them before any has."""
+        placed = self.used & self.poses.losses.isfinite()
+        return placed if bool(placed.any()) else self.used
 
     def _learning_and_held(self) -> tuple[Tensor, Tensor]:
         """Return the rows of the particles in use that the map learns from, and of the others."""
-        learning, held = self.used & ~self.held_out, self.used & self.held_out
+        learning, held = self.placed & ~self.held_out, self.used & self.held_out
         return learning.nonzero().flatten(), held.nonzero().flatten()
 
     def place(self, n_batches: int = 1) -> Place:

@@ -41,7 +41,7 @@ class Clock:
 
     def more_starts(self, settings: Settings) -> bool:
         """Return whether the first stage is begun anew after the present start."""
-        return self.stage == 0 and self.start + 1 < settings.starts
+        return self.stage == 0 and self.start + 1 < settings.n_starts
 
     def last_stage(self, settings: Settings) -> bool:
         """Return whether nothing comes after the present stage."""
@@ -66,5 +66,5 @@ class Clock:
         if settings.stages[self.stage].until == "hand":
             return 0
         later = sum(stage.epochs for stage in settings.stages[self.stage + 1 :])
-        again = settings.starts - 1 - self.start if self.stage == 0 else 0
+        again = settings.n_starts - 1 - self.start if self.stage == 0 else 0
         return later + again * settings.stages[0].epochs

@@ -119,6 +119,14 @@ class RunFolder:
         """``fingerprint.json``: the particles and settings that the run was begun with."""
         return self.path / names.FINGERPRINT
 
+    @property
+    def encoder_weights_path(self) -> Path:
+        """``encoder/weights.pt``: the encoder's weights; ``encoder.toml`` beside it tells of them.
+
+        There is none before auto-encoding has ended, nor without it.
+        """
+        return self.path / names.ENCODER / names.ENCODER_WEIGHTS
+
     def epoch_map_path(self, epoch: int) -> Path:
         """Return the path of the map after an epoch, such as ``volumes/epoch_0007.mrc``."""
         return self._of_epoch(names.VOLUMES, epoch)

@@ -27,6 +27,12 @@ BRANCH_POINTS = "branch_points"
 # the folders within, each with a file per epoch, and the suffix of these
 PARTS = {VOLUMES: ".mrc", POSES: ".npy", CHECKPOINTS: ".pt", BRANCH_POINTS: ".pt"}
 
+# the folder of the encoder, and what is in it
+ENCODER = "encoder"
+ENCODER_SETTINGS = "encoder.toml"
+ENCODER_WEIGHTS = "weights.pt"
+IN_ENCODER = (ENCODER_WEIGHTS, ENCODER_SETTINGS)
+
 # what is written before the first checkpoint ...
 BEGINNING = (SETTINGS, FINGERPRINT, COMMANDS, EVENTS, METRICS, SET_ASIDE, PARENT)
 # ... and after the last

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+# folders within a run's
+_FOLDERS = (*names.PARTS, names.ENCODER)
 _ELSEWHERE = "choose another folder"
 
 
@@ -87,6 +89,8 @@ def is_written_by_a_run(path: Path) -> bool:
     pattern = names.IN_PARTS.get(path.parent.name)
     if pattern is not None and path.match(pattern):
         return True
+    if path.parent.name == names.ENCODER and path.name in names.IN_ENCODER:
+        return True
     return path.name in (*names.BEGINNING, *names.PARTS, names.LOCK) or _is_result(path)
 
 
@@ -111,6 +115,7 @@ def clear_run(folder: Path) -> tuple[str, ...]:
     paths = [folder / name for name in files if os.path.lexists(folder / name)]
     for part in names.PARTS:
         paths += [path for _, path in numbered(folder, part)]
+    paths += [folder / names.ENCODER / name for name in names.IN_ENCODER]
     paths += _left_over(folder)
     left = []
     for path in paths:
@@ -118,7 +123,7 @@ def clear_run(folder: Path) -> tuple[str, ...]:
             path.unlink(missing_ok=True)
         except OSError:
             left.append(str(path.relative_to(folder)))
-    for part in names.PARTS:
+    for part in _FOLDERS:
         # another's file in it stays
         with contextlib.suppress(OSError):
             (folder / part).rmdir()
@@ -133,7 +138,7 @@ def sweep(folder: Path) -> None:
 
 def _left_over(folder: Path) -> list[Path]:
     """Return the temporary files in a run folder."""
-    places = (folder, *(folder / part for part in names.PARTS))
+    places = (folder, *(folder / part for part in _FOLDERS))
     paths = [path for place in places if place.is_dir() for path in place.iterdir()]
     return [path for path in paths if (is_left_over(path) or is_claim(path)) and not path.is_dir()]
 
@@ -141,10 +146,10 @@ def _left_over(folder: Path) -> list[Path]:
 def _written(folder: Path) -> list[Path]:
     """Return what there is under the names that a run writes."""
     # by its name, for which a link to nowhere counts, too; looking for a pattern would pass over it
-    fixed = (*names.BEGINNING, *names.PARTS, *names.RESULTS, names.FULL_SIZE_MAP, names.LOCK)
+    fixed = (*names.BEGINNING, *_FOLDERS, *names.RESULTS, names.FULL_SIZE_MAP, names.LOCK)
     found = [folder / name for name in fixed if os.path.lexists(folder / name)]
     # in an empty folder there is nothing to replace
-    found = [path for path in found if path.name not in names.PARTS or not _is_empty(path)]
+    found = [path for path in found if path.name not in _FOLDERS or not _is_empty(path)]
     more = [path for pattern in names.MORE_RESULTS for path in sorted(folder.glob(pattern))]
     return list(dict.fromkeys((*found, *more)))
 

@@ -49,6 +49,25 @@ def spread_of(problem: Problem) -> float | None:
     return shift_spread(problem.poses.shifts[~problem.held_out])
 
 
+def common_offset(rotations: Tensor, shifts: Tensor) -> Tensor:
+    """Return where the middle of particles lies in a map, from their poses, voxels, (3,).
+
+    A map may lie anywhere in its box, where shifts are estimated: they then have a part in common,
+    the projections of one vector (x, y, z), which is found by least squares.
+
+    Parameters
+    ----------
+    rotations, shifts
+        Poses of n particles, (n, 3, 3) and (n, 2).
+    """
+    seen = rotations[:, :2].flatten(0, 1).double()
+    wanted = seen.T @ shifts.flatten().double()
+    # views of one direction alone say nothing along it
+    tiny = 1e-6 * len(seen) * torch.eye(3, dtype=seen.dtype, device=seen.device)
+    found: Tensor = torch.linalg.solve(seen.T @ seen + tiny, wanted)
+    return found.to(shifts.dtype)
+
+
 def shift_log_prior(shifts: Tensor, spread: float, step: float) -> Tensor:
     """Return the log-probability of shifts (..., 2) on a grid of a step, as a Gaussian has it."""
     density = -shifts.square().sum(-1) / (2 * spread**2)
@@ -56,14 +75,15 @@ def shift_log_prior(shifts: Tensor, spread: float, step: float) -> Tensor:
 
 
 def cross_products(model: ImageModel, product: Tensor) -> Tensor:
-    """Return the products of images with a round reference at all shifts by whole pixels.
+    """Return the products of images with a reference at all shifts by whole pixels.
 
     Parameters
     ----------
     model
         Image model.
     product
-        Coefficients of the images times those of the reference, over the noise's variance, (b, K).
+        Coefficients of the images times those of a round reference, over the noise's variance,
+        (b, K); of any other reference, what :func:`turned_products` returns.
 
     Returns
     -------
@@ -72,6 +92,18 @@ def cross_products(model: ImageModel, product: Tensor) -> Tensor:
     """
     # the sum over k of a coefficient, moved by t, is the value of its image at pixel −t
     return model.box * model.images(product).flatten(1)
+
+
+def turned_products(coefficients: Tensor, reference: Tensor) -> Tensor:
+    """Return what stands for the products of images with a reference that is not round, (..., K).
+
+    A shift mixes the Hartley coefficients at k and −k of the image alone: these products, moved
+    by a shift, have the sum that the image, moved by it, has with the reference.
+    """
+    one, two = coefficients.unflatten(-1, (-1, 2)), reference.unflatten(-1, (-1, 2))
+    even = (one * two).sum(-1)
+    odd = one[..., 1] * two[..., 0] - one[..., 0] * two[..., 1]
+    return torch.stack((even - odd, even + odd), -1).flatten(-2) / 2
 
 
 def pixel_shifts(box: int, device: torch.device | str = "cpu") -> Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.sums.posteriors import KEPT_CELLS
+from napari_cryospin.engine.sums.quadrature import cell_rotations
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,16 @@ class Memory:
         kept = found.cells.shape[1]
         self.cells[rows, :kept] = found.cells.int()
         self.weights[rows, :kept] = found.weights
+
+    def heaviest(self, rows: Tensor) -> Tensor:
+        """Return the poses of the heaviest cells of particles (m,) that have any, (m, 3, 3)."""
+        found = self.weights.new_empty(len(rows), 3, 3)
+        levels = self.nside[rows]
+        for level in levels.unique().tolist():
+            here = levels == level
+            cells = self.cells[rows[here], 0].long()
+            found[here] = cell_rotations(level).to(found.device)[cells]
+        return found
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors by name, for a checkpoint."""

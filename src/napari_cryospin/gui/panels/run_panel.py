@@ -319,7 +319,7 @@ class RunPanel(QWidget):
 def _next(settings: Settings, clock: Clock) -> tuple[str, str]:
     """Return what comes after the present stage, or start, and what ending it does."""
     if clock.more_starts(settings):
-        return f"Next: start {clock.start + 2} of {settings.starts}", _NEXT_START
+        return f"Next: start {clock.start + 2} of {settings.n_starts}", _NEXT_START
     if clock.last_stage(settings):
         return "Next stage", _LAST_STAGE
     now, then = (settings.stages[clock.stage + more].inference for more in (0, 1))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox
+from magicgui.types import FileDialogMode
+from magicgui.widgets import CheckBox, ComboBox, FileEdit, FloatSpinBox
 from qtpy.QtCore import QObject, Slot
 
 from napari_cryospin.engine.stages import MOST
@@ -39,7 +41,7 @@ class SettingWidget:
     Attributes
     ----------
     widget
-        What goes into the form.
+        What goes into the form; for a path, a field with a button that chooses a folder.
     """
 
     def __init__(self, field: SettingField, name: str, object_name: str, value: Any) -> None:
@@ -56,6 +58,10 @@ class SettingWidget:
     def value(self) -> Any:
         """The setting's value, as the form shows it."""
         value = self.widget.value
+        if isinstance(self.widget, FileEdit):
+            # a name of a folder, or nothing
+            text = str(self.widget.line_edit.value).strip()
+            return Path(text).expanduser().absolute() if text else None
         if self.field.optional and value == self._open:
             return None
         return int(value) if self.field.type is int and not self.field.choices else value
@@ -64,6 +70,9 @@ class SettingWidget:
     def value(self, value: Any) -> None:
         """Show a value; room is made for one that a file may hold and the form does not offer."""
         widget = self.widget
+        if isinstance(widget, FileEdit):
+            widget.line_edit.value = "" if value is None else str(value)
+            return
         if isinstance(widget, ComboBox) and value not in widget.choices:
             widget.choices = (*widget.choices, value)
         elif isinstance(widget, FloatSpinBox):
@@ -86,6 +95,10 @@ class SettingWidget:
             widget = ComboBox(choices=list(field.choices), **options)
         elif field.type is bool:
             widget = CheckBox(text="", **options)
+        elif field.type is Path:
+            widget = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, nullable=True, **options)
+            made_of_path: ValueWidget[Any] = widget
+            return made_of_path
         elif field.type in (int, float):
             step = self._step(None)
             low, high = self._range(step)

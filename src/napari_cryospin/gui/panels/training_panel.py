@@ -40,6 +40,7 @@ _LOCKED = (
 
 _BASIC = ("data.box", "model.heads", "model.shifts", "device", "seed", "starts")
 _ADVANCED = (
+    "warm_start",
     "data.max_particles",
     "data.particles_in",
     "data.contrast",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from napari_cryospin.engine.models.encoders.polar import PolarEncoder
 from napari_cryospin.engine.models.encoders.vgg import VggEncoder, default_width
@@ -20,6 +21,38 @@ _ACTIVATIONS = 6.0
 _OF_RINGS = 4000
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What an encoder is, whatever it has learned: two of the same shape can share weights.
+
+    Parameters
+    ----------
+    kind, heads, turns, width
+        As in the model's settings.
+    shifts
+        Whether shifts are estimated, which the heads of ``vgg`` then give.
+    """
+
+    kind: Literal["polar", "vgg"]
+    heads: int
+    turns: int
+    width: int
+    shifts: bool
+
+
+def shape_of(model: ModelSettings, box: int, device: torch.device) -> Shape:
+    """Return the shape of the encoder that settings ask for, as :func:`encoder_of`."""
+    turns = model.turns if model.encoder == "polar" else 1
+    return Shape(model.encoder, model.heads, turns, _width(model, box, device), model.shifts)
+
+
+def made(shape: Shape, box: int) -> Encoder:
+    """Return a new encoder of a shape, for images of a box; on the CPU, drawn as all are."""
+    if shape.kind == "polar":
+        return PolarEncoder(box, shape.heads, shape.turns, shape.width)
+    return VggEncoder(box, shape.heads, shape.width, shifts=shape.shifts)
+
+
 def encoder_of(model: ModelSettings, box: int, device: torch.device) -> Encoder:
     """Return a new encoder, on the CPU; its weights are drawn from torch's generator.
 
@@ -32,10 +65,7 @@ def encoder_of(model: ModelSettings, box: int, device: torch.device) -> Encoder:
     device
         Where it will be used.
     """
-    width = _width(model, box, device)
-    if model.encoder == "polar":
-        return PolarEncoder(box, model.heads, model.turns, width)
-    return VggEncoder(box, model.heads, width, shifts=model.shifts)
+    return made(shape_of(model, box, device), box)
 
 
 def numbers_needed(model: ModelSettings, box: int, device: torch.device, batch: int) -> float:
