@@ -51,6 +51,10 @@ class PoseTable:
     candidate_losses: Tensor
     turns: int = 1
 
+    def __post_init__(self) -> None:
+        # a state has tensors alone
+        self.turns = int(self.turns)
+
     @classmethod
     def empty(cls, n: int, heads: int, device: torch.device) -> Self:
         """Return the table before the first visit: every pose is the identity."""
