@@ -6,7 +6,7 @@ from typer.testing import CliRunner, Result
 
 from napari_cryospin.cli.app import app
 
-EPOCHS = ["--epochs-encode", "1", "--epochs-marginal", "1", "--epochs-decode", "1"]
+EPOCHS = ["--epochs-encode", "1", "--epochs-decode", "1"]
 SMALL = ["--preset", "quick", *EPOCHS, "--threads", "1"]
 
 

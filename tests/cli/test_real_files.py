@@ -50,16 +50,7 @@ FILES = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_it_trains_or_says_why_not(shared_data: Path, tmp_path: Path, name: str) -> None:
-    options = [
-        "--preset",
-        "quick",
-        "--epochs-encode",
-        "1",
-        "--epochs-marginal",
-        "1",
-        "--epochs-decode",
-        "1",
-    ]
+    options = ["--preset", "quick", "--epochs-encode", "1", "--epochs-decode", "1"]
     arguments = ["reconstruct", str(shared_data / name), "--out", str(tmp_path / "run"), *options]
     result = CliRunner().invoke(app, [*arguments, "--heads", "2", "--threads", "1"])
     expected = FILES[name]

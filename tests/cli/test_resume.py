@@ -31,7 +31,7 @@ def test_the_command_of_a_run_resumes_it_too(run: Path, small_stack: Path, tmp_p
     result = call("reconstruct", stack, "--out", run, *SMALL, "--resume")
     assert result.exit_code == 0, result.output
     assert "finished already" in result.stderr
-    assert call("reconstruct", "--out", run, "--heads", 4, "--resume").exit_code == 0
+    assert call("reconstruct", "--out", run, "--heads", 8, "--resume").exit_code == 0
     # moved, and on another machine
     moved = tmp_path / "moved"
     shutil.copytree(small_stack, moved)

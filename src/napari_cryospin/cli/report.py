@@ -217,8 +217,10 @@ def print_survey(found: list[EpochSurvey], *, as_json: bool) -> None:
         typer.echo(json.dumps([one.figures() for one in found], indent=2))
         return
     typer.echo(
-        "epoch  inference        modes>1  entropy  pair       winner in   truth in    best   any\n"
-        "                            (%)   (nats)  (°, %)     best mode   candidates  mode   mode"
+        "epoch  inference        modes>1  entropy  pair       winner in   covered     weights off  "
+        "truth in    best   any\n"
+        "                            (%)   (nats)  (°, %)     best mode   (random)    (truth)      "
+        "candidates  mode   mode"
     )
     for one in found:
         pair = "" if math.isnan(one.pair_angle) else f"{one.pair_angle:.0f}, "
@@ -226,7 +228,8 @@ def print_survey(found: list[EpochSurvey], *, as_json: bool) -> None:
             f"{one.epoch + 1:5d}  {Inference(one.inference).label:15}  "
             f"{100 * one.multimodal:6.0f}  {one.entropy:7.2f}  "
             f"{pair + f'{100 * one.pair_share:.0f}':9}  "
-            f"{_percent(one.winner_in_best_mode):>9}  {_percent(one.candidates_hold_truth):>11} "
+            f"{_percent(one.winner_in_best_mode):>9}   {_covered(one):11} "
+            f"{_off(one):11} {_percent(one.candidates_hold_truth):>11} "
             f"{_percent(one.best_mode_holds_truth):>6} {_percent(one.modes_hold_truth):>6}"
         )
 
@@ -246,6 +249,20 @@ def write_survey(found: list[EpochSurvey], path: Path) -> None:
             pd.DataFrame([one.figures() for one in found]).to_csv(temporary, index=False)
     except OSError as error:
         raise InputError(f"{path} could not be written: {error.strerror}.") from error
+
+
+def _covered(one: EpochSurvey) -> str:
+    """Return what the heads cover of the posterior, and as many random poses, in percent."""
+    if one.coverage is None:
+        return "–"
+    return f"{_percent(one.coverage)} ({_percent(one.random_coverage)})"
+
+
+def _off(one: EpochSurvey) -> str:
+    """Return by how much the heads' weights are off, and that against the truth, in percent."""
+    if one.truth_calibration_error is None:
+        return _percent(one.calibration_error)
+    return f"{_percent(one.calibration_error)} ({_percent(one.truth_calibration_error)})"
 
 
 def _percent(share: float | None) -> str:

@@ -10,18 +10,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_cryospin.engine.switch_at import when
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.runfolder.verdict import Verdict
     from napari_cryospin.engine.stages import Inference
     from napari_cryospin.engine.switch_at import SwitchAt
+    from napari_cryospin.engine.switch_figures import SwitchFigures
 
     TruthBeside = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.float32]]
 
@@ -116,10 +118,12 @@ class VolumeUpdated(Event):
 
 @dataclass(frozen=True)
 class PosesUpdated(Event):
-    """New poses of all particles, n of them, with M candidates each.
+    """New poses of all particles, n of them, with K candidates each.
 
-    Auto-decoding with a single hypothesis has no candidates, M = 0: ``winner`` is then that of the
-    stage before.
+    An encoder with M heads that was asked at S turns has M · S of them, of which only the best of
+    each head and some others may be told (:mod:`~napari_cryospin.engine.run.told_candidates`).
+    Auto-decoding with a single hypothesis has no candidates, K = 0: ``winner`` is then the head, or
+    the mode, of the stage before.
 
     Parameters
     ----------
@@ -134,18 +138,22 @@ class PosesUpdated(Event):
     used
         Whether training uses the particle, (n,); False where it was dropped.
     candidates
-        Candidates of each particle, (n, M, 3, 3): poses that the heads proposed in auto-encoding,
+        Candidates of each particle, (n, K, 3, 3): poses that the heads proposed in auto-encoding,
         modes of the posterior in marginalisation, hypotheses in auto-decoding.
     candidate_shifts
-        Their origin shifts (x, y), Å, (n, M, 2).
+        Their origin shifts (x, y), Å, (n, K, 2).
     candidate_losses
-        Loss of each candidate, (n, M); NaN where not seen yet.
+        Loss of each candidate, (n, K); NaN where not seen yet, or where there is none.
     scales
         What the map is multiplied with to fit each particle, (n,).
     log_likelihood, explained
         How well the map fits each particle at the end of the last epoch
         (:class:`~napari_cryospin.engine.judging.particle_fit.ParticleFit`), (n,) each; NaN where
         it is not known.
+    candidate_heads
+        Head of each candidate, (n, K); −1 where there is none. None: each is a head of its own.
+    candidate_counts
+        Where only some candidates are told: how many of all lie within 20° of each, (n, K).
     truth_beside
         Where the truth is known, what gives the true poses, (n, 3, 3), in the frame of poses, of
         which some are in use, (n,).
@@ -164,7 +172,31 @@ class PosesUpdated(Event):
     scales: NDArray[np.float32]
     log_likelihood: NDArray[np.float32]
     explained: NDArray[np.float32]
+    candidate_heads: NDArray[np.int16] | None = None
+    candidate_counts: NDArray[np.int16] | None = None
     truth_beside: TruthBeside | None = field(default=None, repr=False)
+
+    @property
+    def n_heads(self) -> int:
+        """Number M of heads; of modes or hypotheses where there is no encoder."""
+        if self.candidate_heads is None:
+            return int(self.candidate_losses.shape[1])
+        return int(self.candidate_heads.max(initial=-1)) + 1
+
+    def heads(self, particle: int) -> NDArray[np.int64]:
+        """Return the head of each candidate of a particle, (K,); −1 where there is none."""
+        if self.candidate_heads is None:
+            return np.arange(self.candidate_losses.shape[1])
+        heads: NDArray[np.int64] = self.candidate_heads[particle].astype(np.int64)
+        return heads
+
+    @cached_property
+    def winning_head(self) -> NDArray[np.int64]:
+        """Head of the winning candidate, (n,); −1 where the particle has not been seen yet."""
+        if self.candidate_heads is None:
+            return self.winner
+        heads = np.take_along_axis(self.candidate_heads, np.maximum(self.winner, 0)[:, None], 1)
+        return np.where(self.winner < 0, -1, heads[:, 0]).astype(np.int64)
 
     @cached_property
     def truth(self) -> NDArray[np.float32] | None:
@@ -175,32 +207,6 @@ class PosesUpdated(Event):
         if self.truth_beside is None:
             return None
         return self.truth_beside(self.rotations, self.used)
-
-
-@dataclass(frozen=True)
-class SwitchFigures:
-    """What the criterion of the switch measured after an epoch.
-
-    Parameters
-    ----------
-    gain
-        Log-likelihood of the probe particles with the map less that with its rotational average,
-        mean, nats.
-    threshold
-        Gain that one of the last epochs has to reach for auto-encoding to go on; None in the first
-        ones.
-    winner_in_best_mode
-        Share of the probe particles whose winning head lies in the basin of the posterior's best
-        mode.
-    amortization_gap
-        Mean error of the winning heads' poses, less that of the best pose nearby, as a share of
-        the former.
-    """
-
-    gain: float
-    threshold: float | None
-    winner_in_best_mode: float
-    amortization_gap: float
 
 
 @dataclass(frozen=True)

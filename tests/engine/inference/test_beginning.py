@@ -53,7 +53,7 @@ def problem(particles: Particles, settings: Settings) -> Problem:
         if name in ("rotations", "candidates"):
             given = torch.randn(*tensor.shape[:-2], 6, generator=draw)
             setattr(poses, name, rotation_from_6d(given))
-        elif tensor.is_floating_point():
+        elif name != "turns" and tensor.is_floating_point():
             setattr(poses, name, torch.randn(tensor.shape, generator=draw))
     poses.winner = torch.randint(5, (particles.n,), generator=draw)
     held_out = torch.arange(particles.n) % 4 == 0

@@ -14,13 +14,13 @@ from napari_cryospin.engine.events import (
     Finished,
     Progress,
     Switched,
-    SwitchFigures,
 )
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.verdict import Outcome, Verdict
 from napari_cryospin.engine.settings import Settings
 from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.switch_figures import HeadFigures, SwitchFigures, WeightBin
 from napari_cryospin.gui.panels.monitor_panel import MonitorPanel
 from napari_cryospin.gui.panels.results_panel import ResultsPanel
 from napari_cryospin.gui.panels.run_panel import RunPanel
@@ -169,14 +169,19 @@ def test_the_monitor_draws_what_each_stage_measures(qtbot: QtBot, session: Sessi
     qtbot.addWidget(monitor)
     with qtbot.waitExposed(monitor):
         monitor.show()
-    figures = SwitchFigures(gain=2.0, threshold=2.1, winner_in_best_mode=0.25, amortization_gap=0.1)
+    heads = HeadFigures(0.9, 0.06, 0.02, (WeightBin(0.9, 0.92, 7),))
+    figures = SwitchFigures(2.0, 2.1, winner_in_best_mode=0.25, amortization_gap=0.1, heads=heads)
     end(session, 0, Inference.AMORTIZED, 0, held_out_gain=2.0, switch=figures)
     qtbot.waitUntil(lambda: monitor.switch.isVisible() and monitor.heads.isVisible())
     shown = {name: monitor.switch.curve(name).getData()[1][0] for name in ("in best mode",)}
     assert shown == {"in best mode": pytest.approx(25)}
     assert monitor.gain.curve("needed").getData()[1][0] == pytest.approx(2.1)
     end(session, 1, Inference.MARGINAL, 1, held_out_gain=2.5)
-    qtbot.waitUntil(lambda: not monitor.switch.isVisible())
+    qtbot.waitUntil(lambda: "epoch 1, the last of" in monitor.heads._title)
+    # what auto-encoding has measured stays beside what comes after it
+    assert monitor.switch.isVisible() and monitor.heads.isVisible()
+    assert list(monitor.posterior.curve("covered").getData()[1]) == [90]
+    assert list(monitor.posterior.curve("weights off").getData()[1]) == [2]
     assert list(monitor.gain.curve("gain").getData()[1]) == [2.0, 2.5]
     assert "marginalisation" in monitor.note.text()
 

@@ -13,15 +13,26 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.geometry.rotations import random_rotations
 from napari_cryospin.engine.geometry.sphere import angles_of_pixels
 from napari_cryospin.engine.run.survey import EpochSurvey
+from napari_cryospin.engine.switch_figures import WeightBin
 from napari_cryospin.gui.views import gnomonic
 from napari_cryospin.gui.views.candidates_view import Candidates, CandidatesView
 from napari_cryospin.gui.views.export import save_data, save_figure
 from napari_cryospin.gui.views.heads_view import HeadsView
 from napari_cryospin.gui.views.mode_table import ModeRows, ModeTable
 from napari_cryospin.gui.views.mollweide import direction_of
-from napari_cryospin.gui.views.mollweide_view import Marks, MollweideView
+from napari_cryospin.gui.views.mollweide_view import (
+    NO_CANDIDATES,
+    CandidateMarks,
+    Marks,
+    MollweideView,
+)
 from napari_cryospin.gui.views.particle_table import ParticleTableView
-from napari_cryospin.gui.views.survey_views import ModesOverEpochs, ReliabilityView
+from napari_cryospin.gui.views.survey_views import (
+    HeadCoverageView,
+    ModesOverEpochs,
+    ReliabilityView,
+    WeightsView,
+)
 from napari_cryospin.gui.views.views_view import ViewsView, describe
 from napari_cryospin.gui.views.zoom_view import ZoomView
 
@@ -159,7 +170,7 @@ def test_heads_can_change_in_number(qtbot: QtBot, tmp_path: Path) -> None:
         values = rng.random((heads, 192))
         values[0, :5] = np.nan
         view.set_cells(values, 4, "mean loss")
-        view.set_history(np.arange(3), np.full((3, heads), 1 / heads), 2)
+        view.set_history(np.arange(3), np.full((3, heads), 1 / heads), (2, 3))
         assert len(view._maps) == heads
         assert len(view.table()) == 3 + heads
     save_data(view, tmp_path / "heads.csv")
@@ -194,12 +205,21 @@ def test_candidates_have_a_column_each_and_the_winner_a_ring(qtbot: QtBot) -> No
     for heads in (7, 3):
         projections = rng.normal(size=(heads, 16, 16)).astype(np.float32)
         losses, distances = rng.random(heads), 10.0 * np.arange(heads)
-        view.set_candidates(Candidates(image, projections, losses, 1, distances, distances))
+        said, numbers = ({2: 3, 0: 1},) + ({1: 1},) * (heads - 1), np.full(heads, 4)
+        weights = np.append(1.0, np.zeros(heads - 1))
+        view.set_candidates(
+            Candidates(image, projections, losses, weights, said, numbers, 1, distances, distances)
+        )
         assert len(view._images) == heads
         assert np.allclose(view._images[2][2].image, image - projections[2])
         assert "○" in view._labels[1].text
         assert "○" not in view._labels[0].text
     assert list(view.table()["winner"]) == [0, 1, 0]
+    assert list(view.table()["head"]) == [3, 2, 2] and list(view.table()["heads"]) == [2, 1, 1]
+    # all of the first mode's are told, of the others four each but one
+    assert "<b>3</b>×3" in view._labels[0].text and "100 %" in view._labels[0].text
+    assert "(4)" in view._labels[1].text and "&lt; 1 %" in view._labels[1].text
+    assert "(4)" not in view._labels[0].text
 
 
 def test_the_trail_has_gaps_at_the_edge_and_two_colours(qtbot: QtBot) -> None:
@@ -207,7 +227,7 @@ def test_the_trail_has_gaps_at_the_edge_and_two_colours(qtbot: QtBot) -> None:
     qtbot.addWidget(view)
     index = np.stack([direction_of(rot, 90) for rot in (170, 179, -179, -170)])
     decoding = np.array([False, False, False, True])
-    marks = Marks(np.empty((0, 3)), -1, trail=index, decoding=decoding, now=3)
+    marks = Marks(NO_CANDIDATES, trail=index, decoding=decoding, now=3)
     view.set_marks(marks)
     x, _ = view._trail._encoding.getData()
     assert len(x) == 3
@@ -223,9 +243,28 @@ def test_marks_off_the_patch_are_left_out(qtbot: QtBot) -> None:
     views = random_rotations(5, np.random.default_rng(0))[:, 2]
     view.set_posterior(np.array([0]), np.ones(1), 64)
     view.set_centre(views[0])
-    view.set_marks(Marks(np.stack((views[0], -views[0])), 0, present=-views[0]))
+    two = np.stack((views[0], -views[0]))
+    told = CandidateMarks(two, np.array([3, 1]), np.ones(2), np.array([0]), 0)
+    view.set_marks(Marks(told, present=-views[0]))
     assert len(view._points.data) == 1
     assert len(view._present.data) == 0
+
+
+def test_numbers_stand_on_modes_and_others_are_small(qtbot: QtBot) -> None:
+    view = MollweideView()
+    qtbot.addWidget(view)
+    places = np.stack([direction_of(rot, 90) for rot in (0, 3, 5, 120, 123)])
+    told = CandidateMarks(
+        places, np.array([1, 0, 1, 2, 2]), np.array([0.9, 0.9, 0.9, 0.1, 0.1]), np.array([1, 3]), 2
+    )
+    view.set_marks(Marks(told))
+    shown = [text.toPlainText() for text in view._numbers if text.isVisible()]
+    assert shown == ["1", "3"]
+    assert len(view._small.data) == 3 and len(view._ring.data) == 1
+    # the light one first, smaller and fainter
+    sizes = [point.size() for point in view._small.points()]
+    alphas = [point.brush().color().alphaF() for point in view._small.points()]
+    assert sizes[0] < sizes[1] and alphas[0] < alphas[1]
 
 
 def test_modes_are_told_and_chosen(qtbot: QtBot) -> None:
@@ -233,10 +272,11 @@ def test_modes_are_told_and_chosen(qtbot: QtBot) -> None:
     qtbot.addWidget(table)
     table.show()
     angles = np.array([[10, 20, 30], [40, 50, 60.0]])
-    heads = np.array([1, -1, 1])
-    table.set_modes(ModeRows(np.array([0.9, 0.1]), np.array([0, 178.0]), angles, heads, 1))
+    heads, modes = np.array([0, 1, 2, 2]), np.array([1, -1, 1, 1])
+    weights, apart = np.array([0.9, 0.1]), np.array([0, 178.0])
+    table.set_modes(ModeRows(weights, apart, angles, heads, modes, 1))
     texts = [table.item(1, column).text() for column in range(6)]
-    assert texts == ["B", "10.0 %", "178°", "40°, 50°, 60°", "1 3", "★"]
+    assert texts == ["B", "10.0 %", "178°", "40°, 50°, 60°", "1 3×2", "★"]
     place = table.visualItemRect(table.item(1, 1)).center()
     with qtbot.waitSignal(table.chosen) as chosen:
         qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
@@ -255,6 +295,26 @@ def test_surveys_are_curves_over_epochs(qtbot: QtBot) -> None:
     assert (list(x), list(y)) == ([1, 2], [90, 20])
     assert list(view.curve("in best").getData()[1]) == [10]
     assert np.isnan(view.table()["winner_in_best_mode"][1])
+
+
+def test_weights_are_compared_with_posterior_and_truth(qtbot: QtBot) -> None:
+    view, coverage = WeightsView(), HeadCoverageView()
+    for widget in (view, coverage):
+        qtbot.addWidget(widget)
+    bins = (WeightBin(0.1, 0.12, 40), WeightBin(0.9, 0.88, 400))
+    known = {"coverage": 0.98, "random_coverage": 0.05, "calibration_error": 0.02}
+    survey = EpochSurvey(4, "amortized", 0.9, 3.0, 180.0, 0.5, weights=bins, **known)
+    view.set_survey(survey)
+    coverage.set_surveys([survey, EpochSurvey(5, "direct", 0.2, 0.1, 178.0, 1.0)])
+    x, y = view.curve.getData()
+    assert np.allclose(x, [10, 90]) and np.allclose(y, [12, 88])
+    assert view.by_truth.getData()[0] is None or not len(view.by_truth.getData()[0])
+    assert "epoch 5" in view._title and "off by 2 %" in view._title
+    assert list(view.table()["modes"]) == [40, 400]
+    assert [list(v) for v in coverage.curve("heads").getData()] == [[5], [98]]
+    assert "weights" not in coverage.table()
+    view.set_survey(None)
+    assert len(view.table()["weight"]) == 0
 
 
 def test_a_calibrated_posterior_is_on_the_diagonal(qtbot: QtBot) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,37 @@ if TYPE_CHECKING:
 _PARTICLES = 4096
 # resolutions of maps of views, the finest first, and the share of pixels that must have a direction
 _NSIDES, _FILLED = (8, 4, 2), 0.9
+
+
+def best_of_heads(
+    losses: NDArray[np.floating], heads: NDArray[np.integer] | None, n_heads: int
+) -> NDArray[np.int64]:
+    """Return the place of the best candidate of each head, (n, M); −1 where it has none.
+
+    Parameters
+    ----------
+    losses
+        Losses of candidates, (n, K); NaN where there is none.
+    heads
+        Head of each, (n, K); None: each is a head of its own.
+    n_heads
+        Number M of heads.
+    """
+    n, k = losses.shape
+    if heads is None:
+        return np.broadcast_to(np.arange(k), (n, k))
+    known = np.where(np.isfinite(losses), losses, np.inf)
+    places = np.full((n, n_heads), -1)
+    for head in range(n_heads):
+        own = np.where(heads == head, known, np.inf)
+        best = own.argmin(1)
+        places[:, head] = np.where(np.isfinite(own[np.arange(n), best]), best, -1)
+    return places
+
+
+def of_heads(values: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the values, (n, K, …), of the best candidates of the heads, (n, M, …)."""
+    return values[np.arange(len(values))[:, None], places]
 
 
 def candidate_disagreement(candidates: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_cryospin.engine.events import SwitchFigures
     from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.inference.teacher import Teacher
     from napari_cryospin.engine.models.encoders.interface import Encoder
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import AmortizedStage
     from napari_cryospin.engine.state.problem import Problem
+    from napari_cryospin.engine.switch_figures import SwitchFigures
 
 _TEACHERS: dict[str, type[Teacher]] = {
     "likelihood": LikelihoodTeacher,
@@ -83,7 +83,6 @@ class AmortizedInference(PoseInference):
 
     kind = Inference.AMORTIZED
     remembers = PosteriorTeacher.remembers
-    renews_candidates = True
 
     def __init__(
         self,
@@ -203,6 +202,11 @@ class AmortizedInference(PoseInference):
                 yield done, len(rows)
         if len(new) and self.problem.model.scales and self.teacher.finds_scales:
             self.encoding.scale(new, measure)
+
+    @property
+    def renews_candidates(self) -> bool:
+        """Whether the teacher has the encoder asked about every particle of an epoch."""
+        return self.teacher.asks_about_all
 
     def state(self) -> dict[str, Any]:
         """Return encoder, teacher and criterion for a checkpoint."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.geometry.poses import Poses
-from napari_cryospin.engine.inference.candidates import distinct
 from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.refining.candidate_modes import distinct
 from napari_cryospin.engine.sums.centring import (
     cross_products,
     pixel_shifts,

@@ -1,4 +1,4 @@
-"""Which of a particle's candidates are distinct, and how sure they are of its pose."""
+"""How sure a particle's candidates are of its pose."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.refining.candidate_modes import APART
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.state.problem import Problem
 
 
-# candidates within this angle are of one mode, degrees: an encoder's proposals of one scatter by
-# some 7°
-APART = 20.0
 # a particle is sure of its pose where all but this share of the weight is at the best mode, ...
 _DOUBT = 1e-3
 # ... and its error is no further above the median than this, in standard deviations
@@ -58,32 +56,3 @@ def outlying(errors: Tensor) -> Tensor:
     middle = known.median() if len(known) else errors.new_tensor(torch.nan)
     spread = _OF_MEDIAN * (known - middle).abs().median()
     return ~(errors <= middle + _OUTLYING * spread)
-
-
-def distinct(rotations: Tensor, errors: Tensor, n: int) -> Tensor:
-    """Return the ``n`` best candidates of each particle that are no neighbours of each other.
-
-    Parameters
-    ----------
-    rotations
-        Candidates, (b, K, 3, 3).
-    errors
-        Their errors, (b, K); NaN where there is none.
-    n
-        Number of candidates that are wanted.
-
-    Returns
-    -------
-    Tensor
-        Their places, the best first, (b, n); −1 where a particle has no more of them.
-    """
-    left = errors.nan_to_num(nan=torch.inf)
-    rows = torch.arange(len(left), device=left.device)
-    chosen = []
-    for _ in range(n):
-        best = left.argmin(1)
-        none = left[rows, best].isinf()
-        chosen.append(best.masked_fill(none, -1))
-        near = angular_distance(rotations, rotations[rows, best][:, None]) < APART
-        left = left.masked_fill(near, torch.inf)
-    return torch.stack(chosen, 1)

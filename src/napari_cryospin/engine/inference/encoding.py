@@ -48,9 +48,10 @@ class Encoding:
 
     def begin(self) -> None:
         """Make room for the candidates among the poses."""
-        candidates = self.encoder.candidates
-        if self.problem.poses.candidate_losses.shape[1] != candidates:
-            self.problem.poses.with_candidates(candidates)
+        poses, encoder = self.problem.poses, self.encoder
+        there = poses.candidate_losses.shape[1], poses.turns
+        if there != (encoder.candidates, encoder.turns):
+            poses.with_candidates(encoder.candidates, encoder.turns)
 
     def slow_down(self, left: float) -> None:
         """Learn by a share of the learning rate."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.geometry.poses import Poses
-from napari_cryospin.engine.inference.candidates import distinct
+from napari_cryospin.engine.refining.candidate_modes import distinct
 
 if TYPE_CHECKING:
     from torch import Tensor

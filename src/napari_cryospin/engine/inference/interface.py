@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_cryospin.engine.events import SwitchFigures
     from napari_cryospin.engine.models.encoders.interface import Encoder
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import Inference
     from napari_cryospin.engine.state.problem import Problem
+    from napari_cryospin.engine.switch_figures import SwitchFigures
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,10 @@ class PoseInference(ABC):
         Its name in the registry.
     remembers
         Numbers of 4 bytes that it keeps of every particle, beside poses and candidates.
-    renews_candidates
-        Whether every epoch, and the end of the stage (:meth:`end_stage`), makes the candidates of
-        its particles anew without having read them: a branch point leaves them out.
     """
 
     kind: ClassVar[Inference]
     remembers: ClassVar[int] = 0
-    renews_candidates: ClassVar[bool] = False
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -179,6 +175,15 @@ class PoseInference(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
+
+    @property
+    def renews_candidates(self) -> bool:
+        """Whether a branch point may leave the candidates out.
+
+        Every epoch, and :meth:`end_stage`, then makes those of all its particles anew without
+        having read them.
+        """
+        return False
 
     def compact_state(self) -> dict[str, Any] | None:
         """Return what a branch point needs of :meth:`state`, after an epoch; None where it is all.

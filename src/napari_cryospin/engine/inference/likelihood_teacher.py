@@ -30,6 +30,8 @@ class LikelihoodTeacher(Teacher):
     backward passes are then made for the winner alone.
     """
 
+    asks_about_all = True
+
     def __init__(
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int
     ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_cryospin.engine.geometry.fourier import move_grid
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.inference.asking import ROUNDS, Measure
 from napari_cryospin.engine.inference.march import supports
 from napari_cryospin.engine.inference.marginal import MarginalInference
@@ -15,6 +16,8 @@ from napari_cryospin.engine.inference.teacher import Teacher
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.random_streams import stream
+from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.refining.gauss_newton import improve
 from napari_cryospin.engine.stages import MarginalStage
 from napari_cryospin.engine.sums.centring import common_offset
 from napari_cryospin.engine.sums.quadrature import cell_rotations
@@ -40,8 +43,11 @@ _MINI_BATCH = 250
 _ASKED_WARM, _LOOK = 2000, 8
 # level of poses from which on the whole of the passes is worth it: below it poses are 29° apart
 _FIRST_LEVEL = 4
-# jitter of the shifts that images are centred by, as a share of the box
-_JITTER = 1 / 64
+# jitter of the shifts that images are centred by, as a share of the box; they are known to about
+# as much
+_JITTER = 1 / 128
+# steps that refine them from the grid of the sums
+_CENTRING_STEPS = 2
 # so many of the particles' batches are asked about in an epoch of the march: one in ...
 _ASKED = 3
 # progress of the lessons at the end is told after so many
@@ -228,8 +234,29 @@ class _Sums(MarginalInference):
                 break
 
     def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
-        self.poses.shifts[images.rows] = found.cell_shifts[:, 0] + images.origins
+        shifts = found.cell_shifts[:, 0]
+        if quadrature.estimates_shifts:
+            shifts = self._refined_shifts(images, found, quadrature)
+        self.poses.shifts[images.rows] = shifts + images.origins
         self._remember(images.rows, found, quadrature)
+
+    @torch.no_grad()
+    def _refined_shifts(
+        self, images: Observed, found: Posteriors, quadrature: Quadrature
+    ) -> Tensor:
+        """Return the shifts of the heaviest poses, refined together with these, (b, 2), pixels.
+
+        The sums know them to a pixel and more. An encoder that looks at images centred so has
+        errors twice as large.
+        """
+        model, used = quadrature.model, quadrature.n_used
+        best = cell_rotations(quadrature.nside).to(found.cells.device)[found.cells[:, 0]]
+        poses = Poses(best, found.cell_shifts[:, 0])
+        seen = images.over(self.noise.deviation(model))
+        aligned = Alignment(model, slicer(self.volume.grid().detach()), seen)
+        refined = improve(aligned, poses, [used] * _CENTRING_STEPS)
+        good = aligned.fit(refined, used).errors <= aligned.fit(poses, used).errors
+        return torch.where(good[:, None], refined.shifts, poses.shifts)
 
     def end_epoch(self, rows: Tensor) -> None:
         """Keep the map in the middle of its box: an encoder looks at centred particles."""

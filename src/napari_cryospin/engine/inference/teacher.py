@@ -40,11 +40,14 @@ class Teacher(ABC):
     ----------
     remembers
         Numbers of 4 bytes that it keeps of every particle, beside poses and candidates.
+    asks_about_all
+        Whether every epoch records candidates of all its particles, not of some of them.
     finds_scales
         Whether it estimates scales of particles.
     """
 
     remembers: ClassVar[int] = 0
+    asks_about_all: ClassVar[bool] = False
     finds_scales: ClassVar[bool] = False
 
     def __init__(

@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.state.problem import evenly_spread
 from napari_cryospin.engine.sums.centring import evidence_of_average, spread_of
 from napari_cryospin.engine.sums.exact import ExactSum
+from napari_cryospin.engine.sums.finer import FinePosteriors, finer
 from napari_cryospin.engine.sums.modes import N_MODES, ModePoses
 from napari_cryospin.engine.sums.quadrature import Quadrature
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.kernels import Slicer
+    from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.state.problem import Problem
+    from napari_cryospin.engine.sums.posteriors import Posteriors
 
 # frequency radius of the comparison: poses on a coarse grid, which is fast with shifts too
 _RADIUS = 8
@@ -61,9 +67,71 @@ class Judgement:
         return float(self.gain.std()) / math.sqrt(len(self.gain))
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Exact:
+    """The posteriors of particles over all poses, with what they were found with.
+
+    Parameters
+    ----------
+    model
+        Image model of their frequencies.
+    slicer
+        The map.
+    images
+        The particles, in units of the noise.
+    nside
+        Level of the cells.
+    posteriors
+        Their posteriors on these.
+    shifted
+        Whether shifts are summed over.
+    """
+
+    model: ImageModel
+    slicer: Slicer
+    images: Observed
+    nside: int
+    posteriors: Posteriors
+    shifted: bool
+
+    @property
+    def finer(self) -> FinePosteriors:
+        """The posteriors on finer cells around their modes."""
+        found = self.posteriors
+        return finer(
+            found.cells,
+            found.weights,
+            found.cell_shifts,
+            self.nside,
+            self.model,
+            self.slicer,
+            self.images,
+            shifted=self.shifted,
+        )
+
+
 def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
     """Judge the present map by held-out particles.
+
+    Parameters
+    ----------
+    problem, learning, held
+        As for :func:`judge_with_posteriors`.
+
+    Returns
+    -------
+    Judgement or None
+        None with fewer than two particles held out, or fewer than two others.
+    """
+    judged = judge_with_posteriors(problem, learning, held)
+    return None if judged is None else judged[0]
+
+
+@torch.no_grad()
+def judge_with_posteriors(
+    problem: Problem, learning: Tensor, held: Tensor
+) -> tuple[Judgement, Exact] | None:
+    """Judge the present map by held-out particles, and return their posteriors as well.
 
     Parameters
     ----------
@@ -76,7 +144,7 @@ def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
 
     Returns
     -------
-    Judgement or None
+    Judgement and Exact, or None
         None with fewer than two particles held out, or fewer than two others.
     """
     if min(len(held), len(learning)) < 2:
@@ -99,10 +167,13 @@ def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
     posteriors = ExactSum(points, grid, variance).posteriors(images)
     null = evidence_of_average(images, points, problem.volume.average(), variance)
     modes = ModePoses.of(posteriors, points, N_MODES)
-    return Judgement(
+    judged = Judgement(
         held,
         posteriors.log_evidence - null,
         posteriors.information,
         modes.rotations,
         modes.weights,
     )
+    seen = images.over(noise.deviation(points.model))
+    shifted = points.estimates_shifts
+    return judged, Exact(points.model, slicer(grid), seen, points.nside, posteriors, shifted)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.refining.alignment import Alignment
-from napari_cryospin.engine.state.pose_table import PoseTable
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.judging.halves import HalfMaps
@@ -23,7 +22,7 @@ def with_refined_poses(problem: Problem, halves: HalfMaps) -> Problem:
 
     Those that are in neither half keep theirs; so does the problem that was given.
     """
-    particles, poses = problem.particles, PoseTable(**problem.poses.state())
+    particles, poses = problem.particles, replace(problem.poses)
     poses.rotations, poses.shifts = poses.rotations.clone(), poses.shifts.clone()
     model = ImageModel.within(particles.box, min(_RADIUS, particles.box // 2 - 1), problem.device)
     one, two = halves.grids

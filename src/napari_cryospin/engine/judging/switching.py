@@ -4,7 +4,8 @@ After each epoch the held-out particles say how much the map explains of them, w
 auto-encoding goes on while that rises. Two more figures say what the switch can do and what not:
 whether the winning head lies in the basin of the best mode of the exact posterior, and how much
 better each pose would be if it were refined for itself, the amortization gap. Auto-decoding can
-close the gap, but it cannot leave a basin.
+close the gap, but it cannot leave a basin. How well all the candidates stand for the posterior is
+measured beside them.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Self
 
-from napari_cryospin.engine.events import SwitchFigures
 from napari_cryospin.engine.geometry.cells import SAME_MODE
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.amortized import AmortizedInference
-from napari_cryospin.engine.judging.evidence import judge
+from napari_cryospin.engine.judging.evidence import judge_with_posteriors
+from napari_cryospin.engine.judging.heads import head_figures
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.switch_figures import SwitchFigures
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,16 +87,18 @@ class SwitchCriterion:
         probes
             Rows of the probe particles.
         """
-        judged = judge(problem, learning, probes)
-        if judged is None:
+        found = judge_with_posteriors(problem, learning, probes)
+        if found is None:
             self.figures = None
             return None
+        judged, exact = found
         own = problem.poses.rotations[probes]
         inside = angular_distance(own, judged.modes[:, 0]) <= SAME_MODE
         share = float(inside.float().mean())
         self.gains.append(judged.mean_gain)
         gap = amortization_gap(problem, model, probes)
-        self.figures = SwitchFigures(judged.mean_gain, self.threshold, share, gap)
+        heads = head_figures(problem, exact)
+        self.figures = SwitchFigures(judged.mean_gain, self.threshold, share, gap, heads)
         return self.figures
 
     def state(self) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import grid_of_map
+from napari_cryospin.engine.refining.candidate_modes import APART, MOST_MODES, candidate_modes
+from napari_cryospin.engine.sums.finer import finer
+from napari_cryospin.engine.sums.posteriors import KEPT_CELLS
 from napari_cryospin.engine.sums.products import PoseSlices
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.data.particles import Particles
+    from napari_cryospin.engine.geometry.poses import Poses
+    from napari_cryospin.engine.refining.candidate_modes import CandidateModes
+    from napari_cryospin.engine.sums.finer import FinePosteriors
 
 
 class PoseLikelihood:
@@ -89,6 +95,52 @@ class PoseLikelihood:
         poses = torch.as_tensor(np.asarray(rotations, dtype=np.float32))
         poses = poses.to(self.particles.device)
         return PoseSlices.of(self._map.slices(poses, model.frequencies))
+
+    def candidate_modes(
+        self,
+        rows: Tensor,
+        model: ImageModel,
+        candidates: Poses,
+        *,
+        shifted: bool,
+        most: int = MOST_MODES,
+        apart: float = APART,
+    ) -> CandidateModes:
+        """Return the modes of candidates (b, K) of particles, with their probabilities.
+
+        Candidates have the particles' origin shifts, pixels.
+        """
+        seen = self.whitened(rows, model)
+        return candidate_modes(
+            model, self._map, seen, candidates, shifted=shifted, most=most, apart=apart
+        )
+
+    def finer(
+        self,
+        rows: Tensor,
+        shifts: Tensor,
+        model: ImageModel,
+        log_p: Tensor,
+        nside: int,
+    ) -> FinePosteriors:
+        """Return the posteriors of particles on finer cells around the heaviest ones of a level.
+
+        Parameters
+        ----------
+        rows, shifts
+            Which particles, and their origin shifts (x, y), pixels, (b,) and (b, 2).
+        model
+            Image model of the frequencies in use.
+        log_p
+            Their log-probabilities at all cells of the level, (b, J).
+        nside
+            The level.
+        """
+        heaviest = log_p.topk(min(KEPT_CELLS, log_p.shape[1]), 1)
+        cells = heaviest.indices
+        origins = shifts[:, None].expand(-1, cells.shape[1], -1)
+        seen = self.whitened(rows, model)
+        return finer(cells, heaviest.values, origins, nside, model, self._map, seen)
 
     def projections(self, row: int, rotations: ArrayLike, shifts: ArrayLike) -> Tensor:
         """Return projections (J, D, D) times CTF and scale, as particle ``row`` would show them.

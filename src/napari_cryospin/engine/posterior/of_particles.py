@@ -26,6 +26,7 @@ from napari_cryospin.engine.posterior.modes import MODE_WEIGHT, ModeCells, find_
 from napari_cryospin.engine.posterior.noise import estimate_noise
 from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.engine.posterior.refinement import Cells, on_first_level, refine
+from napari_cryospin.engine.posterior.stand_ins import StandIns, stand_ins
 from napari_cryospin.engine.sums.quadrature import shift_grid
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ class ParticlePosterior:
     image, projection, difference
         The particle, the projection of the map at the best pose times CTF and scale, and the
         particle less the projection, each (D, D), in one unit (noise of variance 1).
+    stand_ins
+        The candidates that were given beside the posterior, where there were any.
     candidate_projections
-        Such projections at the poses that were asked for, (M, D, D).
+        Such projections at the best candidate of each of their modes, (m, D, D).
     """
 
     particle: int
@@ -72,6 +75,7 @@ class ParticlePosterior:
     image: NDArray[np.float32]
     projection: NDArray[np.float32]
     difference: NDArray[np.float32]
+    stand_ins: StandIns | None
     candidate_projections: NDArray[np.float32]
 
     @property
@@ -249,7 +253,12 @@ class ParticlePosteriors:
         return self._grid
 
     def particle(
-        self, index: int, shift: ArrayLike = (0.0, 0.0), candidates: ArrayLike | None = None
+        self,
+        index: int,
+        shift: ArrayLike = (0.0, 0.0),
+        candidates: ArrayLike | None = None,
+        *,
+        grouped: bool = True,
     ) -> ParticlePosterior:
         """Return the posterior of one particle.
 
@@ -260,7 +269,9 @@ class ParticlePosteriors:
         shift
             Present origin shift (x, y) of the particle, pixels of the working box.
         candidates
-            Poses (M, 3, 3) whose projections are wanted as well.
+            Candidates (K, 3, 3) that are wanted beside it.
+        grouped
+            Whether candidates that lie near each other are of one mode, as heads' are.
 
         Raises
         ------
@@ -282,7 +293,9 @@ class ParticlePosteriors:
         modes = find_modes(log_p[None], options.nside)
         rotations, weights = _refined_modes(modes, fine, options)
         image = self.particles.image(index)
-        shown = self._projections(index, fine, candidates)
+        beside = self._beside(index, fine, candidates, grouped)
+        chosen = None if beside is None else np.asarray(candidates)[beside.places]
+        shown = self._projections(index, fine, chosen)
         return ParticlePosterior(
             particle=index,
             options=options,
@@ -293,7 +306,26 @@ class ParticlePosteriors:
             image=image,
             projection=shown[0],
             difference=image - shown[0],
+            stand_ins=beside,
             candidate_projections=shown[1:],
+        )
+
+    def _beside(
+        self, index: int, fine: Cells, candidates: ArrayLike | None, grouped: bool
+    ) -> StandIns | None:
+        """Return the candidates beside the posterior, where there are any."""
+        if candidates is None or not len(np.asarray(candidates)):
+            return None
+        options = self.options
+        return stand_ins(
+            self.grid.likelihood,
+            index,
+            np.asarray(candidates),
+            fine,
+            radius=self.radius,
+            temperature=options.temperature,
+            shifted=options.shift_extent > 0,
+            grouped=grouped,
         )
 
     def _start(self, index: int, shift: NDArray[np.float64]) -> Cells:

@@ -9,12 +9,15 @@ import numpy as np
 import torch
 
 from napari_cryospin.engine.posterior.modes import ModeCells, find_modes
+from napari_cryospin.engine.refining.candidate_modes import CandidateModes
+from napari_cryospin.engine.sums.finer import FinePosteriors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from napari_cryospin.engine.geometry.poses import Poses
     from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
 
 
@@ -77,6 +80,40 @@ def summarise(
             progress(sum(map(len, entropies)), len(rows))
     found = ModeCells(grid.nside, np.concatenate(cells), np.concatenate(weights))
     return PosteriorSummary(rows, np.concatenate(entropies), found)
+
+
+@torch.no_grad()
+def candidates_beside(
+    posteriors: ParticlePosteriors,
+    rows: NDArray[np.int64],
+    shifts: NDArray[np.floating],
+    candidates: Poses,
+) -> tuple[CandidateModes, FinePosteriors]:
+    """Return the modes of particles' candidates, and their posteriors on cells that resolve these.
+
+    Both use the frequencies of the grid.
+
+    Parameters
+    ----------
+    posteriors, rows, shifts
+        As for :func:`summarise`.
+    candidates
+        Candidates of the particles, with their origin shifts, pixels, (b, K).
+    """
+    grid, likelihood = posteriors.grid, posteriors.grid.likelihood
+    device = posteriors.particles.device
+    shifted = posteriors.options.shift_extent > 0
+    modes: list[CandidateModes] = []
+    fine: list[FinePosteriors] = []
+    places = np.arange(len(rows))
+    for part in np.split(places, range(grid.rows_per_block, len(rows), grid.rows_per_block)):
+        here = torch.from_numpy(rows[part]).to(device)
+        origins = torch.from_numpy(np.asarray(shifts[rows[part]], dtype=np.float32)).to(device)
+        log_p = grid.log_probability(here, origins)
+        fine.append(likelihood.finer(here, origins, grid.model, log_p, grid.nside))
+        own = candidates[torch.from_numpy(part).to(device)]
+        modes.append(likelihood.candidate_modes(here, grid.model, own, shifted=shifted))
+    return CandidateModes.join(modes), FinePosteriors.join(fine)
 
 
 def credible_levels(

@@ -45,7 +45,7 @@ _POSES: dict[str, tuple[int, ...]] = {
     "candidate_shifts": (-1, 2),
     "candidate_losses": (-1,),
 }
-_MOST = 10**9
+_MOST, _MOST_TURNS = 10**9, 1000
 # names in earlier versions
 _BEFORE = {"winning_head": "winner"}
 # what taking in a state of something else ends with
@@ -182,8 +182,12 @@ def fit_in(state: dict[str, Any], n: int) -> ParticleFit:
 def require_poses(state: dict[str, Any], n: int) -> PoseTable:
     """Return the poses of a checkpoint; Unreadable if they are not ones of n particles."""
     poses = state.get("poses")
-    _require(isinstance(poses, dict) and set(poses) == set(_POSES), "its poses are others")
+    _require(isinstance(poses, dict), "its poses are others")
     assert isinstance(poses, dict)
+    # earlier versions had one candidate of each head
+    poses = {"turns": torch.tensor(1)} | poses
+    turns = _turns(poses.pop("turns"))
+    _require(set(poses) == set(_POSES), "its poses are others")
     for name in _POSES:
         _require(isinstance(poses[name], Tensor), f"its {name} are no numbers")
     _require(poses["rotations"].ndim == 3, "its rotations are something else")
@@ -199,7 +203,15 @@ def require_poses(state: dict[str, Any], n: int) -> PoseTable:
     winner = poses["winner"]
     beyond = bool(heads) and bool((winner >= heads).any())
     _require(not beyond and bool((winner >= -1).all()), "its winners are others")
-    return PoseTable(**poses)
+    _require(heads % turns == 0 or not heads, "its candidates are no heads'")
+    return PoseTable(**poses, turns=turns)
+
+
+def _turns(value: Any) -> int:
+    """Return how many candidates of each head a checkpoint has."""
+    good = isinstance(value, Tensor) and value.dtype is torch.int64 and value.ndim == 0
+    _require(good and 1 <= int(value) <= _MOST_TURNS, "its turns are something else")
+    return int(value)
 
 
 def require_like(known: Any, found: Any, name: str = "inference") -> None:

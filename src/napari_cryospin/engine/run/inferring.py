@@ -15,7 +15,7 @@ from napari_cryospin.engine.files import require_absent
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.asking import ROUNDS, Measure, ask
-from napari_cryospin.engine.inference.candidates import APART, distinct, outlying
+from napari_cryospin.engine.inference.candidates import outlying
 from napari_cryospin.engine.judging.particle_fit import ParticleFit, gains_of
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
@@ -23,6 +23,7 @@ from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.refining.candidate_modes import APART, distinct
 from napari_cryospin.engine.run.encoder_file import read_encoder
 from napari_cryospin.engine.run.homes import look_at, moved
 from napari_cryospin.engine.runfolder.protected import require_not_in_use

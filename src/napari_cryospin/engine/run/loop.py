@@ -230,7 +230,7 @@ class Loop:
         self.lock.require_held()
         self.folder.append_metrics(done)
         self.folder.write_epoch_map(clock.epoch, volume, self.pixel_size)
-        write_poses(self.folder, poses)
+        write_poses(self.folder, self.poses_event(recorded=True))
         yield self.volume_event()
         yield poses
         yield done
@@ -361,8 +361,8 @@ class Loop:
             training.clock.epoch, training.kind, training.map(), self.pixel_size
         )
 
-    def poses_event(self) -> PosesUpdated:
-        """Return the present poses."""
+    def poses_event(self, *, recorded: bool = False) -> PosesUpdated:
+        """Return the present poses, with all candidates or with those that are recorded."""
         training = self.training
         used = training.used.cpu().numpy()
         return poses_event(
@@ -373,6 +373,7 @@ class Loop:
             training.kind,
             self.pixel_size,
             self.truth,
+            recorded=recorded,
         )
 
     @property

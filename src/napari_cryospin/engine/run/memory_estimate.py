@@ -12,6 +12,8 @@ from napari_cryospin.engine.data.plan import Plan
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.inference.memory_needs import FLOAT
 from napari_cryospin.engine.kernels.choice import has_numba
+from napari_cryospin.engine.run.told_candidates import OTHERS
+from napari_cryospin.engine.stages import encodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,19 +77,29 @@ def estimate_memory(
         Whether the working images live on disk.
     """
     images = 0 if on_disk else n * box**2 * FLOAT
-    candidates = max(settings.model.heads, _MODES)
+    proposed, told = _candidates(settings)
     made = [(stage.inference.implementation(), stage) for stage in settings.stages]
-    floats = _POSE + _CANDIDATE * candidates + max(each.remembers for each, _ in made)
+    floats = _POSE + _CANDIDATE * told + max(each.remembers for each, _ in made)
     poses = n * floats * FLOAT
+    # the table alone, and what is told where that is little, hold all that an encoder proposes
+    more = n * _CANDIDATE * (proposed - told) * FLOAT
     grid = (box + 1) ** 3 * FLOAT
     stages = max(each.memory_needed(stage, settings.model, box, device) for each, stage in made)
     reading = _COPIES_READING * images + _READING
-    training = _COPIES * images + _POSE_COPIES * poses + _GRIDS * grid
+    training = _COPIES * images + _POSE_COPIES * poses + more + _GRIDS * grid
     training += max(stages, _GRIDS_OF_RESULTS * grid)
     if device.type == "cpu":
         return MemoryNeed(max(reading, training) + _COMPILER * has_numba(), 0.0)
     events = _POSE_COPIES * poses + _GRIDS_OF_RESULTS * grid
     return MemoryNeed(max(reading, events), training)
+
+
+def _candidates(settings: Settings) -> tuple[int, int]:
+    """Return how many candidates a particle has, and how many of them are told and recorded."""
+    model = settings.model
+    turns = model.turns if encodes(settings.stages) and model.encoder == "polar" else 1
+    proposed = max(model.heads * turns, _MODES)
+    return proposed, min(proposed, max(model.heads + OTHERS, _MODES))
 
 
 def require_memory(

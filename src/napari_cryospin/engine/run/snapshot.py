@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from napari_cryospin.engine.data.density import read_map
@@ -20,6 +21,7 @@ from napari_cryospin.engine.run.checkpoint_reading import (
 )
 from napari_cryospin.engine.run.fingerprint import other_particles
 from napari_cryospin.engine.run.homes import look_at
+from napari_cryospin.engine.run.told_candidates import told_candidates
 from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.runfolder.metrics import read_metrics
 from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
@@ -27,7 +29,6 @@ from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.particles import Particles
@@ -151,25 +152,31 @@ def poses_event(
     inference: Inference,
     pixel_size: float,
     truth: Truth | None,
+    *,
+    recorded: bool = False,
 ) -> PosesUpdated:
     """Return a copy of the poses, and which particles (n,) are in use, as an event.
 
-    ``fit`` is how well the map fitted the particles last.
+    ``fit`` is how well the map fitted the particles last, ``recorded`` says whether it is what the
+    record of an epoch holds.
     """
+    told = told_candidates(poses, recorded=recorded)
     return PosesUpdated(
         epoch=epoch,
         inference=inference,
         rotations=poses.rotations.cpu().numpy().copy(),
         shifts=(poses.shifts * pixel_size).cpu().numpy(),
-        winner=poses.winner.cpu().numpy().copy(),
+        winner=told.winner,
         losses=poses.losses.cpu().numpy().copy(),
         used=used.copy(),
-        candidates=poses.candidates.cpu().numpy().copy(),
-        candidate_shifts=(poses.candidate_shifts * pixel_size).cpu().numpy(),
-        candidate_losses=poses.candidate_losses.cpu().numpy().copy(),
+        candidates=told.rotations,
+        candidate_shifts=told.shifts * np.float32(pixel_size),
+        candidate_losses=told.losses,
         scales=poses.scales.cpu().numpy().copy(),
         log_likelihood=fit.log_likelihood.cpu().numpy().copy(),
         explained=fit.explained.cpu().numpy().copy(),
+        candidate_heads=told.heads,
+        candidate_counts=told.counts,
         truth_beside=truth.in_frame_of if truth else None,
     )
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from napari_cryospin.engine.evaluation.posteriors import common_rotation, coverage
 from napari_cryospin.engine.geometry.cells import separation
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
+from napari_cryospin.engine.judging import heads
 from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
-from napari_cryospin.engine.posterior.summary import summarise
+from napari_cryospin.engine.posterior.summary import candidates_beside, summarise
 from napari_cryospin.engine.run.snapshot import read_epoch
+from napari_cryospin.engine.runfolder.metrics import bins_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.posterior.summary import PosteriorSummary
     from napari_cryospin.engine.run.truth import Truth
     from napari_cryospin.engine.runfolder.folder import RunFolder
+    from napari_cryospin.engine.switch_figures import WeightBin
 
 # particles that stand for all
 PROBES = 200
@@ -49,6 +54,14 @@ class EpochSurvey:
         the share of the multimodal probes for which it does.
     winner_in_best_mode
         Share whose winning candidate lies in the heaviest mode.
+    coverage, random_coverage
+        Share of the exact posterior within 15° of one of the recorded candidates of the heads, and
+        of as many random poses.
+    calibration_error, truth_calibration_error
+        Expected calibration error of the weights of the candidates' modes: against what the exact
+        posterior has there, and against whether the true pose lies there.
+    weights, truth_weights
+        The reliability diagrams, ten bins at most.
     candidates_hold_truth, best_mode_holds_truth, modes_hold_truth
         Share whose true pose lies near one of the heads' poses, in the heaviest mode, in any mode.
     """
@@ -63,10 +76,20 @@ class EpochSurvey:
     candidates_hold_truth: float | None = None
     best_mode_holds_truth: float | None = None
     modes_hold_truth: float | None = None
+    coverage: float | None = None
+    random_coverage: float | None = None
+    calibration_error: float | None = None
+    truth_calibration_error: float | None = None
+    weights: tuple[WeightBin, ...] = ()
+    truth_weights: tuple[WeightBin, ...] = ()
 
     def figures(self) -> dict[str, float | int | str | None]:
-        """Return the figures by name; what is not known is None, which JSON can say."""
+        """Return the figures by name; what is not known is None, which JSON can say.
+
+        A reliability diagram is one text: weight, share that is right and number of each bin.
+        """
         own = asdict(self)
+        own["weights"], own["truth_weights"] = map(bins_text, (self.weights, self.truth_weights))
         return {name: None if value != value else value for name, value in own.items()}
 
 
@@ -119,7 +142,47 @@ def survey_epoch(
 
     posteriors.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
     summary = summarise(posteriors, rows, shifts, progress)
-    return figures_of(summary, poses, None if truth is None else truth.belongs)
+    belongs = None if truth is None else truth.belongs
+    survey = figures_of(summary, poses, belongs)
+    if not (poses.inference.has_heads and _spoken(poses, rows)):
+        return survey
+    return replace(survey, **_of_heads(posteriors, rows, shifts, poses, belongs))
+
+
+def _of_heads(
+    posteriors: ParticlePosteriors,
+    rows: NDArray[np.int64],
+    shifts: NDArray[np.floating],
+    poses: PosesUpdated,
+    belongs: NDArray[np.bool_] | None,
+) -> dict[str, Any]:
+    """Return how the candidates of heads stand for the posteriors of particles ``rows`` (b,)."""
+    device, pixel_size = posteriors.particles.device, posteriors.particles.pixel_size
+    candidates = Poses(
+        torch.from_numpy(poses.candidates[rows]).to(device),
+        torch.from_numpy(poses.candidate_shifts[rows] / np.float32(pixel_size)).to(device),
+    )
+    found, exact = candidates_beside(posteriors, rows, shifts, candidates)
+    figures = heads.figures_of(candidates.rotations, found, exact)
+    of_heads: dict[str, Any] = {
+        "coverage": figures.coverage,
+        "random_coverage": figures.random_coverage,
+        "calibration_error": figures.calibration_error,
+        "weights": figures.weights,
+    }
+    if poses.truth is not None:
+        true = torch.from_numpy(poses.truth[rows]).float().to(device)
+        here = np.ones(len(rows), dtype=bool) if belongs is None else belongs[rows]
+        known = found.there & torch.from_numpy(here).to(device)[:, None]
+        bins = heads.reliability(found.weights, heads.truth_in_modes(found, true), known)
+        of_heads["truth_weights"] = bins
+        of_heads["truth_calibration_error"] = heads.calibration_error(bins)
+    return of_heads
+
+
+def _spoken(poses: PosesUpdated, rows: NDArray[np.int64]) -> bool:
+    """Return whether all of some particles have candidates."""
+    return poses.candidates.shape[1] > 0 and bool((poses.winner[rows] >= 0).all())
 
 
 def figures_of(
@@ -133,7 +196,7 @@ def figures_of(
     rotations, tolerance = modes.rotations, separation(modes.nside)
     several = modes.counts > 1
     angle, share = common_rotation(rotations[several, 0], rotations[several, 1], tolerance)
-    spoken = poses.candidates.shape[1] > 0 and bool((poses.winner[rows] >= 0).all())
+    spoken = _spoken(poses, rows)
     candidates = poses.candidates[rows]
     winner = held = best = among = None
     if spoken:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from napari_cryospin.engine.events import SwitchFigures
 from napari_cryospin.engine.runfolder.verdict import Verdict
+from napari_cryospin.engine.switch_figures import SwitchFigures
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.events import Event

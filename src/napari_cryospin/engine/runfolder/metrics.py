@@ -8,10 +8,11 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from napari_cryospin.engine.events import EpochDone, SwitchFigures
+from napari_cryospin.engine.events import EpochDone
 from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.runfolder.reading import Unreadable, read_small
 from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.switch_figures import HeadFigures, SwitchFigures, WeightBin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,6 +31,10 @@ COLUMNS = (
     "switch_threshold_nats",
     "winner_in_best_mode",
     "amortization_gap",
+    "coverage",
+    "random_coverage",
+    "calibration_error",
+    "weight_bins",
     "seconds",
     "head_share",
     "batches",
@@ -37,6 +42,8 @@ COLUMNS = (
 )
 # figures of the switch beside the gain
 _SWITCH = ("threshold", "winner_in_best_mode", "amortization_gap")
+# how the heads stand for the posterior
+_HEADS = ("coverage", "random_coverage", "calibration_error")
 # a table without these is none of ours; earlier versions wrote fewer of the others
 _NEEDED = ("epoch", "inference", "loss")
 # rows of a thousand bytes, a hundred thousand of them
@@ -102,12 +109,18 @@ def row_of(done: EpochDone) -> dict[str, str]:
         _figure(values["resolution"]),
         _figure(values["held_out_gain"]),
         *(_figure(switch[name]) for name in _SWITCH),
+        *_heads_row(done.switch),
         f"{done.seconds:.2f}",
         " ".join(f"{share:.4f}" for share in done.head_share),
         _number(done.batches),
         _number(done.n_batches),
     )
     return dict(zip(COLUMNS, map(str, new), strict=True))
+
+
+def bins_text(bins: Iterable[WeightBin]) -> str:
+    """Return a reliability diagram as a text: ``weight:right:number`` of each bin."""
+    return " ".join(f"{one.weight:.4f}:{one.right:.4f}:{one.number}" for one in bins)
 
 
 def _fields(text: str) -> list[list[str]]:
@@ -171,7 +184,27 @@ def _switch(row: Mapping[str, str]) -> SwitchFigures | None:
         threshold=float(threshold) if threshold else None,
         winner_in_best_mode=float(row["winner_in_best_mode"]),
         amortization_gap=float(row.get("amortization_gap", "")),
+        heads=_heads(row),
     )
+
+
+def _heads_row(switch: SwitchFigures | None) -> tuple[str, ...]:
+    heads = None if switch is None else switch.heads
+    if heads is None:
+        return ("",) * (len(_HEADS) + 1)
+    return (*(_figure(getattr(heads, name)) for name in _HEADS), bins_text(heads.weights))
+
+
+def _heads(row: Mapping[str, str]) -> HeadFigures | None:
+    if not row.get("coverage"):
+        return None
+    # as above: float("") says that a row is damaged
+    figures = {name: float(row.get(name, "")) for name in _HEADS}
+    bins = []
+    for text in row.get("weight_bins", "").split():
+        weight, right, number = text.split(":")
+        bins.append(WeightBin(float(weight), float(right), int(number)))
+    return HeadFigures(**figures, weights=tuple(bins))
 
 
 def _number(value: int | None) -> str:

@@ -1,8 +1,10 @@
 """The poses after every epoch on disk, so that the way of each particle can be followed.
 
 ``poses/epoch_0007.npy`` is a structured numpy array with a row per particle. An epoch of
-auto-encoding holds the M candidates of its heads as well, one of marginalisation the modes, and one
-of auto-decoding the hypotheses where there are several.
+auto-encoding holds K candidates of its heads as well, one of marginalisation the modes, and one of
+auto-decoding the hypotheses where there are several. Of an encoder with M heads that is asked at S
+turns, which gives M · S candidates, K = M + 4 are recorded: the best of each head, in the heads'
+order, and the best four of the others that lie 20° or more from better ones.
 
 * ``quaternion``, 4 int16: the pose, (x, y, z, w) times 32767
 * ``shift``, 2 float16: its origin shift (x, y), Å
@@ -14,12 +16,15 @@ of auto-decoding the hypotheses where there are several.
 * ``log_likelihood``, float32: of the particle at its pose, nats more than without a map
 * ``explained``, float32: share of its power beyond the noise that the map explains; like the
   log-likelihood NaN where it is not known
-* ``candidate_quaternions``, (M, 4) int16; ``candidate_shifts``, (M, 2) float16;
-  ``candidate_losses``, M float16: the same of each candidate
+* ``candidate_quaternions``, (K, 4) int16; ``candidate_shifts``, (K, 2) float16;
+  ``candidate_losses``, K float16: the same of each candidate
+* ``candidate_heads``, K uint8: head of each candidate; 255 where there is none
+* ``candidate_counts``, K uint16: how many of all candidates lie within 20° of each
 
-This makes 29 bytes per particle and epoch, and 14 more for each candidate. Records of earlier
-versions call the winner ``winning_head``; the first have no scale, log-likelihood and share
-explained, which are read as 1 and not known.
+The last two are there where an encoder was asked at several turns; else each candidate is a head of
+its own. This makes 29 bytes per particle and epoch, and 14 more for each candidate, or 17. Records
+of earlier versions call the winner ``winning_head``; the first have no scale, log-likelihood and
+share explained, which are read as 1 and not known.
 """
 
 from __future__ import annotations
@@ -47,7 +52,8 @@ if TYPE_CHECKING:
 _SCALE = 32767
 _WINNER, _WINNER_BEFORE = "winner", "winning_head"
 _FITS = ("scale", "log_likelihood", "explained")
-_MOST_HEADS = 10_000
+_MOST_CANDIDATES, _NO_HEAD = 10_000, 255
+_HEADS = ("candidate_heads", "candidate_counts")
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -64,7 +70,8 @@ class Trajectory:
     rotations
         Pose after each epoch, RELION Euler matrices, (E, 3, 3).
     winner
-        Winning candidate after each epoch, (E,); −1 where the particle had not been seen yet.
+        Head of the winning candidate after each epoch, or that candidate where there is no encoder,
+        (E,); −1 where the particle had not been seen yet.
     losses
         Loss after each epoch, (E,); NaN where the particle had not been seen yet.
     notes
@@ -79,15 +86,17 @@ class Trajectory:
     notes: tuple[str, ...] = ()
 
 
-def bytes_per_particle(heads: int) -> int:
+def bytes_per_particle(candidates: int, *, several_turns: bool = False) -> int:
     """Return the bytes that a particle takes in the record of an epoch.
 
     Parameters
     ----------
-    heads
-        Number of candidates M; 0 where there are none.
+    candidates
+        Number of recorded candidates K; 0 where there are none.
+    several_turns
+        Whether an encoder was asked at several turns, so that they have heads.
     """
-    return _row_type(heads).itemsize
+    return _row_type(candidates, heads=several_turns).itemsize
 
 
 def write_poses(folder: RunFolder, poses: PosesUpdated) -> Path:
@@ -153,13 +162,15 @@ def trajectory(folder: RunFolder, particle: int) -> Trajectory:
         epochs=np.array([poses.epoch for poses in found], np.int64),
         inferences=tuple(poses.inference for poses in found),
         rotations=np.array([poses.rotations[0] for poses in found], np.float32).reshape(-1, 3, 3),
-        winner=np.array([poses.winner[0] for poses in found], np.int64),
+        winner=np.array([poses.winning_head[0] for poses in found], np.int64),
         losses=np.array([poses.losses[0] for poses in found], np.float32),
         notes=tuple(notes),
     )
 
 
-def _row_type(heads: int, winner: str = _WINNER, *, fits: bool = True) -> np.dtype[np.void]:
+def _row_type(
+    candidates: int, winner: str = _WINNER, *, fits: bool = True, heads: bool = False
+) -> np.dtype[np.void]:
     """Return the type of a row; earlier versions named the winner otherwise, or had no ``fits``."""
     return np.dtype(
         [
@@ -170,16 +181,18 @@ def _row_type(heads: int, winner: str = _WINNER, *, fits: bool = True) -> np.dty
             (winner, "i1"),
             ("used", "?"),
             *([(name, "<f4") for name in _FITS] if fits else []),
-            ("candidate_quaternions", "<i2", (heads, 4)),
-            ("candidate_shifts", "<f2", (heads, 2)),
-            ("candidate_losses", "<f2", (heads,)),
+            ("candidate_quaternions", "<i2", (candidates, 4)),
+            ("candidate_shifts", "<f2", (candidates, 2)),
+            ("candidate_losses", "<f2", (candidates,)),
+            *([(_HEADS[0], "u1", (candidates,))] if heads else []),
+            *([(_HEADS[1], "<u2", (candidates,))] if heads else []),
         ]
     )
 
 
 def _table(poses: PosesUpdated) -> NDArray[np.void]:
-    heads = poses.candidates.shape[1]
-    table = np.empty(len(poses.used), _row_type(heads))
+    heads, counts = poses.candidate_heads, poses.candidate_counts
+    table = np.empty(len(poses.used), _row_type(poses.candidates.shape[1], heads=heads is not None))
     table["quaternion"] = _quaternions(poses.rotations)
     table["shift"] = _half(poses.shifts)
     table["loss"] = _half(poses.losses)
@@ -187,9 +200,12 @@ def _table(poses: PosesUpdated) -> NDArray[np.void]:
     table["winner"], table["used"] = poses.winner, poses.used
     table["scale"] = poses.scales
     table["log_likelihood"], table["explained"] = poses.log_likelihood, poses.explained
-    table["candidate_quaternions"] = _quaternions(poses.candidates[:, :heads])
-    table["candidate_shifts"] = _half(poses.candidate_shifts[:, :heads])
-    table["candidate_losses"] = _half(poses.candidate_losses[:, :heads])
+    table["candidate_quaternions"] = _quaternions(poses.candidates)
+    table["candidate_shifts"] = _half(poses.candidate_shifts)
+    table["candidate_losses"] = _half(poses.candidate_losses)
+    if heads is not None:
+        table["candidate_heads"] = np.where(heads < 0, _NO_HEAD, heads)
+        table["candidate_counts"] = 1 if counts is None else counts
     return table
 
 
@@ -218,8 +234,7 @@ def _rows(path: Path, rows: slice) -> NDArray[np.void]:
         if version != (1, 0):
             raise ValueError("it has another format")
         shape, _, kind = np.lib.format.read_array_header_1_0(file)
-        heads = _heads(kind)
-        if kind not in _row_types(heads) or len(shape) != 1:
+        if kind not in _row_types(_candidates(kind)) or len(shape) != 1:
             raise ValueError("it holds other fields")
         start = file.tell()
         if path.stat().st_size != start + shape[0] * kind.itemsize:
@@ -236,24 +251,25 @@ def _rows(path: Path, rows: slice) -> NDArray[np.void]:
     return table
 
 
-def _row_types(heads: int | None) -> list[np.dtype[np.void]]:
+def _row_types(candidates: int | None) -> list[np.dtype[np.void]]:
     """Return the types of rows that can be read."""
-    if heads is None:
+    if candidates is None:
         return []
-    before = [_row_type(heads, _WINNER_BEFORE, fits=fits) for fits in (True, False)]
-    return [_row_type(heads), *before]
+    before = [_row_type(candidates, _WINNER_BEFORE, fits=fits) for fits in (True, False)]
+    return [_row_type(candidates), _row_type(candidates, heads=True), *before]
 
 
-def _heads(kind: np.dtype[np.void]) -> int | None:
+def _candidates(kind: np.dtype[np.void]) -> int | None:
     """Return the number of candidates of a table's rows, or None where there are no such rows."""
     if "candidate_losses" not in (kind.names or ()):
         return None
     shape = kind["candidate_losses"].shape
-    return shape[0] if len(shape) == 1 and shape[0] <= _MOST_HEADS else None
+    return shape[0] if len(shape) == 1 and shape[0] <= _MOST_CANDIDATES else None
 
 
 def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
     scale, log_likelihood, explained = _fits(table)
+    heads, counts = _heads(table)
     poses = PosesUpdated(
         epoch=epoch,
         inference=Inference.of_code(int(table["inference"][0]) if len(table) else 0),
@@ -269,6 +285,8 @@ def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
         scales=scale,
         log_likelihood=log_likelihood,
         explained=explained,
+        candidate_heads=heads,
+        candidate_counts=counts,
     )
     if not np.isfinite(scale).all():
         raise ValueError("its scales are not finite")
@@ -278,7 +296,19 @@ def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
     winner, most = poses.winner, poses.candidates.shape[1]
     if (winner < -1).any() or (most and (winner >= most).any()):
         raise ValueError("it names winners that are no candidates")
+    if heads is not None and (poses.winning_head < 0)[winner >= 0].any():
+        raise ValueError("it names winners that are no candidates")
     return poses
+
+
+def _heads(
+    table: NDArray[np.void],
+) -> tuple[NDArray[np.int16] | None, NDArray[np.int16] | None]:
+    """Return the heads of candidates, and how many lie near each, where they were recorded."""
+    if _HEADS[0] not in (table.dtype.names or ()):
+        return None, None
+    heads, counts = (table[name].astype(np.int16) for name in _HEADS)
+    return np.where(heads == _NO_HEAD, np.int16(-1), heads), counts
 
 
 def _fits(table: NDArray[np.void]) -> list[NDArray[np.float32]]:

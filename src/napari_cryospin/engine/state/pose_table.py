@@ -36,6 +36,9 @@ class PoseTable:
         Candidates of the last visit that had any, (n, M, 3, 3) and (n, M, 2).
     candidate_losses
         Their errors, (n, M); NaN where not seen yet.
+    turns
+        How many candidates of each head there are, one after the other: S where an encoder was
+        asked at S in-plane turns.
     """
 
     rotations: Tensor
@@ -46,6 +49,11 @@ class PoseTable:
     candidates: Tensor
     candidate_shifts: Tensor
     candidate_losses: Tensor
+    turns: int = 1
+
+    def __post_init__(self) -> None:
+        # a state has tensors alone
+        self.turns = int(self.turns)
 
     @classmethod
     def empty(cls, n: int, heads: int, device: torch.device) -> Self:
@@ -73,13 +81,18 @@ class PoseTable:
     def reset(self) -> None:
         """Forget all poses, in place."""
         n, heads = self.candidate_losses.shape
-        vars(self).update(vars(self.empty(n, heads, self.rotations.device)))
+        new = self.empty(n, heads, self.rotations.device)
+        vars(self).update(vars(new) | {"turns": self.turns})
 
-    def with_candidates(self, n: int) -> None:
-        """Make room for ``n`` candidates of every particle, in place of those there are."""
+    def with_candidates(self, n: int, turns: int = 1) -> None:
+        """Make room for ``n`` candidates of every particle, in place of those there are.
+
+        ``turns`` of them, one after the other, are of one head.
+        """
         table = self.empty(len(self.losses), n, self.rotations.device)
         self.candidates, self.candidate_shifts = table.candidates, table.candidate_shifts
         self.candidate_losses, self.winner = table.candidate_losses, table.winner
+        self.turns = turns
 
     def head_share(self, used: Tensor) -> tuple[float, ...]:
         """Return the share of the used particles (n,) seen so far that each candidate has won."""
@@ -90,10 +103,12 @@ class PoseTable:
     def load(self, state: dict[str, Tensor]) -> None:
         """Restore :meth:`state`, in place."""
         vars(self).update({name: tensor.clone() for name, tensor in state.items()})
+        # earlier versions had one candidate of each head
+        self.turns = int(state.get("turns", 1))
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors by name, for a checkpoint."""
-        return dict(vars(self))
+        return vars(self) | {"turns": torch.tensor(self.turns)}
 
     def compact_state(self) -> dict[str, Tensor]:
         """Return :meth:`state` without the candidates: in their place stand those of nobody seen.

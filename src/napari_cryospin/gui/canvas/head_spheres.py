@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from napari.layers import Points, Surface
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CELLS_COLOURMAP = "viridis"
 _PERCENTILES = (2, 98)
 _LEVELS = 256
-_LEAST_PIXELS = 15
+_LEAST_PIXELS, _LEAST_SMALL_PIXELS = 15, 5
 
 
 @dataclass(frozen=True)
@@ -76,25 +76,78 @@ def spheres_mesh(
     return vertices, (faces + first).reshape(-1, 3)
 
 
-def head_numbers(
-    points: NDArray[np.float32], sizes: NDArray[np.float64], name: str, key: str
-) -> Points:
-    """Return a layer with a disc per head in its colour, its number on it once that is visible."""
-    heads = np.arange(len(points))
+@dataclass(frozen=True)
+class Discs:
+    """Discs in the colours of heads, some with the heads' numbers on them.
+
+    Parameters
+    ----------
+    points
+        Their places, (n, 3).
+    sizes
+        Their sizes, (n,).
+    heads
+        Head of each, (n,).
+    numbered
+        Which have a number, bool, (n,).
+    opacity
+        Opacity of each, in 0..1, (n,).
+    """
+
+    points: NDArray[np.float32]
+    sizes: NDArray[np.float64]
+    heads: NDArray[np.integer]
+    numbered: NDArray[np.bool_]
+    opacity: NDArray[np.floating]
+
+    @classmethod
+    def of_heads(cls, points: NDArray[np.float32], sizes: NDArray[np.float64]) -> Self:
+        """Return one numbered disc for each head."""
+        n = len(points)
+        return cls(points, sizes, np.arange(n), np.ones(n, bool), np.ones(n))
+
+    @property
+    def colours(self) -> NDArray[np.float32]:
+        """Their colours, RGBA, (n, 4)."""
+        colours = head_colours(self.heads)
+        colours[:, 3] = self.opacity
+        return colours
+
+    @property
+    def numbers(self) -> dict[str, list[str]]:
+        """Their numbers, as a layer's features."""
+        told = zip(self.heads, self.numbered, strict=True)
+        return {"head": [head_label(int(head)) if shown else "" for head, shown in told]}
+
+    @property
+    def text_colours(self) -> list[str]:
+        """The colours in which their numbers are read best."""
+        return [text_on(head_colour(int(head))) for head in self.heads]
+
+    def looks_as(self, other: Discs | None) -> bool:
+        """Whether heads, numbers and opacity are another's."""
+        return other is not None and all(
+            np.array_equal(getattr(self, name), getattr(other, name))
+            for name in ("heads", "numbered", "opacity")
+        )
+
+
+def head_numbers(discs: Discs, name: str, key: str) -> Points:
+    """Return a layer with discs, their numbers on them once these are visible."""
     return Points(
-        points,
+        discs.points,
         name=name,
-        size=sizes,
+        size=discs.sizes,
         # on a small canvas too the disc is behind the whole number
-        canvas_size_limits=(_LEAST_PIXELS, 10_000),
-        face_color=head_colours(heads),
+        canvas_size_limits=(_least(discs), 10_000),
+        face_color=discs.colours,
         # where the limits enlarge a disc, they enlarge its border alone
-        border_color=head_colours(heads),
-        features=numbers(len(points)),
+        border_color=discs.colours,
+        features=discs.numbers,
         text={
             "string": "{head}",
             "size": 9,
-            "color": text_colours(len(points)),
+            "color": discs.text_colours,
             # the first text of a canvas takes as long to draw as all the rest
             "visible": False,
         },
@@ -102,27 +155,22 @@ def head_numbers(
     )
 
 
-def move_numbers(layer: Points, points: NDArray[np.float32], sizes: NDArray[np.float64]) -> None:
-    """Move the discs of heads; their colours are the user's as long as their number stays."""
-    more_or_fewer = len(layer.data) != len(points)
-    if not np.array_equal(layer.data, points):
-        layer.data = points
-    if more_or_fewer:
-        layer.features = numbers(len(points))
-        layer.face_color = layer.border_color = head_colours(np.arange(len(points)))
-        layer.text.color = text_colours(len(points))
-    if not np.array_equal(layer.size, sizes):
-        layer.size = sizes
+def move_numbers(layer: Points, discs: Discs, before: Discs | None) -> None:
+    """Move discs; their colours are the user's as long as what they show stays."""
+    if not np.array_equal(layer.data, discs.points):
+        layer.data = discs.points
+    if not discs.looks_as(before):
+        layer.features = discs.numbers
+        layer.face_color = layer.border_color = discs.colours
+        layer.text.color = discs.text_colours
+        layer.canvas_size_limits = (_least(discs), 10_000)
+    if not np.array_equal(layer.size, discs.sizes):
+        layer.size = discs.sizes
 
 
-def numbers(n_heads: int) -> dict[str, list[str]]:
-    """Return the numbers of heads as a layer's features."""
-    return {"head": [head_label(head) for head in range(n_heads)]}
-
-
-def text_colours(n_heads: int) -> list[str]:
-    """Return the colours in which numbers are read best on their heads' colours."""
-    return [text_on(head_colour(head)) for head in range(n_heads)]
+def _least(discs: Discs) -> int:
+    """Return the least size of discs on the canvas, pixels."""
+    return _LEAST_PIXELS if bool(discs.numbered.any()) else _LEAST_SMALL_PIXELS
 
 
 def vertex_colours(cells: HeadCells) -> NDArray[np.float32]:

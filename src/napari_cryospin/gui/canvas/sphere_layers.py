@@ -7,7 +7,7 @@ do. See :mod:`napari_cryospin.gui.canvas.kept_layers` for what belongs to the us
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from napari_cryospin.gui.canvas.camera import (
 )
 from napari_cryospin.gui.canvas.glass import glass_colours, lookup_table
 from napari_cryospin.gui.canvas.head_spheres import (
+    Discs,
     HeadCells,
     common_options,
     head_numbers,
@@ -55,15 +56,19 @@ if TYPE_CHECKING:
 
 POSTERIOR = "posterior"
 CANDIDATES = "head candidates"
+OTHERS = "other candidates"
 VIEWS = "views by winning candidate"
 HEAD_CELLS = "head cells"
 HEAD_NUMBERS = "head numbers"
-_KEYS = (POSTERIOR, CANDIDATES, VIEWS, HEAD_CELLS, HEAD_NUMBERS)
+_KEYS = (POSTERIOR, CANDIDATES, OTHERS, VIEWS, HEAD_CELLS, HEAD_NUMBERS)
 # fine enough to look round
 _VIEWS_NSIDE = 8
 _LEVELS = 256
 # of the radius of a head's sphere: how far below it its number stands, and the size of the disc
 _NUMBER_BELOW, _NUMBER_SIZE = 1.28, 0.4
+# of the radius of the posterior's sphere: the disc of a candidate; of that, one without a number;
+# and the opacity of one without any weight
+_DISC, _SMALL, _FAINT = 0.16, 0.45, 0.35
 # what a number of a head needs: vispy takes the height of a line from the letters; a few at a time
 _CHARACTERS: tuple[str, ...] = ("ÅÉÑŐ", "jgpq", "y 01", "2345", "6789")
 
@@ -76,6 +81,20 @@ class PosteriorOnSphere:
     nside: int
     values: NDArray[np.float32]
     limits: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Candidates: view directions (k, 3), which has won, heads and weights, (k,) each."""
+
+    directions: NDArray[np.floating]
+    won: NDArray[np.bool_]
+    heads: NDArray[np.integer]
+    weights: NDArray[np.floating]
+
+    def those(self, chosen: NDArray[np.bool_]) -> _Told:
+        """Return some of them."""
+        return _Told(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 class SphereLayers:
@@ -103,6 +122,7 @@ class SphereLayers:
         self._kept = KeptLayers(viewer, _KEYS, owner)
         self._volume = (1, 1.0)
         self._unprepared = _CHARACTERS
+        self._discs: dict[str, Discs] = {}
         self._last_click: NDArray[np.float64] | None = None
         self.turner = CameraTurner(viewer)
         self.direction_clicked: Callable[[NDArray[np.float64]], None] = self.turner.toggle
@@ -136,14 +156,49 @@ class SphereLayers:
         """Colour the right-hand sphere by the posterior of a particle."""
         self._kept.draw(POSTERIOR, lambda: self._draw_posterior(shown))
 
-    def show_candidates(self, directions: NDArray[np.floating], winner: int) -> None:
-        """Put numbered points at the heads' view directions (M, 3) on the posterior sphere."""
+    def show_candidates(
+        self,
+        directions: NDArray[np.floating],
+        winner: int,
+        heads: NDArray[np.integer] | None = None,
+        weights: NDArray[np.floating] | None = None,
+        numbered: NDArray[np.integer] | None = None,
+    ) -> None:
+        """Put points at the candidates' view directions (K, 3) on the posterior sphere.
+
+        Parameters
+        ----------
+        directions
+            View directions (x, y, z), (K, 3).
+        winner
+            Which of them won, or −1.
+        heads
+            Head of each, which gives its colour and number, (K,); None: each is its own.
+        weights
+            Weight of each, in 0..1, (K,): light ones are small and faint; None: all are alike.
+        numbered
+            Places of those that have a number, (m,); None: all have.
+        """
         if len(directions) == 0:
             # napari cannot draw numbers of no points
             self._kept.put_away(CANDIDATES)
+            self._kept.put_away(OTHERS)
         else:
             self._prepare_numbers()
-            self._kept.draw(CANDIDATES, lambda: self._draw_candidates(directions, winner))
+            n = len(directions)
+            shown = np.ones(n, bool) if numbered is None else np.isin(np.arange(n), numbered)
+            told = _Told(
+                directions,
+                np.arange(n) == winner,
+                np.arange(n) if heads is None else heads,
+                np.ones(n) if weights is None else np.asarray(weights),
+            )
+            first, others = told.those(shown), told.those(~shown)
+            self._kept.draw(CANDIDATES, lambda: self._draw_candidates(first))
+            if shown.all():
+                self._kept.put_away(OTHERS)
+            else:
+                self._kept.draw(OTHERS, lambda: self._draw_others(others))
 
     def show_views(self, directions: NDArray[np.floating], heads: NDArray[np.integer]) -> None:
         """Colour the left-hand sphere by the head that wins most particles of each view."""
@@ -224,25 +279,33 @@ class SphereLayers:
         self._kept.add(POSTERIOR, layer)
         return layer
 
-    def _draw_candidates(self, directions: NDArray[np.floating], winner: int) -> None:
-        points = self._right.place(directions, height=1.04)
-        sizes = np.full(len(points), 0.16 * self._right.radius)
-        if winner >= 0:
-            sizes[winner] *= 1.4
+    def _draw_candidates(self, told: _Told) -> None:
+        points = self._right.place(told.directions, height=1.04)
+        sizes = _DISC * self._right.radius * np.where(told.won, 1.4, 1)
         # small behind the sphere, or they would seem to be in front
-        sizes[directions @ self._towards_eye < 0] *= 0.6
-        self._draw_numbers(CANDIDATES, "Candidates", points, sizes)
+        sizes[told.directions @ self._towards_eye < 0] *= 0.6
+        n = len(points)
+        discs = Discs(points, sizes, told.heads, np.ones(n, bool), np.ones(n))
+        self._draw_numbers(CANDIDATES, "Candidates", discs)
 
-    def _draw_numbers(
-        self, key: str, name: str, points: NDArray[np.float32], sizes: NDArray[np.float64]
-    ) -> None:
+    def _draw_others(self, told: _Told) -> None:
+        points = self._right.place(told.directions, height=1.02)
+        sizes = _SMALL * _DISC * self._right.radius * (0.5 + 0.5 * told.weights.astype(np.float64))
+        sizes[told.directions @ self._towards_eye < 0] *= 0.6
+        opacity = _FAINT + (1 - _FAINT) * told.weights.astype(np.float64)
+        discs = Discs(points, sizes, told.heads, np.zeros(len(points), bool), opacity)
+        self._draw_numbers(OTHERS, "Other candidates", discs)
+
+    def _draw_numbers(self, key: str, name: str, discs: Discs) -> None:
         layer = self._kept.get(key)
         if layer is None:
-            layer = head_numbers(points, sizes, name, key)
+            layer = head_numbers(discs, name, key)
             self._kept.add(key, layer)
-            self._kept.later(partial(setattr, layer.text, "visible", True))
+            if discs.numbered.any():
+                self._kept.later(partial(setattr, layer.text, "visible", True))
         else:
-            move_numbers(layer, points, sizes)
+            move_numbers(layer, discs, self._discs.get(key))
+        self._discs[key] = discs
 
     def _draw_views(self, winners: NDArray[np.int64]) -> None:
         vertices, faces = healpix_mesh(_VIEWS_NSIDE)
@@ -264,7 +327,8 @@ class SphereLayers:
         below = np.array(self._axes[1]) * row[0].radius * _NUMBER_BELOW
         points = np.array([sphere.centre for sphere in row]) + below
         sizes = np.full(count, _NUMBER_SIZE * row[0].radius)
-        self._draw_numbers(HEAD_NUMBERS, "Heads: numbers", points.astype(np.float32), sizes)
+        discs = Discs.of_heads(points.astype(np.float32), sizes)
+        self._draw_numbers(HEAD_NUMBERS, "Heads: numbers", discs)
 
     def _draw_surface(
         self,

@@ -237,7 +237,11 @@ def columns_of(poses: PosesUpdated, numbers: NDArray[np.int64]) -> dict[str, NDA
 
     ``numbers`` are those of the particles, (n,).
     """
-    from napari_cryospin.engine.evaluation.views import candidate_disagreement
+    from napari_cryospin.engine.evaluation.views import (
+        best_of_heads,
+        candidate_disagreement,
+        of_heads,
+    )
     from napari_cryospin.engine.geometry.rotations import angular_distance
 
     columns: dict[str, NDArray[Any]] = {
@@ -248,8 +252,9 @@ def columns_of(poses: PosesUpdated, numbers: NDArray[np.int64]) -> dict[str, NDA
         "explained": poses.explained,
         "used": poses.used,
     }
-    if poses.candidates.shape[1] > 1:
-        disagreement = candidate_disagreement(poses.candidates)
+    if poses.n_heads > 1:
+        places = best_of_heads(poses.candidate_losses, poses.candidate_heads, poses.n_heads)
+        disagreement = candidate_disagreement(of_heads(poses.candidates, places))
         columns["disagreement"] = np.where(poses.winner >= 0, disagreement, np.nan)
     if poses.truth is not None:
         columns["error"] = angular_distance(poses.rotations, poses.truth)

@@ -11,12 +11,18 @@ from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_cryospin.gui.colours import DECODING, ENCODING
-from napari_cryospin.gui.explorer.state import candidates_of
+from napari_cryospin.gui.explorer.state import candidates_of, heads_of, winner_of
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import as_stretched, turning_box, turning_row
 from napari_cryospin.gui.views.in_plane_view import InPlaneView
 from napari_cryospin.gui.views.mode_table import ModeRows, ModeTable
-from napari_cryospin.gui.views.mollweide_view import Marks, MollweideView, Scale
+from napari_cryospin.gui.views.mollweide_view import (
+    NO_CANDIDATES,
+    CandidateMarks,
+    Marks,
+    MollweideView,
+    Scale,
+)
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.views.zoom_view import ZoomView
 
@@ -24,7 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtWidgets import QBoxLayout
 
-    from napari_cryospin.engine.events import PosesUpdated
     from napari_cryospin.engine.runfolder.records import Trajectory
     from napari_cryospin.gui.explorer.posterior_worker import PosteriorResult
     from napari_cryospin.gui.explorer.state import Explorer
@@ -206,7 +211,7 @@ class PosePanel(QWidget):
         particle = self._result.posterior.particle
         # the trail of a particle may be there before its posterior
         trail = self._trail if particle == self._explorer.particle else None
-        marks = marks_of(self._explorer, self._result.request.poses, particle, trail)
+        marks = marks_of(self._explorer, self._result, trail)
         self.mollweide.set_marks(marks)
         self.zoom.set_marks(marks)
 
@@ -262,19 +267,16 @@ class PosePanel(QWidget):
             self.look_at_mode(int((views @ direction).argmax()))
 
 
-def marks_of(
-    explorer: Explorer, poses: PosesUpdated | None, particle: int, trail: Trajectory | None
-) -> Marks:
+def marks_of(explorer: Explorer, result: PosteriorResult, trail: Trajectory | None) -> Marks:
     """Return what is known of a particle's pose, as view directions.
 
-    ``poses`` are those that came with the posterior: later ones belong to another map.
+    The poses are those that came with the posterior: later ones belong to another map.
     """
-    nothing = np.empty((0, 3))
+    poses, particle = result.request.poses, result.posterior.particle
     if poses is None:
-        return Marks(nothing, -1)
+        return Marks(NO_CANDIDATES)
     marks = Marks(
-        candidates_of(poses, particle)[:, 2],
-        int(poses.winner[particle]),
+        candidate_marks(result),
         poses.rotations[particle, 2],
         None if poses.truth is None else poses.truth[particle, 2],
     )
@@ -290,6 +292,21 @@ def marks_of(
     )
 
 
+def candidate_marks(result: PosteriorResult) -> CandidateMarks:
+    """Return the candidates that came with a posterior, as view directions."""
+    poses, particle = result.request.poses, result.posterior.particle
+    beside = result.posterior.stand_ins
+    if beside is None:
+        return NO_CANDIDATES
+    return CandidateMarks(
+        result.request.candidates[:, 2],
+        heads_of(poses, particle),
+        beside.weight_of(),
+        beside.places,
+        winner_of(poses, particle),
+    )
+
+
 def mode_rows(result: PosteriorResult) -> ModeRows:
     """Return the rows of the table of modes."""
     posterior, poses = result.posterior, result.request.poses
@@ -300,6 +317,7 @@ def mode_rows(result: PosteriorResult) -> ModeRows:
         posterior.mode_weights,
         posterior.mode_distances,
         result.mode_angles,
+        heads_of(poses, posterior.particle),
         posterior.mode_of(candidates_of(poses, posterior.particle)),
         truth,
     )
@@ -313,7 +331,21 @@ def describe(result: PosteriorResult) -> str:
     return (
         f"<b>Entropy</b> {posterior.entropy:.2f} nats on the grid "
         f"(like {equal:{'.1f' if equal < 10 else ',.0f'}} equal poses) · "
-        f"<b>modes</b> {posterior.n_modes}<br>"
+        f"<b>modes</b> {posterior.n_modes}{_covered(result)}<br>"
         f"<b>Shift</b> {x:.1f}, {y:.1f} Å · <b>map</b> of epoch {request.volume.epoch + 1} "
         f"({request.volume.inference.label})"
     )
+
+
+def _covered(result: PosteriorResult) -> str:
+    """Return in words what the candidates cover of the posterior."""
+    beside, poses = result.posterior.stand_ins, result.request.poses
+    if beside is None or poses is None:
+        return ""
+    who = "the heads" if poses.inference.has_heads else "the candidates"
+    share, chance = (_percent(x) for x in (beside.coverage, beside.random_coverage))
+    return f" · {who} <b>cover</b> {share} of it (random poses: {chance})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.{'1' if 0 < share < 0.01 else '0'}f} %"

@@ -25,7 +25,7 @@ from napari_cryospin.gui.explorer.branch_button import BranchButton
 from napari_cryospin.gui.explorer.candidates_panel import CandidatesPanel
 from napari_cryospin.gui.explorer.heads_panel import HeadsPanel
 from napari_cryospin.gui.explorer.particles_panel import ParticlesPanel
-from napari_cryospin.gui.explorer.pose_panel import PosePanel
+from napari_cryospin.gui.explorer.pose_panel import PosePanel, candidate_marks
 from napari_cryospin.gui.explorer.posterior_feed import PosteriorFeed
 from napari_cryospin.gui.explorer.state import Explorer
 from napari_cryospin.gui.explorer.survey_panel import SurveyPanel
@@ -347,10 +347,11 @@ class PosteriorPanel(QWidget):
         if poses is None or self.feed.result is None:
             return
         # candidates as they were for the posterior that they stand on
-        shown = self.feed.result.request
-        winner = -1 if shown.poses is None else int(shown.poses.winner[shown.particle])
-        self.layers.show_candidates(shown.candidates[:, 2], winner)
-        self.layers.show_views(poses.rotations[:, 2], poses.winner)
+        marks = candidate_marks(self.feed.result)
+        self.layers.show_candidates(
+            marks.directions, marks.winner, marks.heads, marks.weights, marks.numbered
+        )
+        self.layers.show_views(poses.rotations[:, 2], poses.winning_head)
 
     def _on_direction_clicked(self, direction: NDArray[np.float64]) -> None:
         """Look from a clicked direction, upright as in the particle where a mode is near."""

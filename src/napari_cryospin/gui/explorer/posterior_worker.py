@@ -47,7 +47,7 @@ class PosteriorRequest:
     options
         How it is computed.
     candidates
-        Poses whose projections are wanted as well, (M, 3, 3).
+        Candidates that are wanted beside it, (K, 3, 3).
     poses
         The poses that belong to the map, or None where none are known.
     asked
@@ -158,7 +158,10 @@ class _Worker(QObject):
         self._last = request
         self._posteriors.options = request.options
         posterior = self._posteriors.particle(
-            request.particle, request.shifts[request.particle], request.candidates
+            request.particle,
+            request.shifts[request.particle],
+            request.candidates,
+            grouped=request.poses is None or request.poses.inference.has_heads,
         )
         # computed here once, so that the main thread finds healpy and both tables ready
         index_table(posterior.nside)

@@ -207,9 +207,46 @@ def _recorded(folder: Path | None) -> list[int]:
 
 
 def candidates_of(poses: PosesUpdated | None, particle: int) -> NDArray[np.float32]:
-    """Return the poses (M, 3, 3) that the heads gave a particle; none where no head has spoken."""
-    # the candidates of a particle that no head has seen yet are placeholders
-    if poses is None or poses.winner[particle] < 0:
-        return np.empty((0, 3, 3), dtype=np.float32)
-    candidates: NDArray[np.float32] = poses.candidates[particle]
+    """Return the candidates (K, 3, 3) of a particle; none where no head has spoken."""
+    candidates: NDArray[np.float32] = _told(poses, particle, "candidates", (0, 3, 3))
     return candidates
+
+
+def heads_of(poses: PosesUpdated | None, particle: int) -> NDArray[np.int64]:
+    """Return the head of each of the candidates of a particle, (K,)."""
+    if poses is None:
+        return np.empty(0, dtype=np.int64)
+    here = _there(poses, particle)
+    return poses.heads(particle)[here]
+
+
+def losses_of(poses: PosesUpdated | None, particle: int) -> NDArray[np.float32]:
+    """Return the losses of the candidates of a particle, (K,)."""
+    losses: NDArray[np.float32] = _told(poses, particle, "candidate_losses", (0,))
+    return losses
+
+
+def winner_of(poses: PosesUpdated | None, particle: int) -> int:
+    """Return which of the candidates of a particle won, or −1."""
+    if poses is None or poses.winner[particle] < 0:
+        return -1
+    found = np.flatnonzero(np.flatnonzero(_there(poses, particle)) == poses.winner[particle])
+    return int(found[0]) if len(found) else -1
+
+
+def _there(poses: PosesUpdated, particle: int) -> NDArray[np.bool_]:
+    """Return which candidates of a particle there are, (K,)."""
+    # the candidates of a particle that no head has seen yet are placeholders
+    if poses.winner[particle] < 0:
+        return np.zeros(poses.candidate_losses.shape[1], dtype=bool)
+    there: NDArray[np.bool_] = np.isfinite(poses.candidate_losses[particle])
+    return there
+
+
+def _told(
+    poses: PosesUpdated | None, particle: int, name: str, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    if poses is None:
+        return np.empty(shape, dtype=np.float32)
+    told: NDArray[np.float32] = getattr(poses, name)[particle][_there(poses, particle)]
+    return told

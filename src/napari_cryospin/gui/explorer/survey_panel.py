@@ -13,7 +13,14 @@ from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import turning_box
 from napari_cryospin.gui.views.scrolling import scrolling_layout
-from napari_cryospin.gui.views.survey_views import CoverageView, ModesOverEpochs, ReliabilityView
+from napari_cryospin.gui.views.survey_views import (
+    CoverageView,
+    HeadCoverageView,
+    ModesOverEpochs,
+    ReliabilityView,
+    SurveyPlot,
+    WeightsView,
+)
 from napari_cryospin.gui.work.long_task import LongTask
 from napari_cryospin.gui.work.resting_timer import RestingTimer
 
@@ -36,7 +43,7 @@ _DEPTH, _ENOUGH = 1024, 100
 
 
 class SurveyPanel(QWidget):
-    """Share of multimodal particles and coverage per epoch; calibration on demand.
+    """Multimodal particles, the heads as a posterior, and the truth, by epoch; calibration.
 
     Epochs that were not looked at yet are worked through, one after the other, while in view.
 
@@ -70,6 +77,7 @@ class SurveyPanel(QWidget):
 
     def _build(self) -> None:
         self.modes, self.coverage = ModesOverEpochs(self), CoverageView(self)
+        self.head_coverage, self.weights = HeadCoverageView(self), WeightsView(self)
         self.reliability = ReliabilityView(self)
         self.note = QLabel("", self)
         self.note.setWordWrap(True)
@@ -84,22 +92,26 @@ class SurveyPanel(QWidget):
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(2)
         self._saves: dict[QWidget, SaveButtons] = {}
-        columns: list[tuple[QLayout, int]] = []
-        for view in (self.modes, self.coverage, self.reliability):
-            self._saves[view] = SaveButtons(view, self)
-            self._saves[view].message.connect(self._explorer.message)
-            row = QHBoxLayout()
-            if view is self.reliability:
-                row.addWidget(self.measure)
-            row.addStretch()
-            row.addWidget(self._saves[view])
-            column = QVBoxLayout()
-            column.addWidget(view, 1)
-            column.addLayout(row)
-            columns.append((column, 1))
-        layout.addLayout(turning_box(self, *columns), 1)
+        over_epochs = [self._column(one) for one in (self.modes, self.head_coverage, self.coverage)]
+        calibrations = [self._column(one) for one in (self.weights, self.reliability)]
+        layout.addLayout(turning_box(self, *over_epochs), 1)
+        layout.addLayout(turning_box(self, *calibrations), 1)
         layout.addWidget(self.bar)
         layout.addWidget(self.note)
+
+    def _column(self, view: SurveyPlot | WeightsView | ReliabilityView) -> tuple[QLayout, int]:
+        """Return a plot with its buttons below."""
+        self._saves[view] = SaveButtons(view, self)
+        self._saves[view].message.connect(self._explorer.message)
+        row = QHBoxLayout()
+        if view is self.reliability:
+            row.addWidget(self.measure)
+        row.addStretch()
+        row.addWidget(self._saves[view])
+        column = QVBoxLayout()
+        column.addWidget(view, 1)
+        column.addLayout(row)
+        return column, 1
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Work through the epochs that came while the tab was hidden."""
@@ -180,9 +192,17 @@ class SurveyPanel(QWidget):
         ordered = [self.surveys[epoch] for epoch in sorted(self.surveys)]
         self.modes.set_surveys(ordered)
         self.coverage.set_surveys(ordered)
+        self.head_coverage.set_surveys(ordered)
         known = any(one.modes_hold_truth is not None for one in ordered)
-        for widget in (self.coverage, self._saves[self.coverage]):
-            widget.setVisible(known)
+        weighed = [one for one in ordered if one.weights]
+        self.weights.set_survey(weighed[-1] if weighed else None)
+        for view, shown in (
+            (self.coverage, known),
+            (self.head_coverage, bool(weighed)),
+            (self.weights, bool(weighed)),
+        ):
+            for widget in (view, self._saves[view]):
+                widget.setVisible(shown)
         if ordered:
             self.note.setText(describe(ordered[-1]))
 
@@ -247,5 +267,10 @@ def describe(survey: EpochSurvey) -> str:
         text += (
             f" For {100 * survey.pair_share:.0f} % of them one turn of the map by "
             f"{survey.pair_angle:.0f}° relates the two best modes."
+        )
+    if survey.coverage is not None and survey.random_coverage is not None:
+        text += (
+            f" The heads cover {100 * survey.coverage:.0f} % of the posteriors; as many random "
+            f"poses would cover {100 * survey.random_coverage:.1f} %."
         )
     return text

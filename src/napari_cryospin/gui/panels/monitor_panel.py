@@ -27,6 +27,12 @@ _SWITCH = {
     "in best mode": "winner_in_best_mode",
     "gap": "amortization_gap",
 }
+# curves of the heads as a posterior, and the figures that they show
+_HEADS = {
+    "covered": "coverage",
+    "by random": "random_coverage",
+    "weights off": "calibration_error",
+}
 _NOTE = "A lower loss is not a better map: look at the map, and at its resolution."
 
 
@@ -45,6 +51,7 @@ class MonitorPanel(QWidget):
             self._draw_loss,
             self._draw_gain,
             self._draw_switch,
+            self._draw_posterior,
             self._draw_truth,
             self._draw_heads,
         )
@@ -103,12 +110,24 @@ class MonitorPanel(QWidget):
             "posterior, which auto-decoding cannot raise; and the share of the error that refining "
             "each pose for itself would take away, which it will"
         )
+        self.posterior = EpochPlot(
+            "Heads as posterior",
+            "%",
+            {"covered": _BLUE, "by random": _ORANGE, "weights off": _PURPLE},
+            parent=self,
+        )
+        self.posterior.setToolTip(
+            "Share of the held-out particles' posterior within 15° of a candidate, and of as many "
+            "random poses; and by how much the weights of the candidates' modes are off, on average"
+        )
         self.gain.hide()
         self.switch.hide()
+        self.posterior.hide()
         self._over_epochs = (
             self.loss,
             self.gain,
             self.switch,
+            self.posterior,
             self.pose_error,
             self.resolution,
         )
@@ -125,6 +144,7 @@ class MonitorPanel(QWidget):
             self.note,
             self.gain,
             self.switch,
+            self.posterior,
             self.pose_error,
             self.resolution,
             self.heads,
@@ -198,12 +218,19 @@ class MonitorPanel(QWidget):
         last = self._last_encoding()
         self.heads.setVisible(last is not None)
         if last is not None:
-            self.heads.set_shares(last.head_share)
+            over = last.epoch < max(self._epochs)
+            self.heads.set_shares(last.head_share, last.epoch + 1 if over else None)
 
     def _draw_switch(self) -> None:
         self.switch.setVisible(self._last_encoding() is not None)
         for name, figure in _SWITCH.items():
             self.switch.set_curve(name, *_columns(self._over(partial(_switch_percent, figure))))
+
+    def _draw_posterior(self) -> None:
+        known = self._over(partial(_heads_percent, "coverage"))
+        self.posterior.setVisible(bool(known))
+        for name, figure in _HEADS.items():
+            self.posterior.set_curve(name, *_columns(self._over(partial(_heads_percent, figure))))
 
     def _draw_gain(self) -> None:
         gain = self._over(lambda done: done.held_out_gain)
@@ -212,11 +239,10 @@ class MonitorPanel(QWidget):
         self.gain.set_curve("needed", *_columns(self._over(_needed)))
 
     def _last_encoding(self) -> EpochDone | None:
-        """Return the last epoch, where it was one of auto-encoding."""
-        last = max(self._epochs, default=None)
-        if last is None or not self._epochs[last].inference.has_heads:
-            return None
-        return self._epochs[last]
+        """Return the last epoch of auto-encoding, also where the run has gone on from it."""
+        encoding = (epoch for epoch, done in self._epochs.items() if done.inference.has_heads)
+        last = max(encoding, default=None)
+        return None if last is None else self._epochs[last]
 
     def _draw_batches(self) -> None:
         self.loss.set_curve("batch", *_columns(self._batches))
@@ -233,6 +259,11 @@ def _needed(done: EpochDone) -> float | None:
 
 def _switch_percent(figure: str, done: EpochDone) -> float | None:
     return None if done.switch is None else 100 * float(getattr(done.switch, figure))
+
+
+def _heads_percent(figure: str, done: EpochDone) -> float | None:
+    heads = None if done.switch is None else done.switch.heads
+    return None if heads is None else 100 * float(getattr(heads, figure))
 
 
 def _columns(rows: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph as pg
@@ -17,38 +17,48 @@ if TYPE_CHECKING:
 
 _PER_LINE = 4
 _ROWS = ("particle", "projection × CTF", "difference")
-_IMAGE, _TITLE = 84, 46
+_IMAGE, _TITLE = 84, 60
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """What the view shows of one particle with M heads.
+    """What the view shows of one particle: the m modes of its candidates.
 
     Parameters
     ----------
     image
         The particle, (D, D).
     projections
-        CTF-multiplied projections at the heads' poses, (M, D, D).
+        CTF-multiplied projections at the best candidate of each mode, (m, D, D).
     losses
-        Their losses, (M,).
+        Their losses, (m,).
+    weights
+        Probabilities of the modes, in 0..1, (m,); None where they are not known.
+    heads
+        Of each mode, the heads that say it and how many candidates of each do, m of them; the first
+        is the head of its best candidate.
+    numbers
+        How many candidates each mode has, (m,).
     winner
-        Index of the winning candidate, or −1.
+        Mode of the winning candidate, or −1.
     to_best, to_truth
-        Angle of each pose to the posterior's best and to the true one, degrees, (M,); None where
+        Angle of each pose to the posterior's best and to the true one, degrees, (m,); None where
         that is not known.
     """
 
     image: NDArray[np.float32]
     projections: NDArray[np.float32]
     losses: NDArray[np.float32]
+    weights: NDArray[np.float64] | None
+    heads: tuple[dict[int, int], ...]
+    numbers: NDArray[np.int64]
     winner: int
     to_best: NDArray[np.float64]
     to_truth: NDArray[np.float64] | None = None
 
 
 class CandidatesView(ThemedWidget):
-    """For each head a column: its number and loss; particle, projection, difference."""
+    """For each mode a column: its weight and who says it; particle, projection, difference."""
 
     title = "candidates"
 
@@ -92,40 +102,48 @@ class CandidatesView(ThemedWidget):
         """Return what is drawn, for saving."""
         return [self._canvas]
 
-    def table(self) -> dict[str, NDArray[np.floating]]:
+    def table(self) -> dict[str, NDArray[Any]]:
         """Return the figures of the candidates, for saving."""
         shown = self._shown
         if shown is None:
             return {}
-        heads = np.arange(len(shown.losses))
+        modes = np.arange(len(shown.losses))
         columns = {
-            "head": heads + 1,
+            "mode": modes + 1,
+            "head": np.array([next(iter(heads)) + 1 for heads in shown.heads]),
+            "candidates": shown.numbers,
+            "heads": np.array([len(heads) for heads in shown.heads]),
             "loss": shown.losses,
-            "winner": (heads == shown.winner).astype(int),
+            "winner": (modes == shown.winner).astype(int),
             "to_best_pose_deg": shown.to_best,
         }
+        if shown.weights is not None:
+            columns["weight"] = shown.weights
         return columns if shown.to_truth is None else {**columns, "error_deg": shown.to_truth}
 
     def restyle(self) -> None:
         """Take the theme's colours."""
         if self._shown is None:
             return
-        for head, label in enumerate(self._labels):
-            label.setText(self._describe(head), size="8pt", color=foreground(self))
-            won = head == self._shown.winner
-            colour = head_colour(head) if won else None
-            for ring in self._rings[3 * head : 3 * head + 3]:
+        for mode, label in enumerate(self._labels):
+            label.setText(self._describe(mode), size="8pt", color=foreground(self))
+            won = mode == self._shown.winner
+            colour = head_colour(next(iter(self._shown.heads[mode]))) if won else None
+            for ring in self._rings[3 * mode : 3 * mode + 3]:
                 ring.setBorder(pg.mkPen(colour, width=2) if won else None)
 
-    def _describe(self, head: int) -> str:
+    def _describe(self, mode: int) -> str:
         shown = self._shown
         assert shown is not None
-        won = " ○" if head == shown.winner else ""
-        error = "" if shown.to_truth is None else f"<br>error {shown.to_truth[head]:.0f}°"
+        won = "○ " if mode == shown.winner else ""
+        error = "" if shown.to_truth is None else f"<br>error {shown.to_truth[mode]:.0f}°"
+        weight = "" if shown.weights is None else f"<b>{_percent(shown.weights[mode])}</b> · "
+        number = shown.numbers[mode]
+        many = f" ({number})" if number > sum(shown.heads[mode].values()) else ""
         return (
-            f'<span style="color: {head_colour(head)}"><b>●</b></span> <b>{head_label(head)}</b>'
-            f"{won} {_loss(shown.losses[head])}<br>"
-            f"{shown.to_best[head]:.0f}° from best{error}"
+            f"{_said_by(shown.heads[mode])}{many}<br>"
+            f"{won}{weight}loss {_loss(shown.losses[mode])}<br>"
+            f"{shown.to_best[mode]:.0f}° from best{error}"
         )
 
     def _lay_out(self, n_heads: int) -> None:
@@ -161,6 +179,19 @@ def _image_in(box: pg.ViewBox) -> pg.ImageItem:
     item = pg.ImageItem(axisOrder="row-major")
     box.addItem(item)
     return item
+
+
+def _said_by(heads: dict[int, int]) -> str:
+    """Return who says a mode: a coloured number for each head, and how often it does."""
+    return " ".join(
+        f'<span style="color: {head_colour(head)}">●</span><b>{head_label(head)}</b>'
+        + (f"×{number}" if number > 1 else "")
+        for head, number in heads.items()
+    )
+
+
+def _percent(weight: float) -> str:
+    return f"{100 * weight:.0f} %" if weight >= 0.005 else "&lt; 1 %"
 
 
 def _loss(loss: float) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
 
+_WON = "Particles won by each head"
+
+
 class EpochPlot(ThemedPlot):
     """Named curves over epochs, updated in place, with a line where each stage begins.
 
@@ -116,13 +119,15 @@ class HeadPlot(ThemedPlot):
     """Bars: the share of the particles that each head wins."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("Particles won by each head", "share (%)", "head", parent)
+        super().__init__(_WON, "share (%)", "head", parent)
         self.bars = pg.BarGraphItem(x=[], height=[], width=0.8)
         self.addItem(self.bars)
         self.setYRange(0, 100)
 
-    def set_shares(self, shares: Sequence[float]) -> None:
-        """Show fractions (0..1), one per head."""
+    def set_shares(self, shares: Sequence[float], epoch: int | None = None) -> None:
+        """Show fractions (0..1), one per head, of an epoch from 1 that is not the last one."""
+        when = "" if epoch is None else f" in epoch {epoch}, the last of auto-encoding"
+        self.say(f"{_WON}{when}")
         heads = range(len(shares))
         self.bars.setOpts(
             x=[head + 1 for head in heads],

@@ -15,6 +15,8 @@ from napari_cryospin.gui.views.sphere_map import SphereMap
 from napari_cryospin.gui.views.themed import ColourBar, ThemedPlot, ThemedWidget
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _PER_LINE = 4
@@ -24,21 +26,19 @@ _COLOURMAP = "viridis"
 class HeadShares(ThemedPlot):
     """Stacked bars: the share of the particles that each head wins, epoch by epoch.
 
-    A dashed line stands where the switch was.
+    A dashed line stands at every switch from auto-encoding to another stage, or back.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Particles won by each head", "particles (%)", "epoch", parent)
         self._bars: list[pg.BarGraphItem] = []
-        self._switch = pg.InfiniteLine(angle=90)
-        self._switch.setVisible(False)
-        self.addItem(self._switch, ignoreBounds=True)
+        self._switches: list[pg.InfiniteLine] = []
         self.setYRange(0, 100, padding=0.02)
 
     def set_history(
-        self, epochs: NDArray[np.integer], shares: NDArray[np.floating], switch: float | None
+        self, epochs: NDArray[np.integer], shares: NDArray[np.floating], switches: Sequence[float]
     ) -> None:
-        """Show the shares (E, M), in 0..1, of epochs (E,), from 0, and where the switch was."""
+        """Show the shares (E, M), in 0..1, of epochs (E,), from 0, and where switches were."""
         while len(self._bars) < shares.shape[1]:
             bar = pg.BarGraphItem(x=[], height=[], width=0.85)
             self.addItem(bar)
@@ -49,17 +49,23 @@ class HeadShares(ThemedPlot):
             colour = pg.mkBrush(head_colour(head))
             bar.setOpts(x=epochs + 1, y0=below, height=height, brush=colour, pen=None)
             below = below + height
-        self._switch.setVisible(switch is not None)
-        self._switch.setPos(0 if switch is None else switch + 0.5)
+        while len(self._switches) < len(switches):
+            line = pg.InfiniteLine(angle=90)
+            self.addItem(line, ignoreBounds=True)
+            self._switches.append(line)
+        for place, line in enumerate(self._switches):
+            line.setVisible(place < len(switches))
+            # the bar of an epoch, from 1, stands over its number
+            line.setPos(switches[place] + 0.5 if place < len(switches) else 0)
+        self.restyle()
         if len(epochs):
             self.setXRange(0.4, max(int(epochs.max()) + 1, 5) + 0.6, padding=0)
 
     def restyle(self) -> None:
         """Take the theme's colours."""
         super().restyle()
-        # called once by the base class before there is a line
-        line = getattr(self, "_switch", None)
-        if line is not None:
+        # called once by the base class before there are lines
+        for line in getattr(self, "_switches", []):
             line.setPen(pg.mkPen(foreground(self), style=Qt.PenStyle.DashLine))
 
 
@@ -86,10 +92,10 @@ class HeadsView(ThemedWidget):
         layout.addWidget(self._canvas, 3)
 
     def set_history(
-        self, epochs: NDArray[np.integer], shares: NDArray[np.floating], switch: float | None
+        self, epochs: NDArray[np.integer], shares: NDArray[np.floating], switches: Sequence[float]
     ) -> None:
-        """Show the shares (E, M), in 0..1, of epochs (E,), from 0, and where the switch was."""
-        self.shares.set_history(epochs, shares, switch)
+        """Show the shares (E, M), in 0..1, of epochs (E,), from 0, and where switches were."""
+        self.shares.set_history(epochs, shares, switches)
 
     def set_cells(self, values: NDArray[np.floating], nside: int, label: str) -> None:
         """Show a figure of each head by direction (RING), (M, 12 nside²); NaN: no particle."""
@@ -106,7 +112,7 @@ class HeadsView(ThemedWidget):
 
     def clear(self) -> None:
         """Show nothing."""
-        self.set_history(np.empty(0, np.int64), np.empty((0, 0)), None)
+        self.set_history(np.empty(0, np.int64), np.empty((0, 0)), ())
         self.clear_cells()
 
     def clear_cells(self) -> None:

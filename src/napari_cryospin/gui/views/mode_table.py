@@ -20,7 +20,7 @@ _TIPS = (
     "Share of the probability",
     "Angle between this pose and mode A",
     "RELION angles of the mode's best pose, degrees",
-    "Candidates (heads, modes, hypotheses) whose pose lies in this mode",
+    "Candidates (of heads; modes, hypotheses) whose pose lies in this mode, and how many of each",
     "Whether the true pose lies in this mode",
 )
 
@@ -38,7 +38,9 @@ class ModeRows:
     angles
         rot, tilt, psi, degrees, (m, 3).
     heads
-        Mode of each head's pose, (M,); −1: in none.
+        Head of each candidate, (K,).
+    of_candidates
+        Mode that each lies in, (K,); −1: in none.
     truth
         Mode of the true pose, −1: in none; None where it is not known.
     """
@@ -47,6 +49,7 @@ class ModeRows:
     distances: NDArray[np.float64]
     angles: NDArray[np.float64]
     heads: NDArray[np.int64]
+    of_candidates: NDArray[np.int64]
     truth: int | None
 
 
@@ -96,15 +99,21 @@ def mode_letter(mode: int) -> str:
     return chr(ord("A") + mode)
 
 
+def counted(head: int, number: int) -> str:
+    """Return a head's number, and how often it says something where that is more than once."""
+    return head_label(int(head)) + (f"×{number}" if number > 1 else "")
+
+
 def _texts(rows: ModeRows, mode: int) -> tuple[str, ...]:
     weight = rows.weights[mode]
     share = f"{100 * weight:.1f} %" if weight > 0.001 else "< 0.1 %"
-    heads = " ".join(head_label(int(head)) for head in np.flatnonzero(rows.heads == mode))
+    heads, numbers = np.unique(rows.heads[rows.of_candidates == mode], return_counts=True)
+    said = " ".join(map(counted, heads, numbers))
     return (
         mode_letter(mode),
         share,
         "" if mode == 0 else f"{rows.distances[mode]:.0f}°",
         ", ".join(f"{angle:.0f}°" for angle in rows.angles[mode]),
-        heads,
+        said,
         "★" if rows.truth == mode else "",
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QPointF, Signal
+from qtpy.QtGui import QBrush, QColor
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cryospin.gui.colours import (
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 # decades below the maximum that the logarithmic scale shows
 DECADES = 6
-MARKER = 15
+MARKER, SMALL = 15, 9
+# opacity of candidates without any weight
+_FAINT = 0.35
 
 
 class Scale(Enum):
@@ -63,15 +66,59 @@ class Scale(Enum):
 
 
 @dataclass(frozen=True)
+class CandidateMarks:
+    """The K candidates of a particle.
+
+    Parameters
+    ----------
+    directions
+        Their view directions (x, y, z), (K, 3).
+    heads
+        Head of each, which gives its colour, (K,).
+    weights
+        Weight of each one's mode, in 0..1, (K,): light ones are small and faint.
+    numbered
+        The best candidate of each mode, (m,): these have their heads' numbers.
+    winner
+        Which of them won, or −1.
+    """
+
+    directions: NDArray[np.floating]
+    heads: NDArray[np.integer]
+    weights: NDArray[np.floating]
+    numbered: NDArray[np.integer]
+    winner: int = -1
+
+    @property
+    def small(self) -> NDArray[np.int64]:
+        """Those without a number, the lightest first."""
+        others = np.setdiff1d(np.arange(len(self.heads)), self.numbered)
+        return others[np.argsort(self.weights[others], kind="stable")]
+
+    def brush(self, candidate: int) -> QBrush:
+        """Return the colour of a candidate without a number."""
+        colour = QColor(head_colour(int(self.heads[candidate])))
+        colour.setAlphaF(_FAINT + (1 - _FAINT) * float(self.weights[candidate]))
+        return QBrush(colour)
+
+    def size(self, candidate: int) -> float:
+        """Return the size of a candidate without a number, pixels."""
+        return SMALL * (0.6 + 0.4 * float(self.weights[candidate]))
+
+
+NO_CANDIDATES = CandidateMarks(
+    np.empty((0, 3)), np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64)
+)
+
+
+@dataclass(frozen=True)
 class Marks:
     """What is known of a particle's pose besides its posterior, as view directions (x, y, z).
 
     Parameters
     ----------
     candidates
-        The heads' poses, (M, 3), or (0, 3) where no head has spoken.
-    winner
-        Index into them, or −1.
+        Its candidates.
     present, truth
         The pose in use, and the true one where it is known, (3,).
     trail
@@ -82,8 +129,7 @@ class Marks:
         Which of them is shown, an index, or −1.
     """
 
-    candidates: NDArray[np.floating]
-    winner: int
+    candidates: CandidateMarks
     present: NDArray[np.floating] | None = None
     truth: NDArray[np.floating] | None = None
     trail: NDArray[np.floating] = field(default_factory=lambda: np.empty((0, 3)))
@@ -145,12 +191,20 @@ class MollweideView(ThemedWidget):
             self.set_posterior(self._probability, self._nside, self._psi)
 
     def set_marks(self, marks: Marks) -> None:
-        """Show the candidates as numbers, the winner ringed, the present and the true pose."""
-        heads = range(len(marks.candidates))
-        x, y = _place(marks.candidates)
-        self._candidates.setData(x=x, y=y, brush=[pg.mkBrush(head_colour(head)) for head in heads])
-        self._number(x, y)
-        winner = [marks.winner] if 0 <= marks.winner < len(x) else []
+        """Show the candidates, the winner ringed, the present and the true pose."""
+        told = marks.candidates
+        x, y = _place(told.directions)
+        small, numbered = told.small, told.numbered
+        self._small.setData(
+            x=x[small],
+            y=y[small],
+            size=[told.size(place) for place in small],
+            brush=[told.brush(place) for place in small],
+        )
+        colours = [pg.mkBrush(head_colour(int(head))) for head in told.heads[numbered]]
+        self._candidates.setData(x=x[numbered], y=y[numbered], brush=colours)
+        self._number(x[numbered], y[numbered], told.heads[numbered])
+        winner = [told.winner] if 0 <= told.winner < len(x) else []
         self._ring.setData(x=x[winner], y=y[winner])
         for item, direction in ((self._present, marks.present), (self._truth, marks.truth)):
             there = np.empty((0, 3)) if direction is None else direction[None]
@@ -174,7 +228,7 @@ class MollweideView(ThemedWidget):
         self._probability = None
         self._pixel = -1
         self.map.clear_values()
-        self.set_marks(Marks(np.empty((0, 3)), -1))
+        self.set_marks(Marks(NO_CANDIDATES))
 
     def describe(self, x: float, y: float) -> str:
         """Return the direction and its probability at a map point; empty outside the map."""
@@ -189,29 +243,31 @@ class MollweideView(ThemedWidget):
 
     def _add_marks(self) -> None:
         self._present, self._truth = pose_marks()
+        self._small = pg.ScatterPlotItem(pen=pg.mkPen("k", width=0.5))
         self._candidates = pg.ScatterPlotItem(size=MARKER, pen=pg.mkPen("k", width=1))
         self._ring = pg.ScatterPlotItem(size=MARKER + 7, pen=pg.mkPen("w", width=2), brush=None)
         self._trail = TrailItem(self.map)
-        for item in (self._candidates, self._ring, self._truth, self._present):
+        for item in (self._small, self._candidates, self._ring, self._truth, self._present):
             self.map.addItem(item)
         self._numbers: list[pg.TextItem] = []
 
-    def _number(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    def _number(
+        self, x: NDArray[np.float64], y: NDArray[np.float64], heads: NDArray[np.integer]
+    ) -> None:
         while len(self._numbers) < len(x):
-            head = len(self._numbers)
-            text = pg.TextItem(
-                head_label(head), color=text_on(head_colour(head)), anchor=(0.5, 0.5)
-            )
+            text = pg.TextItem(anchor=(0.5, 0.5))
             font = self.font()
             font.setPixelSize(10)
             font.setBold(True)
             text.setFont(font)
             self.map.addItem(text)
             self._numbers.append(text)
-        for head, text in enumerate(self._numbers):
-            text.setVisible(head < len(x))
-            if head < len(x):
-                text.setPos(x[head], y[head])
+        for place, text in enumerate(self._numbers):
+            text.setVisible(place < len(x))
+            if place < len(x):
+                head = int(heads[place])
+                text.setText(head_label(head), color=text_on(head_colour(head)))
+                text.setPos(x[place], y[place])
 
     def restyle(self) -> None:
         """Take the theme's colours."""

@@ -70,7 +70,7 @@ _COLUMNS = (
         "candidates\n(°)",
         "candidate_disagreement_deg",
         1,
-        "Mean angle between the candidates: the heads' poses, the modes found, or the hypotheses",
+        "Mean angle between the heads' best poses, the modes found, or the hypotheses",
     ),
     _Column("error", "error\n(°)", "pose_error_deg", 1, "Angle to the true pose, after alignment"),
     _Column("used", "used", "used", 0, "Whether the particle takes part in training"),

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.run.survey import EpochSurvey
 
 _BLUE, _ORANGE, _GREEN, _PURPLE = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
+# modes from which a point of a reliability diagram is as large as it gets
+_MANY = 50
+_WEIGHTS = "Weights of the heads"
 
 
 class SurveyPlot(EpochPlot):
@@ -73,7 +76,8 @@ class SurveyPlot(EpochPlot):
     def table(self) -> dict[str, NDArray[np.float64]]:
         """Return all figures of the surveys, for saving."""
         rows = [one.figures() for one in self._surveys]
-        names = [name for name in (rows[0] if rows else {}) if name != "inference"]
+        texts = ("inference", "weights", "truth_weights")
+        names = [name for name in (rows[0] if rows else {}) if name not in texts]
         columns = {
             name: np.array([np.nan if row[name] is None else row[name] for row in rows], float)
             for name in names
@@ -92,6 +96,17 @@ class ModesOverEpochs(SurveyPlot):
         super().__init__("Modes", curves, parent)
 
 
+class HeadCoverageView(SurveyPlot):
+    """What the heads cover of the posteriors, and as many random poses."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        curves = {
+            "heads": (_BLUE, "coverage"),
+            "random": (_ORANGE, "random_coverage"),
+        }
+        super().__init__("Posterior covered by", curves, parent)
+
+
 class CoverageView(SurveyPlot):
     """What holds the true pose."""
 
@@ -104,19 +119,88 @@ class CoverageView(SurveyPlot):
         super().__init__("True pose in", curves, parent)
 
 
-class ReliabilityView(ThemedPlot):
-    """The reliability diagram: credible sets of which probability hold how many true poses."""
+class _DiagonalPlot(ThemedPlot):
+    """Shares (%) that should be what is said of them, the dashed line."""
 
     title = "calibration"
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("Calibration", "true poses in (%)", "credible set (%)", parent)
+    def __init__(self, title: str, left: str, bottom: str, parent: QWidget | None = None) -> None:
+        super().__init__(title, left, bottom, parent)
         self._diagonal = self.plot([0, 100], [0, 100])
         pen = pg.mkPen(_ORANGE, width=2)
         self.curve = self.plot(pen=pen, symbol="o", symbolSize=5, symbolBrush=_ORANGE)
         self.setRange(xRange=(0, 100), yRange=(0, 100), padding=0.03)
-        self.levels = np.empty(0)
         self.restyle()
+
+    def graphics(self) -> list[pg.PlotWidget]:
+        """Return what is drawn, for saving."""
+        return [self]
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        super().restyle()
+        # called once by the base class before there is a diagonal
+        diagonal = getattr(self, "_diagonal", None)
+        if diagonal is not None:
+            diagonal.setPen(pg.mkPen(foreground(self), style=Qt.PenStyle.DashLine))
+
+
+class WeightsView(_DiagonalPlot):
+    """The reliability diagram of the weights of the heads' modes, in one epoch."""
+
+    title = "weights"
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(_WEIGHTS, "right (%)", "weight (%)", parent)
+        pen = pg.mkPen(_GREEN, width=2)
+        self.by_truth = self.plot(pen=pen, symbol="o", symbolBrush=_GREEN)
+        self._survey: EpochSurvey | None = None
+
+    def set_survey(self, survey: EpochSurvey | None) -> None:
+        """Show what the posterior has where the modes are, and how often the truth lies there."""
+        self._survey = survey
+        if survey is None:
+            self.say(_WEIGHTS)
+            return
+        self.say(
+            f"Weights in epoch {survey.epoch + 1} against "
+            f"{_coloured(_ORANGE, 'posterior', survey.calibration_error)}"
+            f"{_coloured(_GREEN, ', truth', survey.truth_calibration_error)}"
+        )
+        for curve, bins in (
+            (self.curve, survey.weights),
+            (self.by_truth, survey.truth_weights),
+        ):
+            curve.setData(
+                [100 * one.weight for one in bins],
+                [100 * one.right for one in bins],
+                # how many modes there are
+                symbolSize=[4 + 8 * min(one.number / _MANY, 1) for one in bins],
+            )
+
+    def table(self) -> dict[str, NDArray[np.float64]]:
+        """Return the diagram, for saving."""
+        bins = () if self._survey is None else self._survey.weights
+        return {
+            "weight": np.array([one.weight for one in bins]),
+            "posterior_there": np.array([one.right for one in bins]),
+            "modes": np.array([one.number for one in bins]),
+        }
+
+
+def _coloured(colour: str, name: str, error: float | None) -> str:
+    """Return the name of a curve with its error, in its colour."""
+    if error is None:
+        return ""
+    return f'<span style="color: {colour}">{name} (off by {100 * error:.0f} %)</span>'
+
+
+class ReliabilityView(_DiagonalPlot):
+    """The reliability diagram: credible sets of which probability hold how many true poses."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Calibration", "true poses in (%)", "credible set (%)", parent)
+        self.levels = np.empty(0)
 
     def set_levels(self, levels: NDArray[np.float64]) -> None:
         """Show the credible levels of true poses, (n,)."""
@@ -129,10 +213,6 @@ class ReliabilityView(ThemedPlot):
         self.levels = np.empty(0)
         self.curve.setData([], [])
 
-    def graphics(self) -> list[pg.PlotWidget]:
-        """Return what is drawn, for saving."""
-        return [self]
-
     def table(self) -> dict[str, NDArray[np.float64]]:
         """Return the diagram, for saving."""
         nominal = np.linspace(0.05, 0.95, 19)
@@ -143,11 +223,3 @@ class ReliabilityView(ThemedPlot):
 
         share = reliability(self.levels, nominal)
         return {"credible_set": nominal, "share_of_true_poses": share}
-
-    def restyle(self) -> None:
-        """Take the theme's colours."""
-        super().restyle()
-        # called once by the base class before there is a diagonal
-        diagonal = getattr(self, "_diagonal", None)
-        if diagonal is not None:
-            diagonal.setPen(pg.mkPen(foreground(self), style=Qt.PenStyle.DashLine))

@@ -61,6 +61,12 @@ class ThemedPlot(pg.PlotWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.restyle()
 
+    def say(self, title: str) -> None:
+        """Change the title."""
+        if title != self._title:
+            self._title = title
+            self.restyle()
+
     def restyle(self) -> None:
         """Take the theme's colours."""
         colour = foreground(self).name()

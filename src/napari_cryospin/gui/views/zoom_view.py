@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cryospin.gui.colours import COLOURMAP, faint, foreground, head_colour
 from napari_cryospin.gui.views import gnomonic, mollweide
-from napari_cryospin.gui.views.mollweide_view import MARKER, Marks, Scale, pose_marks
+from napari_cryospin.gui.views.mollweide_view import MARKER, NO_CANDIDATES, Marks, Scale, pose_marks
 from napari_cryospin.gui.views.themed import ThemedWidget
 from napari_cryospin.gui.views.trail import TrailItem
 
@@ -32,7 +32,7 @@ class ZoomView(ThemedWidget):
         self.radius = RADIUS
         self.centre: NDArray[np.float64] | None = None
         self._data: tuple[NDArray[np.int64], NDArray[np.float64], int] | None = None
-        self._marks = Marks(np.empty((0, 3)), -1)
+        self._marks = Marks(NO_CANDIDATES)
         self._plot = pg.PlotWidget(parent=self, background=None)
         self._build()
         layout = QVBoxLayout(self)
@@ -53,7 +53,7 @@ class ZoomView(ThemedWidget):
         self.image.setColorMap(pg.colormap.get(COLOURMAP))
         self._plot.addItem(self.image)
         self._trail = TrailItem(self._plot)
-        self._points = pg.ScatterPlotItem(size=MARKER - 4, pen=pg.mkPen("k", width=1))
+        self._points = pg.ScatterPlotItem(pen=pg.mkPen("k", width=1))
         self._present, self._truth = pose_marks()
         for item in (self._points, self._truth, self._present):
             self._plot.addItem(item)
@@ -81,10 +81,17 @@ class ZoomView(ThemedWidget):
         self._marks = marks
         if self.centre is None:
             return
-        x, y = gnomonic.project(marks.candidates, self.centre)
-        (near,) = np.nonzero(np.isfinite(x))
-        colours = [pg.mkBrush(head_colour(int(head))) for head in near]
-        self._points.setData(x=x[near], y=y[near], brush=colours)
+        told = marks.candidates
+        x, y = gnomonic.project(told.directions, self.centre)
+        small = told.small[np.isfinite(x[told.small])]
+        numbered = told.numbered[np.isfinite(x[told.numbered])]
+        colours = [pg.mkBrush(head_colour(int(head))) for head in told.heads[numbered]]
+        self._points.setData(
+            x=np.append(x[small], x[numbered]),
+            y=np.append(y[small], y[numbered]),
+            size=[told.size(place) for place in small] + [MARKER - 4] * len(numbered),
+            brush=[told.brush(place) for place in small] + colours,
+        )
         for item, direction in ((self._present, marks.present), (self._truth, marks.truth)):
             there = np.empty((0, 3)) if direction is None else direction[None]
             x, y = gnomonic.project(there, self.centre)

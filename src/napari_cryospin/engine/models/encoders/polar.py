@@ -73,7 +73,7 @@ class PolarEncoder(Encoder):
 
     def forward(self, seen: Tensor, turn: Tensor | None = None) -> Poses:
         """Return candidate poses, centred."""
-        whole = torch.cat((seen, seen.conj()), 2)
+        whole = torch.cat((seen, seen.conj_physical()), 2)
         n, step = len(seen), ANGLES // self.turns
         places = torch.arange(ANGLES // 2, device=seen.device)
         if turn is None:
