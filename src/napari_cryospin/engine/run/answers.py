@@ -10,6 +10,7 @@ import torch
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.asking import ROUNDS, Measure, ask
+from napari_cryospin.engine.inference.candidates import have_several_modes
 from napari_cryospin.engine.judging.particle_fit import ParticleFit, gains_of
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.refining.alignment import Alignment
@@ -51,7 +52,10 @@ class Inferred:
 
 @dataclass(frozen=True)
 class Told:
-    """What is found of particles so far, and how much of each image is left unexplained, (n,)."""
+    """What is found of particles so far, and how much of each image is left unexplained, (n,).
+
+    ``several`` says which had candidates of several modes, bool, (n,).
+    """
 
     poses: Poses
     weights: Tensor
@@ -59,6 +63,7 @@ class Told:
     gains: Tensor
     powers: Tensor
     errors: Tensor
+    several: Tensor
 
     @classmethod
     def join(cls, parts: list[Told]) -> Self:
@@ -133,7 +138,11 @@ class Answers:
         gains = gains_of(seen.coefficients, predicted * scales[:, None], precision)
         left = seen.coefficients.square() @ precision - 2 * gains[0]
         powers = images.square().sum((1, 2))
-        return Told(poses, weights, scales, gains.T, powers, left / len(precision))
+        several = have_several_modes(
+            candidates.rotations, errors.nan_to_num(nan=torch.inf), self._size
+        )
+        left /= len(precision)
+        return Told(poses, weights, scales, gains.T, powers, left, several)
 
     @property
     def _size(self) -> int:

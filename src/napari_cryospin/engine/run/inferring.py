@@ -124,8 +124,8 @@ class Teachings:
         return told.inferred(particles)
 
     def _search(self, particles: Particles, told: Told, answers: Answers) -> None:
-        """Search all poses for particles that fit worse than most: the encoder may have missed."""
-        rows = outlying(told.errors).nonzero().flatten()
+        """Search all poses for particles that are in doubt: the encoder may have missed theirs."""
+        rows = (told.several | outlying(told.errors)).nonzero().flatten()
         if not len(rows):
             return
         poses = PoseTable.empty(particles.n, 0, particles.device)
