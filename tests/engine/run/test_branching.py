@@ -140,9 +140,10 @@ def test_an_encoder_that_posteriors_teach_goes_on_as_well(
     make_branch(run.folder.path, 2, tmp_path / "heads", changes={"model.heads": 3})
     go_on(tmp_path / "heads")
     heads = RunFolder(tmp_path / "heads")
-    assert heads.poses(2).candidates.shape[1] == 3 * 4
     point = read_checkpoint(run.folder.branch_point_path(2), torch.device("cpu"))
     first = read_checkpoint(heads.branch_point_path(3), torch.device("cpu"))
+    # every head at four turns
+    assert [one["poses"]["candidates"].shape[1] for one in (point, first)] == [2 * 4, 3 * 4]
     taught_by = [one["inference"]["teacher"]["taught"] for one in (point, first)]
     assert taught_by == [6, 9]
     # back to auto-encoding, with the encoder and the posteriors of the switch
