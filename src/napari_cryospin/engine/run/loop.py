@@ -242,8 +242,7 @@ class Loop:
 
     def _keep_branch_point(self, switching: bool) -> None:
         """Keep the state after an epoch for branches."""
-        state = self.training.compact_state(ending=switching)
-        if state is not None:
+        if (state := self.training.compact_state(ending=switching)) is not None:
             state["fingerprint"] = self._fingerprint
         epoch, most = self.training.clock.epoch, self.settings.branch_points
         keep_branch_point(self.folder, state, epoch, most)
