@@ -363,11 +363,10 @@ class Loop:
     def poses_event(self, *, recorded: bool = False) -> PosesUpdated:
         """Return the present poses, with all candidates or with those that are recorded."""
         training = self.training
-        used = training.used.cpu().numpy()
         return poses_event(
             training.poses,
             training.fit,
-            used,
+            training.used.cpu().numpy(),
             training.clock.epoch,
             training.kind,
             self.pixel_size,
