@@ -124,10 +124,23 @@ class HeadPlot(ThemedPlot):
         self.addItem(self.bars)
         self.setYRange(0, 100)
 
-    def set_shares(self, shares: Sequence[float], epoch: int | None = None) -> None:
-        """Show fractions (0..1), one per head, of an epoch from 1 that is not the last one."""
+    def set_shares(
+        self, shares: Sequence[float], effective: float | None = None, epoch: int | None = None
+    ) -> None:
+        """Show fractions (0..1), one per head.
+
+        Parameters
+        ----------
+        shares
+            The fractions.
+        effective
+            The effective number of heads.
+        epoch
+            Their epoch, from 1, where it is not the last one.
+        """
         when = "" if epoch is None else f" in epoch {epoch}, the last of auto-encoding"
-        self.say(f"{_WON}{when}")
+        number = "" if effective is None else f": {effective:.1f} effective"
+        self.say(f"{_WON}{when}{number}")
         heads = range(len(shares))
         self.bars.setOpts(
             x=[head + 1 for head in heads],
