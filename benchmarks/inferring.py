@@ -139,11 +139,11 @@ def main() -> None:
         lines += lines_of(case, arguments.folder)
     head = [
         f"A default run (box {BOX}, one start) of the first {LEARNED:,} particles of a stack, SNR "
-        f"0.1; then the poses of the other {UNSEEN:,}, which it never saw, from their working file "
+        f"0.1; then the poses of the other {UNSEEN:,}, which it never saw, from a working file, "
         "with weights and everything else that is written. Rates are images a second on all cores, "
         "beside other work of the machine (its load is above), and in brackets in a second of "
-        "processor time of one thread; of the network alone, the latter. Errors in degrees, in the frame of the run. The time of the run is "
-        "processor time of one thread.",
+        "processor time of one thread; of the network alone, the latter. Errors in degrees, in the "
+        "frame of the run. The time of the run is processor time of one thread.",
         "",
         "| molecule | | particles | rate | mean | median | over 10° | within 30° |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
