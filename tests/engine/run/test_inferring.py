@@ -58,6 +58,11 @@ def settings_for(stacks: Path) -> Settings:
     return settings
 
 
+@pytest.fixture(autouse=True)
+def small() -> None:
+    """Searches are at full size here: particles that were never seen depend on them."""
+
+
 @pytest.fixture(scope="module")
 def taught(stacks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a run that has learned from a sample of its particles."""
@@ -93,10 +98,9 @@ def test_poses_of_particles_that_were_never_seen(
     assert done[-1] == (UNSEEN, UNSEEN)
     errors = errors_of(taught, stacks, out)
     assert len(errors) == UNSEEN
-    # the encoder has learned from few, and tests search little: at full size 0.96, and of real
-    # molecules all are right (benchmarks/results/inferring.md)
+    # the encoder has learned from few; benchmarks/results/inferring.md has many
     assert np.median(errors) < 3
-    assert (errors < 15).mean() > 0.75
+    assert (errors < 15).mean() > 0.9
     table, truth = starfile.read(out)["particles"], read_table(stacks / "truth.star")
     assert truth.shifts is not None
     written = table[["rlnOriginXAngst", "rlnOriginYAngst"]].to_numpy()
