@@ -126,8 +126,7 @@ class HeadPlot(ThemedPlot):
 
     def set_shares(self, shares: Sequence[float], epoch: int | None = None) -> None:
         """Show fractions (0..1), one per head, of an epoch from 1 that is not the last one."""
-        when = "" if epoch is None else f" in epoch {epoch}, the last of auto-encoding"
-        self.say(f"{_WON}{when}")
+        self.say(_WON if epoch is None else f"Won by each head in epoch {epoch}, their last")
         heads = range(len(shares))
         self.bars.setOpts(
             x=[head + 1 for head in heads],
