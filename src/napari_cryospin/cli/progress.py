@@ -193,6 +193,8 @@ def epoch_line(done: events.EpochDone) -> str:
     if done.inference.has_heads:
         shares = " ".join(f"{100 * share:.0f}" for share in done.head_share)
         parts.append(f"heads {shares} %")
+        if done.effective_heads is not None:
+            parts.append(f"{done.effective_heads:.1f} effective")
     if done.held_out_gain is not None:
         parts.append(f"held-out gain {done.held_out_gain:.2f} nats")
     if done.median_pose_error is not None and done.mean_pose_error is not None:

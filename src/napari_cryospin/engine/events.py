@@ -6,6 +6,7 @@ terminal event (:class:`Finished` or :class:`Failed`) ends every stream.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -213,14 +214,14 @@ class PosesUpdated(Event):
 class EpochDone(Event):
     """The figures of a finished epoch; one row of ``metrics.csv``.
 
-    ``head_share`` is the fraction of particles won by each candidate, (M,). ``stage`` and ``start``
-    count from 0. ``held_out_gain`` is the log-likelihood of held-out particles with the map less
-    that with its rotational average, nats per particle, where the epoch has measured it.
-    ``switch`` is what the criterion of the switch measured, in auto-encoding. ``resolution`` (Å) is
-    where the FSC falls below 0.5 against the true map where it is known, else None. Pose errors
-    (degrees, after global alignment over both hands) are None where the truth is not known.
-    ``batches`` of its ``n_batches`` were done: fewer where a switch by hand ended it. Both are None
-    in the figures of an earlier version.
+    ``head_share`` is the fraction of particles won by each head, (M,); by each candidate where
+    there are no heads. ``stage`` and ``start`` count from 0. ``held_out_gain`` is the
+    log-likelihood of held-out particles with the map less that with its rotational average, nats
+    per particle, where the epoch has measured it. ``switch`` is what the criterion of the switch
+    measured, in auto-encoding. ``resolution`` (Å) is where the FSC falls below 0.5 against the true
+    map where it is known, else None. Pose errors (degrees, after global alignment over both hands)
+    are None where the truth is not known. ``batches`` of its ``n_batches`` were done: fewer where a
+    switch by hand ended it. Both are None in the figures of an earlier version.
     """
 
     epoch: int
@@ -237,6 +238,17 @@ class EpochDone(Event):
     seconds: float
     batches: int | None = None
     n_batches: int | None = None
+
+    @property
+    def effective_heads(self) -> float | None:
+        """Number of heads that as many particles would use alike; None where there are no heads.
+
+        The exponential of the entropy of their shares: 1 where one head wins all, M at most.
+        """
+        shares = [share for share in self.head_share if share > 0]
+        if not shares or not self.inference.has_heads:
+            return None
+        return math.exp(-sum(share * math.log(share) for share in shares))
 
     @property
     def end(self) -> float:

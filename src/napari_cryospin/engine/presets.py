@@ -35,13 +35,13 @@ _TAUGHT: dict[str, Any] = {
     "batch_size": 500,
     "learning_rate_encoder": 5e-3,
 }
-# the same by likelihood alone, as cryoSPIN has it, with rates for a few thousand particles
+# the same by likelihood alone: winner takes all
 _WINNING: dict[str, Any] = {
-    "inference": "amortized",
-    "until": "criterion",
-    "epochs": 30,
-    "learning_rate_encoder": 1e-3,
-    "learning_rate_volume": 2e-2,
+    **_TAUGHT,
+    "teacher": "likelihood",
+    "volume_update": "closed form",
+    "guesses": 2048,
+    "passes": 4,
 }
 _DECODED: dict[str, Any] = {**_REFINED, "searched": "doubtful"}
 

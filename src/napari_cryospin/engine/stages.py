@@ -128,9 +128,20 @@ class AmortizedStage(Stage):
     epochs: Epochs = 7
     batch_size: BatchSize = 64
     learning_rate_encoder: Rate = Field(1e-4, description="Learning rate of the encoder (Adam).")
+    volume_update: Literal["adam", "closed form"] = Field(
+        "adam",
+        description="What the likelihood teaches: map and encoder take an Adam step on the errors "
+        "of the best proposals, as in the paper; or the map is made of the best poses in closed "
+        "form, and the encoder learns those poses.",
+    )
     learning_rate_volume: Rate = Field(5e-3, description="Learning rate of the map (Adam).")
+    guesses: Number = Field(
+        0,
+        description="Random poses that compete with the proposals of a batch, until the last "
+        "frequencies are in use; with a map in closed form.",
+    )
     passes: Count = Field(
-        2, description="Passes of the encoder over a batch that a posterior teaches."
+        2, description="Passes of the encoder over a batch whose poses it learns."
     )
     lessons: Number = Field(
         300,
@@ -157,10 +168,12 @@ class AmortizedStage(Stage):
 
     @property
     def idle(self) -> frozenset[str]:
-        """Names of the settings of the other teacher."""
+        """Names of the settings of another way of teaching."""
         if self.teacher == "posterior":
-            return frozenset({"learning_rate_volume"})
-        return frozenset({"passes", "lessons", "particles"})
+            return frozenset({"volume_update", "learning_rate_volume", "guesses"})
+        if self.volume_update == "closed form":
+            return frozenset({"learning_rate_volume", "lessons", "particles"})
+        return frozenset({"guesses", "passes", "lessons", "particles"})
 
 
 class DirectStage(Stage):

@@ -24,7 +24,7 @@ def test_an_epoch_is_told_in_steps(particles: Particles, settings: Settings) -> 
     training = Training(particles, settings)
     steps = list(Epoch(training).steps())
     assert kinds(steps) == "RDTDTDTE"
-    assert steps[0] == Ready(3, False)
+    assert steps[0] == Ready(3, False, int((~training.held_out).sum()))
     rows = [step.rows for step in steps if isinstance(step, Due)]
     assert sum(map(len, rows)) == int((~training.held_out).sum())
     trained = [step for step in steps if isinstance(step, Trained)]

@@ -51,6 +51,7 @@ def test_the_histogram_follows_the_heads(qtbot: QtBot, session: Session) -> None
     panel.show()
     session.epoch_done.emit(done(0, (0.25, 0.75)))
     qtbot.waitUntil(lambda: list(panel.heads.bars.opts["height"]) == [25.0, 75.0], timeout=2000)
+    assert panel.heads.plotItem.titleLabel.text.endswith(": 1.8 effective")
     session.epoch_done.emit(done(1, (0.5, 0.5)))
     qtbot.waitUntil(lambda: list(panel.heads.bars.opts["height"]) == [50.0, 50.0], timeout=2000)
 

@@ -12,6 +12,7 @@ from napari_cryospin.engine.inference.interface import PoseInference
 from napari_cryospin.engine.inference.likelihood_teacher import LikelihoodTeacher
 from napari_cryospin.engine.inference.memory_needs import FLOAT
 from napari_cryospin.engine.inference.posterior_teacher import PosteriorTeacher
+from napari_cryospin.engine.inference.winners_teacher import WinnersTeacher
 from napari_cryospin.engine.models.encoders.choice import numbers_needed
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.engine.sums.centring import first_origins
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.state.problem import Problem
     from napari_cryospin.engine.switch_figures import SwitchFigures
 
-_TEACHERS: dict[str, type[Teacher]] = {
-    "likelihood": LikelihoodTeacher,
-    "posterior": PosteriorTeacher,
-}
 # particles that stand for all where none are held out
 _PROBES = 200
 # particles that are asked about at once, at the end of the stage
@@ -94,7 +91,7 @@ class AmortizedInference(PoseInference):
         super().__init__(problem)
         self.stage, self.criterion = stage, criterion
         self.encoding = Encoding(problem, stage.learning_rate_encoder, start)
-        self.teacher = _TEACHERS[stage.teacher](problem, stage, self.encoding, start)
+        self.teacher = _teacher_of(stage)(problem, stage, self.encoding, start)
 
     @classmethod
     def of_stage(
@@ -109,7 +106,7 @@ class AmortizedInference(PoseInference):
     ) -> float:
         """Return the bytes of the encoder, of a batch that goes through it, and of the teacher."""
         encoder = numbers_needed(model, box, device, stage.batch_size)
-        return encoder * FLOAT + _TEACHERS[stage.teacher].memory_needed(stage, model, box, device)
+        return encoder * FLOAT + _teacher_of(stage).memory_needed(stage, model, box, device)
 
     def begin(self) -> None:
         """Make room for the poses that the heads propose."""
@@ -230,3 +227,9 @@ class AmortizedInference(PoseInference):
         # another teacher, or other settings of it, may know other things
         if state["teacher"].keys() == self.teacher.state().keys():
             self.teacher.adopt(state["teacher"])
+
+
+def _teacher_of(stage: AmortizedStage) -> type[Teacher]:
+    if stage.teacher == "posterior":
+        return PosteriorTeacher
+    return WinnersTeacher if stage.volume_update == "closed form" else LikelihoodTeacher

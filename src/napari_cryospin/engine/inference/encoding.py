@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 # particles whose candidates are compared with the map at once
 _PART = 500
+# images that an encoder learns from at once
+MINI_BATCH = 250
+# jitter of the shifts that images are centred by: they are known to about as much; and the shift
+# that weighs as much as a chord of length 1; as shares of the box
+_JITTER, _SHIFT_UNIT = 1 / 128, 1 / 10
 
 
 class Encoding:
@@ -127,6 +133,47 @@ class Encoding:
         poses.winner[rows] = winner
         poses.losses[rows] = errors[pick]
         poses.set_at(rows, found[pick])
+
+    def learn(self, rows: Tensor, looked: Tensor, wanted: Poses, draw: torch.Generator) -> None:
+        """Teach poses by a pass over particles, in mini-batches.
+
+        Parameters
+        ----------
+        rows
+            The particles, (m,).
+        looked
+            What :meth:`look` returned of them.
+        wanted
+            A pose of each, (m,).
+        draw
+            Source of the order, the turns and the jitter.
+        """
+        order = torch.randperm(len(rows), generator=draw, device=rows.device)
+        # batch normalisation cannot learn from one image
+        for part in order.tensor_split(math.ceil(len(rows) / MINI_BATCH)):
+            self.step(rows[part], looked[part], wanted[part], draw)
+
+    def step(self, rows: Tensor, looked: Tensor, wanted: Poses, draw: torch.Generator) -> None:
+        """Take a step: the head that is nearest to an image's pose learns it.
+
+        Every image is seen at one of its turns, and centred, give or take some jitter; parameters
+        are those of :meth:`learn`.
+        """
+        encoder = self.encoder
+        if self.problem.model.shifts:
+            jitter = torch.randn((len(rows), 2), generator=draw, device=rows.device)
+            looked = encoder.centred(looked, self.origins(rows) + _JITTER * encoder.box * jitter)
+        turn = torch.randint(encoder.turns, (len(rows),), generator=draw, device=rows.device)
+        proposed = encoder(looked, turn)
+        # the squared chord: it has no singular gradient anywhere
+        apart = (proposed.rotations - wanted.rotations[:, None]).square().sum((-1, -2))
+        if encoder.gives_shifts:
+            moved = (proposed.shifts - wanted.shifts[:, None]) / (_SHIFT_UNIT * encoder.box)
+            apart = apart + moved.square().sum(-1)
+        loss = apart.amin(1).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
 
     def state(self) -> dict[str, Any]:
         """Return encoder and optimiser for a checkpoint."""

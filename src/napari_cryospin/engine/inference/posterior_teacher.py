@@ -10,6 +10,7 @@ import torch
 from napari_cryospin.engine.geometry.fourier import move_grid
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.inference.asking import ROUNDS, Measure
+from napari_cryospin.engine.inference.encoding import MINI_BATCH
 from napari_cryospin.engine.inference.march import supports
 from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.inference.teacher import Teacher
@@ -37,15 +38,10 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.sums.posteriors import Posteriors
     from napari_cryospin.engine.sums.quadrature import Quadrature
 
-# images that the encoder learns from at once
-_MINI_BATCH = 250
 # particles that are asked about at once where a run begins warm, and the radius they are judged by
 _ASKED_WARM, _LOOK = 2000, 8
 # level of poses from which on the whole of the passes is worth it: below it poses are 29° apart
 _FIRST_LEVEL = 4
-# jitter of the shifts that images are centred by, as a share of the box; they are known to about
-# as much
-_JITTER = 1 / 128
 # steps that refine them from the grid of the sums
 _CENTRING_STEPS = 2
 # so many of the particles' batches are asked about in an epoch of the march: one in ...
@@ -142,10 +138,7 @@ class PosteriorTeacher(Teacher):
         draw, seen = self._next_draw(), self._look(rows)
         coarse = int(self._sums.memory.nside[rows[0]]) < _FIRST_LEVEL
         for _ in range(1 if coarse else self.stage.passes):
-            order = torch.randperm(len(rows), generator=draw, device=rows.device)
-            # batch normalisation cannot learn from one image
-            for part in order.tensor_split(math.ceil(len(rows) / _MINI_BATCH)):
-                self._teach(rows[part], seen[part], draw)
+            self.encoding.learn(rows, seen, self._drawn(rows, draw), draw)
         if self._taught % _ASKED == 0:
             self.encoding.propose(rows, self.measure)
         return loss
@@ -159,9 +152,9 @@ class PosteriorTeacher(Teacher):
         draw = self._next_draw()
         for lesson in range(lessons):
             self.encoding.slow_down(0.5 * (1 + math.cos(math.pi * lesson / lessons)))
-            some = torch.randperm(len(known), generator=draw, device=known.device)[:_MINI_BATCH]
+            some = torch.randperm(len(known), generator=draw, device=known.device)[:MINI_BATCH]
             part = known[some.sort().values]
-            self._teach(part, self._look(part), draw)
+            self.encoding.step(part, self._look(part), self._drawn(part, draw), draw)
             if (lesson + 1) % _TOLD_EVERY == 0:
                 yield lesson + 1, lessons
 
@@ -173,23 +166,14 @@ class PosteriorTeacher(Teacher):
     def _look(self, rows: Tensor) -> Tensor:
         return self.encoding.look(rows, self.problem.particles.images(rows))
 
-    def _teach(self, rows: Tensor, seen: Tensor, draw: torch.Generator) -> None:
-        encoding, encoder, memory = self.encoding, self.encoding.encoder, self._sums.memory
+    def _drawn(self, rows: Tensor, draw: torch.Generator) -> Poses:
+        """Return a pose of each particle drawn from its posterior, (m,), at its present shift."""
+        memory = self._sums.memory
         drawn = torch.multinomial(memory.weights[rows], 1, generator=draw)
         cells = memory.cells[rows].gather(1, drawn)[:, 0].long()
         # all of them are of the march's present level
-        wanted = cell_rotations(int(memory.nside[rows[0]])).to(rows.device)[cells]
-        if self.problem.model.shifts:
-            jitter = torch.randn((len(rows), 2), generator=draw, device=rows.device)
-            seen = encoder.centred(seen, encoding.origins(rows) + _JITTER * encoder.box * jitter)
-        turn = torch.randint(encoder.turns, (len(rows),), generator=draw, device=rows.device)
-        proposed = encoder(seen, turn)
-        # the squared chord: it has no singular gradient anywhere
-        apart = (proposed.rotations - wanted[:, None]).square().sum((-1, -2))
-        loss = apart.amin(1).mean()
-        encoding.optimizer.zero_grad()
-        loss.backward()
-        encoding.optimizer.step()
+        rotations = cell_rotations(int(memory.nside[rows[0]])).to(rows.device)[cells]
+        return Poses(rotations, self.problem.poses.shifts[rows])
 
     def end_epoch(self, rows: Tensor) -> None:
         """Find posteriors of the held-out particles as well."""

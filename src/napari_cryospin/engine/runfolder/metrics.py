@@ -37,6 +37,7 @@ COLUMNS = (
     "weight_bins",
     "seconds",
     "head_share",
+    "effective_heads",
     "batches",
     "of_batches",
 )
@@ -112,6 +113,7 @@ def row_of(done: EpochDone) -> dict[str, str]:
         *_heads_row(done.switch),
         f"{done.seconds:.2f}",
         " ".join(f"{share:.4f}" for share in done.head_share),
+        _figure(done.effective_heads),
         _number(done.batches),
         _number(done.n_batches),
     )

@@ -95,9 +95,9 @@ class PoseTable:
         self.turns = turns
 
     def head_share(self, used: Tensor) -> tuple[float, ...]:
-        """Return the share of the used particles (n,) seen so far that each candidate has won."""
-        seen = self.winner[used & (self.winner >= 0)]
-        counts = torch.bincount(seen, minlength=self.candidate_losses.shape[1])
+        """Return the share of the used particles (n,) seen so far that each head has won, (M,)."""
+        seen = self.winner[used & (self.winner >= 0)] // self.turns
+        counts = torch.bincount(seen, minlength=self.candidate_losses.shape[1] // self.turns)
         return tuple((counts / max(len(seen), 1)).tolist())
 
     def load(self, state: dict[str, Tensor]) -> None:

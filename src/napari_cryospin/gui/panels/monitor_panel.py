@@ -219,7 +219,9 @@ class MonitorPanel(QWidget):
         self.heads.setVisible(last is not None)
         if last is not None:
             over = last.epoch < max(self._epochs)
-            self.heads.set_shares(last.head_share, last.epoch + 1 if over else None)
+            self.heads.set_shares(
+                last.head_share, last.effective_heads, last.epoch + 1 if over else None
+            )
 
     def _draw_switch(self) -> None:
         self.switch.setVisible(self._last_encoding() is not None)

@@ -124,9 +124,23 @@ class HeadPlot(ThemedPlot):
         self.addItem(self.bars)
         self.setYRange(0, 100)
 
-    def set_shares(self, shares: Sequence[float], epoch: int | None = None) -> None:
-        """Show fractions (0..1), one per head, of an epoch from 1 that is not the last one."""
-        self.say(_WON if epoch is None else f"Won by each head in epoch {epoch}, their last")
+    def set_shares(
+        self, shares: Sequence[float], effective: float | None = None, epoch: int | None = None
+    ) -> None:
+        """Show fractions (0..1), one per head.
+
+        Parameters
+        ----------
+        shares
+            The fractions.
+        effective
+            The effective number of heads.
+        epoch
+            Their epoch, from 1, where it is not the last one.
+        """
+        title = _WON if epoch is None else f"Won by each head in epoch {epoch}, their last"
+        number = "" if effective is None else f": {effective:.1f} effective"
+        self.say(f"{title}{number}")
         heads = range(len(shares))
         self.bars.setOpts(
             x=[head + 1 for head in heads],
