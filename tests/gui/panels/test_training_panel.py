@@ -62,12 +62,14 @@ def test_a_run_begins_warm_from_the_folder_that_is_named(
 
 def test_only_an_encoder_has_heads(panel: TrainingPanel) -> None:
     heads = widget_of(panel, "model.heads")
+    assert heads.enabled
+    panel.preset.value = "marginal"
     assert not heads.enabled
     panel.stages.insert(Inference.AMORTIZED)
     assert heads.enabled
     panel.preset.value = "paper-synthetic"
     assert heads.enabled
-    panel.preset.value = "default"
+    panel.preset.value = "marginal"
     assert not heads.enabled
 
 
@@ -78,6 +80,8 @@ def test_a_field_that_no_stage_heeds_is_closed(panel: TrainingPanel, guessed: ty
     def open_to() -> list[bool]:
         return [widget_of(panel, name).enabled for name in names]
 
+    assert open_to() == [True, True, True, True, True]
+    panel.preset.value = "marginal"
     assert open_to() == [False, True, True, True, True]
     panel.stages.show_stages([guessed()])
     panel.stages.changed.emit()
