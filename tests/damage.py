@@ -161,7 +161,9 @@ OF_VIEWERS: dict[str, Damage] = {
     "metrics-binary": text("metrics.csv", GARBAGE),
     "metrics-empty": text("metrics.csv", b""),
     "metrics-zeros": text("metrics.csv", bytes(1000)),
-    "metrics-half": lambda folder: os.truncate(folder / "metrics.csv", 230),
+    "metrics-half": lambda folder: os.truncate(
+        folder / "metrics.csv", (folder / "metrics.csv").stat().st_size - 20
+    ),
     "metrics-other-table": text("metrics.csv", "a,b\n1,2\n"),
     "metrics-twice-a-column": text("metrics.csv", "epoch,epoch,inference,loss\n0,0,direct,1\n"),
     "metrics-words": edit("metrics.csv", "0,marginal,1,1", "zero,marginal,one,1"),

@@ -17,7 +17,11 @@ DOORS = {
     "inserter": {"engine/models/sums.py"},
     "insert_slices": {"engine/kernels/reference.py"},
     "grid_sample": {"engine/geometry/slices.py"},
-    "MapUpdate": {"engine/inference/direct.py", "engine/inference/marginal.py"},
+    "MapUpdate": {
+        "engine/inference/direct.py",
+        "engine/inference/marginal.py",
+        "engine/inference/winners_teacher.py",
+    },
 }
 
 

@@ -26,6 +26,7 @@ from napari_cryospin.engine.run.branching import branch_epochs, make_branch
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.epoch import train_epoch
 from napari_cryospin.engine.run.homes import open_particles
+from napari_cryospin.engine.run.inferring import infer
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.run.snapshot import Snapshot, read_snapshot
 from napari_cryospin.engine.run.training import Training
@@ -64,6 +65,7 @@ __all__ = [
     "evaluate",
     "events",
     "fsc",
+    "infer",
     "make_branch",
     "matrices_from_euler",
     "open_particles",

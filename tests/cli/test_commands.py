@@ -192,7 +192,7 @@ def test_the_demo_without_a_window(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("5", 5, "epochs"),
         ("auto", 100, "criterion"),
         ("auto --epochs-encode 30", 30, "criterion"),
-        ("never", 30, "hand"),
+        ("never", 60, "hand"),
     ],
 )
 def test_when_to_switch(

@@ -11,7 +11,11 @@ ROOT = Path(napari_cryospin.__file__).parent
 DOOR = "engine/data/particles.py"
 # the encoder, each image's power, and the first map's amplitude
 TAKE_IMAGES = {
-    "engine/inference/amortized.py",
+    # what an encoder looks at
+    "engine/inference/asking.py",
+    "engine/inference/likelihood_teacher.py",
+    "engine/inference/posterior_teacher.py",
+    "engine/inference/winners_teacher.py",
     "engine/judging/particle_fit.py",
     "engine/run/training.py",
 }

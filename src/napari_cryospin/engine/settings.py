@@ -146,7 +146,7 @@ class Settings(Section):
     )
     warm_start: _File | None = Field(
         None,
-        title="Warm start from run",
+        title="Warm start",
         description="Run folder whose encoder and map auto-encoding begins with; it then has one "
         "start.",
     )

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from branches import stages
 from disturbed import shortest
+from napari_cryospin.engine import events
 from napari_cryospin.engine.events import Finished
 from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.run.reconstruction import Reconstruction
@@ -55,3 +57,31 @@ def finished(whole: RunFolder, tmp_path: Path) -> RunFolder:
     """Return a copy of that run."""
     shutil.copytree(whole.path, tmp_path / "finished")
     return RunFolder(tmp_path / "finished")
+
+
+@pytest.fixture
+def branch_settings(short_settings: Settings) -> Settings:
+    """Settings of a run of 3 + 2 epochs of five batches, which nothing judges."""
+    settings = short_settings.model_copy(deep=True)
+    settings.data.truth_map = settings.data.truth_star = None
+    settings.held_out, settings.stages = 0.0, stages()
+    return settings
+
+
+@pytest.fixture(scope="module")
+def parent(short_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that nobody disturbed; read only."""
+    folder = RunFolder(tmp_path_factory.mktemp("parent") / "run")
+    settings = short_settings.model_copy(deep=True)
+    settings.data.truth_map = settings.data.truth_star = None
+    settings.held_out, settings.stages = 0.0, stages()
+    with made_small():
+        *_, last = Reconstruction(settings, folder.path).run()
+    assert isinstance(last, events.Finished), last
+    return folder
+
+
+@pytest.fixture
+def run(parent: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy of it that a test may change."""
+    return RunFolder(shutil.copytree(parent.path, tmp_path / "run"))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import errno
-import json
-import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 import torch
 
-from disturbed import count, figures, kill, listed, read
+from disturbed import count, figures, kill, listed
 from napari_cryospin.engine import events, files
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.errors import InputError
@@ -21,93 +18,25 @@ from napari_cryospin.engine.run.checkpoint_reading import read_checkpoint
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.parent import read_parent
-from napari_cryospin.engine.stages import AmortizedStage, DirectStage
-from small_searches import made_small
+from napari_cryospin.engine.stages import AmortizedStage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_cryospin.engine.settings import Settings
 
-ENCODING, DECODING = 3, 2
-TOGETHER = ENCODING + DECODING
-EVERY = list(range(1, TOGETHER + 1))
-
-
-def stages() -> list[Any]:
-    return [
-        AmortizedStage(
-            epochs=ENCODING, learning_rate_encoder=1e-3, learning_rate_volume=2e-2, batch_size=40
-        ),
-        # from the candidates of the heads, so that they matter
-        DirectStage(epochs=DECODING, learning_rate_volume=1e-2, hypotheses=2, batch_size=40),
-    ]
-
-
-@pytest.fixture
-def settings(short_settings: Settings) -> Settings:
-    """Settings of a run of 3 + 2 epochs of five batches, which nothing judges."""
-    settings = short_settings.model_copy(deep=True)
-    settings.data.truth_map = settings.data.truth_star = None
-    settings.held_out, settings.stages = 0.0, stages()
-    return settings
-
-
-@pytest.fixture(scope="module")
-def parent(short_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run that nobody disturbed; read only."""
-    folder = RunFolder(tmp_path_factory.mktemp("parent") / "run")
-    settings = short_settings.model_copy(deep=True)
-    settings.data.truth_map = settings.data.truth_star = None
-    settings.held_out, settings.stages = 0.0, stages()
-    with made_small():
-        *_, last = Reconstruction(settings, folder.path).run()
-    assert isinstance(last, events.Finished), last
-    return folder
-
-
-@pytest.fixture
-def run(parent: RunFolder, tmp_path: Path) -> RunFolder:
-    """A copy of it that a test may change."""
-    return RunFolder(shutil.copytree(parent.path, tmp_path / "run"))
-
-
-def go_on(folder: Path) -> list[events.Event]:
-    """Run a branch to its end, and return what it told."""
-    told = list(Reconstruction.resume(folder).run())
-    assert isinstance(told[-1], events.Finished), told[-1]
-    return told
-
-
-def branch(run: RunFolder, at: int, out: Path, **how: Any) -> RunFolder:
-    """Make a branch, and run it to its end."""
-    make_branch(run.path, at, out, **how)
-    go_on(out)
-    return RunFolder(out)
-
-
-def is_same(one: RunFolder, other: RunFolder) -> bool:
-    """Whether two runs came to the same maps, poses and figures, bit by bit."""
-    maps, poses = (
-        [name for name in listed(other) if name.endswith(suffix)] for suffix in (".mrc", ".npy")
-    )
-    assert len(maps) > 3 and len(poses) >= TOGETHER - 1
-    return (
-        figures(one) == figures(other)
-        and all(np.array_equal(read(one, name), read(other, name)) for name in maps)
-        and all((one.path / n).read_bytes() == (other.path / n).read_bytes() for n in poses)
-        and one.verdict() == other.verdict()
-    )
-
-
-def inferences(run: RunFolder) -> list[str]:
-    return [row["inference"] for row in run.metrics()]
-
-
-def whole(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Bytes and time of change of every file."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
+from branches import (
+    DECODING,
+    ENCODING,
+    EVERY,
+    TOGETHER,
+    branch,
+    go_on,
+    inferences,
+    is_same,
+    stages,
+    whole,
+)
 
 
 @pytest.mark.parametrize("at", EVERY)
@@ -120,19 +49,23 @@ def test_with_nothing_changed_it_comes_to_the_same_end(
     assert whole(parent.path) == before
 
 
-def taught(settings: Settings) -> Settings:
+def taught(branch_settings: Settings) -> Settings:
     """Settings of the same run, whose encoder is taught by posteriors."""
-    settings.model.encoder, settings.model.heads, settings.model.turns = "polar", 2, 4
-    settings.stages[0] = AmortizedStage(
+    branch_settings.model.encoder, branch_settings.model.heads, branch_settings.model.turns = (
+        "polar",
+        2,
+        4,
+    )
+    branch_settings.stages[0] = AmortizedStage(
         teacher="posterior", epochs=ENCODING, batch_size=80, passes=1, learning_rate_encoder=5e-3
     )
-    return settings
+    return branch_settings
 
 
 def test_an_encoder_that_posteriors_teach_goes_on_as_well(
-    settings: Settings, tmp_path: Path
+    branch_settings: Settings, tmp_path: Path
 ) -> None:
-    run = Reconstruction(taught(settings), tmp_path / "run")
+    run = Reconstruction(taught(branch_settings), tmp_path / "run")
     assert isinstance([*run.run()][-1], events.Finished)
     assert is_same(branch(run.folder, 1, tmp_path / "early"), run.folder)
     assert is_same(branch(run.folder, ENCODING, tmp_path / "late"), run.folder)
@@ -140,9 +73,10 @@ def test_an_encoder_that_posteriors_teach_goes_on_as_well(
     make_branch(run.folder.path, 2, tmp_path / "heads", changes={"model.heads": 3})
     go_on(tmp_path / "heads")
     heads = RunFolder(tmp_path / "heads")
-    assert heads.poses(2).candidates.shape[1] == 3 * 4
     point = read_checkpoint(run.folder.branch_point_path(2), torch.device("cpu"))
     first = read_checkpoint(heads.branch_point_path(3), torch.device("cpu"))
+    # every head at four turns
+    assert [one["poses"]["candidates"].shape[1] for one in (point, first)] == [2 * 4, 3 * 4]
     taught_by = [one["inference"]["teacher"]["taught"] for one in (point, first)]
     assert taught_by == [6, 9]
     # back to auto-encoding, with the encoder and the posteriors of the switch
@@ -195,9 +129,9 @@ def test_it_survives_its_parent(run: RunFolder, parent: RunFolder, tmp_path: Pat
 
 
 def test_a_live_run_is_branched_and_comes_to_its_own_end(
-    settings: Settings, parent: RunFolder, tmp_path: Path
+    branch_settings: Settings, parent: RunFolder, tmp_path: Path
 ) -> None:
-    live, made = Reconstruction(settings, tmp_path / "live"), 0
+    live, made = Reconstruction(branch_settings, tmp_path / "live"), 0
     in_midst = count(events.BatchDone, 12)
     for event in live.run():
         if in_midst(event):
@@ -212,14 +146,14 @@ def test_a_live_run_is_branched_and_comes_to_its_own_end(
 
 
 def test_a_killed_run_and_what_lies_in_the_midst_of_an_epoch(
-    settings: Settings, parent: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    branch_settings: Settings, parent: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a checkpoint before every batch
     monkeypatch.setattr(
         "napari_cryospin.engine.run.loop.Loop._checkpoint_due", property(lambda _: True)
     )
-    settings.branch_points = 0
-    killed = Reconstruction(settings, tmp_path / "killed")
+    branch_settings.branch_points = 0
+    killed = Reconstruction(branch_settings, tmp_path / "killed")
     kill(killed, count(events.BatchDone, 8))
     assert branch_epochs(killed.folder.path) == [0, 1]
     # goes on after seven batches; what shaped them cannot be another
@@ -251,13 +185,13 @@ def test_the_switch_comes_elsewhere(
 
 
 def test_switched_at_once_it_is_the_run_that_switched_there_by_schedule(
-    parent: RunFolder, settings: Settings, tmp_path: Path
+    parent: RunFolder, branch_settings: Settings, tmp_path: Path
 ) -> None:
-    settings.stages[0].epochs = 2
-    scheduled = Reconstruction(settings, tmp_path / "scheduled")
+    branch_settings.stages[0].epochs = 2
+    scheduled = Reconstruction(branch_settings, tmp_path / "scheduled")
     assert isinstance([*scheduled.run()][-1], events.Finished)
     out = branch(parent, 2, tmp_path / "branch", switch_at="now")
-    assert out.settings().stages == settings.stages
+    assert out.settings().stages == branch_settings.stages
     assert is_same(out, scheduled.folder)
 
 
@@ -340,145 +274,3 @@ def test_what_cannot_be_is_told_in_a_sentence(
     assert str(told.value).count("\n") == 0
     # and nothing is left
     assert list(tmp_path.iterdir()) == []
-
-
-def test_nothing_is_replaced_and_nothing_lies_within_the_parent(
-    run: RunFolder, tmp_path: Path
-) -> None:
-    out = tmp_path / "branch"
-    out.mkdir()
-    (out / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="is not empty: choose another folder"):
-        make_branch(run.path, 2, out)
-    with pytest.raises(InputError, match="is a file"):
-        make_branch(run.path, 2, out / "notes.txt")
-    with pytest.raises(InputError, match="lies in the run"):
-        make_branch(run.path, 2, run.path / "branch")
-    with pytest.raises(InputError, match="is no run folder"):
-        make_branch(out, 2, tmp_path / "other")
-    assert [path.name for path in out.iterdir()] == ["notes.txt"]
-    (tmp_path / "empty").mkdir()
-    make_branch(run.path, 2, tmp_path / "empty")
-    assert RunFolder(tmp_path / "empty").checkpoints()
-
-
-def test_a_branch_that_cannot_be_made_leaves_nothing(
-    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device", "somewhere")
-
-    monkeypatch.setattr("napari_cryospin.engine.run.branching.write_checkpoint", full)
-    with pytest.raises(InputError, match=r"branch cannot be made: the disk is full"):
-        make_branch(run.path, 2, tmp_path / "branch")
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
-
-
-def test_a_branch_is_branched_and_resumed(parent: RunFolder, tmp_path: Path) -> None:
-    first = branch(parent, 2, tmp_path / "first", changes={"model.heads": 5})
-    assert branch_epochs(first.path) == EVERY
-    # from an epoch of its own, and from one in common, whose encoder has other heads
-    assert is_same(branch(first, 3, tmp_path / "own"), first)
-    before = branch(first, 1, tmp_path / "before")
-    assert [before.poses(n).candidates.shape[1] for n in range(3)] == [3, 5, 5]
-    assert read_parent(before).path == first.path
-
-    make_branch(parent.path, 2, tmp_path / "killed", changes={"model.heads": 5})
-    kill(Reconstruction.resume(tmp_path / "killed"), count(events.BatchDone, 3))
-    go_on(tmp_path / "killed")
-    assert is_same(RunFolder(tmp_path / "killed"), first)
-
-
-def test_a_switch_by_hand_is_the_parents_unless_it_is_another(
-    settings: Settings, tmp_path: Path
-) -> None:
-    run = Reconstruction(settings, tmp_path / "run")
-    second = count(events.BatchDone, 7)
-    for event in run.run():
-        if second(event):
-            run.controls.switch()
-    assert isinstance(event, events.Finished)
-    assert inferences(run.folder) == ["amortized"] * 2 + ["direct"] * 2
-    assert is_same_steered(branch(run.folder, 2, tmp_path / "same"), run.folder)
-    never = branch(run.folder, 2, tmp_path / "never", switch_at="never")
-    assert inferences(never) == ["amortized"] * 5
-    assert never.commands() == []
-
-
-def is_same_steered(one: RunFolder, other: RunFolder) -> bool:
-    same = (one.map_path.read_bytes()[1024:], figures(one), one.commands())
-    return same == (other.map_path.read_bytes()[1024:], figures(other), other.commands())
-
-
-def test_of_several_starts_a_branch_goes_on_with_one(settings: Settings, tmp_path: Path) -> None:
-    settings.starts = 2
-    run = Reconstruction(settings, tmp_path / "run")
-    assert isinstance([*run.run()][-1], events.Finished)
-    assert branch_epochs(run.folder.path)[:6] == [1, 2, 3, 4, 5, 6]
-    # in the second start, after one epoch of it
-    same = branch(run.folder, 4, tmp_path / "same")
-    assert figures(same) == figures(run.folder)
-    out = branch(run.folder, 4, tmp_path / "alone", switch_at="now")
-    assert [row["start"] for row in out.metrics()] == ["1", "1", "1", "2", "2", "2"]
-    assert inferences(out)[4:] == ["direct"] * 2
-    early = branch(run.folder, 1, tmp_path / "early", switch_at="now")
-    assert inferences(early) == ["amortized", "direct", "direct"]
-
-
-@pytest.mark.parametrize(("most", "kept"), [(0, []), (1, [3]), (2, [1, 3]), (20, [1, 2, 3])])
-def test_as_many_branch_points_are_kept_as_are_asked_for(
-    settings: Settings, tmp_path: Path, most: int, kept: list[int]
-) -> None:
-    settings.branch_points = most
-    run = Reconstruction(settings, tmp_path / "run")
-    assert isinstance([*run.run()][-1], events.Finished)
-    assert list(run.folder.branch_points()) == kept
-    assert branch_epochs(run.folder.path) == sorted({*kept, 4, 5})
-
-
-def test_a_branch_point_leaves_out_what_the_next_epoch_makes(parent: RunFolder) -> None:
-    device = torch.device("cpu")
-    point = read_checkpoint(parent.branch_point_path(2), device)["poses"]
-    assert point["candidate_losses"].isnan().all() and (point["winner"] >= 0).all()
-    assert point["candidates"].shape == (200, 3, 3, 3)
-    # what lies on the disk for them is one particle's
-    assert point["candidates"].untyped_storage().nbytes() == 3 * 9 * 4
-
-
-def test_a_point_that_holds_all_is_the_checkpoint_itself(
-    settings: Settings, tmp_path: Path
-) -> None:
-    # the first start is over: it is kept as it is, to be compared with the second
-    settings.starts = 2
-    run = Reconstruction(settings, tmp_path / "run")
-    kill(run, count(events.CheckpointWritten, 3))
-    path = run.folder.branch_point_path(3)
-    assert path.samefile(run.folder.checkpoint_path(3))
-    state = read_checkpoint(path, torch.device("cpu"))
-    assert state["poses"]["candidate_losses"].isfinite().all()
-
-
-def test_its_folder_tells_what_it_is(parent: RunFolder, tmp_path: Path) -> None:
-    how = {"switch_at": 3, "changes": {"seed": 4}}
-    make_branch(parent.path, 2, tmp_path / "branch", **how)
-    told = go_on(tmp_path / "branch")
-    (started,) = [event for event in told if isinstance(event, events.RunStarted)]
-    assert "A branch of run after epoch 2, with seed = 4, switch at 3." in started.notes
-    known = json.loads((tmp_path / "branch" / "parent.json").read_text())
-    assert known["relative"] == os.path.relpath(parent.path, tmp_path / "branch")
-    log = RunFolder(tmp_path / "branch").events_path.read_text()
-    logged = [json.loads(line) for line in log.splitlines()]
-    done = [one["epoch"] for one in logged if one["event"] == "EpochDone"]
-    assert done == list(range(TOGETHER))
-    assert [one["event"] for one in logged].count("RunStarted") == 2
-
-
-def test_parent_and_branch_that_were_moved_together_find_each_other(
-    run: RunFolder, tmp_path: Path
-) -> None:
-    (tmp_path / "there").mkdir()
-    make_branch(run.path, 2, tmp_path / "branch")
-    shutil.move(run.path, tmp_path / "there" / "run")
-    shutil.move(tmp_path / "branch", tmp_path / "there" / "branch")
-    out = RunFolder(tmp_path / "there" / "branch")
-    assert read_parent(out).found_from(out.path) == tmp_path / "there" / "run"

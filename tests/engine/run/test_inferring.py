@@ -58,6 +58,11 @@ def settings_for(stacks: Path) -> Settings:
     return settings
 
 
+@pytest.fixture(autouse=True)
+def small() -> None:
+    """Searches are at full size here: particles that were never seen depend on them."""
+
+
 @pytest.fixture(scope="module")
 def taught(stacks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a run that has learned from a sample of its particles."""

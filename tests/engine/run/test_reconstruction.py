@@ -227,7 +227,8 @@ def test_a_choice_is_followed_by_a_run_that_stops_then(unjudged: Settings, tmp_p
 
     stream = steer(run, events.BatchDone, choose_and_stop)
     assert of_type(stream, events.ParticlesChosen)
-    assert read_star(run.folder.star_path).n_particles == 150
+    # of those that are left, the ones that the epoch had come to by then
+    assert 0 < read_star(run.folder.star_path).n_particles < 150
 
 
 def drop_and_stop(settings: Settings, folder: Path, stop: int | None) -> None:

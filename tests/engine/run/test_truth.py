@@ -66,9 +66,9 @@ def test_poses_that_take_long_to_copy_are_shown_less_often(
 ) -> None:
     poses_event, took = loop.Loop.poses_event, 0.0
 
-    def slow(of: loop.Loop) -> PosesUpdated:
+    def slow(of: loop.Loop, **how: bool) -> PosesUpdated:
         time.sleep(took)
-        return poses_event(of)
+        return poses_event(of, **how)
 
     def live(name: str) -> int:
         stream = Reconstruction(short_settings, tmp_path / name).run()

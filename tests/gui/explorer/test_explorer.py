@@ -239,7 +239,7 @@ def test_every_view_saves_its_figure_and_its_data(
             assert lines[0].count(",") == lines[1].count(",") >= 1
             if view.graphics():
                 _check_figures(view, tmp_path)
-    assert len(views) == len(set(views)) == 10
+    assert len(views) == len(set(views)) == 12
     assert "Heads: mean loss" in [layer.name for layer in panel.layers._viewer.layers]
 
 

@@ -177,7 +177,7 @@ def test_the_monitor_draws_what_each_stage_measures(qtbot: QtBot, session: Sessi
     assert shown == {"in best mode": pytest.approx(25)}
     assert monitor.gain.curve("needed").getData()[1][0] == pytest.approx(2.1)
     end(session, 1, Inference.MARGINAL, 1, held_out_gain=2.5)
-    qtbot.waitUntil(lambda: "epoch 1, the last of" in monitor.heads._title)
+    qtbot.waitUntil(lambda: "epoch 1, their last" in monitor.heads._title)
     # what auto-encoding has measured stays beside what comes after it
     assert monitor.switch.isVisible() and monitor.heads.isVisible()
     assert list(monitor.posterior.curve("covered").getData()[1]) == [90]

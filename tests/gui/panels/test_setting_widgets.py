@@ -12,6 +12,8 @@ from napari_cryospin.gui.panels.setting_widgets import LARGEST, SettingWidget
 from setting_names import all_fields, numbers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytestqt.qtbot import QtBot
 
     from napari_cryospin.engine.setting_fields import SettingField
@@ -82,3 +84,12 @@ def test_what_a_file_holds_beyond_the_form_is_shown(qtbot: QtBot) -> None:
     assert shown.value == "cuda:1"
     wide = made(qtbot, setting_field("data.mask_diameter"), 1e7)
     assert wide.value == 1e7
+
+
+def test_a_folder_is_named_or_left_open(qtbot: QtBot, tmp_path: Path) -> None:
+    shown = made(qtbot, setting_field("warm_start"), None)
+    assert shown.value is None
+    shown.value = tmp_path
+    assert shown.value == tmp_path
+    shown.widget.line_edit.value = "  "
+    assert shown.value is None

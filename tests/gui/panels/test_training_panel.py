@@ -47,14 +47,29 @@ def test_settings_from_a_file_are_shown_as_they_are(panel: TrainingPanel) -> Non
     assert panel.settings(Path("particles.star"), None) == settings
 
 
+def test_a_run_begins_warm_from_the_folder_that_is_named(
+    panel: TrainingPanel, tmp_path: Path
+) -> None:
+    shown = widget_of(panel, "warm_start")
+    assert panel.settings(Path("particles.star"), None).warm_start is None
+    shown.line_edit.value = str(tmp_path)
+    assert panel.settings(Path("particles.star"), None).warm_start == tmp_path
+    assert shown.enabled
+    # what has no encoder cannot
+    panel.preset.value = "marginal"
+    assert not shown.enabled
+
+
 def test_only_an_encoder_has_heads(panel: TrainingPanel) -> None:
     heads = widget_of(panel, "model.heads")
+    assert heads.enabled
+    panel.preset.value = "marginal"
     assert not heads.enabled
     panel.stages.insert(Inference.AMORTIZED)
     assert heads.enabled
     panel.preset.value = "paper-synthetic"
     assert heads.enabled
-    panel.preset.value = "default"
+    panel.preset.value = "marginal"
     assert not heads.enabled
 
 
@@ -65,6 +80,8 @@ def test_a_field_that_no_stage_heeds_is_closed(panel: TrainingPanel, guessed: ty
     def open_to() -> list[bool]:
         return [widget_of(panel, name).enabled for name in names]
 
+    assert open_to() == [True, True, True, True, True]
+    panel.preset.value = "marginal"
     assert open_to() == [False, True, True, True, True]
     panel.stages.show_stages([guessed()])
     panel.stages.changed.emit()

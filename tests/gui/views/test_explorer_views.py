@@ -309,7 +309,7 @@ def test_weights_are_compared_with_posterior_and_truth(qtbot: QtBot) -> None:
     x, y = view.curve.getData()
     assert np.allclose(x, [10, 90]) and np.allclose(y, [12, 88])
     assert view.by_truth.getData()[0] is None or not len(view.by_truth.getData()[0])
-    assert "epoch 5" in view._title and "off by 2 %" in view._title
+    assert "epoch 5" in view._title and "posterior 2 % off" in view._title
     assert list(view.table()["modes"]) == [40, 400]
     assert [list(v) for v in coverage.curve("heads").getData()] == [[5], [98]]
     assert "weights" not in coverage.table()

@@ -42,12 +42,27 @@ def doubtful(problem: Problem, radius: float) -> Tensor:
     errors = poses.candidate_losses.nan_to_num(nan=torch.inf)
     if not errors.shape[1]:
         return torch.ones(len(errors), dtype=torch.bool, device=errors.device)
+    several = have_several_modes(poses.candidates, errors, len(model.frequencies))
+    return several | outlying(errors.amin(1))
+
+
+def have_several_modes(rotations: Tensor, errors: Tensor, size: int) -> Tensor:
+    """Return which particles' candidates tell of another mode beside the best one, bool, (b,).
+
+    Parameters
+    ----------
+    rotations
+        Candidates, (b, K, 3, 3).
+    errors
+        Their errors per coefficient, in units of the noise's variance, (b, K).
+    size
+        Number of coefficients.
+    """
     best, place = errors.min(1)
-    weights = (-0.5 * len(model.frequencies) * (errors - best[:, None])).exp()
-    winners = poses.candidates[torch.arange(len(best), device=best.device), place]
-    away = angular_distance(poses.candidates, winners[:, None]) >= APART
-    several = (weights * away).sum(1) > _DOUBT * weights.sum(1)
-    return several | outlying(best)
+    weights = (-0.5 * size * (errors - best[:, None])).exp()
+    winners = rotations[torch.arange(len(best), device=best.device), place]
+    away = angular_distance(rotations, winners[:, None]) >= APART
+    return (weights * away).sum(1) > _DOUBT * weights.sum(1)
 
 
 def outlying(errors: Tensor) -> Tensor:

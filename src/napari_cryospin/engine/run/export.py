@@ -134,7 +134,9 @@ def _recorded(folder: RunFolder) -> _Recorded:
             _fingerprint(folder),
         )
     last = {name: tensor.numpy() for name, tensor in state["poses"].items()}
-    used = state["used"].numpy()
+    # who has no pose yet is not written
+    placed = state["used"] & state["poses"]["losses"].isfinite()
+    used = (placed if bool(placed.any()) else state["used"]).numpy()
     figures = state.get("fingerprint")
     fit = fit_in(state, len(used))
     return _Recorded(

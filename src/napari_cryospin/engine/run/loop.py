@@ -83,10 +83,9 @@ class Loop:
         self._fingerprint = fingerprint.figures()
         self._pace = StagePace()
         self._last = {"map": 0.0, "poses": 0.0}
-        self._poses_took = 0.0
+        self._poses_took, self._n_images, self._epoch_began = 0.0, 0, 0.0
         self._checkpoint_at, self._checkpoint_took = time.monotonic(), 0.0
         self._n_batches: int | None = None
-        self._n_images, self._epoch_began = 0, 0.0
         self._searching = self._ended = self._switch_due = False
 
     def events(self) -> Iterator[Event]:
@@ -242,8 +241,7 @@ class Loop:
 
     def _keep_branch_point(self, switching: bool) -> None:
         """Keep the state after an epoch for branches."""
-        state = self.training.compact_state(ending=switching)
-        if state is not None:
+        if (state := self.training.compact_state(ending=switching)) is not None:
             state["fingerprint"] = self._fingerprint
         epoch, most = self.training.clock.epoch, self.settings.branch_points
         keep_branch_point(self.folder, state, epoch, most)
@@ -364,11 +362,10 @@ class Loop:
     def poses_event(self, *, recorded: bool = False) -> PosesUpdated:
         """Return the present poses, with all candidates or with those that are recorded."""
         training = self.training
-        used = training.used.cpu().numpy()
         return poses_event(
             training.poses,
             training.fit,
-            used,
+            training.used.cpu().numpy(),
             training.clock.epoch,
             training.kind,
             self.pixel_size,

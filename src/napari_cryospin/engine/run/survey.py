@@ -39,7 +39,8 @@ PROBES = 200
 class EpochSurvey:
     """Figures of the posteriors of probe particles against the map of one epoch.
 
-    Shares are of the probes, in 0..1; None where the heads have not spoken or the truth is unknown.
+    Shares are of the probes, in 0..1, those of candidates of the probes that have any; None where
+    no head has spoken or the truth is unknown.
 
     Parameters
     ----------
@@ -144,9 +145,10 @@ def survey_epoch(
     summary = summarise(posteriors, rows, shifts, progress)
     belongs = None if truth is None else truth.belongs
     survey = figures_of(summary, poses, belongs)
-    if not (poses.inference.has_heads and _spoken(poses, rows)):
+    spoken = rows[_spoken(poses, rows)]
+    if not (poses.inference.has_heads and len(spoken)):
         return survey
-    return replace(survey, **_of_heads(posteriors, rows, shifts, poses, belongs))
+    return replace(survey, **_of_heads(posteriors, spoken, shifts, poses, belongs))
 
 
 def _of_heads(
@@ -180,9 +182,10 @@ def _of_heads(
     return of_heads
 
 
-def _spoken(poses: PosesUpdated, rows: NDArray[np.int64]) -> bool:
-    """Return whether all of some particles have candidates."""
-    return poses.candidates.shape[1] > 0 and bool((poses.winner[rows] >= 0).all())
+def _spoken(poses: PosesUpdated, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of some particles (b,) have candidates: an encoder may not have seen all."""
+    spoken: NDArray[np.bool_] = (poses.winner[rows] >= 0) & (poses.candidates.shape[1] > 0)
+    return spoken
 
 
 def figures_of(
@@ -199,15 +202,16 @@ def figures_of(
     spoken = _spoken(poses, rows)
     candidates = poses.candidates[rows]
     winner = held = best = among = None
-    if spoken:
-        winning = candidates[np.arange(len(rows)), poses.winner[rows]]
-        winner = float((angular_distance(winning, rotations[:, 0]) <= tolerance).mean())
+    if spoken.any():
+        winning = candidates[spoken, poses.winner[rows[spoken]]]
+        winner = float((angular_distance(winning, rotations[spoken, 0]) <= tolerance).mean())
     here = np.ones(len(rows), dtype=bool) if belongs is None else belongs[rows]
     if poses.truth is not None and here.any():
-        true = poses.truth[rows[here]]
-        by_mode = coverage(rotations[here], true, tolerance)
+        true = poses.truth[rows]
+        by_mode = coverage(rotations[here], true[here], tolerance)
         best, among = float(by_mode[0]), float(by_mode[-1])
-        held = float(coverage(candidates[here], true, tolerance)[-1]) if spoken else None
+        both = here & spoken
+        held = float(coverage(candidates[both], true[both], tolerance)[-1]) if both.any() else None
     return EpochSurvey(
         epoch=poses.epoch,
         inference=str(poses.inference),

@@ -30,7 +30,7 @@ _SWITCH = {
 # curves of the heads as a posterior, and the figures that they show
 _HEADS = {
     "covered": "coverage",
-    "by random": "random_coverage",
+    "random": "random_coverage",
     "weights off": "calibration_error",
 }
 _NOTE = "A lower loss is not a better map: look at the map, and at its resolution."
@@ -111,9 +111,9 @@ class MonitorPanel(QWidget):
             "each pose for itself would take away, which it will"
         )
         self.posterior = EpochPlot(
-            "Heads as posterior",
+            "Heads",
             "%",
-            {"covered": _BLUE, "by random": _ORANGE, "weights off": _PURPLE},
+            {"covered": _BLUE, "random": _ORANGE, "weights off": _PURPLE},
             parent=self,
         )
         self.posterior.setToolTip(

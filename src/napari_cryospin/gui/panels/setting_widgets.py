@@ -97,6 +97,7 @@ class SettingWidget:
             widget = CheckBox(text="", **options)
         elif field.type is Path:
             widget = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, nullable=True, **options)
+            widget.choose_btn.text = "Browse…"
             made_of_path: ValueWidget[Any] = widget
             return made_of_path
         elif field.type in (int, float):

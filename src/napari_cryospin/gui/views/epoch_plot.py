@@ -138,9 +138,9 @@ class HeadPlot(ThemedPlot):
         epoch
             Their epoch, from 1, where it is not the last one.
         """
-        when = "" if epoch is None else f" in epoch {epoch}, the last of auto-encoding"
+        title = _WON if epoch is None else f"Won by each head in epoch {epoch}, their last"
         number = "" if effective is None else f": {effective:.1f} effective"
-        self.say(f"{_WON}{when}{number}")
+        self.say(f"{title}{number}")
         heads = range(len(shares))
         self.bars.setOpts(
             x=[head + 1 for head in heads],

@@ -104,7 +104,7 @@ class HeadCoverageView(SurveyPlot):
             "heads": (_BLUE, "coverage"),
             "random": (_ORANGE, "random_coverage"),
         }
-        super().__init__("Posterior covered by", curves, parent)
+        super().__init__("Covered by", curves, parent)
 
 
 class CoverageView(SurveyPlot):
@@ -163,7 +163,7 @@ class WeightsView(_DiagonalPlot):
             self.say(_WEIGHTS)
             return
         self.say(
-            f"Weights in epoch {survey.epoch + 1} against "
+            f"Weights, epoch {survey.epoch + 1}: "
             f"{_coloured(_ORANGE, 'posterior', survey.calibration_error)}"
             f"{_coloured(_GREEN, ', truth', survey.truth_calibration_error)}"
         )
@@ -192,7 +192,7 @@ def _coloured(colour: str, name: str, error: float | None) -> str:
     """Return the name of a curve with its error, in its colour."""
     if error is None:
         return ""
-    return f'<span style="color: {colour}">{name} (off by {100 * error:.0f} %)</span>'
+    return f'<span style="color: {colour}">{name} {100 * error:.0f} % off</span>'
 
 
 class ReliabilityView(_DiagonalPlot):
