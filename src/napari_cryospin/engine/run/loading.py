@@ -82,8 +82,7 @@ def load_particles(
             _READING,
             lambda report: make(table, data, report),
             stopped,
-            # half a working file is not left behind
-            patience=_PATIENCE if on_disk else 0.0,
+            patience=_PATIENCE,
         )
     if particles.n < _FEWEST:
         raise InputError(

@@ -27,7 +27,7 @@ def with_progress(
     work: Callable[[Callable[[int, int], None]], Result],
     stopped: Callable[[], bool] = lambda: False,
     *,
-    patience: float = 0.0,
+    patience: float = 5.0,
 ) -> Generator[Progress, None, Result]:
     """Run ``work`` in a thread, yield its progress, and return its result or raise its error.
 
@@ -40,7 +40,8 @@ def with_progress(
     stopped
         Whether the work is no longer wanted; it ends with its next report.
     patience
-        So many seconds, at most, are waited for that: it may have to clear away what it has begun.
+        So many seconds, at most, are waited for that: it may have to clear away what it has begun,
+        and a process that ends with a thread of it in compiled code is aborted.
 
     Raises
     ------
