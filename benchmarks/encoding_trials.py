@@ -137,7 +137,7 @@ def encoded(trial: Trial, preset: str, starts: int) -> tuple[Training, dict[str,
     means, gains, seconds, epochs = [], [], [], []
     for start in range(starts):
         if start:
-            next_stage(training)
+            training.next_stage()
         started = time.process_time()
         while not training.stage_due:
             train_epoch(training)
@@ -158,7 +158,7 @@ def switch(trial: Trial, training: Training, searches: int) -> tuple[Training, d
     """Return a run like this one that begins auto-decoding, from the best start; and its errors."""
     branch = copy.deepcopy(training)
     branch.settings.stages[1].searches = searches
-    next_stage(branch)
+    branch.next_stage()
     errors, held = trial.errors(branch), branch.held_out.numpy()
     return branch, _of_errors(errors) | {
         "held_mean": f"{errors[held].mean():.2f}",
@@ -192,7 +192,7 @@ def switched(trial: Trial, at: int) -> dict[str, object]:
     for _ in range(at):
         train_epoch(never)
     branch = copy.deepcopy(never)
-    next_stage(branch)
+    branch.next_stage()
     pairs = []
     while not branch.stage_due:
         for training in (branch, never):
@@ -205,12 +205,6 @@ def switched(trial: Trial, at: int) -> dict[str, object]:
         "switched": " ".join(f"{one:.2f}" for one, _ in pairs),
         "never_switched": " ".join(f"{other:.2f}" for _, other in pairs),
     }
-
-
-def next_stage(training: Training) -> None:
-    """Begin the next stage or start."""
-    for _ in training.next_stage():
-        pass
 
 
 def _of_errors(errors: np.ndarray) -> dict[str, object]:

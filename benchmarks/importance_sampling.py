@@ -67,8 +67,7 @@ def trained(case: Case, folder: Path, factor: float) -> list[dict[str, object]]:
 
     while not (training.stage_due and training.last_stage):
         if training.stage_due:
-            for _ in training.next_stage():
-                pass
+            training.next_stage()
         else:
             train_epoch(training, compare)
     return rows

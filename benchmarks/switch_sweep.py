@@ -119,8 +119,7 @@ def runs(case: Case, folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
 def decoded(training: Training, truth: Truth) -> np.ndarray:
     """Return the pose errors after auto-decoding from here, (n,)."""
     branch = copy.deepcopy(training)
-    for _ in branch.next_stage():
-        pass
+    branch.next_stage()
     for _ in range(DECODED):
         train_epoch(branch)
     return pose_errors(branch.poses.rotations.double().numpy(), truth.rotations, None)[0]

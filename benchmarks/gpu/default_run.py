@@ -47,8 +47,7 @@ def main() -> None:
                 verdict = reach_verdict(training)
                 table.note(f"The run ended after {seconds:.0f} s: {verdict.outcome}.")
                 return
-            for _ in training.next_stage():
-                pass
+            training.next_stage()
             continue
         _epoch(training, truth, table, deadline, options.device)
     table.note("The time was up before the run's end.")

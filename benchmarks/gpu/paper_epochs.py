@@ -40,8 +40,7 @@ def main() -> None:
     for left in (2, 1):
         _measure(training, table, Deadline(deadline.left / left + 5), options)
         if left == 2:
-            for _ in training.next_stage():
-                pass
+            training.next_stage()
     if any(row[1] != row[2] for row in table.rows):
         table.note("Where fewer batches than an epoch's were trained, its seconds are reckoned.")
 

@@ -21,7 +21,7 @@ from napari_cryospin.engine.stages import AmortizedStage, DirectStage, Inference
 from particle_images import all_images, with_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari_cryospin.engine.data.particles import Particles
@@ -87,9 +87,9 @@ def test_the_next_stage_begins_with_the_best_start(
     ended = []
     keep = Training.next_stage
 
-    def kept(training: Training) -> Iterator[tuple[int, int]]:
+    def kept(training: Training) -> None:
         ended.append((training.map(), training.poses.rotations.clone()))
-        return keep(training)
+        keep(training)
 
     monkeypatch.setattr(Training, "next_stage", kept)
     training = Training(particles, settings)

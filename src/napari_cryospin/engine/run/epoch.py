@@ -115,7 +115,6 @@ def train_to_the_end(training: Training) -> None:
     """Train through all stages and starts that are left."""
     while not (training.stage_due and training.last_stage):
         if training.stage_due:
-            for _ in training.next_stage():
-                pass
+            training.next_stage()
         else:
             train_epoch(training)

@@ -136,7 +136,7 @@ class Loop:
         self._n_batches = None
         yield events.Progress(_BEGINNING, 0, 0)
         training = self.training
-        for done, total in training.next_stage():
+        for done, total in training.next_stage_in_steps():
             yield events.Progress(_ENDING, done, total)
         self._pace.begin_stage()
         # what was asked for while the stage ended anyway is done

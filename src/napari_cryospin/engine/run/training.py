@@ -157,8 +157,13 @@ class Training:
         """Whether nothing comes after the present stage."""
         return self.clock.last_stage(self.settings)
 
-    def next_stage(self) -> Iterator[tuple[int, int]]:
-        """End the present stage: begin its next start, or the next stage from the best one.
+    def next_stage(self) -> None:
+        """End the present stage: begin its next start, or the next stage from the best one."""
+        for _ in self.next_stage_in_steps():
+            pass
+
+    def next_stage_in_steps(self) -> Iterator[tuple[int, int]]:
+        """Do the same as :meth:`next_stage`, as it is asked for steps.
 
         Yields how many particles have been left as the next stage finds them, and their total.
         """
@@ -179,7 +184,7 @@ class Training:
         self.inference = self._stage_begun(self.inference)
 
     def finish(self) -> Iterator[tuple[int, int]]:
-        """End the last stage, from the best start; yields as :meth:`next_stage`."""
+        """End the last stage, from the best start; yields as :meth:`next_stage_in_steps`."""
         if self.start_unjudged:
             self._end_start()
             self._take_best_start()
