@@ -132,25 +132,15 @@ def _follow(run: ExperimentRun) -> int:
     Ctrl-C ends it after the present batch (130); a cell that failed makes it 1.
     """
     from napari_cryospin.cli.progress import ExperimentFollower
-    from napari_cryospin.cli.signals import obeyed
+    from napari_cryospin.cli.signals import obeyed, shown_to_the_end
     from napari_cryospin.engine.events import Failed
     from napari_cryospin.engine.experiments.events import ExperimentFinished
-    from napari_cryospin.engine.run.controls import Interrupted
 
-    event = None
     with (
         ExperimentFollower() as follower,
         obeyed(run.controls, follower.line, results=False) as caught,
     ):
-        stream = run.run()
-        try:
-            for event in stream:
-                follower.show(event)
-        except Interrupted:
-            # while a map was judged; the cell can be resumed
-            pass
-        finally:
-            stream.close()
+        event = shown_to_the_end(run.run(), follower.show)
     if isinstance(event, Failed):
         typer.echo(f"Error: {event.message}", err=True)
         return _BAD_INPUT if event.bad_input else _FAILED

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from napari_cryospin.cli.progress import Follower
-from napari_cryospin.cli.signals import obeyed
+from napari_cryospin.cli.signals import obeyed, shown_to_the_end
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.events import Failed
 from napari_cryospin.engine.flags import flags
-from napari_cryospin.engine.run.controls import Interrupted
 from napari_cryospin.engine.runfolder import names
 from napari_cryospin.engine.runfolder.commands import read_commands
 from napari_cryospin.engine.settings import Settings
@@ -20,7 +19,6 @@ from napari_cryospin.engine.switch_at import ends_of, switch_at_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_cryospin.engine.events import Event
     from napari_cryospin.engine.run.reconstruction import Reconstruction
 
 _FAILED, _BAD_INPUT = 1, 2
@@ -155,17 +153,8 @@ def follow(run: Reconstruction) -> int:
     Ctrl-C once stops the run and keeps it (130), twice aborts; SIGTERM (143) and SIGHUP (129) end
     it with a checkpoint alone.
     """
-    event: Event | None = None
     with Follower() as follower, obeyed(run.controls, follower.line) as caught:
-        stream = run.run()
-        try:
-            for event in stream:
-                follower.show(event)
-        except Interrupted:
-            # while results were written; the checkpoint is older than they are
-            pass
-        finally:
-            stream.close()
+        event = shown_to_the_end(run.run(), follower.show)
     if isinstance(event, Failed):
         typer.echo(f"Error: {event.message}", err=True)
         if event.bad_input:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from napari_cryospin.engine.run.controls import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from types import FrameType
 
+    from napari_cryospin.engine.events import Event
     from napari_cryospin.engine.run.controls import Controls
 
 # what shells give for a program that a signal has ended
@@ -25,6 +26,24 @@ class Caught:
     """The signal that ended the work; ``code`` is the exit code that goes with it, 0 without."""
 
     code = 0
+
+
+def shown_to_the_end(
+    stream: Generator[Event, None, None], show: Callable[[Any], None]
+) -> Event | None:
+    """Show what a stream tells until it ends, or a signal interrupts it; return the last of it.
+
+    What is interrupted changes no state: it can be resumed from its last checkpoint.
+    """
+    told: Event | None = None
+    try:
+        for told in stream:
+            show(told)
+    except Interrupted:
+        pass
+    finally:
+        stream.close()
+    return told
 
 
 @contextmanager
