@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container
-from qtpy.QtCore import Signal, Slot
+from qtpy.QtCore import Qt, Signal, Slot
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -46,6 +46,8 @@ class StagesEditor(QWidget):
         self.list.setObjectName("stages_list")
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.list.setToolTip("The stages in order; choose one to change its settings")
+        # it would hide one of two stages; what a line has no room for is in its tip
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.currentRowChanged.connect(self._on_chosen)
         self.add = QToolButton()
         self.add.setText("Add ▾")
@@ -107,8 +109,9 @@ class StagesEditor(QWidget):
     def _show(self, chosen: int) -> None:
         self.list.blockSignals(True)
         self.list.clear()
-        for number, stage in enumerate(self._stages, 1):
-            self.list.addItem(f"{number}. {describe_stage(stage)}")
+        for row in range(len(self._stages)):
+            self.list.addItem("")
+            self._name(row)
         self.list.setCurrentRow(chosen)
         self.list.blockSignals(False)
         row = self.list.sizeHintForRow(0) + 2
@@ -148,9 +151,14 @@ class StagesEditor(QWidget):
         stage = self._stages[row]
         setattr(stage, name, self._fields[name].value)
         self._close_idle()
-        item = self.list.item(row)
-        item.setText(f"{row + 1}. {describe_stage(stage)}")
+        self._name(row)
         self.changed.emit()
+
+    def _name(self, row: int) -> None:
+        """Say in the list what a stage is."""
+        item, words = self.list.item(row), describe_stage(self._stages[row])
+        item.setText(f"{row + 1}. {words}")
+        item.setToolTip(words)
 
     def _close_idle(self) -> None:
         """Close the fields that change nothing, as the others are."""
