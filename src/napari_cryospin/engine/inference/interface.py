@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -200,8 +201,14 @@ class PoseInference(ABC):
         """
 
 
-def shuffled_batches(rows: Tensor, size: int, order: torch.Generator) -> list[Tensor]:
-    """Return shuffled rows in batches; none of them is a single one unless there are no others."""
+def shuffled_batches(
+    rows: Tensor, size: int, order: torch.Generator, *, at_least: int = 1
+) -> list[Tensor]:
+    """Return shuffled rows in batches; none of them is a single one unless there are no others.
+
+    There are ``at_least`` so many of them: the size is smaller where that is needed.
+    """
+    size = min(size, max(math.ceil(len(rows) / at_least), 1))
     shuffled = rows[torch.randperm(len(rows), generator=order).to(rows.device)]
     batches = list(shuffled.split(size))
     # batch normalisation cannot learn from one image: the last batch takes it in

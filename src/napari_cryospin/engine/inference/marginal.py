@@ -177,8 +177,7 @@ class MarginalInference(PoseInference):
         held_out = self.problem.held_out[rows]
         self._held, learning = rows[held_out], rows[~held_out]
         # two maps an epoch at least, or the present map would never be seen by new particles
-        size = min(self.stage.batch_size, max(math.ceil(len(learning) / 2), 1))
-        return shuffled_batches(learning, size, order)
+        return shuffled_batches(learning, self.stage.batch_size, order, at_least=2)
 
     @torch.no_grad()
     def train_batch(self, rows: Tensor) -> float:

@@ -122,8 +122,7 @@ class WinnersTeacher(Teacher):
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
         """Return the rows of all batches of an epoch: two of them at least, for as many maps."""
         learning = rows[~self.problem.held_out[rows]]
-        size = min(self.stage.batch_size, max(math.ceil(len(learning) / 2), 1))
-        return shuffled_batches(learning, size, order)
+        return shuffled_batches(learning, self.stage.batch_size, order, at_least=2)
 
     def train_batch(self, rows: Tensor) -> float:
         """Find the winners of particles ``rows``, make the map, teach; return their mean error."""
