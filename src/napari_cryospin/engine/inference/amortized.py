@@ -52,7 +52,12 @@ class Criterion(Protocol):
         """What was measured last."""
 
     def measure(
-        self, problem: Problem, model: ImageModel, learning: Tensor, probes: Tensor
+        self,
+        problem: Problem,
+        model: ImageModel,
+        learning: Tensor,
+        probes: Tensor,
+        noise: NoiseSpectrum | None = None,
     ) -> object:
         """Measure the present state by particles that the map has, and has not, learned from."""
 
@@ -179,7 +184,8 @@ class AmortizedInference(PoseInference):
             return
         # without held-out particles some of the others stand for them
         probes = rows[held_out] if held_out.any() else rows[:: max(len(rows) // _PROBES, 1)]
-        self.criterion.measure(self.problem, measure.model, rows[~held_out], probes)
+        learning = rows[~held_out]
+        self.criterion.measure(self.problem, measure.model, learning, probes, measure.noise)
 
     def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Teach what is left, then ask the encoder about all: none keeps an older answer.

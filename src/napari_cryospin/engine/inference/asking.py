@@ -116,7 +116,7 @@ def ask(
     seen = particles.observed(rows, model, scales=scales, shifts=origins, images=images)
     for n in range(rounds if spread is not None else 0):
         proposed = encoder(encoder.centred(look, origins))
-        modes = _MODES if n == 0 else 1
+        modes = _MODES if n == 0 and rounds > 1 else 1
         places = distinct(proposed.rotations, errors_of(measure, seen, proposed), modes)
         best = proposed.rotations[torch.arange(len(rows), device=rows.device)[:, None], places]
         origins = _moved_over(measure, seen, best, spread or 0.0)

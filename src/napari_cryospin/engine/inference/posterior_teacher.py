@@ -40,14 +40,15 @@ if TYPE_CHECKING:
 
 # particles that are asked about at once where a run begins warm, and the radius they are judged by
 _ASKED_WARM, _LOOK = 2000, 8
-# level of poses from which on the whole of the passes is worth it: below it poses are 29° apart
+# level of poses from which on all that they teach is worth the time: below it they are 29° apart
 _FIRST_LEVEL = 4
 # steps that refine them from the grid of the sums
 _CENTRING_STEPS = 2
 # so many of the particles' batches are asked about in an epoch of the march: one in ...
-_ASKED = 3
-# progress of the lessons at the end is told after so many
-_TOLD_EVERY = 25
+_ASKED = 6
+# progress of the lessons at the end is told after so many; particles that they go through
+# meanwhile: looking at an image takes longer than learning from it
+_TOLD_EVERY, _SEEN = 25, 3000
 
 
 class PosteriorTeacher(Teacher):
@@ -135,10 +136,15 @@ class PosteriorTeacher(Teacher):
     def train_batch(self, rows: Tensor) -> float:
         """Make the map anew from particles ``rows``, teach by them; return their mean error."""
         loss = self._sums.train_batch(rows)
-        draw, seen = self._next_draw(), self._look(rows)
-        coarse = int(self._sums.memory.nside[rows[0]]) < _FIRST_LEVEL
-        for _ in range(1 if coarse else self.stage.passes):
-            self.encoding.learn(rows, seen, self._drawn(rows, draw), draw)
+        draw = self._next_draw()
+        if int(self._sums.memory.nside[rows[0]]) < _FIRST_LEVEL:
+            # the order of a batch is one at random
+            some = rows[:MINI_BATCH]
+            self.encoding.step(some, self._look(some), self._drawn(some, draw), draw)
+        else:
+            seen = self._look(rows)
+            for _ in range(self.stage.passes):
+                self.encoding.learn(rows, seen, self._drawn(rows, draw), draw)
         if self._taught % _ASKED == 0:
             self.encoding.propose(rows, self.measure)
         return loss
@@ -151,12 +157,16 @@ class PosteriorTeacher(Teacher):
             return
         draw = self._next_draw()
         for lesson in range(lessons):
+            if lesson % _TOLD_EVERY == 0:
+                yield lesson, lessons
+                if lesson == 0 or len(known) > _SEEN:
+                    some = torch.randperm(len(known), generator=draw, device=known.device)[:_SEEN]
+                    seen = known[some.sort().values]
+                    looks = torch.cat([self._look(part) for part in seen.split(MINI_BATCH)])
             self.encoding.slow_down(0.5 * (1 + math.cos(math.pi * lesson / lessons)))
-            some = torch.randperm(len(known), generator=draw, device=known.device)[:MINI_BATCH]
-            part = known[some.sort().values]
-            self.encoding.step(part, self._look(part), self._drawn(part, draw), draw)
-            if (lesson + 1) % _TOLD_EVERY == 0:
-                yield lesson + 1, lessons
+            part = torch.randperm(len(seen), generator=draw, device=seen.device)[:MINI_BATCH]
+            rows = seen[part]
+            self.encoding.step(rows, looks[part], self._drawn(rows, draw), draw)
 
     def _next_draw(self) -> torch.Generator:
         self._taught += 1
@@ -219,7 +229,7 @@ class _Sums(MarginalInference):
 
     def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
         shifts = found.cell_shifts[:, 0]
-        if quadrature.estimates_shifts:
+        if quadrature.estimates_shifts and quadrature.nside >= _FIRST_LEVEL:
             shifts = self._refined_shifts(images, found, quadrature)
         self.poses.shifts[images.rows] = shifts + images.origins
         self._remember(images.rows, found, quadrature)

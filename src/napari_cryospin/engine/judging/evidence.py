@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -94,6 +94,11 @@ class Exact:
     posteriors: Posteriors
     shifted: bool
 
+    def first(self, n: int) -> Exact:
+        """Return the posteriors of the first n particles."""
+        part = slice(n)
+        return replace(self, images=self.images[part], posteriors=self.posteriors[part])
+
     @property
     def finer(self) -> FinePosteriors:
         """The posteriors on finer cells around their modes."""
@@ -129,7 +134,7 @@ def judge(problem: Problem, learning: Tensor, held: Tensor) -> Judgement | None:
 
 @torch.no_grad()
 def judge_with_posteriors(
-    problem: Problem, learning: Tensor, held: Tensor
+    problem: Problem, learning: Tensor, held: Tensor, noise: NoiseSpectrum | None = None
 ) -> tuple[Judgement, Exact] | None:
     """Judge the present map by held-out particles, and return their posteriors as well.
 
@@ -141,6 +146,8 @@ def judge_with_posteriors(
         Rows of particles that the map has learned from; the noise is estimated from some of them.
     held
         Rows of held-out particles.
+    noise
+        The noise, where it is known already: most of the time goes into estimating it.
 
     Returns
     -------
@@ -153,16 +160,9 @@ def judge_with_posteriors(
     radius = min(_RADIUS, particles.box // 2 - 1)
     points = Quadrature.at(particles.box, radius, radius, spread=spread_of(problem), device=device)
     grid = problem.volume.grid().detach()
-    shells = shells_of(points.model)
-    some = evenly_spread(learning, _NOISE_PARTICLES)
-    noise = particles.noise(some)
-    for _ in range(_NOISE_ROUNDS):
-        fitted = ExactSum(points, grid, noise.variance[shells])
-        images = problem.observed(some, points.model)
-        fitted.posteriors(images, collect=True)
-        power = fitted.collected().mean_residual
-        noise = NoiseSpectrum.of_residuals(power, points.model, particles.mask_power)
-    variance = noise.variance[shells]
+    if noise is None:
+        noise = _estimated_noise(problem, points, grid, learning)
+    variance = noise.variance[shells_of(points.model)]
     images = problem.observed(held, points.model)
     posteriors = ExactSum(points, grid, variance).posteriors(images)
     null = evidence_of_average(images, points, problem.volume.average(), variance)
@@ -177,3 +177,18 @@ def judge_with_posteriors(
     seen = images.over(noise.deviation(points.model))
     shifted = points.estimates_shifts
     return judged, Exact(points.model, slicer(grid), seen, points.nside, posteriors, shifted)
+
+
+def _estimated_noise(
+    problem: Problem, points: Quadrature, grid: Tensor, learning: Tensor
+) -> NoiseSpectrum:
+    """Return the noise as some particles that the map has learned from tell it."""
+    particles, shells = problem.particles, shells_of(points.model)
+    some = evenly_spread(learning, _NOISE_PARTICLES)
+    noise = particles.noise(some)
+    for _ in range(_NOISE_ROUNDS):
+        fitted = ExactSum(points, grid, noise.variance[shells])
+        fitted.posteriors(problem.observed(some, points.model), collect=True)
+        power = fitted.collected().mean_residual
+        noise = NoiseSpectrum.of_residuals(power, points.model, particles.mask_power)
+    return noise

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.inference.interface import PoseInference
     from napari_cryospin.engine.models.image import ImageModel
+    from napari_cryospin.engine.models.noise import NoiseSpectrum
     from napari_cryospin.engine.stages import AmortizedStage
     from napari_cryospin.engine.state.problem import Problem
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 _RISE, _LEAST_RISE = 0.01, 0.1
 # ... within so many batches and epochs: of a small stack an epoch teaches little
 _PATIENCE_BATCHES, _PATIENCE_EPOCHS = 500, 3
+# probes that the heads are measured by after every epoch: their finer posteriors take long
+_PROBED = 64
 
 
 class SwitchCriterion:
@@ -72,7 +75,12 @@ class SwitchCriterion:
         return best + max(_RISE * abs(best), _LEAST_RISE)
 
     def measure(
-        self, problem: Problem, model: ImageModel, learning: Tensor, probes: Tensor
+        self,
+        problem: Problem,
+        model: ImageModel,
+        learning: Tensor,
+        probes: Tensor,
+        noise: NoiseSpectrum | None = None,
     ) -> SwitchFigures | None:
         """Measure the present state.
 
@@ -86,8 +94,10 @@ class SwitchCriterion:
             Rows of particles that the map has learned from.
         probes
             Rows of the probe particles.
+        noise
+            The noise, where it is known.
         """
-        found = judge_with_posteriors(problem, learning, probes)
+        found = judge_with_posteriors(problem, learning, probes, noise)
         if found is None:
             self.figures = None
             return None
@@ -97,7 +107,7 @@ class SwitchCriterion:
         share = float(inside.float().mean())
         self.gains.append(judged.mean_gain)
         gap = amortization_gap(problem, model, probes)
-        heads = head_figures(problem, exact)
+        heads = head_figures(problem, exact.first(_PROBED))
         self.figures = SwitchFigures(judged.mean_gain, self.threshold, share, gap, heads)
         return self.figures
 

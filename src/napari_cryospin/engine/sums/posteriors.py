@@ -58,6 +58,9 @@ class Posteriors:
     points: Tensor
     beyond: Tensor
 
+    def __getitem__(self, part: slice) -> Posteriors:
+        return Posteriors(*(getattr(self, field.name)[part] for field in fields(self)))
+
     @classmethod
     def told_by(
         cls,
