@@ -64,6 +64,7 @@ class Trial:
 SETS = {
     "32": [Trial(m, sigma, seed, 32) for seed in SEEDS for sigma in SIGMAS for m in MOLECULES],
     "64": [Trial(m, 0.05, 0, 64) for m in MOLECULES],
+    "5 %": [Trial(m, 0.05, seed, 32) for seed in range(5) for m in (*MOLECULES, "50S")],
 }
 
 
