@@ -149,7 +149,7 @@ def distinct(rotations: Tensor, errors: Tensor, n: int, apart: float = APART) ->
         best = left.argmin(1)
         none = left[rows, best].isinf()
         chosen.append(best.masked_fill(none, -1))
-        near = angular_distance(rotations, rotations[rows, best][:, None]) < apart
+        near = within(rotations, rotations[rows, best][:, None], apart)[..., 0]
         left = left.masked_fill(near, torch.inf)
     return torch.stack(chosen, 1)
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.refining.candidate_modes import APART, distinct
+from napari_cryospin.engine.refining.candidate_modes import APART, distinct, within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,12 +113,9 @@ def _kept(losses: Tensor, rotations: Tensor, turns: int) -> Tensor:
 
 def _neighbours(rotations: Tensor, places: Tensor) -> Tensor:
     """Return how many candidates lie in the mode of each of some of them, (b, k)."""
-    rows = torch.arange(len(places), device=places.device)
-    counts = [
-        (angular_distance(rotations, rotations[rows, place.clamp(min=0)][:, None]) < APART).sum(1)
-        for place in places.T
-    ]
-    return torch.stack(counts, 1).masked_fill(places < 0, 0)
+    rows = torch.arange(len(places), device=places.device)[:, None]
+    counts = within(rotations, rotations[rows, places.clamp(min=0)], APART).sum(1)
+    return counts.masked_fill(places < 0, 0)
 
 
 def _over(places: Tensor, turns: int) -> Tensor:

@@ -324,7 +324,8 @@ def _quaternions(rotations: NDArray[np.float32]) -> NDArray[np.int16]:
     # takes a while to import, and who looks for names needs none of it
     from scipy.spatial.transform import Rotation
 
-    exact = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_quat()
+    # poses are rotations already: to make sure of it takes a hundred times as long
+    exact = Rotation.from_matrix(rotations.reshape(-1, 3, 3), assume_valid=True).as_quat()
     rounded: NDArray[np.int16] = np.rint(_SCALE * exact).astype(np.int16)
     return rounded.reshape(*rotations.shape[:-2], 4)
 
