@@ -92,7 +92,7 @@ def test_an_experiment_from_design_to_an_open_cell(
     # the cell shows what its row has
     child = panel.view.topLevelItem(0).child(1)
     error = float(rows["seed-0_switch-1"]["mean_pose_error_deg"])
-    assert child.text(2) == f"{error:.1f}°"
+    assert child.text(1) == f"✓ {error:.1f}°"
     panel.view.setCurrentItem(child)
     with qtbot.waitSignal(dock.session.run_opened, timeout=LONG):
         press(qtbot, panel, "open")

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.events import BatchDone
     from napari_cryospin.engine.experiments.cells import Cell
+    from napari_cryospin.engine.experiments.events import CellProgress
     from napari_cryospin.gui.work.experiment_queue import ExperimentQueue, Queued
 
-_COLUMNS = ("Cell", "State", "Result")
+_COLUMNS = ("Cell", "State")
 _PLACE = Qt.ItemDataRole.UserRole
 _STATES = {
     CellState.WAITING: "waiting",
@@ -95,7 +96,8 @@ class QueueView(QTreeWidget):
             row = self.topLevelItem(place)
             if row is None:
                 row = QTreeWidgetItem(self)
-                row.setFirstColumnSpanned(False)
+                # a narrow dock has no room for columns of what is said of a whole experiment
+                row.setFirstColumnSpanned(True)
                 row.setExpanded(True)
             row.setData(0, _PLACE, (place, -1))
             self._show_experiment(row, item)
@@ -118,41 +120,38 @@ class QueueView(QTreeWidget):
             words = "ending …" if self._queue.stopping else words
         else:
             words = "ended" if item.ended else "in the queue"
-        _set(row, 0, item.folder.name, str(item.folder))
-        _set(row, 1, words, item.message)
-        parts = [f"{done} of {len(states)}"]
+        parts = [words, f"{done} of {len(states)}"]
         if failed:
             parts.append(f"{failed} failed")
         if left is not None:
             parts.append(f"about {duration(left)} left")
-        _set(row, 2, " · ".join(parts), item.message)
+        tip = "\n".join(filter(None, (str(item.folder), item.message)))
+        _set(row, 0, " · ".join((*parts, item.folder.name)), tip)
 
     def _show_cell(self, row: QTreeWidgetItem, item: Queued, cell: Cell) -> None:
         state = item.state(cell)
         _set(row, 0, cell.name, cell.name)
         result, progress = item.results.get(cell.name), item.progress
-        words = _STATES[state]
         if state is CellState.RUNNING:
-            if progress is not None:
-                words = f"{words} {progress.epoch} of ≤ {progress.n_epochs}"
+            words = _STATES[state] if progress is None else _epochs(progress)
             _set(row, 1, words, "epochs done")
             return
-        _set(row, 1, words, str(state))
-        told = "" if result is None else result.message or _short(result.row())
-        _set(row, 2, told, "" if result is None else result.sentence())
+        told = "" if result is None or result.message else _short(result.row())
+        tip = str(state) if result is None else result.sentence()
+        _set(row, 1, " ".join(filter(None, (_STATES[state], told))), tip)
 
     @Slot(object)
     def _on_batch(self, batch: BatchDone) -> None:
-        """Show the present batch beside its cell."""
+        """Show how far the present cell is in its epoch."""
         present = self._queue.present
-        if present is None or present.present is None:
+        if present is None or present.present is None or present.progress is None:
             return
         row = self.topLevelItem(self._queue.items.index(present))
         assert row is not None
         child = row.child(present.cells.index(present.present))
         assert child is not None
-        words = f"batch {batch.batch} of {batch.n_batches}"
-        _set(child, 2, words, f"{batch.inference.label}, {words}")
+        tip = f"{batch.inference.label}, batch {batch.batch} of {batch.n_batches}"
+        _set(child, 1, _epochs(present.progress, batch.batch / batch.n_batches), tip)
 
     def _place(self) -> tuple[int, int] | None:
         current = self.currentItem()
@@ -172,6 +171,11 @@ class QueueView(QTreeWidget):
             self.open_asked.emit(run)
 
 
+def _epochs(progress: CellProgress, share: float = 0.0) -> str:
+    """Return how far a cell is, with a share of the present epoch."""
+    return f"{_STATES[CellState.RUNNING]} {progress.epoch + share:.1f} of ≤ {progress.n_epochs}"
+
+
 def _set(row: QTreeWidgetItem, column: int, text: str, tip: str) -> None:
     # each change of a text is a drawing of the table
     if row.text(column) != text:
@@ -183,9 +187,7 @@ def _set(row: QTreeWidgetItem, column: int, text: str, tip: str) -> None:
 def _short(row: dict[str, str]) -> str:
     """Return the result of a cell in a few words."""
     if row["mean_pose_error_deg"]:
-        parts = [f"{float(row['mean_pose_error_deg']):.1f}°"]
-    elif row["held_out_gain_nats"]:
-        parts = [f"gain {float(row['held_out_gain_nats']):.1f} nats"]
-    else:
-        parts = []
-    return " · ".join(parts)
+        return f"{float(row['mean_pose_error_deg']):.1f}°"
+    if row["held_out_gain_nats"]:
+        return f"gain {float(row['held_out_gain_nats']):.1f} nats"
+    return ""
