@@ -193,7 +193,7 @@ class AmortizedInference(PoseInference):
         Those that were not learned from are found from nothing.
         """
         known = self.teacher.learned_from(rows)
-        yield from self.teacher.end_stage(known[~self.problem.held_out[known]])
+        yield from self.teacher.end_stage(known)
         new = rows[~torch.isin(rows, known)]
         poses, measure, done = self.problem.poses, self.teacher.measure, 0
         if len(new) and self.problem.model.shifts:
@@ -205,6 +205,11 @@ class AmortizedInference(PoseInference):
                 yield done, len(rows)
         if len(new) and self.problem.model.scales and self.teacher.finds_scales:
             self.encoding.scale(new, measure)
+
+    def likely_poses(self) -> Tensor:
+        """Return what the teacher knows of poses, or else what the heads propose."""
+        known = self.teacher.likely_poses()
+        return super().likely_poses() if known is None else known
 
     @property
     def renews_candidates(self) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 
 from napari_cryospin.engine.models.noise import NoiseSpectrum
+from napari_cryospin.engine.refining.candidate_modes import best_distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.stages import Inference
     from napari_cryospin.engine.state.problem import Problem
     from napari_cryospin.engine.switch_figures import SwitchFigures
+
+# poses of a particle that starts are compared by
+MOST_LIKELY = 4
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,16 @@ class PoseInference(ABC):
     def switch_figures(self) -> SwitchFigures | None:
         """What the criterion of the switch measured last; None where there is none."""
         return None
+
+    def likely_poses(self) -> Tensor:
+        """Return the likeliest poses of all particles, 20° apart, the best first, (n, ≤ 4, 3, 3).
+
+        NaN where a particle has no more of them.
+        """
+        poses = self.poses
+        if not poses.candidates.shape[1]:
+            return poses.candidates
+        return best_distinct(poses.candidates, poses.candidate_losses, MOST_LIKELY)
 
     @abstractmethod
     def state(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from napari_cryospin.engine.geometry.fourier import move_grid
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.inference.asking import ROUNDS, Measure
 from napari_cryospin.engine.inference.encoding import MINI_BATCH
+from napari_cryospin.engine.inference.interface import MOST_LIKELY
 from napari_cryospin.engine.inference.march import supports
 from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.inference.teacher import Teacher
@@ -18,6 +19,7 @@ from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.refining.alignment import Alignment
+from napari_cryospin.engine.refining.candidate_modes import APART, best_distinct, within
 from napari_cryospin.engine.refining.gauss_newton import improve
 from napari_cryospin.engine.stages import MarginalStage
 from napari_cryospin.engine.sums.centring import common_offset
@@ -42,7 +44,10 @@ if TYPE_CHECKING:
 _ASKED_WARM, _LOOK = 2000, 8
 # level of poses from which on all that they teach is worth the time: below it they are 29° apart
 _FIRST_LEVEL = 4
-# steps that refine them from the grid of the sums
+# share of the posteriors outside of their best modes from which on finer sums are worth the time,
+# and particles whose posteriors are looked at at once
+_MUCH_DOUBT, _AT_ONCE = 0.1, 2000
+# steps that refine shifts from the grid of the sums
 _CENTRING_STEPS = 2
 # so many of the particles' batches are asked about in an epoch of the march: one in ...
 _ASKED = 6
@@ -75,7 +80,8 @@ class PosteriorTeacher(Teacher):
         cls, stage: AmortizedStage, model: ModelSettings, box: int, device: torch.device
     ) -> float:
         """Return the bytes of the sums over all poses."""
-        return MarginalInference.memory_needed(_marginal_stage(stage), model, box, device)
+        stages = _marginal_stage(stage), _finer(stage)
+        return max(MarginalInference.memory_needed(each, model, box, device) for each in stages)
 
     @property
     def measure(self) -> Measure:
@@ -149,8 +155,25 @@ class PosteriorTeacher(Teacher):
             self.encoding.propose(rows, self.measure)
         return loss
 
+    def likely_poses(self) -> Tensor:
+        """Return the likeliest poses by the sums, (n, 4, 3, 3): not all were asked of late."""
+        memory = self._sums.memory
+        found = memory.weights.new_full((len(memory.nside), MOST_LIKELY, 3, 3), torch.nan)
+        for part in memory.nside.nonzero().flatten().split(_AT_ONCE):
+            rotations, weights = memory.poses(part), memory.weights[part]
+            found[part] = best_distinct(rotations, -weights.log(), MOST_LIKELY)
+        return found
+
     def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Teach on, while the encoder's rate falls to 0, by the posteriors as they are."""
+        if self._doubt(rows) > _MUCH_DOUBT:
+            yield from self._sum_on_finer_grid(rows)
+        if self.problem.model.shifts:
+            # what the encoder looks at is to be centred. The march would find worse maps so: most
+            # poses are wrong in its midst, and shifts that are refined at them follow the noise
+            self._sums.centre(rows)
+            self._sums.refine_shifts(rows)
+        rows = rows[~self.problem.held_out[rows]]
         memory, lessons = self._sums.memory, self.stage.lessons
         known = rows[memory.nside[rows] == memory.nside.max()]
         if len(known) < 2:
@@ -167,6 +190,32 @@ class PosteriorTeacher(Teacher):
             part = torch.randperm(len(seen), generator=draw, device=seen.device)[:MINI_BATCH]
             rows = seen[part]
             self.encoding.step(rows, looks[part], self._drawn(rows, draw), draw)
+
+    def _doubt(self, rows: Tensor) -> float:
+        """Return the share of the posteriors of particles that is not in their best modes."""
+        memory = self._sums.memory
+        away = []
+        for part in rows[memory.nside[rows] > 0].split(_AT_ONCE):
+            poses, weights = memory.poses(part), memory.weights[part]
+            near = within(poses, poses[:, :1], APART)[..., 0]
+            away.append(1 - (weights * near).sum(1) / weights.sum(1))
+        return float(torch.cat(away).mean()) if away else 0.0
+
+    def _sum_on_finer_grid(self, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Sum once over the poses of a grid that tells apart what the march has left in doubt.
+
+        It is the map that gains: the encoder may be sure of few of them, and one that was made of
+        poses that it has chosen would be worse.
+        """
+        sums = _Sums(self.problem, _finer(self.stage), self._sums, self.start)
+        order = stream(self.problem.seed, "finer", self.start)
+        done = 0
+        for batch in sums.batches(rows, order):
+            sums.train_batch(batch)
+            done += len(batch)
+            yield done, len(rows)
+        sums.end_epoch(rows)
+        self._sums = sums
 
     def _next_draw(self) -> torch.Generator:
         self._taught += 1
@@ -228,41 +277,42 @@ class _Sums(MarginalInference):
                 break
 
     def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
-        shifts = found.cell_shifts[:, 0]
-        if quadrature.estimates_shifts and quadrature.nside >= _FIRST_LEVEL:
-            shifts = self._refined_shifts(images, found, quadrature)
-        self.poses.shifts[images.rows] = shifts + images.origins
+        self.poses.shifts[images.rows] = found.cell_shifts[:, 0] + images.origins
         self._remember(images.rows, found, quadrature)
 
     @torch.no_grad()
-    def _refined_shifts(
-        self, images: Observed, found: Posteriors, quadrature: Quadrature
-    ) -> Tensor:
-        """Return the shifts of the heaviest poses, refined together with these, (b, 2), pixels.
+    def refine_shifts(self, rows: Tensor) -> None:
+        """Refine the shifts of the heaviest poses of particles (m,), together with these.
 
-        The sums know them to a pixel and more. An encoder that looks at images centred so has
-        errors twice as large.
+        The sums know them to a pixel and more.
         """
+        quadrature, slices = self._points(), slicer(self.volume.grid().detach())
         model, used = quadrature.model, quadrature.n_used
-        best = cell_rotations(quadrature.nside).to(found.cells.device)[found.cells[:, 0]]
-        poses = Poses(best, found.cell_shifts[:, 0])
-        seen = images.over(self.noise.deviation(model))
-        aligned = Alignment(model, slicer(self.volume.grid().detach()), seen)
-        refined = improve(aligned, poses, [used] * _CENTRING_STEPS)
-        good = aligned.fit(refined, used).errors <= aligned.fit(poses, used).errors
-        return torch.where(good[:, None], refined.shifts, poses.shifts)
+        for part in rows[self.memory.nside[rows] > 0].split(_AT_ONCE):
+            images = self._observed(part, quadrature)
+            seen = images.over(self.noise.deviation(model))
+            poses = Poses(self.memory.heaviest(part), torch.zeros_like(images.origins))
+            aligned = Alignment(model, slices, seen)
+            refined = improve(aligned, poses, [used] * _CENTRING_STEPS)
+            good = aligned.fit(refined, used).errors <= aligned.fit(poses, used).errors
+            moved = torch.where(good[:, None], refined.shifts, poses.shifts)
+            self.poses.shifts[part] = images.origins + moved
 
-    def end_epoch(self, rows: Tensor) -> None:
-        """Keep the map in the middle of its box: an encoder looks at centred particles."""
-        super().end_epoch(rows)
+    def centre(self, rows: Tensor) -> None:
+        """Bring the map to the middle of its box, by the poses of particles (m,)."""
         rows = rows[self.memory.nside[rows] > 0]
-        if not self.problem.model.shifts or not len(rows):
-            return
         best = self.memory.heaviest(rows)
         offset = common_offset(best, self.poses.shifts[rows])
         self.poses.shifts[rows] -= (best @ offset)[:, :2]
         self._update.move(-offset)
         self.volume.assign(move_grid(self.volume.grid().detach(), -offset))
+
+
+def _finer(stage: AmortizedStage) -> MarginalStage:
+    """Return the settings of the sums on the finer grid."""
+    return MarginalStage(
+        epochs=1, nside=8, batch_size=2 * stage.batch_size, low_pass_end=stage.low_pass_end
+    )
 
 
 def _marginal_stage(stage: AmortizedStage) -> MarginalStage:

@@ -103,6 +103,13 @@ class Teacher(ABC):
     def end_epoch(self, rows: Tensor) -> None:  # noqa: B027 (not every teacher has an end)
         """Do what comes after the batches of an epoch with particles ``rows`` (m,)."""
 
+    def likely_poses(self) -> Tensor | None:
+        """Return what :meth:`~.interface.PoseInference.likely_poses` does, where it knows better.
+
+        None: the candidates are the best that is known.
+        """
+        return None
+
     def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Teach what is left at the stage's end, by particles ``rows`` (m,); yield as a search."""
         yield from ()

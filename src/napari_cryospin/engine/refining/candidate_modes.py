@@ -154,6 +154,14 @@ def distinct(rotations: Tensor, errors: Tensor, n: int, apart: float = APART) ->
     return torch.stack(chosen, 1)
 
 
+def best_distinct(rotations: Tensor, errors: Tensor, n: int) -> Tensor:
+    """Return what :func:`distinct` finds as poses, (b, n, 3, 3), NaN where there is none."""
+    place = distinct(rotations, errors, n)
+    rows = torch.arange(len(place), device=place.device)[:, None]
+    found = rotations[rows, place.clamp(min=0)]
+    return found.masked_fill((place < 0)[..., None, None], torch.nan)
+
+
 def within(poses: Tensor, others: Tensor, angle: float) -> Tensor:
     """Return which poses (b, p, 3, 3) lie within an angle, degrees, of which others, (b, p, q)."""
     near: Tensor = poses.flatten(2) @ others.flatten(2).mT >= _trace(angle)

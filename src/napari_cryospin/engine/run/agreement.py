@@ -65,13 +65,13 @@ def _same_poses(first: Start, second: Start, turns: NDArray[np.float64] | None) 
 
     None where the starts gave no candidates.
     """
-    seen = (first.poses["winner"] >= 0) & (second.poses["winner"] >= 0)
-    rows = seen.nonzero().flatten().cpu()
-    if not len(rows) or not first.poses["candidates"].shape[1]:
+    modes, own = (start.likely.cpu().numpy() for start in (first, second))
+    if not modes.shape[1]:
         return None
-    own = second.poses["rotations"].cpu()[rows].numpy()
-    alignment = align_rotations(own, first.poses["rotations"].cpu()[rows].numpy(), turns)
-    modes = first.poses["candidates"].cpu()[rows].numpy()
-    known = first.poses["candidate_losses"].isfinite().cpu()[rows].numpy()
+    seen = np.isfinite(modes[:, 0, 0, 0]) & np.isfinite(own[:, 0, 0, 0])
+    if not seen.any():
+        return None
+    modes, own = modes[seen], own[seen, 0]
+    alignment = align_rotations(own, modes[:, 0], turns)
     distances = angular_distance(modes, alignment.apply(own)[:, None], turns)
-    return float((np.where(known, distances, np.inf).min(1) <= SAME_MODE).mean())
+    return float((np.nan_to_num(distances, nan=np.inf).min(1) <= SAME_MODE).mean())

@@ -10,6 +10,7 @@ from napari_cryospin.engine.judging.evidence import Judgement
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.inference.interface import PoseInference
     from napari_cryospin.engine.models.volume import HartleyVolume
     from napari_cryospin.engine.state.pose_table import PoseTable
 
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
 class Start:
     """What a start of the first stage came to: its map, poses and inference, and how it is judged.
 
-    ``judgement`` is None without held-out particles.
+    ``judgement`` is None without held-out particles; ``likely`` are its likeliest poses,
+    (n, k, 3, 3).
     """
 
     volume: dict[str, Tensor]
     poses: dict[str, Tensor]
     inference: dict[str, Any]
     judgement: Judgement | None
+    likely: Tensor
 
 
 class Starts:
@@ -37,17 +40,23 @@ class Starts:
         self,
         volume: HartleyVolume,
         poses: PoseTable,
-        inference: dict[str, Any],
+        inference: PoseInference,
         judgement: Judgement | None,
     ) -> None:
         """Keep what a start has come to."""
         self.ended.append(
-            Start(_copied(volume.state_dict()), _copied(poses.state()), inference, judgement)
+            Start(
+                _copied(volume.state_dict()),
+                _copied(poses.state()),
+                inference.state(),
+                judgement,
+                inference.likely_poses(),
+            )
         )
 
     def choose(self) -> None:
         """Keep of every start only what the verdict needs, once the best one goes on."""
-        self.ended = [replace(start, volume={}, inference={}) for start in self.ended]
+        self.ended = [replace(start, volume={}, poses={}, inference={}) for start in self.ended]
 
     @property
     def chosen(self) -> bool:
@@ -70,6 +79,7 @@ class Starts:
                 "poses": start.poses,
                 "inference": start.inference,
                 "judgement": None if start.judgement is None else vars(start.judgement),
+                "likely": start.likely,
             }
             for start in self.ended
         ]
@@ -82,6 +92,7 @@ class Starts:
                 kept["poses"],
                 kept["inference"],
                 None if kept["judgement"] is None else Judgement(**kept["judgement"]),
+                kept["likely"],
             )
             for kept in state
         ]

@@ -208,7 +208,7 @@ class Training:
     def _end_start(self) -> None:
         judged = self._judged or [self.judge()]
         self._judged = []
-        self.starts.add(self.volume, self.poses, self.inference.state(), judged[0])
+        self.starts.add(self.volume, self.poses, self.inference, judged[0])
 
     def _take_best_start(self) -> None:
         best = self.starts.best

@@ -47,6 +47,15 @@ class Memory:
         self.cells[rows, :kept] = found.cells.int()
         self.weights[rows, :kept] = found.weights
 
+    def poses(self, rows: Tensor) -> Tensor:
+        """Return the poses of all cells of particles (m,) that have any, (m, T, 3, 3)."""
+        found = self.weights.new_empty(*self.cells[rows].shape, 3, 3)
+        levels = self.nside[rows]
+        for level in levels.unique().tolist():
+            here = levels == level
+            found[here] = cell_rotations(level).to(found.device)[self.cells[rows[here]].long()]
+        return found
+
     def heaviest(self, rows: Tensor) -> Tensor:
         """Return the poses of the heaviest cells of particles (m,) that have any, (m, 3, 3)."""
         found = self.weights.new_empty(len(rows), 3, 3)
