@@ -166,7 +166,7 @@ class PosteriorTeacher(Teacher):
 
     def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Teach on, while the encoder's rate falls to 0, by the posteriors as they are."""
-        if self._doubt(rows) > _MUCH_DOUBT:
+        if self._sums.over and self._doubt(rows) > _MUCH_DOUBT:
             yield from self._sum_on_finer_grid(rows)
         if self.problem.model.shifts:
             # what the encoder looks at is to be centred. The march would find worse maps so: most
