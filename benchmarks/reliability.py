@@ -147,16 +147,17 @@ def tables() -> None:
         "particles against the true map, best pose of the exact posterior, refined; its FSC is "
         "that of the map made with the true poses. Errors in degrees; whole-process times. "
         "*Needed*: epochs until the mean error was ≤ 5°, where the run was told the truth. "
-        "Runs without an error of shifts are older than their search by default.",
+        "Runs without an error of shifts are older than their search by default; those of "
+        "`marginal` are from when it was the default.",
     ]
-    for name in dict.fromkeys(row["set"] for row in rows):
-        mine = [row for row in rows if row["set"] == name]
+    for name, preset in dict.fromkeys((row["set"], row["preset"]) for row in rows):
+        mine = [row for row in rows if (row["set"], row["preset"]) == (name, preset)]
         good = sum(outcome(row) != "no" for row in mine)
         seconds = float(np.median([float(row["seconds"]) for row in mine]))
         loads = sorted((load_of(row["machine"]) for row in mine), key=float)
         lines += [
             "",
-            f"## {name}: {good} of {len(mine)}, median time {seconds:.0f} s",
+            f"## {name}, {preset}: {good} of {len(mine)}, median time {seconds:.0f} s",
             "",
             f"Load of the machine at the end of a run: {loads[0]} to {loads[-1]}.",
             "",
