@@ -119,6 +119,13 @@ def test_much_doubt_is_taken_to_a_finer_grid(
     assert inference.poses.candidate_losses.isfinite().all()
 
 
+def test_a_stage_may_end_before_anything_is_known(inference: AmortizedInference) -> None:
+    teacher_of(inference)._sums.memory.nside[:] = 0
+    assert list(inference.end_stage(torch.arange(inference.particles.n)))
+    assert inference.poses.candidate_losses.isfinite().all()
+    assert inference.likely_poses().isnan().all()
+
+
 def test_the_map_is_centred_with_the_particles(inference: AmortizedInference) -> None:
     sums, rows = teacher_of(inference)._sums, torch.arange(inference.particles.n)
     poses = inference.poses

@@ -301,6 +301,8 @@ class _Sums(MarginalInference):
     def centre(self, rows: Tensor) -> None:
         """Bring the map to the middle of its box, by the poses of particles (m,)."""
         rows = rows[self.memory.nside[rows] > 0]
+        if not len(rows):
+            return
         best = self.memory.heaviest(rows)
         offset = common_offset(best, self.poses.shifts[rows])
         self.poses.shifts[rows] -= (best @ offset)[:, :2]
