@@ -175,7 +175,7 @@ class PosteriorTeacher(Teacher):
             self._sums.refine_shifts(rows)
         rows = rows[~self.problem.held_out[rows]]
         memory, lessons = self._sums.memory, self.stage.lessons
-        known = rows[memory.nside[rows] == memory.nside.max()]
+        known = rows[memory.nside[rows] == memory.nside.max().clamp(min=1)]
         if len(known) < 2:
             return
         draw = self._next_draw()
