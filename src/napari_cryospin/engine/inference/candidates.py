@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _DOUBT = 1e-3
 # ... and its error is no further above the median than this, in standard deviations
 _OUTLYING = 1.3
+# share of all from which on nobody is sure
+_MOST = 0.35
 # standard deviations of a Gaussian in its median absolute deviation
 _OF_MEDIAN = 1.4826
 
@@ -28,7 +30,8 @@ def doubtful(problem: Problem, radius: float) -> Tensor:
     """Return which particles' candidates leave doubt about the pose, bool, (n,).
 
     They do where they have several modes, or where even the best one fits worse than it does for
-    most particles: what proposed them may have missed it.
+    most particles: what proposed them may have missed it. Where most particles are in doubt, the
+    others are as well: they are sure by a map that is none yet.
 
     Parameters
     ----------
@@ -43,7 +46,8 @@ def doubtful(problem: Problem, radius: float) -> Tensor:
     if not errors.shape[1]:
         return torch.ones(len(errors), dtype=torch.bool, device=errors.device)
     several = have_several_modes(poses.candidates, errors, len(model.frequencies))
-    return several | outlying(errors.amin(1))
+    found = several | outlying(errors.amin(1))
+    return found | (found.float().mean() > _MOST)
 
 
 def have_several_modes(rotations: Tensor, errors: Tensor, size: int) -> Tensor:
