@@ -47,24 +47,21 @@ class Memory:
         self.cells[rows, :kept] = found.cells.int()
         self.weights[rows, :kept] = found.weights
 
-    def poses(self, rows: Tensor) -> Tensor:
-        """Return the poses of all cells of particles (m,) that have any, (m, T, 3, 3)."""
-        found = self.weights.new_empty(*self.cells[rows].shape, 3, 3)
-        levels = self.nside[rows]
+    def poses(self, rows: Tensor, most: int | None = None) -> Tensor:
+        """Return the poses of the heaviest cells of particles (m,) that have any, (m, ≤ T, 3, 3).
+
+        ``most`` is how many are wanted; None: all.
+        """
+        cells, levels = self.cells[rows, :most].long(), self.nside[rows]
+        found = self.weights.new_empty(*cells.shape, 3, 3)
         for level in levels.unique().tolist():
             here = levels == level
-            found[here] = cell_rotations(level).to(found.device)[self.cells[rows[here]].long()]
+            found[here] = cell_rotations(level).to(found.device)[cells[here]]
         return found
 
     def heaviest(self, rows: Tensor) -> Tensor:
         """Return the poses of the heaviest cells of particles (m,) that have any, (m, 3, 3)."""
-        found = self.weights.new_empty(len(rows), 3, 3)
-        levels = self.nside[rows]
-        for level in levels.unique().tolist():
-            here = levels == level
-            cells = self.cells[rows[here], 0].long()
-            found[here] = cell_rotations(level).to(found.device)[cells]
-        return found
+        return self.poses(rows, 1)[:, 0]
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors by name, for a checkpoint."""
