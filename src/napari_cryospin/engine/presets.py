@@ -43,7 +43,8 @@ _WINNING: dict[str, Any] = {
     "guesses": 2048,
     "passes": 4,
 }
-_DECODED: dict[str, Any] = {**_REFINED, "searched": "doubtful"}
+# searched again where the map that has been found by then leaves much doubt
+_DECODED: dict[str, Any] = {**_REFINED, "searched": "doubtful", "searches": 4}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"starts": 2, "stages": [_TAUGHT, _DECODED]},

@@ -45,7 +45,11 @@ class Criterion(Protocol):
 
     @property
     def over(self) -> bool:
-        """Whether it is time to switch."""
+        """Whether the map explains no more of the particles than it did."""
+
+    @property
+    def heads_know(self) -> bool:
+        """Whether the heads know the modes of the posteriors."""
 
     @property
     def figures(self) -> SwitchFigures | None:
@@ -147,11 +151,13 @@ class AmortizedInference(PoseInference):
 
     @property
     def over(self) -> bool:
-        """Whether the teacher has taught all it can; else, whether the criterion says so."""
-        taught = self.teacher.over
-        if taught is not None:
-            return taught
-        return self.criterion is not None and self.criterion.over
+        """Whether the teacher has taught all it can, or what it teaches is known."""
+        taught, criterion = self.teacher.over, self.criterion
+        if criterion is None:
+            return bool(taught)
+        if self.teacher.ends_with_heads and criterion.heads_know:
+            return True
+        return criterion.over if taught is None else taught
 
     @property
     def held_out_gain(self) -> float | None:

@@ -40,14 +40,29 @@ def doubtful(problem: Problem, radius: float) -> Tensor:
     radius
         Frequency radius that the candidates were judged by, in units of 1/box.
     """
+    several, outliers = doubt(problem, radius)
+    found = several | outliers
+    return found | (found.float().mean() > _MOST)
+
+
+def doubt(problem: Problem, radius: float) -> tuple[Tensor, Tensor]:
+    """Return whose candidates have several modes, and whose best one fits ill, bool, (n,) each.
+
+    Parameters
+    ----------
+    problem
+        Particles and their poses; errors are in units of the noise's variance.
+    radius
+        Frequency radius that the candidates were judged by, in units of 1/box.
+    """
     poses, box = problem.poses, problem.particles.box
     model = ImageModel.within(box, min(radius, box / 2), problem.device)
     errors = poses.candidate_losses.nan_to_num(nan=torch.inf)
     if not errors.shape[1]:
-        return torch.ones(len(errors), dtype=torch.bool, device=errors.device)
+        nothing = torch.ones(len(errors), dtype=torch.bool, device=errors.device)
+        return nothing, nothing
     several = have_several_modes(poses.candidates, errors, len(model.frequencies))
-    found = several | outlying(errors.amin(1))
-    return found | (found.float().mean() > _MOST)
+    return several, outlying(errors.amin(1))
 
 
 def have_several_modes(rotations: Tensor, errors: Tensor, size: int) -> Tensor:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.candidates import doubtful
 from napari_cryospin.engine.inference.hypotheses import Hypotheses
 from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
 from napari_cryospin.engine.inference.low_pass import LowPass
@@ -19,6 +17,7 @@ from napari_cryospin.engine.inference.memory_needs import (
     PER_COEFFICIENT,
     coefficients,
 )
+from napari_cryospin.engine.inference.searches import Searches, changed_share
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.backprojection import sphere
 from napari_cryospin.engine.models.image import image_error
@@ -48,10 +47,8 @@ if TYPE_CHECKING:
 # a hypothesis so far behind the best one of its particle is given up, nats: sooner, and a map that
 # mixes two of them would never be told so
 _GIVEN_UP = 60.0
-# modes have settled where fewer particles than this share change theirs in an epoch ...
+# modes have settled where fewer particles than this share change theirs in an epoch
 _SETTLED = 0.005
-# ... by more than this angle, degrees
-_OTHER_MODE = 10.0
 # epochs over which the rates then fall, where the stage ends by its criterion
 _COOLING = 6
 
@@ -102,7 +99,6 @@ class DirectInference(PoseInference):
         self._weights: Slicer | None = None
         self._settled_at: int | None = None
         self._epochs = 0
-        self._searched_at: int | None = None
         self._before = self.poses.rotations
         n, most, device = self.particles.n, stage.hypotheses, problem.device
         if not stage.searches:
@@ -110,8 +106,7 @@ class DirectInference(PoseInference):
         self.hypotheses = Hypotheses(n, most, device)
         self.hypotheses.take(self.poses, torch.arange(n, device=device))
         self.pose_optimizer = PerImageAdam(n * most, 5, stage.learning_rate_pose, device)
-        self._judged_within = radius
-        self._doubtful = torch.ones(n, dtype=torch.bool, device=device)
+        self._searches = Searches(problem, stage, radius)
 
     @classmethod
     def of_stage(
@@ -133,8 +128,7 @@ class DirectInference(PoseInference):
 
     def begin(self) -> None:
         """Make room for the hypotheses among the candidates of the poses."""
-        if self.stage.searched == "doubtful":
-            self._doubtful = doubtful(self.problem, self._judged_within)
+        self._searches.begin()
         self.hypotheses.make_room(self.poses)
 
     @property
@@ -179,27 +173,18 @@ class DirectInference(PoseInference):
         for group in self.volume_optimizer.param_groups:
             group["lr"] = factor * stage.learning_rate_volume
 
-    @property
-    def _due(self) -> set[int]:
-        """Epochs of the stage that begin with a search."""
-        stage = self.stage
-        return {n * stage.epochs // stage.searches for n in range(stage.searches)}
-
     def searches_after(self, epoch: int) -> int:
         """Return how many epochs of the stage after this one begin with a search of poses."""
-        return sum(due > epoch for due in self._due)
+        return self._searches.after(epoch)
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
-        """Search all poses on the grid, where that is due."""
-        stage, epoch = self.stage, place.stage_epoch
-        # a run that was stopped right after its search goes on from there
-        if epoch in self._due and epoch != self._searched_at:
-            if stage.searched == "doubtful":
-                rows = rows[self._doubtful[rows]]
-            yield from search_modes(self.problem, rows, stage.hypotheses, self._noise)
+        """Search poses on the grid, where that is due."""
+        if self._searches.due(place.stage_epoch):
+            rows = self._searches.chosen(rows)
+            yield from search_modes(self.problem, rows, self.stage.hypotheses, self._noise)
             self.hypotheses.take(self.poses, rows)
             self.hypotheses.make_room(self.poses)
-            self._searched_at = epoch
+            self._searches.made(place.stage_epoch)
         self._before = self.poses.rotations.clone()
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
@@ -234,8 +219,10 @@ class DirectInference(PoseInference):
             self._noise = NoiseSpectrum.of_residuals(power, self.model, self.particles.mask_power)
             self.volume.assign(self._update(sums.inserted, self._noise))
         self._epochs += 1
-        turned = angular_distance(self._before[rows], self.poses.rotations[rows]) > _OTHER_MODE
-        if self._settled_at is None and float(turned.float().mean()) < _SETTLED:
+        changed = changed_share(self._before[rows], self.poses.rotations[rows])
+        if self._settled_at is not None or self._searches.go_on(changed, self.radius):
+            return
+        if changed < _SETTLED:
             self._settled_at = self._epochs
 
     def _map(self) -> Slicer:
@@ -253,7 +240,7 @@ class DirectInference(PoseInference):
             poses = self._adam_steps(aligned, poses, row * self.hypotheses.most + hypothesis)
         else:
             # what comes from a grid or from an encoder is degrees off
-            far = self._epochs in (0, self._searched_at)
+            far = self._epochs in (0, self._searches.at)
             poses = improve(aligned, poses, schedule(aligned, self.stage.pose_steps, far=far))
         self.hypotheses.set_at(chosen, poses)
 
@@ -302,7 +289,7 @@ class DirectInference(PoseInference):
         undecided = (hypotheses.active[rows].sum(1) > 1) & ~self.problem.held_out[rows]
         undecided &= self.poses.winner[rows] >= 0
         known = self._update is not None and self.loss == "squared"
-        if not known or self._epochs in (0, self._searched_at) or not undecided.any():
+        if not known or self._epochs in (0, self._searches.at) or not undecided.any():
             return found
         assert self._update is not None
         self._weights = self._weights or slicer(self._update.weights(self._noise))
@@ -352,8 +339,7 @@ class DirectInference(PoseInference):
             "before": self._before,
             "settled_at": self._settled_at,
             "epochs": self._epochs,
-            "searched_at": self._searched_at,
-            "doubtful": self._doubtful,
+            "searches": self._searches.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -369,5 +355,5 @@ class DirectInference(PoseInference):
             self._sums = MapSums(self.model)
             self._sums.load_state(state["statistics"])
         self._before, self._settled_at = state["before"], state["settled_at"]
-        self._epochs, self._searched_at = state["epochs"], state["searched_at"]
-        self._doubtful = state["doubtful"]
+        self._epochs = state["epochs"]
+        self._searches.load_state(state["searches"])

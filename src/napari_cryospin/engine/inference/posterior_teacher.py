@@ -66,6 +66,7 @@ class PosteriorTeacher(Teacher):
 
     remembers = MarginalInference.remembers
     finds_scales = True
+    ends_with_heads = False
 
     def __init__(
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int

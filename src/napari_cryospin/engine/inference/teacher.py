@@ -44,11 +44,14 @@ class Teacher(ABC):
         Whether every epoch records candidates of all its particles, not of some of them.
     finds_scales
         Whether it estimates scales of particles.
+    ends_with_heads
+        Whether it has no more to teach once the heads know the posteriors' modes.
     """
 
     remembers: ClassVar[int] = 0
     asks_about_all: ClassVar[bool] = False
     finds_scales: ClassVar[bool] = False
+    ends_with_heads: ClassVar[bool] = True
 
     def __init__(
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int

@@ -5,7 +5,8 @@ auto-encoding goes on while that rises. Two more figures say what the switch can
 whether the winning head lies in the basin of the best mode of the exact posterior, and how much
 better each pose would be if it were refined for itself, the amortization gap. Auto-decoding can
 close the gap, but it cannot leave a basin. How well all the candidates stand for the posterior is
-measured beside them.
+measured beside them. Once nearly all winners lie in best modes, and the candidates cover nearly all
+of the posteriors, auto-decoding does the rest faster.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 _RISE, _LEAST_RISE = 0.01, 0.1
 # ... within so many batches and epochs: of a small stack an epoch teaches little
 _PATIENCE_BATCHES, _PATIENCE_EPOCHS = 500, 3
+# heads know the modes where winners in the best mode, and coverage, are so large ...
+_KNOWN = 0.95
+# ... after so many epochs in a row: a few probes can be lucky once
+_KNOWN_EPOCHS = 2
 # probes that the heads are measured by after every epoch: their finer posteriors take long
 _PROBED = 64
 
@@ -52,6 +57,7 @@ class SwitchCriterion:
         self.patience = max(math.ceil(_PATIENCE_BATCHES / batches), _PATIENCE_EPOCHS)
         self.gains: list[float] = []
         self.figures: SwitchFigures | None = None
+        self._known = 0
 
     @classmethod
     def of(cls, problem: Problem, stage: AmortizedStage) -> Self:
@@ -60,8 +66,13 @@ class SwitchCriterion:
         return cls(math.ceil(learning / stage.batch_size))
 
     @property
+    def heads_know(self) -> bool:
+        """Whether winners lie in the best modes, and candidates cover the posteriors."""
+        return self._known >= _KNOWN_EPOCHS
+
+    @property
     def over(self) -> bool:
-        """Whether it is time to switch."""
+        """Whether the gain has risen no more."""
         threshold = self.threshold
         return threshold is not None and max(self.gains[-self.patience :]) < threshold
 
@@ -100,6 +111,7 @@ class SwitchCriterion:
         found = judge_with_posteriors(problem, learning, probes, noise)
         if found is None:
             self.figures = None
+            self._known = 0
             return None
         judged, exact = found
         own = problem.poses.rotations[probes]
@@ -108,16 +120,17 @@ class SwitchCriterion:
         self.gains.append(judged.mean_gain)
         gap = amortization_gap(problem, model, probes)
         heads = head_figures(problem, exact.first(_PROBED))
+        self._known = self._known + 1 if min(share, heads.coverage) >= _KNOWN else 0
         self.figures = SwitchFigures(judged.mean_gain, self.threshold, share, gap, heads)
         return self.figures
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
-        return {"gains": self.gains}
+        return {"gains": self.gains, "known": self._known}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
-        self.gains = state["gains"]
+        self.gains, self._known = state["gains"], state["known"]
 
 
 class SwitchedEncoding(AmortizedInference):

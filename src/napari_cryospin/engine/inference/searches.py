@@ -1,0 +1,134 @@
+"""When auto-decoding searches poses over the whole grid, and whose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_cryospin.engine.geometry.rotations import angular_distance
+from napari_cryospin.engine.inference.candidates import doubt, doubtful
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.stages import DirectStage
+    from napari_cryospin.engine.state.problem import Problem
+
+# poses are searched once more where fewer particles than this share change modes in an epoch, ...
+_QUIET = 0.02
+# ... candidates of more than this share are of several modes ...
+_WORTH = 0.02
+# ... and the further search before has given more than this share another mode
+_FOUND = 0.01
+# an angle that is one of modes, degrees
+_OTHER_MODE = 10.0
+
+
+class Searches:
+    """The searches of a stage of auto-decoding.
+
+    The first one is at the beginning. A stage of so many epochs spaces the others evenly. One that
+    ends by its criterion makes them when poses have settled: the map is better by then than the one
+    that the poses were found by, and what was missed can be found. Where the doubtful particles
+    alone are searched, it does so only while there is much doubt, and while searches change poses.
+
+    Parameters
+    ----------
+    problem
+        Particles, map and poses.
+    stage
+        Settings of the stage.
+    radius
+        Frequency radius that the candidates which it begins with were judged by, in units of 1/box.
+    """
+
+    def __init__(self, problem: Problem, stage: DirectStage, radius: float) -> None:
+        self._problem, self._stage, self._radius = problem, stage, radius
+        n, device = problem.particles.n, problem.device
+        self._doubtful = torch.ones(n, dtype=torch.bool, device=device)
+        self._done = 0
+        self._further = False
+        self._before: Tensor | None = None
+        self.at: int | None = None
+        """Epoch of the stage that began with a search last."""
+
+    def begin(self) -> None:
+        """Find who is in doubt at the stage's beginning."""
+        if self._stage.searched == "doubtful":
+            self._doubtful = doubtful(self._problem, self._radius)
+
+    @property
+    def _planned(self) -> set[int]:
+        """Epochs of the stage that begin with a search, as far as is known beforehand."""
+        stage = self._stage
+        if stage.until == "criterion":
+            return {0} if stage.searches else set()
+        return {n * stage.epochs // stage.searches for n in range(stage.searches)}
+
+    def after(self, epoch: int) -> int:
+        """Return how many epochs of the stage after this one are known to begin with a search."""
+        return sum(due > epoch for due in self._planned) + self._further
+
+    def due(self, epoch: int) -> bool:
+        """Return whether an epoch of the stage begins with a search that was not made yet."""
+        # a run that was stopped right after its search goes on from there
+        return epoch != self.at and (self._further or epoch in self._planned)
+
+    def chosen(self, rows: Tensor) -> Tensor:
+        """Return which of particles ``rows`` are searched, (m,)."""
+        return rows[self._doubtful[rows]]
+
+    def made(self, epoch: int) -> None:
+        """Note that the search of an epoch has been made."""
+        self.at, self._done, self._further = epoch, self._done + 1, False
+
+    def go_on(self, changed: float, radius: float) -> bool:
+        """Return whether the next epoch begins with another search.
+
+        Parameters
+        ----------
+        changed
+            Share of the particles that have changed their mode in the last epoch.
+        radius
+            Frequency radius that the candidates were judged by, in units of 1/box.
+        """
+        stage, rotations = self._stage, self._problem.poses.rotations
+        ends = stage.until == "criterion" and self._done < stage.searches
+        if not ends or changed >= _QUIET:
+            return False
+        if stage.searched == "doubtful":
+            several, outlying = doubt(self._problem, radius)
+            if several.float().mean() <= _WORTH or not self._found_much:
+                return False
+            self._doubtful = several | outlying
+        self._before, self._further = rotations.clone(), True
+        return True
+
+    @property
+    def _found_much(self) -> bool:
+        """Whether enough particles have another mode than they had before the last search."""
+        if self._before is None:
+            return True
+        rotations = self._problem.poses.rotations
+        return changed_share(self._before, rotations) > _FOUND
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs."""
+        return {
+            "doubtful": self._doubtful,
+            "done": self._done,
+            "further": self._further,
+            "before": self._before,
+            "at": self.at,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state`."""
+        self._doubtful, self._done, self.at = state["doubtful"], state["done"], state["at"]
+        self._further, self._before = state["further"], state["before"]
+
+
+def changed_share(before: Tensor, after: Tensor) -> float:
+    """Return the share of rotations (n, 3, 3) that have turned into another mode."""
+    return float((angular_distance(before, after) > _OTHER_MODE).float().mean())
