@@ -206,7 +206,9 @@ class DirectStage(Stage):
         1, description="Poses of each particle that are all refined, the best one winning (K)."
     )
     searches: Number = Field(
-        0, description="Searches of all poses, evenly spaced; the first one at the beginning."
+        0,
+        description="Searches over all poses, at most: the first one at the beginning, the others "
+        "evenly spaced. Where the criterion ends the stage, they are made when poses have settled.",
     )
     searched: Literal["all", "doubtful"] = Field(
         "all",

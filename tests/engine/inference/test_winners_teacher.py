@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,6 +106,18 @@ def test_it_finds_the_structure_by_its_march(
     found = align_rotations(training.poses.rotations.double().numpy(), true_rotations.numpy())
     # of 200 particles; poses at random are 126° off
     assert np.median(found.errors) < 10
+
+
+@pytest.mark.parametrize(("teacher", "over"), [("likelihood", True), ("posterior", False)])
+def test_it_is_over_before_where_the_heads_know_the_modes(
+    particles: Particles, winning: Settings, teacher: str, over: bool
+) -> None:
+    winning.stages[0].teacher = teacher
+    inference = Training(particles, winning).inference
+    inference.criterion = SimpleNamespace(heads_know=False, over=True)
+    assert not inference.over
+    inference.criterion.heads_know = True
+    assert inference.over is over
 
 
 def test_the_low_pass_filter_bounds_the_march(particles: Particles, winning: Settings) -> None:

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from napari_cryospin.engine.geometry.rotations import exponential_map
+from napari_cryospin.engine.judging.evidence import judge_with_posteriors
 from napari_cryospin.engine.judging.switching import SwitchCriterion, amortization_gap
 from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.switch_figures import HeadFigures
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +56,38 @@ def test_the_threshold_is_what_one_of_the_last_epochs_has_to_reach() -> None:
 def test_patience_is_counted_in_batches_and_at_least_three_epochs() -> None:
     assert SwitchCriterion(batches=45).patience == 12
     assert SwitchCriterion(batches=800).patience == 3
+
+
+def test_heads_know_once_they_have_said_so_twice(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learning, held = torch.arange(150), torch.arange(150, 200)
+    criterion = SwitchCriterion(batches=100)
+    coverage = 0.0
+    monkeypatch.setattr(
+        "napari_cryospin.engine.judging.switching.head_figures",
+        lambda *_: HeadFigures(coverage, 0.0, 0.0, ()),
+    )
+
+    def known(share: float, right: bool) -> bool:
+        nonlocal coverage
+        coverage = share
+        own = judge_with_posteriors(problem, learning, held)[0].modes[:, 0]
+        problem.poses.rotations[held] = own if right else own.flip(0)
+        criterion.measure(problem, ImageModel.within(32, 16), learning, held)
+        return criterion.heads_know
+
+    assert not known(0.96, right=True)
+    assert known(0.96, right=True)
+    # either figure takes it back, and it begins to count anew
+    assert not known(0.94, right=True)
+    assert not known(0.96, right=True)
+    assert not known(0.96, right=False)
+    assert not known(0.96, right=True)
+    assert known(1.0, right=True)
+    after = SwitchCriterion(batches=100)
+    after.load_state(criterion.state())
+    assert after.heads_know
 
 
 def test_right_poses_lie_in_the_best_mode(problem: Problem, true_rotations: Tensor) -> None:
