@@ -77,6 +77,7 @@ class CryoSpinDock(QWidget):
         self.session.run_opened.connect(self._on_run_started)
         self.session.failed.connect(self._on_failed)
         self.queue.changed.connect(self._on_queue)
+        self.queue.changed.connect(self.run.show_held)
         self.experiments.compare_asked.connect(self._on_compare)
         self._simulation.done.connect(self._on_simulated)
         self._simulation.message.connect(self.session.message)

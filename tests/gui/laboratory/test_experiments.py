@@ -83,7 +83,13 @@ def test_an_experiment_from_design_to_an_open_cell(
     assert states(panel) == [CellState.WAITING] * 2
     press(qtbot, panel, "start")
     assert dock.queue.active and not panel.start.isEnabled()
+    # nothing else may be begun meanwhile, and the Run box says why
+    run = dock.run
+    assert not run.start.isEnabled() and run.start.toolTip() == BUSY
+    assert run.state.text() == "Experiment under way"
     qtbot.waitUntil(lambda: ended(panel), timeout=LONG)
+    qtbot.waitUntil(run.start.isEnabled, timeout=LONG)
+    assert run.state.text() == "Ready" and run.start.toolTip() != BUSY
 
     assert states(panel) == [CellState.FINISHED] * 2
     rows = read_results(out / TABLE)

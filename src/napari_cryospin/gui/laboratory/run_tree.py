@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _NAME, _STAGES, _ERROR = range(3)
 _RECORD = Qt.ItemDataRole.UserRole
-_BAR_HEIGHT, _BAR = 10, 96
+_BAR_HEIGHT, _BAR = 10, 64
 _SWATCH = 10
 
 
@@ -101,7 +101,8 @@ class RunTree(QTreeWidget):
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         header.setSectionResizeMode(_ERROR, QHeaderView.ResizeMode.ResizeToContents)
         header.setMinimumSectionSize(40)
-        self.setMinimumSize(250, 110)
+        # names of cells are not cut
+        self.setMinimumSize(320, 110)
         self.itemChanged.connect(self._on_changed)
         self.itemDoubleClicked.connect(self._on_double)
 

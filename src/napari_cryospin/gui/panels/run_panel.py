@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.stages import Inference
     from napari_cryospin.gui.work.session import Session
 
+_START = "Start a new run with the present settings"
+_HELD = "Experiment under way"
 _NEXT_STAGE = "End the present stage now: the next one begins with the present map and poses"
 _LAST_STAGE = "This is the last stage"
 _NEXT_START = (
@@ -79,7 +81,7 @@ class RunPanel(QWidget):
         self._on_state(session.state)
 
     def _build(self) -> None:
-        self.start = self._button("Start", "start", "Start a new run with the present settings")
+        self.start = self._button("Start", "start", _START)
         self.pause = self._button("Pause", "pause", "Let training rest; press again to go on")
         self.switch = self._button("Next stage", "switch", _NEXT_STAGE)
         self.schedule = ScheduleButton(self)
@@ -195,16 +197,23 @@ class RunPanel(QWidget):
             self._show_phase("")
         running = state in (SessionState.RUNNING, SessionState.PAUSED)
         self._switching = self._switching and running
-        self.start.setEnabled(state not in ACTIVE)
+        self.show_held()
         self.pause.setEnabled(running)
         self.pause.setText("Resume" if state is SessionState.PAUSED else "Pause")
         self.stop.setEnabled(state in ACTIVE and state is not SessionState.STOPPING)
         self.discard.setEnabled(self.stop.isEnabled())
+
+    @Slot()
+    def show_held(self) -> None:
+        """Show whether a run may be started, or why not."""
+        held = self._session.held
+        self.start.setEnabled(self._session.state not in ACTIVE and not held)
+        self.start.setToolTip(held or _START)
         self._show_stage()
 
     def _show_stage(self) -> None:
         state = self._session.state
-        shown = str(state)
+        shown = _HELD if self._session.held else str(state)
         history = self._session.history
         inference = self._inference
         if state is SessionState.FOLLOWING and history:
