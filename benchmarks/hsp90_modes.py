@@ -49,7 +49,7 @@ def main() -> None:
     lines += [
         "",
         f"{known.particles.n} particles, box {BOX} cropped from 128, SNR 0.1; preset cryospin, "
-        "seed 1, with 16 epochs of auto-encoding. A mode counts from 5 % of the probability on the "
+        "seed 1. A mode counts from 5 % of the probability on the "
         "grid of nside 8; *among the modes* are up to 8 of any weight. The mate of the truth is "
         "the true "
         "pose turned by the near-twofold axis; both are compared after alignment with the truth, "
@@ -62,7 +62,7 @@ def main() -> None:
 def reconstructed(stack: Path, run: Path) -> RunFolder:
     """Return the run, made where it is not there."""
     if not RunFolder(run).map_path.exists():
-        options = ["--box", BOX, "--preset", "cryospin", "--epochs-encode", 16, "--seed", 1]
+        options = ["--box", BOX, "--preset", "cryospin", "--seed", 1]
         truth = ["--truth-star", stack / "truth.star", "--truth-map", stack / "truth.mrc"]
         command = [*COMMAND, "reconstruct", stack / "particles.star", "--out", run]
         subprocess.run([str(part) for part in [*command, *options, *truth]], check=True)
@@ -93,8 +93,9 @@ def over_epochs(run: RunFolder, known: Known, turn: np.ndarray) -> list[str]:
     for epoch in recorded_epochs(run):
         volume, poses = read_epoch(run, epoch, snapshot.particles, snapshot.truth)
         posteriors = ParticlePosteriors(snapshot.particles)
-        posteriors.set_volume(volume.volume)
-        found = summarise(posteriors, probe_rows(poses.used), poses.shifts)
+        shifts = poses.shifts / snapshot.particles.pixel_size
+        posteriors.set_volume(volume.volume, shifts, scales=poses.scales)
+        found = summarise(posteriors, probe_rows(poses.used), shifts)
         one = figures_of(found, poses)
         shares = (
             one.winner_in_best_mode,

@@ -48,6 +48,9 @@ _LARGEST_SHARE = 0.02
 # frequency radius of the first look at a particle
 _FIRST_LOOK = 4
 _NOISE_IMAGES = 2000
+# share of the images' power in a shell that the march takes for noise at least: posteriors that are
+# sharp before there is a structure would keep the first one that comes
+_LEAST_NOISE = 0.15
 # numbers kept of each coefficient of a pose: slices, their squares and two sums; of how many
 _SLICES, _MOST_SLICES = 4, 200_000_000
 # numbers kept of each coefficient of an image of a batch
@@ -105,11 +108,14 @@ class MarginalInference(PoseInference):
         if before is not None:
             self.memory: Memory = before.memory
             self._noise = before.noise
+            self._floor = torch.zeros_like(self._noise.variance)
             self._update.go_on_from(before._update)
         else:
             self.memory = Memory(particles.n, device)
             learning = (~problem.held_out).nonzero().flatten()[:_NOISE_IMAGES]
             self._noise = particles.noise(learning)
+            # nothing is known yet, and all is noise
+            self._floor = _LEAST_NOISE * self._noise.variance
         self._sampling = SamplingOptions(
             stage.sample_factor, stage.uniform_share, stage.temperature
         )
@@ -247,10 +253,7 @@ class MarginalInference(PoseInference):
         problem = self.problem
         draw = stream(problem.seed, "samples", self._start, self._draws, device=problem.device)
         self._draws += 1
-        grid, variance = (
-            self.volume.grid().detach(),
-            self._noise.variance[shells_of(quadrature.model)],
-        )
+        grid, variance = self.volume.grid().detach(), self._variance(quadrature)
         sampled = SampledSum(quadrature, grid, variance, self.memory, self._sampling, draw)
         # a point of the exact sum is so much cheaper that many samples do not pay
         if wanted == "auto" and quadrature.keeps_slices and sampled.share(rows) > _LARGEST_SHARE:
@@ -258,8 +261,12 @@ class MarginalInference(PoseInference):
         return sampled
 
     def _exact(self, quadrature: Quadrature) -> ExactSum:
-        variance = self._noise.variance[shells_of(quadrature.model)]
-        return ExactSum(quadrature, self.volume.grid().detach(), variance)
+        return ExactSum(quadrature, self.volume.grid().detach(), self._variance(quadrature))
+
+    def _variance(self, quadrature: Quadrature) -> Tensor:
+        """Return the variance of the noise by which poses are weighed, (K,)."""
+        variance = torch.maximum(self._noise.variance, self._floor)
+        return variance[shells_of(quadrature.model)]
 
     def _observed(self, rows: Tensor, quadrature: Quadrature) -> Observed:
         return self.problem.observed(rows, quadrature.model)
@@ -290,8 +297,8 @@ class MarginalInference(PoseInference):
 
     def _null(self, images: Observed, quadrature: Quadrature) -> Tensor:
         """Return the log-evidence of the map's rotational average, (h,)."""
-        variance = self._noise.variance[shells_of(quadrature.model)]
-        return evidence_of_average(images, quadrature, self.volume.average(), variance)
+        average = self.volume.average()
+        return evidence_of_average(images, quadrature, average, self._variance(quadrature))
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs besides map and poses."""
@@ -301,6 +308,7 @@ class MarginalInference(PoseInference):
             "map_update": self._update.state(),
             "memory": self.memory.state(),
             "noise": self._noise.variance,
+            "floor": self._floor,
             "draws": self._draws,
             "maps": self._maps,
             "evidence": None if evidence is None else [evidence.gain, evidence.beyond],
@@ -311,7 +319,7 @@ class MarginalInference(PoseInference):
         self.march.load_state(state["march"])
         self._update.load_state(state["map_update"])
         self.memory.load_state(state["memory"])
-        self._noise = NoiseSpectrum(state["noise"])
+        self._noise, self._floor = NoiseSpectrum(state["noise"]), state["floor"]
         self._draws = state["draws"]
         self._maps = state["maps"]
         evidence = state["evidence"]
