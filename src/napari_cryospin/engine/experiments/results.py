@@ -110,8 +110,8 @@ def figures_of(record: RunRecord) -> dict[str, str]:
     error = (None, None) if last is None else (last.mean_pose_error, last.median_pose_error)
     return {
         "switched_after": _figure(record.switched_after, "{:g}"),
-        "mean_pose_error_deg": _figure(error[0], "{:.3f}"),
-        "median_pose_error_deg": _figure(error[1], "{:.3f}"),
+        "mean_pose_error_deg": _figure(error[0], "{:.4f}"),
+        "median_pose_error_deg": _figure(error[1], "{:.4f}"),
         "resolution_angstrom": _figure(None if last is None else last.resolution, "{:.3f}"),
         "held_out_gain_nats": _figure(record.held_out_gain, "{:.2f}"),
         "verdict": "" if record.verdict is None else str(record.verdict.outcome),

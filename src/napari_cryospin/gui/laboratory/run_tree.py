@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qtpy.QtCore import QModelIndex
+    from qtpy.QtGui import QResizeEvent
     from qtpy.QtWidgets import QStyleOptionViewItem, QWidget
 
     from napari_cryospin.engine.experiments.comparison import Node
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 _NAME, _STAGES, _ERROR = range(3)
 _RECORD = Qt.ItemDataRole.UserRole
-_BAR_HEIGHT, _BAR = 10, 64
+_BAR_HEIGHT = 10
+# width of the bars: a share of that of the tree, in between
+_SHARE, _LEAST, _MOST = 5, 64, 160
 _SWATCH = 10
 
 
@@ -97,7 +100,7 @@ class RunTree(QTreeWidget):
         header.setStretchLastSection(False)
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(_STAGES, QHeaderView.ResizeMode.Fixed)
-        header.resizeSection(_STAGES, _BAR)
+        header.resizeSection(_STAGES, _LEAST)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         header.setSectionResizeMode(_ERROR, QHeaderView.ResizeMode.ResizeToContents)
         header.setMinimumSectionSize(40)
@@ -105,6 +108,12 @@ class RunTree(QTreeWidget):
         self.setMinimumSize(320, 110)
         self.itemChanged.connect(self._on_changed)
         self.itemDoubleClicked.connect(self._on_double)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Share out the room between names and bars."""
+        super().resizeEvent(event)
+        bar = min(max(self.width() // _SHARE, _LEAST), _MOST)
+        self.header().resizeSection(_STAGES, bar)
 
     def show_tree(self, nodes: Sequence[Node]) -> None:
         """Show runs; those that were left out of the comparison stay so."""
