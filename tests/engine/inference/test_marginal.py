@@ -52,7 +52,7 @@ def test_sharp_posteriors_wait_for_a_structure(problem: Problem) -> None:
     assert torch.allclose(variance(inference), first[shells])
     # images that are nearly without noise count as if they had some
     known(NoiseSpectrum(0.01 * first), inference)
-    assert torch.allclose(variance(inference), 0.15 * first[shells])
+    assert torch.allclose(variance(inference), 0.05 * first[shells])
     # what a run tells of the noise is what it has found
     assert torch.equal(inference.noise.variance, 0.01 * first)
     # where there is as much noise it is taken as it is

@@ -50,7 +50,7 @@ _FIRST_LOOK = 4
 _NOISE_IMAGES = 2000
 # share of the images' power in a shell that the march takes for noise at least: posteriors that are
 # sharp before there is a structure would keep the first one that comes
-_LEAST_NOISE = 0.15
+_LEAST_NOISE = 0.05
 # numbers kept of each coefficient of a pose: slices, their squares and two sums; of how many
 _SLICES, _MOST_SLICES = 4, 200_000_000
 # numbers kept of each coefficient of an image of a batch
