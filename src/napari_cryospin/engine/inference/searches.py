@@ -94,8 +94,8 @@ class Searches:
             Frequency radius that the candidates were judged by, in units of 1/box.
         """
         stage, rotations = self._stage, self._problem.poses.rotations
-        ends = stage.until == "criterion" and self._done < stage.searches
-        if not ends or changed >= _QUIET:
+        possible = stage.until == "criterion" and self._done < stage.searches
+        if not possible or changed >= _QUIET:
             return False
         if stage.searched == "doubtful":
             several, outlying = doubt(self._problem, radius)
