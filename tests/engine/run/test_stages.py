@@ -271,6 +271,33 @@ def test_every_stage_is_resumed_on_its_trajectory(
     assert np.allclose(final_map(tmp_path / "parts"), final_map(tmp_path / "whole"), atol=1e-5)
 
 
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_run_that_searches_again_is_resumed_on_its_trajectory(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    # as if poses were quiet after every epoch
+    monkeypatch.setattr("napari_cryospin.engine.inference.searches._QUIET", 2.0)
+    settings.stages = [
+        MarginalStage(nside=2, epochs=1, until="epochs"),
+        DirectStage(until="criterion", epochs=4, searches=3, batch_size=50, **REFINED),
+    ]
+
+    def searched(run: Reconstruction, stop_after: int = 0) -> int:
+        begun = epochs = 0
+        for event in run.run():
+            if isinstance(event, events.Progress) and event.task == "Searching poses":
+                begun += event.done == 0
+            epochs += isinstance(event, events.EpochDone) and event.inference is Inference.DIRECT
+            if epochs == stop_after > 0:
+                run.controls.stop(results=False)
+        return begun
+
+    assert searched(Reconstruction(settings, tmp_path / "whole")) == 3
+    assert searched(Reconstruction(settings, tmp_path / "parts"), after) == after
+    assert searched(Reconstruction.resume(tmp_path / "parts")) == 3 - after
+    assert np.array_equal(final_map(tmp_path / "parts"), final_map(tmp_path / "whole"))
+
+
 @pytest.mark.parametrize(("heads", "hypotheses"), [(1, 3), (2, 3), (2, 1), (6, 3)])
 def test_a_stage_with_more_candidates_than_the_first_is_resumed(
     settings: Settings, tmp_path: Path, heads: int, hypotheses: int
