@@ -49,12 +49,11 @@ def main() -> None:
     lines += [
         "",
         f"{known.particles.n} particles, box {BOX} cropped from 128, SNR 0.1; preset cryospin, "
-        "seed 1. A mode counts from 5 % of the probability on the "
-        "grid of nside 8; *among the modes* are up to 8 of any weight. The mate of the truth is "
-        "the true "
-        "pose turned by the near-twofold axis; both are compared after alignment with the truth, "
-        "within 20°. The pair is the rotation of the map that relates the two best modes of most "
-        "particles with several, and the share of those particles.",
+        "seed 1. A mode counts from 5 % of the probability on the grid of nside 8; *among the "
+        "modes* are up to 8 of any weight. The mate of the truth is the true pose turned by the "
+        "near-twofold axis; both are compared after alignment with the truth, within 20°. The pair "
+        "is the rotation of the map that relates the two best modes of most particles with "
+        "several, and the share of those particles.",
     ]
     write_table("hsp90_modes", "Modes of Hsp90's pose posteriors", lines, machine)
 

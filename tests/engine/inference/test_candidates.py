@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
-
-import pytest
 import torch
 
 from napari_cryospin.engine.geometry.rotations import exponential_map
-from napari_cryospin.engine.inference.candidates import doubtful, have_several_modes, outlying
+from napari_cryospin.engine.inference.candidates import have_several_modes, outlying
 
-if TYPE_CHECKING:
-    from napari_cryospin.engine.state.problem import Problem
-
-N, SIZE = 100, 200
+SIZE = 200
 
 
 def test_another_mode_counts_by_its_weight() -> None:
@@ -30,23 +23,3 @@ def test_a_bad_fit_stands_out() -> None:
     errors = torch.cat((torch.linspace(0.9, 1.1, 50), torch.tensor([1.5, torch.nan])))
     found = outlying(errors)
     assert found[-2:].all() and not found[:25].any()
-
-
-def problem_with(share: float) -> Problem:
-    """Return particles of which a share has two modes."""
-    turned = exponential_map(torch.deg2rad(torch.tensor([[0.0, 0, 0], [90, 0, 0]])))
-    losses = torch.ones(N, 2)
-    losses[int(share * N) :, 1] = 2
-    return cast(
-        "Problem",
-        SimpleNamespace(
-            poses=SimpleNamespace(candidates=turned.expand(N, 2, 3, 3), candidate_losses=losses),
-            particles=SimpleNamespace(box=32),
-            device=torch.device("cpu"),
-        ),
-    )
-
-
-@pytest.mark.parametrize(("share", "searched"), [(0.0, 0), (0.2, 20), (0.4, N), (1.0, N)])
-def test_where_many_are_in_doubt_all_are(share: float, searched: int) -> None:
-    assert int(doubtful(problem_with(share), 8.0).sum()) == searched

@@ -54,6 +54,11 @@ def turned(problem: Problem, number: int) -> None:
     problem.poses.rotations[:number] = problem.poses.rotations[:number] @ QUARTER[1]
 
 
+@pytest.mark.parametrize(("in_doubt", "searched"), [(0, 0), (20, 20), (40, N), (100, N)])
+def test_where_many_are_in_doubt_all_are(in_doubt: int, searched: int) -> None:
+    assert len(begun(problem_with(in_doubt)).chosen(ROWS)) == searched
+
+
 def test_a_stage_of_so_many_epochs_spaces_them_evenly() -> None:
     searches = Searches(
         problem_with(0), DirectStage(until="epochs", epochs=12, searches=3, searched="all"), 8.0

@@ -20,33 +20,15 @@ if TYPE_CHECKING:
 _DOUBT = 1e-3
 # ... and its error is no further above the median than this, in standard deviations
 _OUTLYING = 1.3
-# share of all from which on nobody is sure
-_MOST = 0.35
 # standard deviations of a Gaussian in its median absolute deviation
 _OF_MEDIAN = 1.4826
 
 
-def doubtful(problem: Problem, radius: float) -> Tensor:
-    """Return which particles' candidates leave doubt about the pose, bool, (n,).
-
-    They do where they have several modes, or where even the best one fits worse than it does for
-    most particles: what proposed them may have missed it. Where most particles are in doubt, the
-    others are as well: they are sure by a map that is none yet.
-
-    Parameters
-    ----------
-    problem
-        Particles and their poses; errors are in units of the noise's variance.
-    radius
-        Frequency radius that the candidates were judged by, in units of 1/box.
-    """
-    several, outliers = doubt(problem, radius)
-    found = several | outliers
-    return found | (found.float().mean() > _MOST)
-
-
 def doubt(problem: Problem, radius: float) -> tuple[Tensor, Tensor]:
     """Return whose candidates have several modes, and whose best one fits ill, bool, (n,) each.
+
+    These leave doubt about the pose: what proposed them may have missed it. Without candidates
+    all do.
 
     Parameters
     ----------
@@ -59,8 +41,8 @@ def doubt(problem: Problem, radius: float) -> tuple[Tensor, Tensor]:
     model = ImageModel.within(box, min(radius, box / 2), problem.device)
     errors = poses.candidate_losses.nan_to_num(nan=torch.inf)
     if not errors.shape[1]:
-        nothing = torch.ones(len(errors), dtype=torch.bool, device=errors.device)
-        return nothing, nothing
+        everyone = torch.ones(len(errors), dtype=torch.bool, device=errors.device)
+        return everyone, everyone
     several = have_several_modes(poses.candidates, errors, len(model.frequencies))
     return several, outlying(errors.amin(1))
 

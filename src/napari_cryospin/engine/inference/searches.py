@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.inference.candidates import doubt, doubtful
+from napari_cryospin.engine.inference.candidates import doubt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.stages import DirectStage
     from napari_cryospin.engine.state.problem import Problem
 
+# share of the particles in doubt from which on nobody is sure: the map is none yet
+_MOST = 0.35
 # poses are searched once more where fewer particles than this share change modes in an epoch, ...
 _QUIET = 0.02
 # ... candidates of more than this share are of several modes ...
@@ -41,6 +43,11 @@ class Searches:
         Settings of the stage.
     radius
         Frequency radius that the candidates which it begins with were judged by, in units of 1/box.
+
+    Attributes
+    ----------
+    at
+        Epoch of the stage that began with a search last; None before one.
     """
 
     def __init__(self, problem: Problem, stage: DirectStage, radius: float) -> None:
@@ -51,12 +58,13 @@ class Searches:
         self._further = False
         self._before: Tensor | None = None
         self.at: int | None = None
-        """Epoch of the stage that began with a search last."""
 
     def begin(self) -> None:
         """Find who is in doubt at the stage's beginning."""
         if self._stage.searched == "doubtful":
-            self._doubtful = doubtful(self._problem, self._radius)
+            several, outlying = doubt(self._problem, self._radius)
+            found = several | outlying
+            self._doubtful = found | (found.float().mean() > _MOST)
 
     @property
     def _planned(self) -> set[int]:
@@ -95,7 +103,7 @@ class Searches:
         """
         stage, rotations = self._stage, self._problem.poses.rotations
         possible = stage.until == "criterion" and self._done < stage.searches
-        if not possible or changed >= _QUIET:
+        if not (possible and changed < _QUIET):
             return False
         if stage.searched == "doubtful":
             several, outlying = doubt(self._problem, radius)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _NAME, _STAGES, _ERROR = range(3)
 _RECORD = Qt.ItemDataRole.UserRole
 _BAR_HEIGHT = 10
-# width of the bars: a share of that of the tree, in between
-_SHARE, _LEAST, _MOST = 5, 64, 160
+# width of the bars: that of the tree over this, within these bounds, pixels
+_PART, _LEAST, _MOST = 5, 64, 160
 _SWATCH = 10
 
 
@@ -100,7 +100,6 @@ class RunTree(QTreeWidget):
         header.setStretchLastSection(False)
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(_STAGES, QHeaderView.ResizeMode.Fixed)
-        header.resizeSection(_STAGES, _LEAST)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         header.setSectionResizeMode(_ERROR, QHeaderView.ResizeMode.ResizeToContents)
         header.setMinimumSectionSize(40)
@@ -112,7 +111,7 @@ class RunTree(QTreeWidget):
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Share out the room between names and bars."""
         super().resizeEvent(event)
-        bar = min(max(self.width() // _SHARE, _LEAST), _MOST)
+        bar = min(max(self.width() // _PART, _LEAST), _MOST)
         self.header().resizeSection(_STAGES, bar)
 
     def show_tree(self, nodes: Sequence[Node]) -> None:
