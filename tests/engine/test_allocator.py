@@ -64,14 +64,20 @@ def test_threads_share_few_arenas() -> None:
 
 
 BATCHES = """
-import resource, sys
+import sys
 import numpy as np
 from napari_cryospin.engine.allocator import keep_freed
+def resident():
+    with open("/proc/self/status") as file:
+        (line,) = (line for line in file if line.startswith("VmRSS"))
+    return int(line.split()[1]) // 1024
 if sys.argv[1] == "keep":
     keep_freed()
+found = [resident()]
 for _ in range(20):
     np.full(100 * 2**20 // 8, 1.5)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+    found.append(resident())
+print(found[1] - found[0], found[-1] - found[1])
 """
 
 
@@ -79,15 +85,16 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
     sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_info"),
     reason="asks the C library of GNU",
 )
-def test_what_a_batch_has_freed_serves_the_next_one() -> None:
-    faults = {}
-    for how in ("keep", "leave"):
-        done = subprocess.run(
-            [sys.executable, "-c", BATCHES, how], capture_output=True, text=True, check=True
-        )
-        faults[how] = int(done.stdout)
-    # of 20 times 100 MiB, in pages that may be as large as 4 MiB
-    assert faults["leave"] - faults["keep"] > 10 * 25
+@pytest.mark.parametrize(("how", "least", "most"), [("keep", 90, 110), ("leave", -10, 10)])
+def test_what_a_batch_has_freed_serves_the_next_one(how: str, least: int, most: int) -> None:
+    # MiB that stay with the process when a batch of 100 has been freed: not page faults, whose
+    # number depends on which pages the system has at hand
+    done = subprocess.run(
+        [sys.executable, "-c", BATCHES, how], capture_output=True, text=True, check=True
+    )
+    first, further = (int(value) for value in done.stdout.split())
+    assert least < first < most
+    assert abs(further) < 10
 
 
 def resident() -> int:
