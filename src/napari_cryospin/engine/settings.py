@@ -113,6 +113,12 @@ class ModelSettings(Section):
         title="Estimate scales",
         description="Estimate a scale of each particle (marginalisation).",
     )
+    outliers: bool = Field(
+        True,
+        title="Find outliers",
+        description="Estimate how probable it is that each image shows the particle, and weigh it "
+        "by that.",
+    )
     loss: Literal["squared", "absolute"] = Field(
         "squared", description="Error of the Fourier coefficients."
     )

@@ -116,7 +116,9 @@ class Stage(Section):
 class AmortizedStage(Stage):
     """Auto-encoding: an encoder with several heads proposes poses, and learns by a teacher."""
 
-    reads = frozenset({"encoder", "heads", "turns", "encoder_width", "shifts", "scales", "loss"})
+    reads = frozenset(
+        {"encoder", "heads", "turns", "encoder_width", "shifts", "scales", "outliers", "loss"}
+    )
     least_box = 32
 
     inference: Inference = Inference.AMORTIZED
@@ -231,7 +233,7 @@ class DirectStage(Stage):
 class MarginalStage(Stage):
     """Marginalisation: the map from the posteriors over all poses of a grid."""
 
-    reads = frozenset({"shifts", "scales"})
+    reads = frozenset({"shifts", "scales", "outliers"})
 
     inference: Inference = Inference.MARGINAL
     until: End = Field(

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.models.image import ImageModel
 
+# nobody is quite without weight: what an image is left with can be told from its weighed residual
+LEAST_MEMBERSHIP = 1e-4
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -27,6 +30,8 @@ class Observed:
         What the map is multiplied with to fit each, (b,).
     origins
         Origin shifts by which the images are moved, pixels, (b, 2).
+    membership
+        Probability that each shows the particle: its weight in a map, (b,).
     """
 
     rows: Tensor
@@ -34,6 +39,7 @@ class Observed:
     ctf: Tensor
     scales: Tensor
     origins: Tensor
+    membership: Tensor
 
     def at(self, model: ImageModel, origins: Tensor) -> Self:
         """Return the images moved by other origin shifts (b, 2)."""
@@ -43,6 +49,14 @@ class Observed:
     def over(self, deviation: Tensor) -> Self:
         """Return coefficients and CTFs in units of the noise's standard deviation, (K,)."""
         return replace(self, coefficients=self.coefficients / deviation, ctf=self.ctf / deviation)
+
+    @property
+    def weighed(self) -> Self:
+        """The images as they go into sums of products of two: by the roots of their memberships."""
+        if bool((self.membership == 1).all()):
+            return self
+        root = self.membership.clamp(min=LEAST_MEMBERSHIP).sqrt()[:, None]
+        return replace(self, coefficients=root * self.coefficients, ctf=root * self.ctf)
 
     def __getitem__(self, part: slice | Tensor) -> Self:
         return type(self)(*(getattr(self, field.name)[part] for field in fields(self)))

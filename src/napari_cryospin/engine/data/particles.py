@@ -121,6 +121,7 @@ class Particles:
         *,
         scales: Tensor | None = None,
         shifts: Tensor | None = None,
+        membership: Tensor | None = None,
         deviation: Tensor | None = None,
         images: Tensor | None = None,
     ) -> Observed:
@@ -137,6 +138,8 @@ class Particles:
         shifts
             Origin shifts (x, y) that the images are to be centred by, pixels, (m, 2); by default
             they stay as they are.
+        membership
+            Probability that each shows the particle, (m,); 1 by default.
         deviation
             Standard deviation of the noise at every frequency, (K,): coefficients and CTFs are
             given in units of it.
@@ -154,7 +157,9 @@ class Particles:
             shifts = torch.zeros(len(rows), 2, device=self.device)
         elif shifts.any():
             coefficients = model.shift(coefficients, shifts)
-        observed = Observed(rows, coefficients, values, scales, shifts)
+        if membership is None:
+            membership = torch.ones_like(scales)
+        observed = Observed(rows, coefficients, values, scales, shifts, membership)
         return observed if deviation is None else observed.over(deviation)
 
     def noise(self, rows: Tensor) -> NoiseSpectrum:

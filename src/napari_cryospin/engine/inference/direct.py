@@ -28,6 +28,7 @@ from napari_cryospin.engine.refining.alignment import Alignment
 from napari_cryospin.engine.refining.gauss_newton import improve, schedule
 from napari_cryospin.engine.refining.per_image_adam import PerImageAdam
 from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.sums.finding_members import find_members
 from napari_cryospin.engine.sums.search import search_modes
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 _GIVEN_UP = 60.0
 # modes have settled where fewer particles than this share change theirs in an epoch
 _SETTLED = 0.005
+# epochs that begin with a look for outliers, beside those that begin with a search
+_LOOKED = (0, 3, 6)
 # epochs over which the rates then fall, where the stage ends by its criterion
 _COOLING = 6
 
@@ -143,7 +146,10 @@ class DirectInference(PoseInference):
 
     def observed(self, rows: Tensor) -> Observed:
         """Return particles as they are, not centred."""
-        return self.particles.observed(rows, self.model, scales=self.poses.scales[rows])
+        poses = self.poses
+        return self.particles.observed(
+            rows, self.model, scales=poses.scales[rows], membership=poses.membership[rows]
+        )
 
     @property
     def over(self) -> bool:
@@ -179,7 +185,10 @@ class DirectInference(PoseInference):
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Search poses on the grid, where that is due."""
-        if self._searches.due(place.stage_epoch):
+        due = self._searches.due(place.stage_epoch)
+        if self.problem.model.outliers and (due or place.stage_epoch in _LOOKED):
+            yield from find_members(self.problem, rows, self._noise)
+        if due:
             rows = self._searches.chosen(rows)
             yield from search_modes(self.problem, rows, self.stage.hypotheses, self._noise)
             self.hypotheses.take(self.poses, rows)
@@ -323,8 +332,8 @@ class DirectInference(PoseInference):
             own = replace(aligned, images=aligned.images[part])
             errors[part], power = own.residuals(poses[part])
             if learning:
-                self._sums.add_images(own.images.coefficients, own.images.ctf, poses[part])
-                self._sums.count(power, len(own.images.rows))
+                self._sums.add_images(own.images, poses[part])
+                self._sums.count(power, own.images.membership)
         return errors
 
     def state(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.engine.sums.centring import evidence_of_average, first_origins, spread_of
 from napari_cryospin.engine.sums.exact import ExactSum
+from napari_cryospin.engine.sums.membership import Members, Outliers
 from napari_cryospin.engine.sums.modes import N_MODES, ModePoses
 from napari_cryospin.engine.sums.previous import Memory
 from napari_cryospin.engine.sums.proposals import SamplingOptions
@@ -124,6 +125,7 @@ class MarginalInference(PoseInference):
         self._held = problem.held_out.nonzero().flatten()
         self.evidence: Evidence | None = None
         self._quadrature: Quadrature | None = None
+        self._members: Members = Members() if before is None else before._members
 
     @classmethod
     def of_stage(
@@ -192,6 +194,8 @@ class MarginalInference(PoseInference):
         total = self._sum(quadrature, rows)
         images = self._observed(rows, quadrature)
         found = total.posteriors(images, collect=True)
+        if self.problem.model.outliers:
+            self._members.learn(found.scores)
         self._record(images, found, quadrature)
         sums = total.collected()
         power = sums.mean_residual
@@ -214,7 +218,9 @@ class MarginalInference(PoseInference):
             self._record(images, found, quadrature)
         learning = rows[~self.problem.held_out[rows]]
         if len(learning):
-            self.poses.scales /= self.poses.scales[learning].mean()
+            members = self.poses.membership[learning]
+            mean = (members * self.poses.scales[learning]).sum() / members.sum().clamp(min=1)
+            self.poses.scales /= mean
 
     def _radius_of(self, resolution: float) -> float:
         return self.particles.box * self.particles.pixel_size / resolution
@@ -254,14 +260,24 @@ class MarginalInference(PoseInference):
         draw = stream(problem.seed, "samples", self._start, self._draws, device=problem.device)
         self._draws += 1
         grid, variance = self.volume.grid().detach(), self._variance(quadrature)
-        sampled = SampledSum(quadrature, grid, variance, self.memory, self._sampling, draw)
+        outliers = self._outliers(quadrature, grid, variance)
+        sampled = SampledSum(
+            quadrature, grid, variance, self.memory, self._sampling, draw, outliers
+        )
         # a point of the exact sum is so much cheaper that many samples do not pay
         if wanted == "auto" and quadrature.keeps_slices and sampled.share(rows) > _LARGEST_SHARE:
             return self._exact(quadrature)
         return sampled
 
     def _exact(self, quadrature: Quadrature) -> ExactSum:
-        return ExactSum(quadrature, self.volume.grid().detach(), self._variance(quadrature))
+        grid, variance = self.volume.grid().detach(), self._variance(quadrature)
+        return ExactSum(quadrature, grid, variance, self._outliers(quadrature, grid, variance))
+
+    def _outliers(self, quadrature: Quadrature, grid: Tensor, variance: Tensor) -> Outliers | None:
+        if not self.problem.model.outliers:
+            return None
+        mask_power = self.particles.mask_power
+        return Outliers.of(self._members, quadrature, grid, variance, mask_power)
 
     def _variance(self, quadrature: Quadrature) -> Tensor:
         """Return the variance of the noise by which poses are weighed, (K,)."""
@@ -278,6 +294,7 @@ class MarginalInference(PoseInference):
 
     def _remember(self, rows: Tensor, found: Posteriors, quadrature: Quadrature) -> None:
         self.memory.remember(rows, found, quadrature)
+        self.poses.membership[rows] = found.membership
         if self.problem.model.scales:
             self.poses.scales[rows] = found.scales
 
@@ -290,7 +307,7 @@ class MarginalInference(PoseInference):
             images = self._observed(held, quadrature)
             found = self._sum(quadrature, held).posteriors(images, look_beyond=True)
             gain = found.log_evidence - self._null(images, quadrature)
-            self.evidence = Evidence(gain, found.beyond)
+            self.evidence = Evidence(found.membership * gain, found.membership * found.beyond)
             self.memory.remember(held, found, quadrature)
         if self.march.check(self.evidence):
             self._quadrature = None
@@ -310,6 +327,7 @@ class MarginalInference(PoseInference):
             "noise": self._noise.variance,
             "floor": self._floor,
             "draws": self._draws,
+            "members": self._members.state(),
             "maps": self._maps,
             "evidence": None if evidence is None else [evidence.gain, evidence.beyond],
         }
@@ -321,6 +339,7 @@ class MarginalInference(PoseInference):
         self.memory.load_state(state["memory"])
         self._noise, self._floor = NoiseSpectrum(state["noise"]), state["floor"]
         self._draws = state["draws"]
+        self._members.load_state(state["members"])
         self._maps = state["maps"]
         evidence = state["evidence"]
         self.evidence = None if evidence is None else Evidence(*evidence)

@@ -179,8 +179,8 @@ class WinnersTeacher(Teacher):
         model, particles = measure.model, self.problem.particles
         errors, power = Alignment(model, measure.slicer, seen).residuals(winners)
         sums = MapSums(model)
-        sums.add_images(seen.coefficients, seen.ctf, winners)
-        sums.count(power, len(seen.rows))
+        sums.add_images(seen, winners)
+        sums.count(power, seen.membership)
         estimated = NoiseSpectrum.of_residuals(sums.mean_residual, model, particles.mask_power)
         self._noise = self._noise.replaced(estimated, model)
         self.problem.volume.assign(self._update(sums.inserted, self._noise))

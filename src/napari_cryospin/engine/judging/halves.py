@@ -76,10 +76,12 @@ def back_project(
 ) -> Tensor:
     """Return the sums of CTF·image and CTF² of particles at their poses, (2, D+1, D+1, D+1).
 
-    A particle's scale multiplies its CTF, as in training.
+    A particle's scale multiplies its CTF, and its membership weighs it, as in training.
     """
     sums = MapSums(model)
     for part in rows.split(batch):
-        seen = particles.observed(part, model, scales=poses.scales[part])
-        sums.add_images(seen.coefficients, seen.ctf, poses.at(part))
+        seen = particles.observed(
+            part, model, scales=poses.scales[part], membership=poses.membership[part]
+        )
+        sums.add_images(seen, poses.at(part))
     return sums.inserted

@@ -11,8 +11,12 @@ from napari_cryospin.engine.kernels import PosedImages, inserter
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.geometry.poses import Poses
     from napari_cryospin.engine.models.image import ImageModel
+
+# a map of nobody has residuals of 0
+_LEAST = 1e-6
 
 
 class MapSums:
@@ -36,6 +40,8 @@ class MapSums:
         Sum of |image − CTF · slice|² at every frequency, (K,).
     n
         Number of particles.
+    weight
+        The same with each counted by its membership.
     """
 
     def __init__(self, model: ImageModel) -> None:
@@ -43,7 +49,7 @@ class MapSums:
         device = model.frequencies.device
         self._inserter = inserter(model.box, device)
         self.residual = torch.zeros(len(model.frequencies), device=device)
-        self.n = 0
+        self.n, self.weight = 0, 0.0
 
     @property
     def inserted(self) -> Tensor:
@@ -53,34 +59,50 @@ class MapSums:
     @property
     def mean_residual(self) -> Tensor:
         """Mean of |image − CTF · slice|² at every frequency, (K,)."""
-        return self.residual / self.n
+        return self.residual / max(self.weight, _LEAST)
 
-    def add_images(self, observed: Tensor, ctf: Tensor, poses: Poses) -> None:
-        """Add images at one pose each.
+    def add_images(self, images: Observed, poses: Poses) -> None:
+        """Add images at one pose each, weighed by their memberships.
 
         Parameters
         ----------
-        observed, ctf
-            Coefficients of the images, and their CTFs times their scales, (m, K).
+        images
+            The images as they are, m of them.
         poses
             Their poses, (m,), by whose shifts they are centred.
         """
-        self._inserter.add_images(PosedImages(observed, ctf, poses, self._model.frequencies))
+        seen = images.weighed
+        frequencies = self._model.frequencies
+        self._inserter.add_images(PosedImages(seen.coefficients, seen.ctf, poses, frequencies))
 
     def add_averages(self, values: Tensor, weights: Tensor, rotations: Tensor) -> None:
         """Add weighted averages of centred images: CTF · image and CTF² at poses, (p, K) each."""
         self._inserter.add(values, weights, rotations, self._model.frequencies)
 
-    def count(self, residual: Tensor, n: int) -> None:
-        """Add what is left of so many particles, (K,), which were added or will be."""
+    def count(self, residual: Tensor, membership: Tensor) -> None:
+        """Add what is left of particles, which were added or will be.
+
+        Parameters
+        ----------
+        residual
+            Sum of |image − CTF · slice|² over them, by membership, (K,).
+        membership
+            Their memberships, (m,).
+        """
         self.residual = self.residual + residual
-        self.n += n
+        self.n, self.weight = self.n + len(membership), self.weight + float(membership.sum())
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
-        return {"inserted": self._inserter.state(), "residual": self.residual, "n": self.n}
+        return {
+            "inserted": self._inserter.state(),
+            "residual": self.residual,
+            "n": self.n,
+            "weight": self.weight,
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
         self._inserter.load_state(state["inserted"])
-        self.residual, self.n = state["residual"], state["n"]
+        self.residual = state["residual"]
+        self.n, self.weight = state["n"], state["weight"]

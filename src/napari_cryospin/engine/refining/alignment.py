@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from napari_cryospin.engine.data.observed import LEAST_MEMBERSHIP
 from napari_cryospin.engine.kernels import PosedImages
 from napari_cryospin.engine.refining.gauss_newton import improve, schedule
 
@@ -84,8 +85,18 @@ class Alignment:
         return self.residuals(poses)[0]
 
     def residuals(self, poses: Poses) -> tuple[Tensor, Tensor]:
-        """Return the errors of poses, (p,), and the sums of squares at all frequencies, (K,)."""
-        return self.slicer.errors(self._posed(poses), absolute=self.loss == "absolute")
+        """Return the errors of poses, (p,), and the sums of squares at all frequencies, (K,).
+
+        The sums count every image by its membership.
+        """
+        weighed = replace(self, images=self.images.weighed)
+        absolute = self.loss == "absolute"
+        errors, power = self.slicer.errors(weighed._posed(poses), absolute=absolute)
+        if weighed.images is not self.images:
+            weights = self.images.membership.clamp(min=LEAST_MEMBERSHIP)
+            weights = weights if self.numbers is None else weights[self.numbers]
+            errors = errors / (weights.sqrt() if absolute else weights)
+        return errors, power
 
     def _posed(self, poses: Poses, n_used: int | None = None) -> PosedImages:
         images, used = self.images, self.model.frequencies[:n_used]

@@ -26,6 +26,8 @@ class PoseTable:
         Present origin shifts (x, y), pixels of the working box, (n, 2).
     scales
         Factor that the map needs to fit each image, (n,).
+    membership
+        Probability that each image shows the particle, (n,).
     winner
         Candidate that gave the present pose, (n,); −1 where the particle has not been seen yet.
     losses
@@ -44,6 +46,7 @@ class PoseTable:
     rotations: Tensor
     shifts: Tensor
     scales: Tensor
+    membership: Tensor
     winner: Tensor
     losses: Tensor
     candidates: Tensor
@@ -63,6 +66,7 @@ class PoseTable:
             rotations=identity.repeat(n, 1, 1),
             shifts=torch.zeros(n, 2, device=device),
             scales=torch.ones(n, device=device),
+            membership=torch.ones(n, device=device),
             winner=torch.full((n,), -1, device=device),
             losses=torch.full((n,), torch.nan, device=device),
             candidates=identity.repeat(n, heads, 1, 1),

@@ -54,7 +54,11 @@ class Problem:
         """Return particles ``rows`` (m,), centred by their present shifts, with their scales."""
         poses = self.poses
         return self.particles.observed(
-            rows, model, scales=poses.scales[rows], shifts=poses.shifts[rows]
+            rows,
+            model,
+            scales=poses.scales[rows],
+            shifts=poses.shifts[rows],
+            membership=poses.membership[rows],
         )
 
 

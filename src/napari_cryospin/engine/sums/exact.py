@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.sums.membership import Outliers
     from napari_cryospin.engine.sums.quadrature import Quadrature
 
 # slices with less than this share of the mean weight are left out: they carry nothing
@@ -67,19 +68,25 @@ class ExactSum(PoseSum):
 
     Parameters
     ----------
-    quadrature, variance
+    quadrature, variance, outliers
         As for every sum.
     grid
         Hartley grid of the map, (D+1)³.
     """
 
-    def __init__(self, quadrature: Quadrature, grid: Tensor, variance: Tensor) -> None:
-        super().__init__(quadrature, variance)
+    def __init__(
+        self,
+        quadrature: Quadrature,
+        grid: Tensor,
+        variance: Tensor,
+        outliers: Outliers | None = None,
+    ) -> None:
+        super().__init__(quadrature, variance, outliers)
         self._slices = PoseSlices.of(quadrature.slices(grid))
         self._judging = self._slices.frequencies(slice(quadrature.n_used))
         self._sums: Tensor | None = None
         self._power = torch.zeros_like(variance)
-        self._n = 0
+        self._members: list[Tensor] = []
 
     def posteriors(
         self, images: Observed, *, collect: bool = False, look_beyond: bool = False
@@ -126,8 +133,12 @@ class ExactSum(PoseSum):
             mean_cross += (weights[1] * moved.cross).sum((1, 2))
         mean_power = (by_pose * power).sum(1)
         found, cells = by_pose.topk(min(KEPT_CELLS, n_poses), 1)
+        log_evidence = total - math.log(n_poses)
+        belonging = self._belonging(images, log_evidence)
         if collect:
-            self._collect(weights, by_pose, signal, moved, ctf2, images.coefficients)
+            self._collect(
+                weights, by_pose, signal, moved, ctf2, images.coefficients, belonging[1]
+            )
         beyond = self._with_all(signal, ctf2, moved, parts) - total if look_beyond else None
         shifts = quadrature.shifts[self._best_shifts(cells, parts, moved)]
         return Posteriors.told_by(
@@ -135,10 +146,11 @@ class ExactSum(PoseSum):
             precision,
             cross=mean_cross,
             power=mean_power,
-            log_evidence=total - math.log(n_poses),
+            log_evidence=log_evidence,
             beyond=beyond,
             points=self._n_points,
             heaviest=(cells, found, shifts),
+            belonging=belonging,
         )
 
     def _moved(self, images: Observed, log_p: Tensor, power: Tensor) -> _Moved:
@@ -189,20 +201,24 @@ class ExactSum(PoseSum):
         moved: _Moved | None,
         ctf2: Tensor,
         images: Tensor,
+        membership: Tensor,
     ) -> None:
         if self._sums is None:
             self._sums = signal.new_zeros(2, *self._slices.values.shape)
-        self._sums[0].addmm_(weights[0].T, signal)
-        self._sums[1].addmm_(by_pose.T, ctf2)
-        self._power += images.square().sum(0)
-        self._n += len(images)
+        # what belongs by half goes in by half
+        by_half = membership[:, None]
+        self._sums[0].addmm_(weights[0].T, by_half * signal)
+        self._sums[1].addmm_(by_pose.T, by_half * ctf2)
+        self._power += membership @ images.square()
+        self._members.append(membership)
         if moved is None:
             return
+        values = by_half[..., None] * moved.signal
         if moved.cells is None:
-            self._sums[0].addmm_(weights[1].flatten(0, 1).T, moved.signal.flatten(0, 1))
+            self._sums[0].addmm_(weights[1].flatten(0, 1).T, values.flatten(0, 1))
             return
         image, place = (weights[1].sum(1) > _LEAST).nonzero(as_tuple=True)
-        averaged = weights[1].transpose(1, 2) @ moved.signal
+        averaged = weights[1].transpose(1, 2) @ values
         self._sums[0].index_add_(0, moved.cells[image, place], averaged[image, place])
 
     def collected(self) -> MapSums:
@@ -218,5 +234,5 @@ class ExactSum(PoseSum):
         slices = self._slices
         fitted = ctf2 * slices.squares - 2 * signal * slices.values
         residual = self._power + fitted.sum(0)
-        sums.count(residual, self._n)
+        sums.count(residual, torch.cat(self._members))
         return sums

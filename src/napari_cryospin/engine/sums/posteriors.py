@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.models.sums import MapSums
+    from napari_cryospin.engine.sums.membership import Outliers
     from napari_cryospin.engine.sums.quadrature import Quadrature
 
 # heaviest cells of a particle that are remembered
@@ -46,6 +47,12 @@ class Posteriors:
     beyond
         Log-evidence of all frequencies of the map less that of those that poses are judged by,
         (b,); 0 where it was not asked for.
+    scores
+        How well the map explains each image, beside anything else that it may show, (b,); 0 where
+        no outliers are looked for.
+    membership
+        Probability that each image shows the particle, (b,): as it was given where no outliers are
+        looked for.
     """
 
     log_evidence: Tensor
@@ -57,6 +64,8 @@ class Posteriors:
     errors: Tensor
     points: Tensor
     beyond: Tensor
+    scores: Tensor
+    membership: Tensor
 
     def __getitem__(self, part: slice) -> Posteriors:
         return Posteriors(*(getattr(self, field.name)[part] for field in fields(self)))
@@ -73,6 +82,7 @@ class Posteriors:
         beyond: Tensor | None,
         points: int,
         heaviest: tuple[Tensor, Tensor, Tensor],
+        belonging: tuple[Tensor, Tensor],
     ) -> Posteriors:
         """Return what a sum over poses tells of images, whichever points it is over.
 
@@ -91,6 +101,8 @@ class Posteriors:
             Points that were computed for each.
         heaviest
             Cells, weights and shifts of the result.
+        belonging
+            Scores and memberships of the result.
         """
         k = len(precision)
         own = (images.coefficients[:, :k].square() * precision).sum(1)
@@ -105,6 +117,8 @@ class Posteriors:
             errors=(own - 2 * cross + power) / k,
             points=torch.full((len(cells),), points, device=cells.device),
             beyond=torch.zeros_like(log_evidence) if beyond is None else beyond,
+            scores=belonging[0],
+            membership=belonging[1],
         )
 
     @classmethod
@@ -128,11 +142,22 @@ class PoseSum(ABC):
         Poses, shifts and frequencies.
     variance
         Variance of the noise at every frequency, (K,).
+    outliers
+        Tells by how much each image goes into the statistics; None: by the membership that it has.
     """
 
-    def __init__(self, quadrature: Quadrature, variance: Tensor) -> None:
-        self.quadrature = quadrature
+    def __init__(
+        self, quadrature: Quadrature, variance: Tensor, outliers: Outliers | None = None
+    ) -> None:
+        self.quadrature, self._outliers = quadrature, outliers
         self._precision = 1 / variance
+
+    def _belonging(self, images: Observed, log_evidence: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores and memberships of images, (b,) each."""
+        if self._outliers is None:
+            return torch.zeros_like(log_evidence), images.membership
+        scores = self._outliers.scores(images, log_evidence)
+        return scores, self._outliers.members.of(scores)
 
     @abstractmethod
     def posteriors(

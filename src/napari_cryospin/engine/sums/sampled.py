@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.sums.membership import Outliers
     from napari_cryospin.engine.sums.previous import Memory
     from napari_cryospin.engine.sums.proposals import SamplingOptions
     from napari_cryospin.engine.sums.quadrature import Quadrature
@@ -43,7 +44,7 @@ class SampledSum(PoseSum):
 
     Parameters
     ----------
-    quadrature, grid, variance
+    quadrature, grid, variance, outliers
         As for :class:`~.exact.ExactSum`.
     memory
         Previous posteriors.
@@ -61,8 +62,9 @@ class SampledSum(PoseSum):
         memory: Memory,
         options: SamplingOptions,
         generator: torch.Generator,
+        outliers: Outliers | None = None,
     ) -> None:
-        super().__init__(quadrature, variance)
+        super().__init__(quadrature, variance, outliers)
         self._map, self._memory = slicer(grid), memory
         self._options, self._generator = options, generator
         self._table = quadrature.slices(grid) if quadrature.keeps_slices else None
@@ -125,8 +127,11 @@ class SampledSum(PoseSum):
         by_pose = weights.sum(1)
         mean_cross = torch.einsum("bsj,bsj->b", weights, cross)
         mean_power = (by_pose * power).sum(1)
+        log_evidence = total - math.log(n_poses) - math.log(len(quadrature.rotations))
+        belonging = self._belonging(images, log_evidence)
         if collect:
-            self._collect(weights, poses.points, slices, signal, ctf2, images.coefficients)
+            own = images.coefficients, belonging[1]
+            self._collect(weights, poses.points, slices, signal, ctf2, *own)
         best_shift = quadrature.shifts[log_p.max(1).indices]
         beyond = None
         if look_beyond:
@@ -139,10 +144,11 @@ class SampledSum(PoseSum):
             precision,
             cross=mean_cross,
             power=mean_power,
-            log_evidence=total - math.log(n_poses) - math.log(len(quadrature.rotations)),
+            log_evidence=log_evidence,
             beyond=beyond,
             points=n_poses * centred.shape[1],
             heaviest=_heaviest(poses.points, by_pose, best_shift),
+            belonging=belonging,
         )
 
     def _slices(self, cells: Tensor) -> Tensor:
@@ -161,6 +167,7 @@ class SampledSum(PoseSum):
         signal: Tensor,
         ctf2: Tensor,
         images: Tensor,
+        membership: Tensor,
     ) -> None:
         by_pose = weights.sum(1)
         # a light sample is kept with a probability, and then counts as if it were heavier: none of
@@ -169,13 +176,13 @@ class SampledSum(PoseSum):
         draw = torch.rand(by_pose.shape, generator=self._generator, device=by_pose.device)
         image, sample = (by_pose > least * draw).nonzero(as_tuple=True)
         own = by_pose[image, sample, None]
-        factor = own.clamp(min=least) / own
+        factor = membership[image, None] * own.clamp(min=least) / own
         averaged = (weights.transpose(1, 2) @ signal)[image, sample]
         values, heavy = factor * averaged, factor * own * ctf2[image]
         self._sums.add_averages(values, heavy, self.quadrature.rotations[cells[image, sample]])
         known = slices.values[image, sample]
         fitted = (heavy * known - 2 * values) * known
-        self._sums.count(images.square().sum(0) + fitted.sum(0), len(images))
+        self._sums.count(membership @ images.square() + fitted.sum(0), membership)
 
 
 def _power_of_two(wanted: Tensor, least: int, most: int) -> Tensor:
