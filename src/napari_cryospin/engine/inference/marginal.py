@@ -195,7 +195,7 @@ class MarginalInference(PoseInference):
         images = self._observed(rows, quadrature)
         found = total.posteriors(images, collect=True)
         if self.problem.model.outliers:
-            self._members.learn(found.scores)
+            self._members.learn(found.scores, found.scales)
         self._record(images, found, quadrature)
         sums = total.collected()
         power = sums.mean_residual

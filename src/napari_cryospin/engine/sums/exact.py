@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.models.sums import MapSums
-from napari_cryospin.engine.sums.posteriors import KEPT_CELLS, PoseSum, Posteriors
+from napari_cryospin.engine.sums.posteriors import (
+    KEPT_CELLS,
+    PoseSum,
+    Posteriors,
+    posterior_scale,
+)
 from napari_cryospin.engine.sums.products import PoseSlices
 from napari_cryospin.engine.sums.weights import normalised_together
 
@@ -134,11 +139,10 @@ class ExactSum(PoseSum):
         mean_power = (by_pose * power).sum(1)
         found, cells = by_pose.topk(min(KEPT_CELLS, n_poses), 1)
         log_evidence = total - math.log(n_poses)
-        belonging = self._belonging(images, log_evidence)
+        scales = posterior_scale(mean_cross, mean_power, images.scales)
+        belonging = self._belonging(images, log_evidence, scales)
         if collect:
-            self._collect(
-                weights, by_pose, signal, moved, ctf2, images.coefficients, belonging[1]
-            )
+            self._collect(weights, by_pose, signal, moved, ctf2, images.coefficients, belonging[1])
         beyond = self._with_all(signal, ctf2, moved, parts) - total if look_beyond else None
         shifts = quadrature.shifts[self._best_shifts(cells, parts, moved)]
         return Posteriors.told_by(

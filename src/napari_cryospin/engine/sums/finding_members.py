@@ -10,6 +10,7 @@ from napari_cryospin.engine.models.noise import shells_of
 from napari_cryospin.engine.sums.centring import spread_of
 from napari_cryospin.engine.sums.exact import ExactSum
 from napari_cryospin.engine.sums.membership import Members, Outliers
+from napari_cryospin.engine.sums.posteriors import Posteriors
 from napari_cryospin.engine.sums.quadrature import Quadrature
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ _ROUNDS = 1
 
 
 @torch.no_grad()
-def find_members(
-    problem: Problem, rows: Tensor, noise: NoiseSpectrum
-) -> Iterator[tuple[int, int]]:
+def find_members(problem: Problem, rows: Tensor, noise: NoiseSpectrum) -> Iterator[tuple[int, int]]:
     """Give particles ``rows`` (m,) the probability that they show the map's particle.
 
     Yields how many have been looked at, and their total.
@@ -51,11 +50,11 @@ def find_members(
     members = Members()
     outliers = Outliers.of(members, points, grid, variance, particles.mask_power)
     total = ExactSum(points, grid, variance, outliers)
-    scores: list[Tensor] = []
+    found: list[Posteriors] = []
     for part in rows.split(_PART):
-        yield sum(len(each) for each in scores), len(rows)
-        scores.append(total.posteriors(problem.observed(part, points.model)).scores)
-    if scores:
-        found = torch.cat(scores)
-        members.learn(found)
-        poses.membership[rows] = members.of(found)
+        yield sum(len(each.scores) for each in found), len(rows)
+        found.append(total.posteriors(problem.observed(part, points.model)))
+    if found:
+        told = Posteriors.join(found)
+        members.learn(told.scores, told.scales)
+        poses.membership[rows] = members.of(told.scores, told.scales)

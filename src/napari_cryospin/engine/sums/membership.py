@@ -24,42 +24,59 @@ if TYPE_CHECKING:
 
 # what a map can gain is never taken for less, nats
 _LEAST_GAIN = 1.0
-# the two humps of scores: numbers that tell them, steps, and the shares that they begin with
+# the two humps: numbers that tell them, steps, and the shares that they begin with
 _FEWEST, _STEPS, _SHARES = 100, 60, (0.9, 0.7, 0.5)
-# outliers vary so many times more than particles at least, and lie so many widths of these below
-_WIDER, _BELOW = 1.5, 1.5
+# outliers vary so many times more than particles at least, in score and in scale; and they score
+# worse by so many widths
+_WIDER, _BELOW = (1.5, 2.0), 1.5
+# a score of so much speaks for a particle whatever others score, e to one
+_SPEAKS = 0.1
 _TINY = 1e-6
 
 
-class Members:
-    """Tells by their scores who belongs to the map: particles are one hump, and outliers another.
+@dataclass(frozen=True)
+class _Hump:
+    """A normal distribution of score and logarithm of scale: means and widths, (2,) each."""
 
-    Particles score alike, give or take their noise. Outliers are of many kinds: a broad normal
-    distribution below theirs stands for all of them.
+    middle: Tensor
+    width: Tensor
+
+    def log_p(self, values: Tensor) -> Tensor:
+        """Return the log-probabilities of values (m, 2), but for a constant, (m, 2)."""
+        return -self.width.log() - 0.5 * ((values - self.middle) / self.width).square()
+
+
+class Members:
+    """Tells who belongs to the map: particles are one hump, and outliers another.
+
+    Particles score alike, and are of about the same contrast. Outliers are of many kinds: a broad
+    normal distribution that lies below theirs stands for all of them.
 
     Attributes
     ----------
     humps
-        Share, mean and width of the particles, mean and width of the outliers, (5,); None before
-        any scores were seen: all belong.
+        Means and widths of the particles, means and widths of the outliers, (4, 2), and the share
+        of the particles, twice, below them; None before any were seen: all belong.
     """
 
     def __init__(self) -> None:
         self.humps: Tensor | None = None
 
-    def learn(self, scores: Tensor) -> None:
-        """Find the humps of scores, (m,); too few of them change nothing."""
+    def learn(self, scores: Tensor, scales: Tensor) -> None:
+        """Find the humps of scores and scales, (m,) each; too few of them change nothing."""
         if len(scores) >= _FEWEST:
-            self.humps = _two_humps(_compressed(scores))
+            self.humps = _two_humps(_compared(scores, scales))
 
-    def of(self, scores: Tensor) -> Tensor:
-        """Return the probabilities that images with scores (b,) show the particle, (b,)."""
+    def of(self, scores: Tensor, scales: Tensor) -> Tensor:
+        """Return the probabilities that images show the particle, (b,), by scores and scales."""
         if self.humps is None:
             return torch.ones_like(scores)
-        _, middle, *_ = self.humps
+        values = _compared(scores, scales)
         # what scores better than particles do is no outlier
-        values = torch.minimum(_compressed(scores).double(), middle)
-        found: Tensor = _belonging(values, self.humps)[0].float()
+        values[:, 0] = torch.minimum(values[:, 0], self.humps[0, 0])
+        by_score, by_scale = _odds(values, self.humps)
+        by_score = torch.maximum(by_score, scores.double() / _SPEAKS)
+        found: Tensor = torch.sigmoid(by_score + by_scale).float()
         return found
 
     def state(self) -> Any:
@@ -155,54 +172,50 @@ class Outliers:
 _SLICES = 200
 
 
-def _compressed(scores: Tensor) -> Tensor:
-    """Return scores of which it does not matter how far they lie below −1."""
-    return torch.where(scores < -1, -1 - torch.log(-scores.clamp(max=-1)), scores)
+def _compared(scores: Tensor, scales: Tensor) -> Tensor:
+    """Return scores, of which it does not matter how far they lie below −1, and log-scales."""
+    far = torch.where(scores < -1, -1 - torch.log(-scores.clamp(max=-1)), scores)
+    return torch.stack((far, scales.clamp(min=_TINY).log()), 1).double()
 
 
-def _belonging(values: Tensor, humps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the probabilities of the particles' hump, and the log-probabilities of both, (m,)."""
-    share, middle, width, below, broad = humps
-    one = share.log() - width.log() - 0.5 * ((values - middle) / width).square()
-    other = torch.log1p(-share) - broad.log() - 0.5 * ((values - below) / broad).square()
-    return torch.sigmoid(one - other), torch.logaddexp(one, other)
+def _odds(values: Tensor, humps: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the log-odds of the particles' hump by score, with its share, and by scale, (m,)."""
+    one, other, share = _Hump(*humps[:2]), _Hump(*humps[2:4]), humps[4, 0]
+    by_score, by_scale = (one.log_p(values) - other.log_p(values)).unbind(1)
+    return by_score + share.log() - torch.log1p(-share), by_scale
 
 
 def _two_humps(values: Tensor) -> Tensor:
-    """Return the humps that describe values (m,) best, as :attr:`Members.humps`."""
-    values = values.double()
-    best, found = -math.inf, values.new_zeros(5)
+    """Return the humps that describe values (m, 2) best, as :attr:`Members.humps`."""
+    best, found = -math.inf, values.new_zeros(5, 2)
     for share in _SHARES:
-        edge = values.quantile(1 - share)
-        above, under = values[values > edge], values[values <= edge]
-        if min(len(above), len(under)) < 2:
-            continue
-        start = (share, above.median(), above.std(), under.mean(), under.std())
-        humps = values.new_tensor([float(each) for each in start]).clamp(min=-1e6)
-        humps[2], humps[4] = humps[2].clamp(min=_TINY), humps[4].clamp(min=_TINY)
+        above = values[:, 0] > values[:, 0].quantile(1 - share)
+        humps = _fitted(values, above.double())
         for _ in range(_STEPS):
-            weights, _ = _belonging(values, humps)
-            humps = _refitted(values, weights)
-        told = float(_belonging(values, humps)[1].sum())
-        if told > best:
-            best, found = told, humps
+            humps = _fitted(values, torch.sigmoid(sum(_odds(values, humps))))
+        one, other, weight = _Hump(*humps[:2]), _Hump(*humps[2:4]), humps[4, 0]
+        told = torch.logaddexp(
+            weight.log() + one.log_p(values).sum(1),
+            torch.log1p(-weight) + other.log_p(values).sum(1),
+        )
+        if float(told.sum()) > best:
+            best, found = float(told.sum()), humps
     return found
 
 
-def _refitted(values: Tensor, weights: Tensor) -> Tensor:
-    """Return the humps that weights (m,) of the particles make of values (m,)."""
-    others = 1 - weights
-    n, rest = weights.sum() + _TINY, others.sum() + _TINY
-    middle = (weights * values).sum() / n
-    width = ((weights * (values - middle).square()).sum() / n).sqrt().clamp(min=_TINY)
-    below = (others * values).sum() / rest
-    broad = ((others * (values - below).square()).sum() / rest).sqrt()
-    return torch.stack(
-        (
-            (n / (n + rest)).clamp(0.02, 0.998),
-            middle,
-            width,
-            torch.minimum(below, middle - _BELOW * width),
-            torch.maximum(broad, _WIDER * width),
-        )
-    )
+def _fitted(values: Tensor, weights: Tensor) -> Tensor:
+    """Return the humps that weights (m,) of the particles make of values (m, 2)."""
+    (middle, width), (below, broad) = (_moments(values, each) for each in (weights, 1 - weights))
+    below = below.clone()
+    below[0] = torch.minimum(below[0], middle[0] - _BELOW * width[0])
+    broad = torch.maximum(broad, values.new_tensor(_WIDER) * width)
+    share = weights.mean().clamp(0.02, 0.998).expand(2)
+    return torch.stack((middle, width, below, broad, share))
+
+
+def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weighted means and standard deviations of values (m, 2), (2,) each."""
+    shares = weights[:, None] / (weights.sum() + _TINY)
+    mean = (shares * values).sum(0)
+    width = (shares * (values - mean).square()).sum(0).sqrt()
+    return mean, width.clamp(min=1e-3)

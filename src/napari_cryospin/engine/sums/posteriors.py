@@ -152,12 +152,14 @@ class PoseSum(ABC):
         self.quadrature, self._outliers = quadrature, outliers
         self._precision = 1 / variance
 
-    def _belonging(self, images: Observed, log_evidence: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scores and memberships of images, (b,) each."""
+    def _belonging(
+        self, images: Observed, log_evidence: Tensor, scales: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return scores and memberships of images with scales (b,), (b,) each."""
         if self._outliers is None:
             return torch.zeros_like(log_evidence), images.membership
         scores = self._outliers.scores(images, log_evidence)
-        return scores, self._outliers.members.of(scores)
+        return scores, self._outliers.members.of(scores, scales)
 
     @abstractmethod
     def posteriors(

@@ -14,7 +14,12 @@ import torch
 
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.sums import MapSums
-from napari_cryospin.engine.sums.posteriors import KEPT_CELLS, PoseSum, Posteriors
+from napari_cryospin.engine.sums.posteriors import (
+    KEPT_CELLS,
+    PoseSum,
+    Posteriors,
+    posterior_scale,
+)
 from napari_cryospin.engine.sums.products import PoseSlices
 from napari_cryospin.engine.sums.proposals import effective_samples, propose_poses
 from napari_cryospin.engine.sums.weights import normalised
@@ -128,7 +133,8 @@ class SampledSum(PoseSum):
         mean_cross = torch.einsum("bsj,bsj->b", weights, cross)
         mean_power = (by_pose * power).sum(1)
         log_evidence = total - math.log(n_poses) - math.log(len(quadrature.rotations))
-        belonging = self._belonging(images, log_evidence)
+        scales = posterior_scale(mean_cross, mean_power, images.scales)
+        belonging = self._belonging(images, log_evidence, scales)
         if collect:
             own = images.coefficients, belonging[1]
             self._collect(weights, poses.points, slices, signal, ctf2, *own)
