@@ -32,13 +32,14 @@ _TAUGHT: dict[str, Any] = {
     "teacher": "posterior",
     "until": "criterion",
     "epochs": 60,
-    "batch_size": 500,
+    "batch_size": 250,
     "learning_rate_encoder": 5e-3,
 }
 # the same by likelihood alone: winner takes all
 _WINNING: dict[str, Any] = {
     **_TAUGHT,
     "teacher": "likelihood",
+    "batch_size": 500,
     "volume_update": "closed form",
     "guesses": 2048,
     "passes": 4,

@@ -17,6 +17,11 @@ _SETTLED = 0.03
 _MOST_CHECKS = 24
 # checks that the next radius may speak against the march before it ends
 _PATIENCE = 3
+# share of the poses that go on changing; while more do, the last radius has not settled before the
+# mean gain of so many checks is that of as many before
+_MOVING, _WINDOW = 0.1, 4
+# ... give or take this share of its standard error, most of which is that of the particles
+_OF_ERROR = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class March:
         self._checks = 0
         self._refused = 0
         self._last: Tensor | None = None
+        self._gains: list[float] = []
 
     @property
     def radius(self) -> int:
@@ -70,15 +76,24 @@ class March:
             return self.radii[self.place + 1]
         return min(self.radius + 2, nyquist)
 
-    def check(self, evidence: Evidence | None) -> bool:
+    def check(self, evidence: Evidence | None, moving: float = 0.0) -> bool:
         """Take in the evidence of the present map; return whether the radius has changed.
 
-        Without held-out particles (None) every radius takes a few checks.
+        Parameters
+        ----------
+        evidence
+            What held-out particles say; without any (None) every radius takes a few checks.
+        moving
+            Share of the particles that have come to another pose since they were seen before.
         """
         self._checks += 1
-        if not self._settled(evidence):
+        last_radius = self.place + 1 == len(self.radii)
+        settled = self._settled(evidence)
+        if last_radius and evidence is not None and moving > _MOVING:
+            settled = self._gains_no_more(evidence) or self._checks >= _MOST_CHECKS
+        if not settled:
             return False
-        if self.place + 1 == len(self.radii):
+        if last_radius:
             self.over = True
             return False
         if evidence is not None and _mean_in_errors(evidence.beyond) < -1:
@@ -86,12 +101,31 @@ class March:
             self.over = self._refused >= _PATIENCE
             return False
         self.place += 1
-        self._checks, self._refused, self._last = 0, 0, None
+        self._checks, self._refused, self._last, self._gains = 0, 0, None, []
         return True
+
+    def go_on(self) -> None:
+        """Go on where the data supported no more: they are about to make better maps."""
+        self.over, self._refused = False, 0
+
+    def _gains_no_more(self, evidence: Evidence) -> bool:
+        """Return whether the gain has risen no further of late, on average over several checks.
+
+        A wrong map turns into the right one by way of many that are hardly better each.
+        """
+        gains = self._gains
+        if len(gains) < 2 * _WINDOW:
+            return False
+        late, early = (
+            sum(part) / _WINDOW for part in (gains[-_WINDOW:], gains[-2 * _WINDOW : -_WINDOW])
+        )
+        error = float(evidence.gain.std()) / math.sqrt(len(evidence.gain))
+        return late - early < max(_SETTLED * late, _OF_ERROR * error)
 
     def _settled(self, evidence: Evidence | None) -> bool:
         if evidence is None:
             return self._checks >= _PATIENCE
+        self._gains.append(float(evidence.gain.mean()))
         last, self._last = self._last, evidence.gain
         if self._checks >= _MOST_CHECKS:
             return True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
+from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
 from napari_cryospin.engine.inference.march import Evidence, March
 from napari_cryospin.engine.inference.memory_needs import BLOCKS, FLOAT, coefficients
@@ -52,6 +53,8 @@ _NOISE_IMAGES = 2000
 # share of the images' power in a shell that the march takes for noise at least: posteriors that are
 # sharp before there is a structure would keep the first one that comes
 _LEAST_NOISE = 0.05
+# an angle that is another pose, degrees
+_OTHER_POSE = 30.0
 # numbers kept of each coefficient of a pose: slices, their squares and two sums; of how many
 _SLICES, _MOST_SLICES = 4, 200_000_000
 # numbers kept of each coefficient of an image of a batch
@@ -125,6 +128,8 @@ class MarginalInference(PoseInference):
         self._held = problem.held_out.nonzero().flatten()
         self.evidence: Evidence | None = None
         self._quadrature: Quadrature | None = None
+        # members that have moved since the last check, and all that were seen again
+        self._moved = torch.zeros(2, dtype=torch.float64)
         self._members: Members = Members() if before is None else before._members
 
     @classmethod
@@ -194,6 +199,7 @@ class MarginalInference(PoseInference):
         total = self._sum(quadrature, rows)
         images = self._observed(rows, quadrature)
         found = total.posteriors(images, collect=True)
+        self._note_moves(rows, found, quadrature)
         if self.problem.model.outliers:
             self._members.learn(found.scores, found.scales)
         self._record(images, found, quadrature)
@@ -298,6 +304,16 @@ class MarginalInference(PoseInference):
         if self.problem.model.scales:
             self.poses.scales[rows] = found.scales
 
+    def _note_moves(self, rows: Tensor, found: Posteriors, quadrature: Quadrature) -> None:
+        """Count who has come to another pose than before."""
+        known = self.memory.nside[rows] == quadrature.nside
+        if not known.any():
+            return
+        now = quadrature.rotations[found.cells[known, 0]]
+        moved = angular_distance(self.memory.heaviest(rows[known]), now) > _OTHER_POSE
+        weights = found.membership[known]
+        self._moved += torch.stack(((weights * moved).sum(), weights.sum())).double().cpu()
+
     def _check(self) -> None:
         """Look at the held-out particles, and march on where they allow it."""
         held = self._held
@@ -309,8 +325,19 @@ class MarginalInference(PoseInference):
             gain = found.log_evidence - self._null(images, quadrature)
             self.evidence = Evidence(found.membership * gain, found.membership * found.beyond)
             self.memory.remember(held, found, quadrature)
-        if self.march.check(self.evidence):
+        moved, seen = self._moved.tolist()
+        self._moved.zero_()
+        if self.march.check(self.evidence, moved / max(seen, 1.0)):
             self._quadrature = None
+        elif self._refused and self._update.memory * self.stage.batch_size < self.particles.n:
+            # maps of more particles may yet support what these do not
+            self._update.memory *= 2
+            self.march.go_on()
+
+    @property
+    def _refused(self) -> bool:
+        """Whether the march is over before its last radius."""
+        return self.march.over and self.march.place + 1 < len(self.march.radii)
 
     def _null(self, images: Observed, quadrature: Quadrature) -> Tensor:
         """Return the log-evidence of the map's rotational average, (h,)."""
@@ -329,6 +356,7 @@ class MarginalInference(PoseInference):
             "draws": self._draws,
             "members": self._members.state(),
             "maps": self._maps,
+            "moved": self._moved,
             "evidence": None if evidence is None else [evidence.gain, evidence.beyond],
         }
 
@@ -340,7 +368,7 @@ class MarginalInference(PoseInference):
         self._noise, self._floor = NoiseSpectrum(state["noise"]), state["floor"]
         self._draws = state["draws"]
         self._members.load_state(state["members"])
-        self._maps = state["maps"]
+        self._maps, self._moved = state["maps"], state["moved"].cpu().clone()
         evidence = state["evidence"]
         self.evidence = None if evidence is None else Evidence(*evidence)
         self._quadrature = None

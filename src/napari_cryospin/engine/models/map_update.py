@@ -134,7 +134,7 @@ class MapUpdate:
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
-        names = ("signal", "total", "raw", "_velocity")
+        names = ("signal", "total", "raw", "_velocity", "memory")
         return {name: getattr(self, name) for name in names}
 
     def load_state(self, state: dict[str, Any]) -> None:

@@ -192,7 +192,7 @@ def _two_humps(values: Tensor) -> Tensor:
         above = values[:, 0] > values[:, 0].quantile(1 - share)
         humps = _fitted(values, above.double())
         for _ in range(_STEPS):
-            humps = _fitted(values, torch.sigmoid(sum(_odds(values, humps))))
+            humps = _fitted(values, torch.sigmoid(torch.stack(_odds(values, humps)).sum(0)))
         one, other, weight = _Hump(*humps[:2]), _Hump(*humps[2:4]), humps[4, 0]
         told = torch.logaddexp(
             weight.log() + one.log_p(values).sum(1),
