@@ -147,6 +147,8 @@ class PosesUpdated(Event):
         Loss of each candidate, (n, K); NaN where not seen yet, or where there is none.
     scales
         What the map is multiplied with to fit each particle, (n,).
+    membership
+        Probability that each image shows the particle, (n,); 1 where outliers are not looked for.
     log_likelihood, explained
         How well the map fits each particle at the end of the last epoch
         (:class:`~napari_cryospin.engine.judging.particle_fit.ParticleFit`), (n,) each; NaN where
@@ -171,6 +173,7 @@ class PosesUpdated(Event):
     candidate_shifts: NDArray[np.float32]
     candidate_losses: NDArray[np.float32]
     scales: NDArray[np.float32]
+    membership: NDArray[np.float32]
     log_likelihood: NDArray[np.float32]
     explained: NDArray[np.float32]
     candidate_heads: NDArray[np.int16] | None = None

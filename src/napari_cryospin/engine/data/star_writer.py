@@ -30,7 +30,13 @@ PARTICLES_ARE_WHITE = "cryospinParticlesAreWhite"
 _NAME = "rlnImageName"
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")
-_OWN = ("cryospinScale", "cryospinLogLikelihood", "cryospinExplained", "cryospinPoseWeight")
+_OWN = (
+    "cryospinScale",
+    "cryospinMembership",
+    "cryospinLogLikelihood",
+    "cryospinExplained",
+    "cryospinPoseWeight",
+)
 # what says of the same poses something that is no longer so
 _OF_OTHER_POSES = (
     *("rlnOriginX", "rlnOriginY"),
@@ -48,6 +54,7 @@ def write_star(
     shifts: ArrayLike | None,
     half_set: ArrayLike | None = None,
     scales: ArrayLike | None = None,
+    membership: ArrayLike | None = None,
     log_likelihood: ArrayLike | None = None,
     explained: ArrayLike | None = None,
     pose_weights: ArrayLike | None = None,
@@ -83,10 +90,12 @@ def write_star(
         ``rlnRandomSubset`` (1 or 2), shape (n,); by default that of the table, if it has one.
     scales
         ``cryospinScale``: what the map is multiplied with to fit each image, shape (n,).
+    membership
+        ``cryospinMembership``: probability that each image shows the particle, 0 to 1, shape (n,).
     log_likelihood, explained
         ``cryospinLogLikelihood`` (nats) and ``cryospinExplained``: how well the map fits each image
-        at its pose, shape (n,) each. What the table holds of them, of scales, or of weights, from
-        other poses is left out where poses are written without them.
+        at its pose, shape (n,) each. What the table holds of them, of scales, memberships, or
+        weights, from other poses is left out where poses are written without them.
     pose_weights
         ``cryospinPoseWeight``: weight of each pose among its rivals, 0 to 1, shape (n,).
     image_names
@@ -108,7 +117,8 @@ def write_star(
         columns |= dict(zip(_ANGLES, euler_from_matrices(rotations).T, strict=True))
     if shifts is not None:
         columns |= dict(zip(_ORIGINS, np.asarray(shifts, dtype=np.float64).T, strict=True))
-    own = dict(zip(_OWN, (scales, log_likelihood, explained, pose_weights), strict=True))
+    given = (scales, membership, log_likelihood, explained, pose_weights)
+    own = dict(zip(_OWN, given, strict=True))
     columns |= {
         name: None if values is None else np.asarray(values, np.float64)
         for name, values in own.items()

@@ -44,7 +44,7 @@ def doubt(problem: Problem, radius: float) -> tuple[Tensor, Tensor]:
         everyone = torch.ones(len(errors), dtype=torch.bool, device=errors.device)
         return everyone, everyone
     several = have_several_modes(poses.candidates, errors, len(model.frequencies))
-    return several, outlying(errors.amin(1))
+    return several, outlying(errors.amin(1), poses.members)
 
 
 def have_several_modes(rotations: Tensor, errors: Tensor, size: int) -> Tensor:
@@ -66,9 +66,12 @@ def have_several_modes(rotations: Tensor, errors: Tensor, size: int) -> Tensor:
     return (weights * away).sum(1) > _DOUBT * weights.sum(1)
 
 
-def outlying(errors: Tensor) -> Tensor:
-    """Return which errors (n,) are larger than most, bool, (n,); what is no number is."""
-    known = errors[errors.isfinite()]
+def outlying(errors: Tensor, members: Tensor | None = None) -> Tensor:
+    """Return which errors (n,) are larger than most of the members', bool, (n,).
+
+    What is no number is; by default all are members.
+    """
+    known = errors[errors.isfinite() if members is None else errors.isfinite() & members]
     middle = known.median() if len(known) else errors.new_tensor(torch.nan)
     spread = _OF_MEDIAN * (known - middle).abs().median()
     return ~(errors <= middle + _OUTLYING * spread)

@@ -228,7 +228,9 @@ class DirectInference(PoseInference):
             self._noise = NoiseSpectrum.of_residuals(power, self.model, self.particles.mask_power)
             self.volume.assign(self._update(sums.inserted, self._noise))
         self._epochs += 1
-        changed = changed_share(self._before[rows], self.poses.rotations[rows])
+        members = rows[self.poses.members[rows]]
+        members = members if len(members) else rows
+        changed = changed_share(self._before[members], self.poses.rotations[members])
         if self._settled_at is not None or self._searches.go_on(changed, self.radius):
             return
         if changed < _SETTLED:

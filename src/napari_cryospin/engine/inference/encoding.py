@@ -110,7 +110,8 @@ class Encoding:
             found.append(posterior_scale(cross, power, torch.ones_like(cross)))
         scales = torch.cat(found)
         # poses that are degrees off explain less of every image
-        poses.scales[rows] = scales / scales.mean()
+        weights = poses.membership[rows]
+        poses.scales[rows] = scales * weights.sum() / (weights * scales).sum().clamp(min=1e-6)
 
     def observed(self, rows: Tensor, model: ImageModel, images: Tensor) -> Observed:
         """Return particles as they are compared with the map: centred as the encoder sees them."""

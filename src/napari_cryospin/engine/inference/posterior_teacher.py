@@ -149,9 +149,10 @@ class PosteriorTeacher(Teacher):
             some = rows[:MINI_BATCH]
             self.encoding.step(some, self._look(some), self._drawn(some, draw), draw)
         else:
-            seen = self._look(rows)
+            learned = self._members(rows)
+            seen = self._look(learned)
             for _ in range(self.stage.passes):
-                self.encoding.learn(rows, seen, self._drawn(rows, draw), draw)
+                self.encoding.learn(learned, seen, self._drawn(learned, draw), draw)
         if self._taught % _ASKED == 0:
             self.encoding.propose(rows, self.measure)
         return loss
@@ -176,7 +177,7 @@ class PosteriorTeacher(Teacher):
             self._sums.refine_shifts(rows)
         rows = rows[~self.problem.held_out[rows]]
         memory, lessons = self._sums.memory, self.stage.lessons
-        known = rows[memory.nside[rows] == memory.nside.max().clamp(min=1)]
+        known = self._members(rows[memory.nside[rows] == memory.nside.max().clamp(min=1)])
         if len(known) < 2:
             return
         draw = self._next_draw()
@@ -192,9 +193,14 @@ class PosteriorTeacher(Teacher):
             rows = seen[part]
             self.encoding.step(rows, looks[part], self._drawn(rows, draw), draw)
 
+    def _members(self, rows: Tensor) -> Tensor:
+        """Return which of particles the heads learn, (m,): those that show the particle, if any."""
+        members = rows[self.problem.poses.members[rows]]
+        return members if len(members) > 1 else rows
+
     def _doubt(self, rows: Tensor) -> float:
         """Return the share of the posteriors of particles that is not in their best modes."""
-        memory = self._sums.memory
+        memory, rows = self._sums.memory, self._members(rows)
         away = []
         for part in rows[memory.nside[rows] > 0].split(_AT_ONCE):
             poses, weights = memory.poses(part), memory.weights[part]

@@ -64,7 +64,7 @@ class Searches:
         if self._stage.searched == "doubtful":
             several, outlying = doubt(self._problem, self._radius)
             found = several | outlying
-            self._doubtful = found | (found.float().mean() > _MOST)
+            self._doubtful = found | (self._share(found) > _MOST)
 
     @property
     def _planned(self) -> set[int]:
@@ -107,7 +107,7 @@ class Searches:
             return False
         if stage.searched == "doubtful":
             several, outlying = doubt(self._problem, radius)
-            if several.float().mean() <= _WORTH or not self._found_much:
+            if self._share(several) <= _WORTH or not self._found_much:
                 return False
             self._doubtful = several | outlying
         self._before, self._further = rotations.clone(), True
@@ -119,7 +119,17 @@ class Searches:
         if self._before is None:
             return True
         rotations = self._problem.poses.rotations
-        return changed_share(self._before, rotations) > _FOUND
+        members = self._members
+        return changed_share(self._before[members], rotations[members]) > _FOUND
+
+    @property
+    def _members(self) -> Tensor:
+        members = self._problem.poses.members
+        return members if bool(members.any()) else torch.ones_like(members)
+
+    def _share(self, chosen: Tensor) -> float:
+        """Return the share of those who belong that are among some (n,)."""
+        return float(chosen[self._members].float().mean())
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""

@@ -46,17 +46,28 @@ class Findings:
         Turns after which the map looks the same.
     variability
         How particles differ from the map; None where the map explains them.
+    strangers
+        Share of the images that are not likely to show the particle, and have no part in the rest.
     """
 
     misfit: Misfit | None
     centring: Centring | None
     mates: Mates
     variability: Variability | None
+    strangers: float = 0.0
+
+    @property
+    def outliers(self) -> float:
+        """Share of the images that do not show the particle, or hold far less of it than others."""
+        others = 0.0 if self.misfit is None else self.misfit.outliers
+        return self.strangers + (1 - self.strangers) * others
 
     @property
     def doubtful(self) -> bool:
         """Whether the map leaves so much unexplained that causes are worth looking for."""
-        return self.misfit is not None and self.misfit.value > DOUBTFUL
+        return self.strangers >= _OUTLIERS or (
+            self.misfit is not None and self.misfit.value > DOUBTFUL
+        )
 
     @property
     def unexplained(self) -> bool:
@@ -89,18 +100,16 @@ class Findings:
 
     @property
     def only_some_do_not_fit(self) -> bool:
-        """Whether the map leaves much unexplained because of some of the images alone."""
+        """Whether the map explains all but some images that show no such particle."""
         found = self.misfit
-        return (
-            found is not None
-            and found.value > UNEXPLAINED >= found.without_worst
-            and found.outliers >= _OUTLIERS
-        )
+        if found is None or found.without_worst > UNEXPLAINED or self.outliers < _OUTLIERS:
+            return False
+        return found.value > UNEXPLAINED or self.strangers >= _OUTLIERS
 
     @property
     def many_do_not_fit(self) -> bool:
         """Whether so many images do not fit that they spoil the map for the others."""
-        return self.unexplained and self.misfit is not None and self.misfit.outliers >= _MANY
+        return self.unexplained and self.outliers >= _MANY
 
     @property
     def cause(self) -> Cause | None:
@@ -117,7 +126,11 @@ class Findings:
 
 
 def look_for_causes(
-    problem: Problem, halves: HalfMaps, misfit: Misfit | None, judged: Judgement
+    problem: Problem,
+    halves: HalfMaps,
+    misfit: Misfit | None,
+    judged: Judgement,
+    strangers: float = 0.0,
 ) -> Findings:
     """Look for what is at fault, in half a minute at most.
 
@@ -131,13 +144,16 @@ def look_for_causes(
         What the map leaves unexplained.
     judged
         What the held-out particles say of the map.
+    strangers
+        Share of the images that are not likely to show the particle.
     """
     one, two = (map_of_grid(grid).cpu().numpy() for grid in halves.grids)
     mates = find_mates(judged.modes.cpu().numpy(), judged.mode_weights.cpu().numpy(), (one, two))
-    doubtful = misfit is not None and misfit.value > DOUBTFUL
+    doubtful = Findings(misfit, None, mates, None, strangers).doubtful
     return Findings(
         misfit,
         None if problem.model.shifts else centring(problem, halves),
         mates,
         variability(problem, halves, problem.seed) if doubtful else None,
+        strangers,
     )

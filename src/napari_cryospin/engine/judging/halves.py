@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -56,6 +56,11 @@ class HalfMaps:
                 back_project(particles, poses, two, model),
             ),
         )
+
+    def among(self, chosen: Tensor) -> Self:
+        """Return the same maps, with those of the particles that are among some (n,), bool."""
+        one, two = (rows[chosen[rows]] for rows in self.rows)
+        return replace(self, rows=(one, two))
 
     @property
     def grids(self) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from napari_cryospin.engine.geometry.rotations import angular_distance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_cryospin.engine.run.starts import Start
 
@@ -20,7 +21,9 @@ SIGNIFICANT = 3.0
 
 
 def agreement(
-    starts: list[Start], turns: NDArray[np.float64] | None = None
+    starts: list[Start],
+    turns: NDArray[np.float64] | None = None,
+    members: Tensor | None = None,
 ) -> tuple[float | None, bool]:
     """Return how far the two best starts agree, and whether the second is as good as the best.
 
@@ -30,6 +33,8 @@ def agreement(
         The starts that have ended.
     turns
         Turns that leave the map as it is, the identity among them, (g, 3, 3): mates agree.
+    members
+        Particles that belong to the map, bool, (n,): others have no pose to agree on.
 
     Returns
     -------
@@ -45,7 +50,7 @@ def agreement(
     first, second = map(_gains, order[:2])
     # particles that were dropped in between were judged once
     both = sorted(first.keys() & second.keys())
-    agree = _same_poses(order[0], order[1], turns)
+    agree = _same_poses(order[0], order[1], turns, members)
     if len(both) < 2 or agree is None:
         return None, False
     difference = np.array([first[row] - second[row] for row in both])
@@ -60,7 +65,12 @@ def _gains(start: Start) -> dict[int, float]:
     return dict(zip(judged.rows.tolist(), judged.gain.tolist(), strict=True))
 
 
-def _same_poses(first: Start, second: Start, turns: NDArray[np.float64] | None) -> float | None:
+def _same_poses(
+    first: Start,
+    second: Start,
+    turns: NDArray[np.float64] | None,
+    members: Tensor | None,
+) -> float | None:
     """Return the share of particles whose pose in one start lies in a mode of the other.
 
     None where the starts gave no candidates.
@@ -69,6 +79,8 @@ def _same_poses(first: Start, second: Start, turns: NDArray[np.float64] | None) 
     if not modes.shape[1]:
         return None
     seen = np.isfinite(modes[:, 0, 0, 0]) & np.isfinite(own[:, 0, 0, 0])
+    if members is not None:
+        seen &= members.cpu().numpy()
     if not seen.any():
         return None
     modes, own = modes[seen], own[seen, 0]

@@ -39,6 +39,7 @@ _POSES: dict[str, tuple[int, ...]] = {
     "rotations": (3, 3),
     "shifts": (2,),
     "scales": (),
+    "membership": (),
     "winner": (),
     "losses": (),
     "candidates": (-1, 3, 3),
@@ -57,7 +58,7 @@ _NOT_OURS = (
     TypeError,
     ValueError,
 )
-_FINITE = ("rotations", "shifts", "scales")
+_FINITE = ("rotations", "shifts", "scales", "membership")
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class LastPoses:
         Halves (1 or 2), (n,).
     scales
         What the map is multiplied with to fit each image, (n,).
+    membership
+        Probability that each image shows the particle, (n,).
     log_likelihood, explained
         How well the map fits each image, (n,) each; NaN where it is not known.
     """
@@ -66,6 +68,7 @@ class LastPoses:
     shifts: NDArray[np.float64]
     half_set: NDArray[np.int64]
     scales: NDArray[np.float64]
+    membership: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
     explained: NDArray[np.float64]
 
@@ -96,6 +99,7 @@ def last_poses(folder: RunFolder) -> LastPoses:
         found.shifts[found.used].astype(np.float64) * pixel_size,
         half_sets(table.half_set, used),
         found.scales[found.used].astype(np.float64),
+        found.membership[found.used].astype(np.float64),
         found.log_likelihood[found.used].astype(np.float64),
         found.explained[found.used].astype(np.float64),
     )
@@ -107,6 +111,7 @@ class _Recorded:
     shifts: NDArray[np.float32]
     in_pixels: bool
     scales: NDArray[np.float32]
+    membership: NDArray[np.float32]
     log_likelihood: NDArray[np.float32]
     explained: NDArray[np.float32]
     used: NDArray[np.bool_]
@@ -128,6 +133,7 @@ def _recorded(folder: RunFolder) -> _Recorded:
             poses.shifts,
             False,
             poses.scales,
+            poses.membership,
             poses.log_likelihood,
             poses.explained,
             poses.used,
@@ -144,6 +150,7 @@ def _recorded(folder: RunFolder) -> _Recorded:
         last["shifts"],
         True,
         last["scales"],
+        last["membership"],
         fit.log_likelihood.numpy(),
         fit.explained.numpy(),
         used,
@@ -304,6 +311,7 @@ def _write_table(out: Path, kind: str, poses: LastPoses, *, absolute: bool) -> N
         shifts=poses.shifts,
         half_set=poses.half_set,
         scales=poses.scales,
+        membership=poses.membership,
         log_likelihood=poses.log_likelihood,
         explained=poses.explained,
         image_names=names if absolute else None,

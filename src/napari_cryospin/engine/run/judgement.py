@@ -11,7 +11,9 @@ from napari_cryospin.engine.judging.causes import Findings, look_for_causes
 from napari_cryospin.engine.judging.contrast import skewness
 from napari_cryospin.engine.judging.halves import HalfMaps
 from napari_cryospin.engine.judging.mates import Mates
+from napari_cryospin.engine.judging.misfit import local_misfit
 from napari_cryospin.engine.judging.pixel_size import fitting_pixel_size
+from napari_cryospin.engine.judging.refined import with_refined_poses
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.agreement import SIGNIFICANT, agreement
 from napari_cryospin.engine.run.verdict_words import (
@@ -149,7 +151,7 @@ def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
         misfit=None if misfit is None else misfit.value,
         misfit_without_worst=None if misfit is None else misfit.without_worst,
         explained=None if misfit is None else misfit.explained,
-        outliers=None if misfit is None else misfit.outliers,
+        outliers=None if misfit is None else findings.outliers,
         shift_gain=None if moved is None else moved.gain,
         shift_rms=None if moved is None else moved.rms,
         variability_gain=None if varied is None else varied.gain,
@@ -163,28 +165,43 @@ def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
 
 def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measured:
     """Measure what the map explains, and look for causes where something is in doubt."""
-    misfit = training.misfit(halves)
-    fitting = _fitting(judged.rows, misfit)
+    misfit = _misfit(training, halves)
+    members, ended = training.members, training.starts.ended
+    strangers = 1 - float(members.sum() / training.placed.sum().clamp(min=1))
+    fitting = _fitting(judged.rows, members, misfit)
     expected_right = float(training.pose_confidence()[fitting].mean())
-    agree, rival = agreement(training.starts.ended)
-    findings = Findings(misfit, None, Mates.none(), None)
+    agree, rival = agreement(ended, members=members)
+    findings = Findings(misfit, None, Mates.none(), None, strangers)
     doubtful = expected_right < _SURE or (agree is not None and agree < _CERTAIN)
     if findings.doubtful or doubtful:
-        findings = look_for_causes(training.problem, halves, misfit, judged)
+        findings = look_for_causes(training.problem, halves, misfit, judged, strangers)
     measured = Measured(judged, findings, expected_right, agree, rival)
     if not measured.modulo_mates:
         return measured
     turns = findings.mates.turns
     on_device = torch.from_numpy(turns).float().to(training.problem.device)
     modulo = float(training.pose_confidence(on_device)[fitting].mean())
-    return Measured(judged, findings, modulo, *agreement(training.starts.ended, turns))
+    return Measured(judged, findings, modulo, *agreement(ended, turns, members))
 
 
-def _fitting(rows: Tensor, misfit: Misfit | None) -> Tensor:
+def _misfit(training: Training, halves: HalfMaps) -> Misfit | None:
+    """Return what the half-maps leave unexplained of the particles that belong to them."""
+    diameter, problem = training.settings.data.mask_diameter, training.problem
+    particles = training.particles
+    across = particles.box if diameter is None else diameter / particles.pixel_size
+    if not training.kind.is_fine:
+        # a grid or an encoder leaves poses a few degrees off: they are no fault of the map
+        problem = with_refined_poses(problem, halves)
+        halves = HalfMaps.of(particles, problem.poses, training.placed)
+    _, held = training.learning_and_held()
+    return local_misfit(problem, halves.among(training.members), across, held)
+
+
+def _fitting(rows: Tensor, members: Tensor, misfit: Misfit | None) -> Tensor:
     """Return which particles (h,) are not outliers: these have no pose that could be right."""
-    fitting = torch.ones_like(rows, dtype=torch.bool)
+    fitting = members[rows]
     if misfit is not None:
-        fitting = ~torch.isin(rows, misfit.rows[misfit.outlying])
+        fitting = fitting & ~torch.isin(rows, misfit.rows[misfit.outlying])
     return fitting if bool(fitting.any()) else ~fitting
 
 

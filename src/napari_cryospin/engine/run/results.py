@@ -98,6 +98,7 @@ def write_results(
         shifts=shifts[used].astype(np.float64),
         half_set=half_sets(particles.table.half_set, particles.rows[used]),
         scales=poses.scales.cpu().numpy()[used],
+        membership=poses.membership.cpu().numpy()[used],
         log_likelihood=training.fit.log_likelihood.cpu().numpy()[used],
         explained=training.fit.explained.cpu().numpy()[used],
     )
@@ -129,6 +130,7 @@ def write_selection(
         rotations=poses.rotations[rows].astype(np.float64),
         shifts=poses.shifts[rows].astype(np.float64),
         scales=poses.scales[rows],
+        membership=poses.membership[rows],
         log_likelihood=poses.log_likelihood[rows],
         explained=poses.explained[rows],
     )

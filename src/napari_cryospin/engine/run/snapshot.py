@@ -173,6 +173,7 @@ def poses_event(
         candidate_shifts=told.shifts * np.float32(pixel_size),
         candidate_losses=told.losses,
         scales=poses.scales.cpu().numpy().copy(),
+        membership=poses.membership.cpu().numpy().copy(),
         log_likelihood=fit.log_likelihood.cpu().numpy().copy(),
         explained=fit.explained.cpu().numpy().copy(),
         candidate_heads=told.heads,

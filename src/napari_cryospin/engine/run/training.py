@@ -11,10 +11,7 @@ from napari_cryospin.engine.geometry.fourier import hartley_2d
 from napari_cryospin.engine.inference.interface import Place
 from napari_cryospin.engine.judging.confidence import pose_confidence
 from napari_cryospin.engine.judging.evidence import judge
-from napari_cryospin.engine.judging.halves import HalfMaps
-from napari_cryospin.engine.judging.misfit import local_misfit
 from napari_cryospin.engine.judging.particle_fit import ParticleFit
-from napari_cryospin.engine.judging.refined import with_refined_poses
 from napari_cryospin.engine.models.noise import mean_power
 from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
 from napari_cryospin.engine.random_streams import stream
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.interface import PoseInference
     from napari_cryospin.engine.judging.evidence import Judgement
-    from napari_cryospin.engine.judging.misfit import Misfit
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.engine.stages import Inference
 
@@ -224,25 +220,14 @@ class Training:
 
     def judge(self) -> Judgement | None:
         """Judge the present map by the held-out particles in use."""
-        return judge(self.problem, *self._learning_and_held())
+        return judge(self.problem, *self.learning_and_held())
 
     def pose_confidence(self, turns: Tensor | None = None) -> Tensor:
         """Return how sure the map is of the poses of the held-out particles in use, (h,).
 
         ``turns`` (g, 3, 3) leave the map as it is: the mates of a pose are as right as itself.
         """
-        return pose_confidence(self.problem, *self._learning_and_held(), turns)
-
-    def misfit(self, halves: HalfMaps) -> Misfit | None:
-        """Return what the half-maps leave unexplained of the particles."""
-        diameter, problem = self.settings.data.mask_diameter, self.problem
-        particles = self.particles
-        across = particles.box if diameter is None else diameter / particles.pixel_size
-        if not self.kind.is_fine:
-            # a grid or an encoder leaves poses a few degrees off: they are no fault of the map
-            problem = with_refined_poses(problem, halves)
-            halves = HalfMaps.of(particles, problem.poses, self.placed)
-        return local_misfit(problem, halves, across, self._learning_and_held()[1])
+        return pose_confidence(self.problem, *self.learning_and_held(), turns)
 
     @property
     def placed(self) -> Tensor:
@@ -250,7 +235,13 @@ class Training:
         placed = self.used & self.poses.losses.isfinite()
         return placed if bool(placed.any()) else self.used
 
-    def _learning_and_held(self) -> tuple[Tensor, Tensor]:
+    @property
+    def members(self) -> Tensor:
+        """Particles in use that belong to the map, bool, (n,); all of them where none does."""
+        members = self.placed & self.poses.members
+        return members if bool(members.any()) else self.placed
+
+    def learning_and_held(self) -> tuple[Tensor, Tensor]:
         """Return the rows of the particles in use that the map learns from, and of the others."""
         learning, held = self.placed & ~self.held_out, self.used & self.held_out
         return learning.nonzero().flatten(), held.nonzero().flatten()

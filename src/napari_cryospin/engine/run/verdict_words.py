@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _CAUSES = {
     Cause.OFF_CENTRE: "Estimate shifts: the particles are off-centre.",
     Cause.SEVERAL_STRUCTURES: "Select the particles of one of them and run again.",
-    Cause.OUTLIERS: "Remove the images that show no such particle, and run again.",
+    Cause.OUTLIERS: "Look at the images that do not belong, in the table of particles.",
     Cause.MATES: (
         "If the molecule is not quite symmetric, particles went to the wrong mate as often as to "
         "the right one, and the map is an average: more particles, or a larger working box, may "
@@ -116,8 +116,9 @@ def _findings(measured: Measured) -> list[str]:
         said.append(f"The particles show two structures, about {one} % and {two} %.")
     if cause is Cause.OUTLIERS and found.misfit is not None:
         said.append(
-            f"{100 * found.misfit.outliers:.0f} % of the images hold far less of the map than the "
-            "others, and are not counted; without the three in ten that fit worst it explains "
+            f"{100 * found.outliers:.0f} % of the images do not show this particle, or hold far "
+            "less of it than the others, and are not counted; without the three in ten of the "
+            "others that fit worst the map explains "
             f"{100 / (1 + max(found.misfit.without_worst, 0)):.0f} % of the signal."
         )
     if cause is Cause.MATES:

@@ -16,15 +16,16 @@ order, and the best four of the others that lie 20° or more from better ones.
 * ``log_likelihood``, float32: of the particle at its pose, nats more than without a map
 * ``explained``, float32: share of its power beyond the noise that the map explains; like the
   log-likelihood NaN where it is not known
+* ``membership``, float16: the probability that its image shows the particle
 * ``candidate_quaternions``, (K, 4) int16; ``candidate_shifts``, (K, 2) float16;
   ``candidate_losses``, K float16: the same of each candidate
 * ``candidate_heads``, K uint8: head of each candidate; 255 where there is none
 * ``candidate_counts``, K uint16: how many of all candidates lie within 20° of each
 
 The last two are there where an encoder was asked at several turns; else each candidate is a head of
-its own. This makes 29 bytes per particle and epoch, and 14 more for each candidate, or 17. Records
-of earlier versions call the winner ``winning_head``; the first have no scale, log-likelihood and
-share explained, which are read as 1 and not known.
+its own. This makes 31 bytes per particle and epoch, and 14 more for each candidate, or 17. Records
+of earlier versions have no membership, which is read as 1, or call the winner ``winning_head``; the
+first have no scale, log-likelihood and share explained, which are read as 1 and not known.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 _SCALE = 32767
 _WINNER, _WINNER_BEFORE = "winner", "winning_head"
 _FITS = ("scale", "log_likelihood", "explained")
+_MEMBERSHIP = "membership"
 _MOST_CANDIDATES, _NO_HEAD = 10_000, 255
 _HEADS = ("candidate_heads", "candidate_counts")
 _LARGEST = float(np.finfo(np.float16).max)
@@ -169,9 +171,17 @@ def trajectory(folder: RunFolder, particle: int) -> Trajectory:
 
 
 def _row_type(
-    candidates: int, winner: str = _WINNER, *, fits: bool = True, heads: bool = False
+    candidates: int,
+    winner: str = _WINNER,
+    *,
+    fits: bool = True,
+    membership: bool = True,
+    heads: bool = False,
 ) -> np.dtype[np.void]:
-    """Return the type of a row; earlier versions named the winner otherwise, or had no ``fits``."""
+    """Return the type of a row.
+
+    Earlier versions named the winner otherwise, had no membership, or no ``fits``.
+    """
     return np.dtype(
         [
             ("quaternion", "<i2", 4),
@@ -181,6 +191,7 @@ def _row_type(
             (winner, "i1"),
             ("used", "?"),
             *([(name, "<f4") for name in _FITS] if fits else []),
+            *([(_MEMBERSHIP, "<f2")] if membership else []),
             ("candidate_quaternions", "<i2", (candidates, 4)),
             ("candidate_shifts", "<f2", (candidates, 2)),
             ("candidate_losses", "<f2", (candidates,)),
@@ -200,6 +211,7 @@ def _table(poses: PosesUpdated) -> NDArray[np.void]:
     table["winner"], table["used"] = poses.winner, poses.used
     table["scale"] = poses.scales
     table["log_likelihood"], table["explained"] = poses.log_likelihood, poses.explained
+    table[_MEMBERSHIP] = poses.membership
     table["candidate_quaternions"] = _quaternions(poses.candidates)
     table["candidate_shifts"] = _half(poses.candidate_shifts)
     table["candidate_losses"] = _half(poses.candidate_losses)
@@ -255,8 +267,15 @@ def _row_types(candidates: int | None) -> list[np.dtype[np.void]]:
     """Return the types of rows that can be read."""
     if candidates is None:
         return []
-    before = [_row_type(candidates, _WINNER_BEFORE, fits=fits) for fits in (True, False)]
-    return [_row_type(candidates), _row_type(candidates, heads=True), *before]
+    before = [
+        _row_type(candidates, _WINNER_BEFORE, fits=fits, membership=False) for fits in (True, False)
+    ]
+    present = [
+        _row_type(candidates, membership=membership, heads=heads)
+        for membership in (True, False)
+        for heads in (False, True)
+    ]
+    return [*present, *before]
 
 
 def _candidates(kind: np.dtype[np.void]) -> int | None:
@@ -283,6 +302,7 @@ def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
         candidate_shifts=table["candidate_shifts"].astype(np.float32),
         candidate_losses=table["candidate_losses"].astype(np.float32),
         scales=scale,
+        membership=_membership(table),
         log_likelihood=log_likelihood,
         explained=explained,
         candidate_heads=heads,
@@ -290,6 +310,8 @@ def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
     )
     if not np.isfinite(scale).all():
         raise ValueError("its scales are not finite")
+    if not ((poses.membership >= 0) & (poses.membership <= 1)).all():
+        raise ValueError("its memberships are no probabilities")
     if not (np.isfinite(poses.shifts).all() and np.isfinite(poses.candidate_shifts).all()):
         raise ValueError("its shifts are not finite")
     # without candidates the winner is one of those before, which were not recorded
@@ -317,6 +339,13 @@ def _fits(table: NDArray[np.void]) -> list[NDArray[np.float32]]:
         return [table[name].astype(np.float32) for name in _FITS]
     unknown = np.full(len(table), np.nan, np.float32)
     return [np.ones(len(table), np.float32), unknown, unknown.copy()]
+
+
+def _membership(table: NDArray[np.void]) -> NDArray[np.float32]:
+    """Return the memberships, (n,); 1 where none were recorded."""
+    if _MEMBERSHIP in (table.dtype.names or ()):
+        return table[_MEMBERSHIP].astype(np.float32)
+    return np.ones(len(table), np.float32)
 
 
 def _quaternions(rotations: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from napari_cryospin.engine.geometry.poses import Poses
 
+# a particle belongs from this probability on
+_MEMBER = 0.5
+
 
 @dataclass
 class PoseTable:
@@ -81,6 +84,11 @@ class PoseTable:
     def set_at(self, rows: Tensor, poses: Poses) -> None:
         """Give particles ``rows`` (m,) other poses."""
         self.rotations[rows], self.shifts[rows] = poses.rotations, poses.shifts
+
+    @property
+    def members(self) -> Tensor:
+        """Which images are likely to show the particle, bool, (n,)."""
+        return self.membership >= _MEMBER
 
     def reset(self) -> None:
         """Forget all poses, in place."""

@@ -46,7 +46,9 @@ def spread_of(problem: Problem) -> float | None:
     """
     if not problem.model.shifts:
         return None
-    return shift_spread(problem.poses.shifts[~problem.held_out])
+    poses = problem.poses
+    telling = ~problem.held_out & poses.members
+    return shift_spread(poses.shifts[telling if bool(telling.any()) else ~problem.held_out])
 
 
 def common_offset(rotations: Tensor, shifts: Tensor) -> Tensor:

@@ -248,6 +248,7 @@ def columns_of(poses: PosesUpdated, numbers: NDArray[np.int64]) -> dict[str, NDA
         "particle": numbers,
         "loss": poses.losses,
         "scale": poses.scales,
+        "membership": poses.membership,
         "log_likelihood": poses.log_likelihood,
         "explained": poses.explained,
         "used": poses.used,

@@ -51,6 +51,14 @@ _COLUMNS = (
     _Column("loss", "loss", "loss", 4, "Error per Fourier coefficient at the present pose"),
     _Column("scale", "scale", "scale", 2, "What the map is multiplied with to fit the particle"),
     _Column(
+        "membership",
+        "belongs",
+        "membership",
+        2,
+        "Probability that the image shows the particle, by which it is weighed; a low one tells "
+        "junk",
+    ),
+    _Column(
         "log_likelihood",
         "log-\nlikelihood",
         "log_likelihood_nats",
@@ -63,7 +71,7 @@ _COLUMNS = (
         "explained",
         2,
         "Share of the particle's power beyond the noise that the map explained at the end of the "
-        "last epoch; a low one tells junk",
+        "last epoch",
     ),
     _Column(
         "disagreement",
