@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from napari_cryospin.engine.evaluation.fsc import crossing_shell, fsc
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import Place
 from napari_cryospin.engine.judging.halves import back_project
+from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
@@ -31,10 +33,11 @@ if TYPE_CHECKING:
 _HYPOTHESES, _STEPS, _BATCH = 4, 40, 500
 
 
-def oracle_poses(known: Known, *, shifts: bool) -> np.ndarray:
+def oracle_poses(known: Known, *, shifts: bool, coloured: bool = False) -> np.ndarray:
     """Return the poses (n, 3, 3) that the true map gives: the exact posterior's best, refined.
 
-    Shifts start at the true ones: what is bounded is the pose.
+    Shifts start at the true ones: what is bounded is the pose. Noise is taken for white, or for
+    what particles that belong to the map show of it at their true poses.
     """
     particles = known.particles
     volume = HartleyVolume(
@@ -55,7 +58,7 @@ def oracle_poses(known: Known, *, shifts: bool) -> np.ndarray:
         0,
     )
     rows = torch.arange(particles.n)
-    noise = NoiseSpectrum.white(particles.box)
+    noise = _true_noise(known) if coloured else NoiseSpectrum.white(particles.box)
     for _ in search_modes(problem, rows, _HYPOTHESES, noise):
         pass
     refined = DirectInference(
@@ -67,12 +70,29 @@ def oracle_poses(known: Known, *, shifts: bool) -> np.ndarray:
             final_rate=0.05,
             volume_update="closed form",
         ),
+        noise,
     )
     for done in (0.0, 0.4, 0.7, 0.9):
         refined.set_place(Place(0, done))
         for part in rows.split(_BATCH):
             refined.train_batch(part)
     return poses.rotations.double().numpy()
+
+
+def _true_noise(known: Known) -> NoiseSpectrum:
+    """Return the noise that is left of particles at their true poses."""
+    particles = known.particles
+    model = ImageModel.within(particles.box, particles.box / 2)
+    rows = torch.from_numpy(np.flatnonzero(known.belongs)[:1000])
+    poses = Poses(
+        torch.from_numpy(known.rotations[rows]).float(),
+        torch.from_numpy(known.shifts[rows]).float(),
+    )
+    seen = particles.observed(rows, model)
+    predicted = seen.ctf * model.project(slicer(grid_of_map(torch.from_numpy(known.volume))), poses)
+    scale = (predicted * seen.coefficients).sum(1) / predicted.square().sum(1)
+    residual = seen.coefficients - scale[:, None] * predicted
+    return NoiseSpectrum.of_residuals(residual.square().mean(0), model, particles.mask_power)
 
 
 def oracle_fsc(known: Known) -> float:
