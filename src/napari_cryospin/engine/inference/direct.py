@@ -203,18 +203,24 @@ class DirectInference(PoseInference):
     def train_batch(self, rows: Tensor) -> float:
         """Take the pose steps on particles ``rows``, and the map's share; return the mean error."""
         seen = self.observed(rows)
+        deviation = self._noise.deviation(self.model)
         # pairs of a particle and one of its hypotheses
         image, hypothesis = self.hypotheses.active[rows].nonzero(as_tuple=True)
         chosen = rows[image], hypothesis
         aligned = Alignment(
-            self.model, self._map(), seen, self.loss, image, self.problem.model.shifts
+            self.model,
+            self._map(),
+            seen.over(deviation),
+            self.loss,
+            image,
+            self.problem.model.shifts,
         )
         self._take_steps(aligned, chosen)
         self._choose(aligned, rows, image, hypothesis)
         if self._update is None:
             losses = self._volume_step(rows, seen)
         else:
-            losses = self._collect(rows, replace(aligned, numbers=None))
+            losses = self._collect(rows, replace(aligned, numbers=None), seen)
         self.poses.losses[rows] = losses
         return losses.mean().item()
 
@@ -280,7 +286,7 @@ class DirectInference(PoseInference):
         self.poses.set_at(rows, hypotheses.at((rows, best)))
         if self.hypotheses.most == 1:
             return
-        # squared errors are of the order of the noise's variance, so this is a difference in nats
+        # squared errors are in units of the noise's variance, so this is a difference in nats
         behind = (losses - losses.amin(1, keepdim=True)) * (len(aligned.norms) / 2)
         hypotheses.active[rows] = behind < _GIVEN_UP
         self.poses.winner[rows] = best
@@ -324,18 +330,19 @@ class DirectInference(PoseInference):
             self.volume_optimizer.step()
         return losses.detach()
 
-    def _collect(self, rows: Tensor, aligned: Alignment) -> Tensor:
+    def _collect(self, rows: Tensor, aligned: Alignment, seen: Observed) -> Tensor:
         """Add the particles to the sums of the epoch's map; return their errors."""
         poses = self.poses.at(rows)
         self._sums = self._sums or MapSums(self.model)
         held_out = self.problem.held_out[rows]
+        variance = self._noise.deviation(self.model).square()
         errors = torch.empty(len(rows), device=rows.device)
         for learning, part in ((True, ~held_out), (False, held_out)):
             own = replace(aligned, images=aligned.images[part])
             errors[part], power = own.residuals(poses[part])
             if learning:
-                self._sums.add_images(own.images, poses[part])
-                self._sums.count(power, own.images.membership)
+                self._sums.add_images(seen[part], poses[part])
+                self._sums.count(power * variance, seen.membership[part])
         return errors
 
     def state(self) -> dict[str, Any]:
