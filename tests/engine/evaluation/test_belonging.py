@@ -87,6 +87,7 @@ def test_a_truth_of_nothing_but_junk_is_refused(mixture: Path, tmp_path: Path) -
         write_star(
             tmp_path / name, truth, junk,
             rotations=truth.rotations[junk], shifts=truth.shifts[junk],
+            membership=np.zeros(len(junk)),
         )  # fmt: skip
     files = [tmp_path / name for name in ("p.star", "truth.mrc", "t.star", "truth.mrc")]
     with pytest.raises(InputError, match="none of the particles belongs"):

@@ -99,10 +99,13 @@ def test_a_search_that_is_stopped_leaves_the_poses(
     before = problem.poses.rotations.clone()
     inference = DirectInference(problem, DirectStage(hypotheses=2, searches=1))
     search = inference.begin_epoch(Place(0, 0.0), torch.arange(problem.particles.n))
-    for done in (0, problem.particles.n):
+    # a look for outliers, and the search
+    for done in (0, 0, problem.particles.n):
         assert next(search) == (done, problem.particles.n)
         assert torch.equal(problem.poses.rotations, before)
+        assert (problem.poses.membership == 1).all()
     list(search)
+    assert (problem.poses.membership < 1).any()
     error = angular_distance(problem.poses.rotations.numpy(), true_rotations.numpy())
     assert np.median(error) < 10
     # a run that goes on from here does not search again
@@ -144,7 +147,7 @@ def test_a_map_owes_to_each_of_its_particles_what_is_expected(problem: Problem) 
         # so few images tell of few frequencies
         inference._low_pass.model = ImageModel.within(box, 5)
         made_of = aligned(inference)
-        inference._collect(rows, made_of)
+        inference._collect(rows, made_of, made_of.images)
         inference.end_epoch(rows)
         inference.hypotheses.rotations, inference.hypotheses.origins = (
             torch.stack((one, one.flip(0)), 1) for one in (poses.rotations, poses.shifts)

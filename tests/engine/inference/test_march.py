@@ -44,6 +44,43 @@ def test_a_radius_that_never_settles_is_left_in_the_end() -> None:
     assert checks < 30
 
 
+def test_the_last_radius_is_not_left_while_poses_move_and_the_gain_rises() -> None:
+    """By little from check to check, as a wrong map turns into the right one."""
+    march = March([3])
+    rising = [4 * 1.03**check for check in range(16)]
+    assert not any(march.check(evidence(gain), 0.4) or march.over for gain in rising)
+    flat = 0
+    while not march.over:
+        march.check(evidence(rising[-1]), 0.4)
+        flat += 1
+    assert 2 <= flat <= 8
+    # and without moving poses at once
+    march = March([3])
+    march.check(evidence(4.0), 0.01)
+    march.check(evidence(4.05), 0.01)
+    assert march.over
+
+
+def test_poses_that_never_rest_do_not_keep_a_march_for_ever() -> None:
+    march = March([3])
+    checks = 0
+    while not march.over:
+        checks += 1
+        march.check(evidence(1.2**checks), 0.9)
+    assert checks < 30
+
+
+def test_a_march_that_was_refused_can_go_on() -> None:
+    march = March([3, 4, 5])
+    for _ in range(4):
+        march.check(evidence(5.0, beyond=-1.0))
+    assert march.over
+    march.go_on()
+    assert not march.over and march.radius == 3
+    assert march.check(evidence(5.0))
+    assert march.radius == 4
+
+
 def test_without_held_out_particles_the_clock_decides() -> None:
     march = March([3, 4])
     assert [march.check(None) for _ in range(3)] == [False, False, True]

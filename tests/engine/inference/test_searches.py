@@ -28,6 +28,7 @@ def problem_with(in_doubt: int) -> Problem:
         candidates=QUARTER.expand(N, 2, 3, 3),
         candidate_losses=losses,
         rotations=QUARTER[:1].repeat(N, 1, 1),
+        members=torch.ones(N, dtype=torch.bool),
     )
     return cast(
         "Problem",

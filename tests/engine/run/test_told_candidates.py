@@ -81,7 +81,7 @@ def test_the_best_of_each_head_and_other_modes_are_recorded(
     k = HEADS + told.OTHERS
     size = path.stat().st_size - N * bytes_per_particle(k, several_turns=True)
     assert 0 < size < 1000
-    assert bytes_per_particle(k, several_turns=True) == 29 + 17 * k
+    assert bytes_per_particle(k, several_turns=True) == 31 + 17 * k
     assert found.n_heads == HEADS and found.candidates.shape[1] == k
     by_head = poses.candidate_losses[1:].unflatten(1, (HEADS, TURNS)).amin(2).numpy()
     assert np.allclose(found.candidate_losses[1:, :HEADS], by_head, atol=1e-3)

@@ -70,7 +70,7 @@ def test_the_verdict_tells_how_many_poses_are_right(
     judged = Judgement(torch.arange(50), gain, gain, torch.zeros(50, 4, 3, 3), torch.zeros(50, 4))
     monkeypatch.setattr(Training, "judge", lambda _: judged)
     monkeypatch.setattr(Training, "pose_confidence", lambda _: torch.full((50,), sure))
-    monkeypatch.setattr(Training, "misfit", lambda *_: None)
+    monkeypatch.setattr("napari_cryospin.engine.run.judgement.local_misfit", lambda *_: None)
     verdict = reach_verdict(Training(particles, settings))
     assert verdict.outcome is outcome
     assert verdict.expected_right == pytest.approx(sure)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numpy.lib.recfunctions import repack_fields
 
 from napari_cryospin.engine import events
 from napari_cryospin.engine.errors import InputError
@@ -57,6 +58,7 @@ def some_poses(
         candidate_shifts=rng.uniform(-30, 30, (N, HEADS, 2)).astype(np.float32)[:, :heads],
         candidate_losses=losses[:, :heads],
         scales=rng.uniform(0.5, 2, N).astype(np.float32),
+        membership=rng.random(N).astype(np.float32),
         log_likelihood=rng.normal(100, 30, N).astype(np.float32),
         explained=rng.uniform(-0.1, 1.2, N).astype(np.float32),
     )
@@ -69,6 +71,7 @@ def test_poses_come_back_but_for_rounding(folder: RunFolder) -> None:
     assert (found.epoch, found.inference, found.truth) == (7, Inference.AMORTIZED, None)
     assert angular_distance(found.rotations, written.rotations).max() < 0.01
     assert angular_distance(found.candidates, written.candidates).max() < 0.01
+    assert np.abs(found.membership - written.membership).max() < 1e-3
     for name in ("shifts", "candidate_shifts"):
         assert np.abs(getattr(found, name) - getattr(written, name)).max() < 0.01
     for name in ("losses", "candidate_losses"):
@@ -85,7 +88,7 @@ def test_records_of_an_earlier_version_have_scales_of_one(folder: RunFolder) -> 
     written = some_poses()
     path = write_poses(folder, written)
     table = np.load(path, allow_pickle=False)
-    kept = [name for name in table.dtype.names if name not in ("scale", *FITS)]
+    kept = [name for name in table.dtype.names if name not in ("scale", "membership", *FITS)]
     assert len(kept) == 9
     called = {"winner": "winning_head"}
     earlier = np.empty(N, [(called.get(name, name), table.dtype[name]) for name in kept])
@@ -95,9 +98,28 @@ def test_records_of_an_earlier_version_have_scales_of_one(folder: RunFolder) -> 
     found = read_poses(folder, 7)
     assert np.array_equal(found.winner, written.winner)
     assert set(found.scales) == {1.0} and found.scales.dtype == np.float32
+    assert set(found.membership) == {1.0}
     for name in FITS:
         assert np.isnan(getattr(found, name)).all() and len(getattr(found, name)) == N
     assert len(trajectory(folder, 3).epochs) == 1
+
+
+def test_records_without_memberships_have_all_belong(folder: RunFolder) -> None:
+    path = write_poses(folder, some_poses())
+    table = np.load(path, allow_pickle=False)
+    np.save(path, repack_fields(table[[n for n in table.dtype.names if n != "membership"]]))
+    found = read_poses(folder, 7)
+    assert set(found.membership) == {1.0}
+    assert np.array_equal(found.scales, some_poses().scales)
+
+
+@pytest.mark.parametrize("value", [np.nan, -0.5, 2.0])
+def test_a_membership_that_is_no_probability_is_damage(folder: RunFolder, value: float) -> None:
+    written = some_poses()
+    written.membership[4] = value
+    write_poses(folder, written)
+    with pytest.raises(InputError, match="memberships are no probabilities"):
+        read_poses(folder, 7)
 
 
 def test_a_scale_that_is_no_number_is_damage(folder: RunFolder) -> None:
@@ -118,7 +140,7 @@ def test_auto_decoding_with_one_hypothesis_records_no_candidates(folder: RunFold
 
 
 @pytest.mark.parametrize(
-    ("inference", "heads", "size"), [(Inference.AMORTIZED, 5, 99), (Inference.DIRECT, 0, 29)]
+    ("inference", "heads", "size"), [(Inference.AMORTIZED, 5, 101), (Inference.DIRECT, 0, 31)]
 )
 def test_a_record_is_as_large_as_stated(
     folder: RunFolder, inference: Inference, heads: int, size: int

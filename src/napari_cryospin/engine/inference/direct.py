@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from napari_cryospin.engine.inference.hypotheses import Hypotheses
-from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
+from napari_cryospin.engine.inference.interface import (
+    SEARCHING,
+    PoseInference,
+    shuffled_batches,
+)
 from napari_cryospin.engine.inference.low_pass import LowPass
 from napari_cryospin.engine.inference.memory_needs import (
     BLOCKS,
@@ -52,6 +56,7 @@ _GIVEN_UP = 60.0
 _SETTLED = 0.005
 # epochs that begin with a look for outliers, beside those that begin with a search
 _LOOKED = (0, 3, 6)
+_LOOKING = "Looking for outliers"
 # epochs over which the rates then fall, where the stage ends by its criterion
 _COOLING = 6
 
@@ -101,6 +106,7 @@ class DirectInference(PoseInference):
         self._slicer: Slicer | None = None
         self._weights: Slicer | None = None
         self._settled_at: int | None = None
+        self._looked: int | None = None
         self._epochs = 0
         self._before = self.poses.rotations
         n, most, device = self.particles.n, stage.hypotheses, problem.device
@@ -184,16 +190,22 @@ class DirectInference(PoseInference):
         return self._searches.after(epoch)
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
-        """Search poses on the grid, where that is due."""
-        due = self._searches.due(place.stage_epoch)
-        if self.problem.model.outliers and (due or place.stage_epoch in _LOOKED):
-            yield from find_members(self.problem, rows, self._noise)
+        """Look for outliers, and search poses on the grid, where that is due."""
+        epoch, membership = place.stage_epoch, None
+        due = self._searches.due(epoch)
+        if self.problem.model.outliers and epoch != self._looked and (due or epoch in _LOOKED):
+            self.preparing = _LOOKING
+            membership = yield from find_members(self.problem, rows, self._noise)
+            self.preparing = SEARCHING
         if due:
-            rows = self._searches.chosen(rows)
-            yield from search_modes(self.problem, rows, self.stage.hypotheses, self._noise)
-            self.hypotheses.take(self.poses, rows)
+            searched = self._searches.chosen(rows)
+            yield from search_modes(self.problem, searched, self.stage.hypotheses, self._noise)
+            self.hypotheses.take(self.poses, searched)
             self.hypotheses.make_room(self.poses)
-            self._searches.made(place.stage_epoch)
+            self._searches.made(epoch)
+        if membership is not None:
+            # with the search, or not at all: one that is stopped has changed nothing
+            self.poses.membership[rows], self._looked = membership, epoch
         self._before = self.poses.rotations.clone()
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
@@ -357,6 +369,7 @@ class DirectInference(PoseInference):
             "before": self._before,
             "settled_at": self._settled_at,
             "epochs": self._epochs,
+            "looked": self._looked,
             "searches": self._searches.state(),
         }
 
@@ -373,5 +386,5 @@ class DirectInference(PoseInference):
             self._sums = MapSums(self.model)
             self._sums.load_state(state["statistics"])
         self._before, self._settled_at = state["before"], state["settled_at"]
-        self._epochs = state["epochs"]
+        self._epochs, self._looked = state["epochs"], state["looked"]
         self._searches.load_state(state["searches"])

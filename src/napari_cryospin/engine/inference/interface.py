@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.state.problem import Problem
     from napari_cryospin.engine.switch_figures import SwitchFigures
 
+# what comes before the batches of most epochs, if anything
+SEARCHING = "Searching poses"
 # poses of a particle that starts are compared by
 MOST_LIKELY = 4
 
@@ -49,6 +51,8 @@ class PoseInference(ABC):
         Its name in the registry.
     remembers
         Numbers of 4 bytes that it keeps of every particle, beside poses and candidates.
+    preparing
+        What it does before the batches of an epoch, in words.
     """
 
     kind: ClassVar[Inference]
@@ -56,6 +60,7 @@ class PoseInference(ABC):
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
+        self.preparing = SEARCHING
         self.particles, self.volume, self.poses = problem.particles, problem.volume, problem.poses
 
     @classmethod

@@ -37,7 +37,6 @@ _MAP_INTERVAL = 0.5
 _POSES_INTERVAL = 2.0
 # of the time at most, for copies of the poses of large stacks
 _POSES_SHARE = 0.01
-_SEARCHING = "Searching poses"
 _MEASURING = "Measuring the map"
 _JUDGING_START = "Judging the start"
 _ENDING = "Finishing the stage"
@@ -160,7 +159,7 @@ class Loop:
         for step in epoch.steps():
             match step:
                 case Searched(done, total):
-                    yield events.Progress(_SEARCHING, done, total)
+                    yield events.Progress(training.inference.preparing, done, total)
                     yield from self._live()
                     yield from self._obey()
                     if self.controls.stopped:

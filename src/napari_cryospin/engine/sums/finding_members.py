@@ -14,7 +14,7 @@ from napari_cryospin.engine.sums.posteriors import Posteriors
 from napari_cryospin.engine.sums.quadrature import Quadrature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from torch import Tensor
 
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
 # frequency radius, and particles at once
 _RADIUS, _PART = 8, 1000
-# rounds: scores come from the scales that were known before
-_ROUNDS = 1
 
 
 @torch.no_grad()
-def find_members(problem: Problem, rows: Tensor, noise: NoiseSpectrum) -> Iterator[tuple[int, int]]:
-    """Give particles ``rows`` (m,) the probability that they show the map's particle.
+def find_members(
+    problem: Problem, rows: Tensor, noise: NoiseSpectrum
+) -> Generator[tuple[int, int], None, Tensor]:
+    """Find how probable it is that particles ``rows`` (m,) show the map's particle, (m,).
 
-    Yields how many have been looked at, and their total.
+    Yields how many have been looked at, and their total. What is usual of particles is learned
+    from those that the map learns from, so that nothing of the others reaches it.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def find_members(problem: Problem, rows: Tensor, noise: NoiseSpectrum) -> Iterat
     noise
         Noise of the images.
     """
-    particles, poses = problem.particles, problem.poses
+    particles = problem.particles
     box, device = particles.box, problem.device
     radius = min(_RADIUS, box // 2 - 1)
     points = Quadrature.at(box, radius, radius, spread=spread_of(problem), device=device)
@@ -54,7 +55,8 @@ def find_members(problem: Problem, rows: Tensor, noise: NoiseSpectrum) -> Iterat
     for part in rows.split(_PART):
         yield sum(len(each.scores) for each in found), len(rows)
         found.append(total.posteriors(problem.observed(part, points.model)))
-    if found:
-        told = Posteriors.join(found)
-        members.learn(told.scores, told.scales)
-        poses.membership[rows] = members.of(told.scores, told.scales)
+    if not found:
+        return torch.ones(0, device=device)
+    told, learning = Posteriors.join(found), ~problem.held_out[rows]
+    members.learn(told.scores[learning], told.scales[learning])
+    return members.of(told.scores, told.scales)
