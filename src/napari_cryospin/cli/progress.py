@@ -197,6 +197,8 @@ def epoch_line(done: events.EpochDone) -> str:
             parts.append(f"{done.effective_heads:.1f} effective")
     if done.held_out_gain is not None:
         parts.append(f"held-out gain {done.held_out_gain:.2f} nats")
+    if done.outliers is not None:
+        parts.append(f"{100 * done.outliers:.0f} % outliers")
     if done.median_pose_error is not None and done.mean_pose_error is not None:
         parts.append(
             f"pose error {done.median_pose_error:.2f}° median {done.mean_pose_error:.2f}° mean"

@@ -224,7 +224,8 @@ class EpochDone(Event):
     measured, in auto-encoding. ``resolution`` (Å) is where the FSC falls below 0.5 against the true
     map where it is known, else None. Pose errors (degrees, after global alignment over both hands)
     are None where the truth is not known. ``batches`` of its ``n_batches`` were done: fewer where a
-    switch by hand ended it. Both are None in the figures of an earlier version.
+    switch by hand ended it. ``outliers`` is the share of the images that are not likely to show the
+    particle, where they are looked for. These three are None in figures of earlier versions.
     """
 
     epoch: int
@@ -241,6 +242,7 @@ class EpochDone(Event):
     seconds: float
     batches: int | None = None
     n_batches: int | None = None
+    outliers: float | None = None
 
     @property
     def effective_heads(self) -> float | None:

@@ -42,12 +42,16 @@ class Inferred:
         What the map is multiplied with to fit each, (n,); ones where scales are not estimated.
     fit
         How well the map fits each at its pose.
+    membership
+        Probability that each image shows the particle, (n,); None where outliers are not looked
+        for, or the images are too few to tell them.
     """
 
     poses: Poses
     weights: Tensor
     scales: Tensor
     fit: ParticleFit
+    membership: Tensor | None = None
 
 
 @dataclass(frozen=True)

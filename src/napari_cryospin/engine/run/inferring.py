@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +26,8 @@ from napari_cryospin.engine.settings import DataSettings, ModelSettings
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem
 from napari_cryospin.engine.sums.centring import first_origins, shift_spread
+from napari_cryospin.engine.sums.finding_members import find_members
+from napari_cryospin.engine.sums.membership import FEWEST
 from napari_cryospin.engine.sums.search import search_modes
 
 if TYPE_CHECKING:
@@ -55,12 +57,15 @@ class Teachings:
         The map, in the box of the encoder.
     noise
         Noise of the images.
+    outliers
+        Whether outliers are looked for.
     """
 
     saved: SavedEncoder
     encoder: Encoder
     volume: Map
     noise: NoiseSpectrum
+    outliers: bool = True
 
     @cached_property
     def slicer(self) -> Slicer:
@@ -87,7 +92,7 @@ class Teachings:
         noise = NoiseSpectrum(torch.tensor(saved.noise, device=device))
         held = HartleyVolume(saved.box, torch.ones(saved.box), stream(0, "map", 0)).to(device)
         held.assign(grid_of_map(fitted).float().to(device))
-        return cls(saved, encoder, held, noise)
+        return cls(saved, encoder, held, noise, folder.settings().model.outliers)
 
     @torch.no_grad()
     def infer(
@@ -121,24 +126,40 @@ class Teachings:
         told = Told.join(found)
         if refine:
             self._search(particles, told, answers)
-        return told.inferred(particles)
+        return replace(told.inferred(particles), membership=self._membership(particles, told))
+
+    def _membership(self, particles: Particles, told: Told) -> Tensor | None:
+        """Return how probable it is that the images show the particle, (n,)."""
+        if not self.outliers or particles.n < FEWEST:
+            return None
+        rows = torch.arange(particles.n, device=particles.device)
+        search = find_members(self._problem(particles, told), rows, self.noise)
+        while True:
+            try:
+                next(search)
+            except StopIteration as done:
+                return done.value.cpu()
 
     def _search(self, particles: Particles, told: Told, answers: Answers) -> None:
         """Search all poses for particles that are in doubt: the encoder may have missed theirs."""
         rows = (told.several | outlying(told.errors)).nonzero().flatten()
         if not len(rows):
             return
-        poses = PoseTable.empty(particles.n, 0, particles.device)
-        poses.shifts[:], poses.scales[:] = told.poses.shifts, told.scales
-        nobody = torch.zeros(particles.n, dtype=torch.bool, device=particles.device)
-        model = ModelSettings(shifts=self.saved.shifts)
-        problem = Problem(particles, self.volume, poses, nobody, model, 0)
+        problem = self._problem(particles, told)
+        poses = problem.poses
         for _ in search_modes(problem, rows, MODES, self.noise):
             pass
         for part in rows.split(_PART):
             candidates = Poses(poses.candidates[part], poses.candidate_shifts[part])
             answer = answers.again(part, candidates, poses.candidate_losses[part])
             told.improve(part, answer)
+
+    def _problem(self, particles: Particles, told: Told) -> Problem:
+        poses = PoseTable.empty(particles.n, 0, particles.device)
+        poses.shifts[:], poses.scales[:] = told.poses.shifts, told.scales
+        nobody = torch.zeros(particles.n, dtype=torch.bool, device=particles.device)
+        model = ModelSettings(shifts=self.saved.shifts)
+        return Problem(particles, self.volume, poses, nobody, model, 0)
 
 
 def data_like(data: DataSettings, stack: Path) -> DataSettings:
@@ -207,6 +228,7 @@ def write_inferred(out: Path, particles: Particles, found: Inferred, *, scales: 
             rotations=found.poses.rotations.double().numpy(),
             shifts=(found.poses.shifts * particles.pixel_size).double().numpy(),
             scales=found.scales.numpy() if scales else None,
+            membership=None if found.membership is None else found.membership.numpy(),
             log_likelihood=found.fit.log_likelihood.numpy(),
             explained=found.fit.explained.numpy(),
             pose_weights=found.weights.numpy(),

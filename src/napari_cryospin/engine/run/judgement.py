@@ -167,7 +167,7 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
     """Measure what the map explains, and look for causes where something is in doubt."""
     misfit = _misfit(training, halves)
     members, ended = training.members, training.starts.ended
-    strangers = 1 - float(members.sum() / training.placed.sum().clamp(min=1))
+    strangers = training.outliers or 0.0
     fitting = _fitting(judged.rows, members, misfit)
     expected_right = float(training.pose_confidence()[fitting].mean())
     agree, rival = agreement(ended, members=members)

@@ -224,6 +224,7 @@ class Loop:
             seconds=seconds,
             batches=clock.batch,
             n_batches=self._n_batches,
+            outliers=training.outliers,
         )
         self.lock.require_held()
         self.folder.append_metrics(done)

@@ -241,6 +241,13 @@ class Training:
         members = self.placed & self.poses.members
         return members if bool(members.any()) else self.placed
 
+    @property
+    def outliers(self) -> float | None:
+        """Share of the placed particles that do not belong; None where outliers are not sought."""
+        members = self.placed & self.poses.members
+        share = 1 - float(members.sum() / self.placed.sum().clamp(min=1))
+        return share if self.problem.model.outliers else None
+
     def learning_and_held(self) -> tuple[Tensor, Tensor]:
         """Return the rows of the particles in use that the map learns from, and of the others."""
         learning, held = self.placed & ~self.held_out, self.used & self.held_out

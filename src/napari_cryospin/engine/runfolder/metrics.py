@@ -40,6 +40,7 @@ COLUMNS = (
     "effective_heads",
     "batches",
     "of_batches",
+    "outliers",
 )
 # figures of the switch beside the gain
 _SWITCH = ("threshold", "winner_in_best_mode", "amortization_gap")
@@ -116,6 +117,7 @@ def row_of(done: EpochDone) -> dict[str, str]:
         _figure(done.effective_heads),
         _number(done.batches),
         _number(done.n_batches),
+        _figure(done.outliers),
     )
     return dict(zip(COLUMNS, map(str, new), strict=True))
 
@@ -173,6 +175,7 @@ def _parsed(row: Mapping[str, str]) -> EpochDone:
         seconds=figure("seconds") or 0.0,
         batches=number("batches"),
         n_batches=number("of_batches"),
+        outliers=figure("outliers"),
     )
 
 

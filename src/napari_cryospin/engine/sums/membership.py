@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # what a map can gain is never taken for less, nats
 _LEAST_GAIN = 1.0
 # the two humps: numbers that tell them, steps, and the shares that they begin with
-_FEWEST, _STEPS, _SHARES = 100, 60, (0.9, 0.7, 0.5)
+FEWEST, _STEPS, _SHARES = 100, 60, (0.9, 0.7, 0.5)
 # outliers vary so many times more than particles at least, in score and in scale; and they score
 # worse by so many widths
 _WIDER, _BELOW = (1.5, 2.0), 1.5
@@ -64,7 +64,7 @@ class Members:
 
     def learn(self, scores: Tensor, scales: Tensor) -> None:
         """Find the humps of scores and scales, (m,) each; too few of them change nothing."""
-        if len(scores) >= _FEWEST:
+        if len(scores) >= FEWEST:
             self.humps = _two_humps(_compared(scores, scales))
 
     def of(self, scores: Tensor, scales: Tensor) -> Tensor:

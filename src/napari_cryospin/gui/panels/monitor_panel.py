@@ -52,6 +52,7 @@ class MonitorPanel(QWidget):
             self._draw_gain,
             self._draw_switch,
             self._draw_posterior,
+            self._draw_outliers,
             self._draw_truth,
             self._draw_heads,
         )
@@ -120,14 +121,21 @@ class MonitorPanel(QWidget):
             "Share of the held-out particles' posterior within 15° of a candidate, and of as many "
             "random poses; and by how much the weights of the candidates' modes are off, on average"
         )
+        self.outliers = EpochPlot("Outliers", "% of images", {"outliers": _ORANGE}, parent=self)
+        self.outliers.setToolTip(
+            "Share of the images that are not likely to show the particle, and go into no map; the "
+            "table of particles tells which they are"
+        )
         self.gain.hide()
         self.switch.hide()
         self.posterior.hide()
+        self.outliers.hide()
         self._over_epochs = (
             self.loss,
             self.gain,
             self.switch,
             self.posterior,
+            self.outliers,
             self.pose_error,
             self.resolution,
         )
@@ -145,6 +153,7 @@ class MonitorPanel(QWidget):
             self.gain,
             self.switch,
             self.posterior,
+            self.outliers,
             self.pose_error,
             self.resolution,
             self.heads,
@@ -233,6 +242,11 @@ class MonitorPanel(QWidget):
         self.posterior.setVisible(bool(known))
         for name, figure in _HEADS.items():
             self.posterior.set_curve(name, *_columns(self._over(partial(_heads_percent, figure))))
+
+    def _draw_outliers(self) -> None:
+        share = self._over(lambda done: None if done.outliers is None else 100 * done.outliers)
+        self.outliers.setVisible(bool(share))
+        self.outliers.set_curve("outliers", *_columns(share))
 
     def _draw_gain(self) -> None:
         gain = self._over(lambda done: done.held_out_gain)
