@@ -12,6 +12,8 @@ _LATER = {
     "starts": "--starts",
     "warm_start": "--warm-start",
     "model.shifts": "--shifts",
+    "model.symmetry": "--symmetry",
+    "model.outliers": "--outliers",
     "data.max_particles": "--max-particles",
     "data.particles_in": "--particles-in",
     "device": "--device",

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.presets import PRESETS
 from napari_cryospin.engine.stages import Count, Inference, Number, Section, StageSettings, encodes
+from napari_cryospin.engine.symmetry_names import symmetry_name
 
 _STAGES: TypeAdapter[list[Any]] = TypeAdapter(list[StageSettings])
 
@@ -31,6 +32,14 @@ def _of_text(path: Path) -> Path:
 
 
 _File = Annotated[Path, AfterValidator(_of_text)]
+
+
+def _known_symmetry(name: str) -> str:
+    """Return the name of a point group."""
+    try:
+        return symmetry_name(name)
+    except InputError as error:
+        raise ValueError(str(error).rstrip(".")) from None
 
 
 class DataSettings(Section):
@@ -112,6 +121,12 @@ class ModelSettings(Section):
         True,
         title="Estimate scales",
         description="Estimate a scale of each particle (marginalisation).",
+    )
+    symmetry: Annotated[str, AfterValidator(_known_symmetry)] = Field(
+        "C1",
+        description="Point group of the molecule, with RELION's name and axes: C4, D2, T, O, I and "
+        "the like.",
+        examples=["C1", "C2", "C3", "C4", "C5", "C6", "D2", "D3", "D4", "D7", "T", "O", "I"],
     )
     outliers: bool = Field(
         True,

@@ -117,7 +117,10 @@ class AmortizedStage(Stage):
     """Auto-encoding: an encoder with several heads proposes poses, and learns by a teacher."""
 
     reads = frozenset(
-        {"encoder", "heads", "turns", "encoder_width", "shifts", "scales", "outliers", "loss"}
+        {
+            *("encoder", "heads", "turns", "encoder_width"),
+            *("shifts", "scales", "outliers", "symmetry", "loss"),
+        }
     )
     least_box = 32
 
@@ -154,7 +157,8 @@ class AmortizedStage(Stage):
     def heeds(self, name: str) -> bool:
         """Return whether it heeds a setting of the model: each teacher has one of its own."""
         other = "loss" if self.teacher == "posterior" else "scales"
-        return super().heeds(name) and name != other
+        closed = self.teacher == "posterior" or self.volume_update == "closed form"
+        return super().heeds(name) and name != other and (closed or name != "symmetry")
 
     particles: Count | None = Field(
         10_000,
@@ -181,7 +185,7 @@ class AmortizedStage(Stage):
 class DirectStage(Stage):
     """Auto-decoding: the pose of each particle is optimised directly."""
 
-    reads = frozenset({"shifts", "loss"})
+    reads = frozenset({"shifts", "outliers", "symmetry", "loss"})
 
     inference: Inference = Inference.DIRECT
     epochs: Epochs = 13
@@ -217,6 +221,10 @@ class DirectStage(Stage):
         description="Particles of a search: all of them, or those whose candidates leave doubt.",
     )
 
+    def heeds(self, name: str) -> bool:
+        """Return whether it heeds a setting of the model: sums alone are made symmetric."""
+        return super().heeds(name) and (self.volume_update != "adam" or name != "symmetry")
+
     def summary(self) -> str:
         """Return the number of hypotheses where there are several."""
         return f"{self.hypotheses} hypotheses" if self.hypotheses > 1 else ""
@@ -233,7 +241,7 @@ class DirectStage(Stage):
 class MarginalStage(Stage):
     """Marginalisation: the map from the posteriors over all poses of a grid."""
 
-    reads = frozenset({"shifts", "scales", "outliers"})
+    reads = frozenset({"shifts", "scales", "outliers", "symmetry"})
 
     inference: Inference = Inference.MARGINAL
     until: End = Field(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.symmetry_names import symmetry_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST_FOLD = 100
-_NAME = re.compile(r"(?P<kind>[CD])(?P<fold>[1-9]\d{0,2})|T|O|I[12]?")
 # scipy has two-fold axes of T along x, y, z; RELION has a three-fold one along z and a two-fold one
 # in the plane of y and z
 _T_AXES = np.array(
@@ -47,13 +44,8 @@ def point_group(name: str) -> NDArray[np.float64]:
     InputError
         If there is no such group.
     """
-    found = _NAME.fullmatch(name.strip().upper())
-    if found is None or int(found["fold"] or 1) > _MOST_FOLD:
-        raise InputError(
-            f"There is no symmetry {name}: choose Cn or Dn (n up to {_MOST_FOLD}), T, O, I1 or I2."
-        )
-    word = found.group()
-    if found["kind"]:
+    word = symmetry_name(name)
+    if word[0] in "CD":
         return np.asarray(Rotation.create_group(word, axis="Z").as_matrix())
     group = Rotation.create_group(word[0]).as_matrix()
     frames = {"T": _T_AXES, "I": _QUARTER_TURN, "I2": _QUARTER_TURN}

@@ -338,14 +338,15 @@ class DirectInference(PoseInference):
         learning = ~self.problem.held_out[rows]
         if learning.any():
             self.volume_optimizer.zero_grad()
-            losses[learning].mean().backward()
+            weights = seen.membership[learning]
+            ((weights * losses[learning]).sum() / weights.sum().clamp(min=1e-6)).backward()
             self.volume_optimizer.step()
         return losses.detach()
 
     def _collect(self, rows: Tensor, aligned: Alignment, seen: Observed) -> Tensor:
         """Add the particles to the sums of the epoch's map; return their errors."""
         poses = self.poses.at(rows)
-        self._sums = self._sums or MapSums(self.model)
+        self._sums = self._sums or MapSums(self.model, self.problem.group)
         held_out = self.problem.held_out[rows]
         variance = self._noise.deviation(self.model).square()
         errors = torch.empty(len(rows), device=rows.device)
@@ -383,7 +384,7 @@ class DirectInference(PoseInference):
         self._noise = NoiseSpectrum(state["noise"])
         self._sums = None
         if state["statistics"] is not None:
-            self._sums = MapSums(self.model)
+            self._sums = MapSums(self.model, self.problem.group)
             self._sums.load_state(state["statistics"])
         self._before, self._settled_at = state["before"], state["settled_at"]
         self._epochs, self._looked = state["epochs"], state["looked"]

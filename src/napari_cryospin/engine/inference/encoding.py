@@ -166,6 +166,7 @@ class Encoding:
             looked = encoder.centred(looked, self.origins(rows) + _JITTER * encoder.box * jitter)
         turn = torch.randint(encoder.turns, (len(rows),), generator=draw, device=rows.device)
         proposed = encoder(looked, turn)
+        wanted = self._nearest_mates(proposed.rotations.detach(), wanted)
         # the squared chord: it has no singular gradient anywhere
         apart = (proposed.rotations - wanted.rotations[:, None]).square().sum((-1, -2))
         if encoder.gives_shifts:
@@ -175,6 +176,17 @@ class Encoding:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+
+    def _nearest_mates(self, proposed: Tensor, wanted: Poses) -> Poses:
+        """Return poses (b,) at those of their mates that lie nearest to a proposal (b, M, 3, 3)."""
+        group = self.problem.group
+        if len(group) == 1:
+            return wanted
+        mates = wanted.rotations[:, None] @ group
+        traces = torch.einsum("bmij,bgij->bgm", proposed, mates)
+        best = traces.amax(2).argmax(1)
+        each = torch.arange(len(best), device=best.device)
+        return Poses(mates[each, best], wanted.shifts)
 
     def state(self) -> dict[str, Any]:
         """Return encoder and optimiser for a checkpoint."""

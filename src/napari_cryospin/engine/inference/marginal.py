@@ -247,12 +247,13 @@ class MarginalInference(PoseInference):
             beyond,
             spread=spread_of(self.problem),
             device=self.problem.device,
+            group=self.problem.group,
         )
 
     def _sum(self, quadrature: Quadrature, rows: Tensor) -> PoseSum:
         """Return the sum for particles ``rows``: over all points, or over samples of them."""
         wanted = self.stage.quadrature
-        few = len(quadrature.rotations) <= _MOST_POSES
+        few = len(quadrature.unit_rotations) <= _MOST_POSES
         if wanted == "exact" or (wanted == "auto" and few):
             return self._exact(quadrature)
         known = self.memory.nside[rows]
@@ -310,7 +311,8 @@ class MarginalInference(PoseInference):
         if not known.any():
             return
         now = quadrature.rotations[found.cells[known, 0]]
-        moved = angular_distance(self.memory.heaviest(rows[known]), now) > _OTHER_POSE
+        before = self.memory.heaviest(rows[known])
+        moved = angular_distance(before, now, self.problem.group) > _OTHER_POSE
         weights = found.membership[known]
         self._moved += torch.stack(((weights * moved).sum(), weights.sum())).double().cpu()
 

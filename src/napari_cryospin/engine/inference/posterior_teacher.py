@@ -311,7 +311,7 @@ class _Sums(MarginalInference):
         if not len(rows):
             return
         best = self.memory.heaviest(rows)
-        offset = common_offset(best, self.poses.shifts[rows])
+        offset = common_offset(best, self.poses.shifts[rows], self.problem.group)
         self.poses.shifts[rows] -= (best @ offset)[:, :2]
         self._update.move(-offset)
         self.volume.assign(move_grid(self.volume.grid().detach(), -offset))

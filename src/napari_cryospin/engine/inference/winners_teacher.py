@@ -178,7 +178,7 @@ class WinnersTeacher(Teacher):
         """Make the map anew, and estimate the noise; return the winners' mean error."""
         model, particles = measure.model, self.problem.particles
         errors, power = Alignment(model, measure.slicer, seen).residuals(winners)
-        sums = MapSums(model)
+        sums = MapSums(model, self.problem.group)
         sums.add_images(seen, winners)
         sums.count(power, seen.membership)
         estimated = NoiseSpectrum.of_residuals(sums.mean_residual, model, particles.mask_power)

@@ -158,7 +158,8 @@ def judge_with_posteriors(
         return None
     particles, device = problem.particles, problem.device
     radius = min(_RADIUS, particles.box // 2 - 1)
-    points = Quadrature.at(particles.box, radius, radius, spread=spread_of(problem), device=device)
+    spread, group = spread_of(problem), problem.group
+    points = Quadrature.at(particles.box, radius, radius, spread=spread, device=device, group=group)
     grid = problem.volume.grid().detach()
     if noise is None:
         noise = _estimated_noise(problem, points, grid, learning)

@@ -40,8 +40,10 @@ class HalfMaps:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, particles: Particles, poses: PoseTable, used: Tensor) -> Self:
-        """Return the half-maps of the used particles (n,), bool."""
+    def of(
+        cls, particles: Particles, poses: PoseTable, used: Tensor, group: Tensor | None = None
+    ) -> Self:
+        """Return the half-maps of the used particles (n,), bool, with a symmetry (g, 3, 3)."""
         model = ImageModel.within(particles.box, particles.box / 2, particles.device)
         chosen = used.cpu().numpy()
         halves = half_sets(particles.table.half_set, particles.rows[chosen])
@@ -52,8 +54,8 @@ class HalfMaps:
         return cls(
             (one, two),
             (
-                back_project(particles, poses, one, model),
-                back_project(particles, poses, two, model),
+                back_project(particles, poses, one, model, group),
+                back_project(particles, poses, two, model, group),
             ),
         )
 
@@ -77,13 +79,19 @@ def half_sets(given: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArr
 
 
 def back_project(
-    particles: Particles, poses: PoseTable, rows: Tensor, model: ImageModel, *, batch: int = 512
+    particles: Particles,
+    poses: PoseTable,
+    rows: Tensor,
+    model: ImageModel,
+    group: Tensor | None = None,
+    *,
+    batch: int = 512,
 ) -> Tensor:
     """Return the sums of CTF·image and CTF² of particles at their poses, (2, D+1, D+1, D+1).
 
     A particle's scale multiplies its CTF, and its membership weighs it, as in training.
     """
-    sums = MapSums(model)
+    sums = MapSums(model, group)
     for part in rows.split(batch):
         seen = particles.observed(
             part, model, scales=poses.scales[part], membership=poses.membership[part]

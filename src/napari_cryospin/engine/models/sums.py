@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.kernels import PosedImages, inserter
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
-    from napari_cryospin.engine.geometry.poses import Poses
     from napari_cryospin.engine.models.image import ImageModel
 
 # a map of nobody has residuals of 0
@@ -33,6 +33,9 @@ class MapSums:
     ----------
     model
         Image model of the frequencies in use, K of them.
+    group
+        Turns after which the map is the same, the identity among them, (g, 3, 3): every particle is
+        added at all its mates. By default there are none.
 
     Attributes
     ----------
@@ -44,8 +47,9 @@ class MapSums:
         The same with each counted by its membership.
     """
 
-    def __init__(self, model: ImageModel) -> None:
+    def __init__(self, model: ImageModel, group: Tensor | None = None) -> None:
         self._model = model
+        self._turns = [None] if group is None or len(group) == 1 else list(group)
         device = model.frequencies.device
         self._inserter = inserter(model.box, device)
         self.residual = torch.zeros(len(model.frequencies), device=device)
@@ -71,13 +75,20 @@ class MapSums:
         poses
             Their poses, (m,), by whose shifts they are centred.
         """
-        seen = images.weighed
-        frequencies = self._model.frequencies
-        self._inserter.add_images(PosedImages(seen.coefficients, seen.ctf, poses, frequencies))
+        seen, frequencies = images.weighed, self._model.frequencies
+        root = len(self._turns) ** -0.5
+        observed, ctf = root * seen.coefficients, root * seen.ctf
+        for turn in self._turns:
+            mates = poses if turn is None else Poses(poses.rotations @ turn, poses.shifts)
+            self._inserter.add_images(PosedImages(observed, ctf, mates, frequencies))
 
     def add_averages(self, values: Tensor, weights: Tensor, rotations: Tensor) -> None:
         """Add weighted averages of centred images: CTF · image and CTF² at poses, (p, K) each."""
-        self._inserter.add(values, weights, rotations, self._model.frequencies)
+        share = 1 / len(self._turns)
+        values, weights = share * values, share * weights
+        for turn in self._turns:
+            mates = rotations if turn is None else rotations @ turn
+            self._inserter.add(values, weights, mates, self._model.frequencies)
 
     def count(self, residual: Tensor, membership: Tensor) -> None:
         """Add what is left of particles, which were added or will be.

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from torch import Tensor
+
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.kernels import Slicer
     from napari_cryospin.engine.models.encoders.interface import Encoder
@@ -138,7 +140,8 @@ class Teachings:
             try:
                 next(search)
             except StopIteration as done:
-                return done.value.cpu()
+                found: Tensor = done.value.cpu()
+                return found
 
     def _search(self, particles: Particles, told: Told, answers: Answers) -> None:
         """Search all poses for particles that are in doubt: the encoder may have missed theirs."""

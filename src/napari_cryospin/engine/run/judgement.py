@@ -129,7 +129,8 @@ def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict
             starts_agree=agreement(training.starts.ended)[0],
             cause=cause,
         )
-    halves = halves or HalfMaps.of(training.particles, training.poses, training.placed)
+    group = training.problem.group
+    halves = halves or HalfMaps.of(training.particles, training.poses, training.placed, group)
     return _told(_measured(training, halves, judged), _warnings(training, halves))
 
 
@@ -169,8 +170,10 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
     members, ended = training.members, training.starts.ended
     strangers = training.outliers or 0.0
     fitting = _fitting(judged.rows, members, misfit)
-    expected_right = float(training.pose_confidence()[fitting].mean())
-    agree, rival = agreement(ended, members=members)
+    group = training.problem.group
+    own = group.double().cpu().numpy() if len(group) > 1 else None
+    expected_right = float(training.pose_confidence(group)[fitting].mean())
+    agree, rival = agreement(ended, own, members)
     findings = Findings(misfit, None, Mates.none(), None, strangers)
     doubtful = expected_right < _SURE or (agree is not None and agree < _CERTAIN)
     if findings.doubtful or doubtful:
@@ -192,7 +195,7 @@ def _misfit(training: Training, halves: HalfMaps) -> Misfit | None:
     if not training.kind.is_fine:
         # a grid or an encoder leaves poses a few degrees off: they are no fault of the map
         problem = with_refined_poses(problem, halves)
-        halves = HalfMaps.of(particles, problem.poses, training.placed)
+        halves = HalfMaps.of(particles, problem.poses, training.placed, problem.group)
     _, held = training.learning_and_held()
     return local_misfit(problem, halves.among(training.members), across, held)
 

@@ -326,7 +326,7 @@ class Reconstruction:
         """Return the truth; a run that goes on does without, where its files have gone."""
         if self._resume:
             return truth_or_note(self.settings, particles, notes)
-        return Truth.of(self.settings.data, particles)
+        return Truth.of(self.settings.data, particles, self.settings.model.symmetry)
 
     def _fingerprint_in(self, found: tuple[Path, dict[str, Any]] | None) -> Fingerprint | None:
         """Return what a checkpoint was made of, its settings being as they were."""

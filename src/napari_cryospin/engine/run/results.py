@@ -71,7 +71,7 @@ def write_results(
     placed = training.placed
     used = placed.cpu().numpy()
     yield Progress(_TASK, 0, 3)
-    halves = HalfMaps.of(particles, poses, placed)
+    halves = HalfMaps.of(particles, poses, placed, training.problem.group)
     maps = [_map(grid) for grid in halves.grids]
     for path, half in zip(folder.half_map_paths, maps, strict=True):
         write_map(path, half, particles.pixel_size)

@@ -105,7 +105,7 @@ def read_snapshot(folder: RunFolder, particles: Particles | None = None) -> Snap
 def truth_or_note(settings: Settings, particles: Particles, notes: list[str]) -> Truth | None:
     """Return the truth of a run; where its files cannot be used any more, None and a note."""
     try:
-        return Truth.of(settings.data, particles)
+        return Truth.of(settings.data, particles, settings.model.symmetry)
     except InputError as error:
         notes.append(f"{str(error).rstrip('.')}; the truth is left out.")
         return None

@@ -18,6 +18,7 @@ from napari_cryospin.engine.evaluation.alignment import (
     map_displacement,
 )
 from napari_cryospin.engine.evaluation.fsc import fsc, resolution
+from napari_cryospin.engine.geometry.symmetry import point_group
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +56,9 @@ class Truth:
         Å per pixel of the working box.
     belongs
         Which particles belong to the true map, (n,): the others have no true pose.
+    group
+        Turns after which the map is the same, (g, 3, 3): the mates of a pose are as right. None:
+        there are none.
     """
 
     rotations: NDArray[np.float64]
@@ -62,9 +66,10 @@ class Truth:
     volume: NDArray[np.float32] | None
     pixel_size: float
     belongs: NDArray[np.bool_]
+    group: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, data: DataSettings, particles: Particles) -> Truth | None:
+    def of(cls, data: DataSettings, particles: Particles, symmetry: str = "C1") -> Truth | None:
         """Read the truth that the settings name, or return None.
 
         Raises
@@ -86,7 +91,15 @@ class Truth:
         shifts = np.zeros((table.n_particles, 2)) if table.shifts is None else table.shifts
         rows = particles.rows
         belongs = belonging(table)[rows]
-        return cls(table.rotations[rows], shifts[rows], volume, particles.pixel_size, belongs)
+        group = point_group(symmetry)
+        return cls(
+            table.rotations[rows],
+            shifts[rows],
+            volume,
+            particles.pixel_size,
+            belongs,
+            group if len(group) > 1 else None,
+        )
 
     def in_frame_of(
         self, rotations: NDArray[np.float32], used: NDArray[np.bool_]
@@ -97,8 +110,14 @@ class Truth:
         """
         rows = np.flatnonzero(self._compared(used))
         few = rows[:: math.ceil(len(rows) / _DECIDING)]
-        alignment = align_rotations(rotations[few], self.rotations[few])
-        return alignment.undo(self.rotations).astype("float32")
+        alignment = align_rotations(rotations[few], self.rotations[few], self.group)
+        beside = alignment.undo(self.rotations)
+        if self.group is not None:
+            # of the mates, which are all as true, the one that a pose is compared with
+            mates = alignment.undo(self.rotations[:, None] @ self.group)
+            nearest = np.einsum("nij,ngij->ng", rotations, mates).argmax(1)
+            beside = mates[np.arange(len(mates)), nearest]
+        return beside.astype("float32")
 
     def compare(
         self,
@@ -119,7 +138,7 @@ class Truth:
             Map, (D, D, D).
         """
         used = self._compared(used)
-        alignment = align_rotations(rotations[used], self.rotations[used])
+        alignment = align_rotations(rotations[used], self.rotations[used], self.group)
         curve = reached = None
         if self.volume is not None:
             mapped = alignment.apply(rotations[used])

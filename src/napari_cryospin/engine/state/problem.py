@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
+
+from napari_cryospin.engine.geometry.symmetry import point_group
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +47,11 @@ class Problem:
     held_out: Tensor
     model: ModelSettings
     seed: int
+
+    @cached_property
+    def group(self) -> Tensor:
+        """Turns after which the map is the same, the identity among them, (g, 3, 3)."""
+        return torch.from_numpy(point_group(self.model.symmetry)).float().to(self.device)
 
     @property
     def device(self) -> torch.device:

@@ -51,7 +51,7 @@ def spread_of(problem: Problem) -> float | None:
     return shift_spread(poses.shifts[telling if bool(telling.any()) else ~problem.held_out])
 
 
-def common_offset(rotations: Tensor, shifts: Tensor) -> Tensor:
+def common_offset(rotations: Tensor, shifts: Tensor, group: Tensor | None = None) -> Tensor:
     """Return where the middle of particles lies in a map, from their poses, voxels, (3,).
 
     A map may lie anywhere in its box, where shifts are estimated: they then have a part in common,
@@ -61,13 +61,18 @@ def common_offset(rotations: Tensor, shifts: Tensor) -> Tensor:
     ----------
     rotations, shifts
         Poses of n particles, (n, 3, 3) and (n, 2).
+    group
+        Turns after which the map is the same, (g, 3, 3): its middle lies on all their axes.
     """
+    if group is not None:
+        rotations = rotations @ group.mean(0)
     seen = rotations[:, :2].flatten(0, 1).double()
     wanted = seen.T @ shifts.flatten().double()
     # views of one direction alone say nothing along it
     tiny = 1e-6 * len(seen) * torch.eye(3, dtype=seen.dtype, device=seen.device)
     found: Tensor = torch.linalg.solve(seen.T @ seen + tiny, wanted)
-    return found.to(shifts.dtype)
+    result = found.to(shifts.dtype)
+    return result if group is None else group.mean(0) @ result
 
 
 def shift_log_prior(shifts: Tensor, spread: float, step: float) -> Tensor:

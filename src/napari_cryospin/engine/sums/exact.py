@@ -87,7 +87,7 @@ class ExactSum(PoseSum):
         outliers: Outliers | None = None,
     ) -> None:
         super().__init__(quadrature, variance, outliers)
-        self._slices = PoseSlices.of(quadrature.slices(grid))
+        self._slices = PoseSlices.of(quadrature.slices(grid, unit=True))
         self._judging = self._slices.frequencies(slice(quadrature.n_used))
         self._sums: Tensor | None = None
         self._power = torch.zeros_like(variance)
@@ -115,11 +115,11 @@ class ExactSum(PoseSum):
         quadrature = self.quadrature
         if self._everywhere:
             return quadrature.n_points
-        return len(quadrature.rotations) + (len(quadrature.shifts) - 1) * _SHIFTED
+        return len(quadrature.unit_rotations) + (len(quadrature.shifts) - 1) * _SHIFTED
 
     def _block(self, images: Observed, collect: bool, look_beyond: bool) -> Posteriors:
         quadrature, used = self.quadrature, self.quadrature.n_used
-        n_poses = len(quadrature.rotations)
+        n_poses = len(quadrature.unit_rotations)
         signal, ctf2 = images.ctf * images.coefficients, images.ctf.square()
         precision = self._precision[:used]
         power = self._judging.power(ctf2[:, :used] * precision)
@@ -153,7 +153,7 @@ class ExactSum(PoseSum):
             log_evidence=log_evidence,
             beyond=beyond,
             points=self._n_points,
-            heaviest=(cells, found, shifts),
+            heaviest=(quadrature.cells_of(cells), found, shifts),
             belonging=belonging,
         )
 
@@ -232,8 +232,8 @@ class ExactSum(PoseSum):
         signal, ctf2 = self._sums
         weight = ctf2.mean(1)
         used = weight > _NEGLIGIBLE * weight.mean()
-        sums = MapSums(quadrature.model)
-        sums.add_averages(signal[used], ctf2[used], quadrature.rotations[used])
+        sums = MapSums(quadrature.model, quadrature.group)
+        sums.add_averages(signal[used], ctf2[used], quadrature.unit_rotations[used])
         # a shift mixes k and −k alone: shell by shell the power is what it was
         slices = self._slices
         fitted = ctf2 * slices.squares - 2 * signal * slices.values

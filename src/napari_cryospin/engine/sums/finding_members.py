@@ -46,7 +46,8 @@ def find_members(
     particles = problem.particles
     box, device = particles.box, problem.device
     radius = min(_RADIUS, box // 2 - 1)
-    points = Quadrature.at(box, radius, radius, spread=spread_of(problem), device=device)
+    spread, group = spread_of(problem), problem.group
+    points = Quadrature.at(box, radius, radius, spread=spread, device=device, group=group)
     grid, variance = problem.volume.grid().detach(), noise.variance[shells_of(points.model)]
     members = Members()
     outliers = Outliers.of(members, points, grid, variance, particles.mask_power)

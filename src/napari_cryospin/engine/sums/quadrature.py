@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from napari_cryospin.engine.geometry.cells import n_cells, rotations_of_cells
+from napari_cryospin.engine.geometry.rotations import exponential_map
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.sums.centring import shift_log_prior
@@ -24,6 +25,8 @@ _RADII = (3, 4, 5, 6, 7, 8, 10, 13, 16)
 _STEP = 4
 # slices of all cells are kept while they take less than this many floats
 _KEPT = 120_000_000
+# traces of rotations that differ by no more than rounding, and a rotation vector of no meaning
+_SAME, _MIDDLE = 1e-5, (0.31, -0.57, 0.83)
 # floats of one block of log-probabilities
 _BLOCK = 16_000_000
 
@@ -74,6 +77,10 @@ class Quadrature:
     spread
         Standard deviation per axis of the particles' shifts, pixels: their prior is a Gaussian.
         None where shifts are known.
+    unit
+        Cells of the asymmetric unit, ascending, (U,): of a pose and its mates one; None: all.
+    group
+        Turns after which the map is the same, the identity among them, (g, 3, 3); None: none.
     """
 
     nside: int
@@ -82,6 +89,8 @@ class Quadrature:
     model: ImageModel
     n_used: int
     spread: float | None = None
+    unit: Tensor | None = None
+    group: Tensor | None = None
 
     @classmethod
     def at(
@@ -92,6 +101,7 @@ class Quadrature:
         *,
         spread: float | None = None,
         device: torch.device | str = "cpu",
+        group: Tensor | None = None,
     ) -> Quadrature:
         """Return the points that a frequency radius needs.
 
@@ -108,6 +118,9 @@ class Quadrature:
             each direction; None where shifts are known.
         device
             Where the tensors live.
+        group
+            Turns after which the map is the same, (g, 3, 3): poses are those of the asymmetric
+            unit.
         """
         nside = nside_for(radius)
         model = ImageModel.within(box, beyond, device)
@@ -117,7 +130,17 @@ class Quadrature:
         tried = tried[tried.norm(dim=1).argsort(stable=True)]
         used = int((model.frequencies.norm(dim=1) <= radius + 1e-4).sum())
         rotations = cell_rotations(nside).to(device)
-        return cls(nside, rotations, tried.to(device), model, used, spread)
+        unit = None if group is None or len(group) == 1 else asymmetric_unit(rotations, group)
+        return cls(nside, rotations, tried.to(device), model, used, spread, unit, group)
+
+    @property
+    def unit_rotations(self) -> Tensor:
+        """Euler matrices of the cells of the asymmetric unit, (U, 3, 3)."""
+        return self.rotations if self.unit is None else self.rotations[self.unit]
+
+    def cells_of(self, places: Tensor) -> Tensor:
+        """Return the cells that stand at places of the asymmetric unit."""
+        return places if self.unit is None else self.unit[places]
 
     @property
     def estimates_shifts(self) -> bool:
@@ -144,16 +167,29 @@ class Quadrature:
 
     @property
     def n_points(self) -> int:
-        """Number of points of the sum, poses times shifts."""
-        return len(self.rotations) * len(self.shifts)
+        """Number of points of the sum, poses of the asymmetric unit times shifts."""
+        return len(self.unit_rotations) * len(self.shifts)
 
     def images_per_block(self, n_points: int) -> int:
         """Return the number of images of which so many points each are computed at once."""
         return max(1, _BLOCK // n_points)
 
-    def slices(self, grid: Tensor) -> Tensor:
-        """Return the slices of a Hartley grid (D+1)³ at all cells, (J, K)."""
-        return slicer(grid).slices(self.rotations, self.model.frequencies)
+    def slices(self, grid: Tensor, *, unit: bool = False) -> Tensor:
+        """Return the slices of a Hartley grid (D+1)³ at all cells, (J, K), or those of the unit."""
+        rotations = self.unit_rotations if unit else self.rotations
+        return slicer(grid).slices(rotations, self.model.frequencies)
+
+
+def asymmetric_unit(rotations: Tensor, group: Tensor) -> Tensor:
+    """Return which of rotations (J, 3, 3) lie in an asymmetric unit, indices, (U,).
+
+    Of mates the one that is nearest to a certain pose is kept: one of no special place among the
+    cells, or many of them would have two that are as near.
+    """
+    middle = exponential_map(torch.tensor([_MIDDLE], device=rotations.device))[0]
+    mates = torch.einsum("ab,jbc,gca->jg", middle, rotations, group)
+    own = torch.einsum("ab,jba->j", middle, rotations)
+    return (own >= mates.amax(1) - _SAME).nonzero().flatten()
 
 
 @lru_cache(maxsize=4)

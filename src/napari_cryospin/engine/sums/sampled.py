@@ -73,7 +73,7 @@ class SampledSum(PoseSum):
         self._map, self._memory = slicer(grid), memory
         self._options, self._generator = options, generator
         self._table = quadrature.slices(grid) if quadrature.keeps_slices else None
-        self._sums = MapSums(quadrature.model)
+        self._sums = MapSums(quadrature.model, quadrature.group)
 
     def posteriors(
         self, images: Observed, *, collect: bool = False, look_beyond: bool = False

@@ -42,7 +42,7 @@ class PoseSearch:
         box, device = problem.particles.box, problem.device
         radius = min(_RADIUS, box // 2 - 1)
         around = self._around = Quadrature.at(
-            box, radius, radius, spread=spread_of(problem), device=device
+            box, radius, radius, spread=spread_of(problem), device=device, group=problem.group
         )
         variance = noise.variance[shells_of(around.model)]
         self._sum = ExactSum(around, problem.volume.grid().detach(), variance)

@@ -56,10 +56,13 @@ class WideLook:
         self._step = box / (4 * radius)
         reach = max(_SPREADS * self._spread, _LEAST_STEPS * self._step)
         self._shifts = shift_grid(reach, self._step, device)
-        coarse = self._coarse = Quadrature.at(box, radius, radius, device=device)
-        self._slices = PoseSlices.of(coarse.slices(grid))
+        group = problem.group
+        coarse = self._coarse = Quadrature.at(box, radius, radius, device=device, group=group)
+        self._slices = PoseSlices.of(coarse.slices(grid, unit=True))
         self._precision = 1 / noise.variance[shells_of(coarse.model)]
-        fine = self._fine = Quadrature.at(box, weighed, weighed, spread=self._spread, device=device)
+        fine = self._fine = Quadrature.at(
+            box, weighed, weighed, spread=self._spread, device=device, group=group
+        )
         self._sum = ExactSum(fine, grid, noise.variance[shells_of(fine.model)])
 
     @torch.no_grad()

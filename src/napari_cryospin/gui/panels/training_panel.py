@@ -38,7 +38,15 @@ _LOCKED = (
 )
 
 
-_BASIC = ("data.box", "model.heads", "model.shifts", "device", "seed", "starts")
+_BASIC = (
+    "data.box",
+    "model.heads",
+    "model.shifts",
+    "model.symmetry",
+    "device",
+    "seed",
+    "starts",
+)
 _ADVANCED = (
     "warm_start",
     "data.max_particles",
@@ -48,6 +56,7 @@ _ADVANCED = (
     "model.encoder_width",
     "model.loss",
     "model.scales",
+    "model.outliers",
     "held_out",
     "branch_points",
     "threads",
