@@ -33,7 +33,10 @@ def problem_with(in_doubt: int) -> Problem:
     return cast(
         "Problem",
         SimpleNamespace(
-            poses=poses, particles=SimpleNamespace(box=32, n=N), device=torch.device("cpu")
+            poses=poses,
+            particles=SimpleNamespace(box=32, n=N),
+            group=torch.eye(3)[None],
+            device=torch.device("cpu"),
         ),
     )
 

@@ -108,7 +108,7 @@ def angular_distance(a: Any, b: Any, group: Any = None) -> Any:
     Tensor or ndarray
         Degrees, 0 to 180, shape (...).
     """
-    if group is not None:
+    if group is not None and len(group) > 1:
         angles = [angular_distance(a, b @ turn) for turn in group]
         return torch.stack(angles).amin(0) if isinstance(a, torch.Tensor) else np.min(angles, 0)
     # from the chord, not the trace: the arccosine of the trace loses the small angles

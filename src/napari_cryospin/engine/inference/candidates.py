@@ -43,11 +43,14 @@ def doubt(problem: Problem, radius: float) -> tuple[Tensor, Tensor]:
     if not errors.shape[1]:
         everyone = torch.ones(len(errors), dtype=torch.bool, device=errors.device)
         return everyone, everyone
-    several = have_several_modes(poses.candidates, errors, len(model.frequencies))
+    size, group = len(model.frequencies), problem.group
+    several = have_several_modes(poses.candidates, errors, size, group)
     return several, outlying(errors.amin(1), poses.members)
 
 
-def have_several_modes(rotations: Tensor, errors: Tensor, size: int) -> Tensor:
+def have_several_modes(
+    rotations: Tensor, errors: Tensor, size: int, group: Tensor | None = None
+) -> Tensor:
     """Return which particles' candidates tell of another mode beside the best one, bool, (b,).
 
     Parameters
@@ -58,11 +61,13 @@ def have_several_modes(rotations: Tensor, errors: Tensor, size: int) -> Tensor:
         Their errors per coefficient, in units of the noise's variance, (b, K).
     size
         Number of coefficients.
+    group
+        Turns after which the map is the same, (g, 3, 3): mates are of one mode.
     """
     best, place = errors.min(1)
     weights = (-0.5 * size * (errors - best[:, None])).exp()
     winners = rotations[torch.arange(len(best), device=best.device), place]
-    away = angular_distance(rotations, winners[:, None]) >= APART
+    away = angular_distance(rotations, winners[:, None], group) >= APART
     return (weights * away).sum(1) > _DOUBT * weights.sum(1)
 
 

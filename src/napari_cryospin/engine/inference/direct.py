@@ -248,7 +248,8 @@ class DirectInference(PoseInference):
         self._epochs += 1
         members = rows[self.poses.members[rows]]
         members = members if len(members) else rows
-        changed = changed_share(self._before[members], self.poses.rotations[members])
+        before, after = self._before[members], self.poses.rotations[members]
+        changed = changed_share(before, after, self.problem.group)
         if self._settled_at is not None or self._searches.go_on(changed, self.radius):
             return
         if changed < _SETTLED:

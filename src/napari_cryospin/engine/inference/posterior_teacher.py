@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from napari_cryospin.engine.geometry.fourier import move_grid
 from napari_cryospin.engine.geometry.poses import Poses
+from napari_cryospin.engine.geometry.symmetry_axes import symmetry_frame
 from napari_cryospin.engine.inference.asking import ROUNDS, Measure
 from napari_cryospin.engine.inference.encoding import MINI_BATCH
 from napari_cryospin.engine.inference.interface import MOST_LIKELY
@@ -17,6 +19,7 @@ from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.inference.teacher import Teacher
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.volume import grid_of_map, map_of_grid
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.refining.alignment import Alignment
 from napari_cryospin.engine.refining.candidate_modes import APART, best_distinct, within
@@ -72,7 +75,8 @@ class PosteriorTeacher(Teacher):
         self, problem: Problem, stage: AmortizedStage, encoding: Encoding, start: int
     ) -> None:
         super().__init__(problem, stage, encoding, start)
-        self._sums = _Sums(problem, _marginal_stage(stage), start=start)
+        # a structure is found without its symmetry: with it, the march would end in wrong ones
+        self._sums = _Sums(_without_symmetry(problem), _marginal_stage(stage), start=start)
         self._taught = 0
         self._warm = False
 
@@ -168,6 +172,8 @@ class PosteriorTeacher(Teacher):
 
     def end_stage(self, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Teach on, while the encoder's rate falls to 0, by the posteriors as they are."""
+        if len(self.problem.group) > 1:
+            yield from self._make_symmetric(rows)
         if self._sums.over and self._doubt(rows) > _MUCH_DOUBT:
             yield from self._sum_on_finer_grid(rows)
         if self.problem.model.shifts:
@@ -214,14 +220,29 @@ class PosteriorTeacher(Teacher):
         It is the map that gains: the encoder may be sure of few of them, and one that was made of
         poses that it has chosen would be worse.
         """
-        sums = _Sums(self.problem, _finer(self.stage), self._sums, self.start)
-        order = stream(self.problem.seed, "finer", self.start)
+        yield from self._sum_once(_finer(self.stage), "finer", rows)
+
+    def _make_symmetric(self, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Turn the map to its symmetry's axes, and find all poses again, in the asymmetric unit."""
+        volume, group = self.problem.volume, self.problem.group
+        shown = map_of_grid(volume.grid().detach()).cpu().numpy()
+        frame = symmetry_frame(shown, group.double().cpu().numpy())
+        self._sums.displace(rows, torch.from_numpy(frame.middle).to(self.problem.poses.shifts))
+        turned = torch.from_numpy(frame.turned(shown)).to(self.problem.device)
+        volume.assign(grid_of_map(turned))
+        yield from self._sum_once(_marginal_stage(self.stage), "symmetric", rows)
+
+    def _sum_once(self, stage: MarginalStage, name: str, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Go once through particles by the sums of another stage, and on with these."""
+        sums = _Sums(self.problem, stage, self._sums, self.start)
+        order = stream(self.problem.seed, name, self.start)
         done = 0
         for batch in sums.batches(rows, order):
             sums.train_batch(batch)
             done += len(batch)
             yield done, len(rows)
         sums.end_epoch(rows)
+        sums.march.over = self._sums.march.over
         self._sums = sums
 
     def _next_draw(self) -> torch.Generator:
@@ -311,10 +332,19 @@ class _Sums(MarginalInference):
         if not len(rows):
             return
         best = self.memory.heaviest(rows)
-        offset = common_offset(best, self.poses.shifts[rows], self.problem.group)
-        self.poses.shifts[rows] -= (best @ offset)[:, :2]
+        self.displace(rows, common_offset(best, self.poses.shifts[rows], self.problem.group))
+
+    def displace(self, rows: Tensor, offset: Tensor) -> None:
+        """Move the map such that what lies at an offset (3,), voxels, comes to its middle."""
+        rows = rows[self.memory.nside[rows] > 0]
+        self.poses.shifts[rows] -= (self.memory.heaviest(rows) @ offset)[:, :2]
         self._update.move(-offset)
         self.volume.assign(move_grid(self.volume.grid().detach(), -offset))
+
+
+def _without_symmetry(problem: Problem) -> Problem:
+    """Return a problem with the same particles, map and poses, and no symmetry."""
+    return replace(problem, model=problem.model.model_copy(update={"symmetry": "C1"}))
 
 
 def _finer(stage: AmortizedStage) -> MarginalStage:

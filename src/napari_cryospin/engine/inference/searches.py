@@ -119,8 +119,8 @@ class Searches:
         if self._before is None:
             return True
         rotations = self._problem.poses.rotations
-        members = self._members
-        return changed_share(self._before[members], rotations[members]) > _FOUND
+        members, group = self._members, self._problem.group
+        return changed_share(self._before[members], rotations[members], group) > _FOUND
 
     @property
     def _members(self) -> Tensor:
@@ -147,6 +147,6 @@ class Searches:
         self._further, self._before = state["further"], state["before"]
 
 
-def changed_share(before: Tensor, after: Tensor) -> float:
-    """Return the share of rotations (n, 3, 3) that have turned into another mode."""
-    return float((angular_distance(before, after) > _OTHER_MODE).float().mean())
+def changed_share(before: Tensor, after: Tensor, group: Tensor | None = None) -> float:
+    """Return the share of rotations (n, 3, 3) that have turned into another mode, and no mate's."""
+    return float((angular_distance(before, after, group) > _OTHER_MODE).float().mean())
