@@ -28,6 +28,7 @@ from napari_cryospin.engine.data.belonging import MEMBERSHIP
 from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.texts import numbers_of
+from napari_cryospin.engine.geometry.symmetry import point_group
 from napari_cryospin.engine.runfolder.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -44,12 +45,17 @@ _AS_ORACLE = 1.05
 
 @dataclass(frozen=True)
 class Trial:
-    """A stack: its kind, what it shows, and the options that it is simulated with."""
+    """A stack: its kind, what it shows, and the options that it is simulated with.
+
+    ``symmetry`` is its molecule's, which the program is told where it is ``imposed``.
+    """
 
     kind: str
     molecule: str
     seed: int
     options: tuple[str, ...]
+    symmetry: str = "C1"
+    imposed: bool = False
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -80,6 +86,19 @@ def trials() -> list[Trial]:
             for share in (("--second-share", f"{percent / 100:g}"),)
             for seed in (0, 1)
         ]
+    for imposed in (True, False):
+        found += [
+            Trial(
+                f"{group} {'imposed' if imposed else 'not told'}",
+                molecule,
+                0,
+                ("--symmetry", group),
+                group,
+                imposed,
+            )
+            for group in ("C2", "C4", "D2", "D7", "O", "I")
+            for molecule in ("30S", "spike")
+        ]
     return found
 
 
@@ -97,12 +116,14 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
     stack = trial.stack(folder)
     out = folder / "as_picked" / "_".join(trial.key).translate(str.maketrans(" %/", "___"))
     seed = ("--seed", trial.seed)
-    seconds = seconds_of(begin(stack, out, "--box", BOX, "--threads", 1, *seed))
+    told = ("--symmetry", trial.symmetry) if trial.imposed else ()
+    seconds = seconds_of(begin(stack, out, "--box", BOX, "--threads", 1, *seed, *told))
     result = RunFolder(out)
-    found = score(result.star_path, result.map_path, stack)
+    found = score(result.star_path, result.map_path, stack, symmetry=trial.symmetry)
     known = read_known(stack, BOX)
     oracle = oracle_poses(known, shifts=True, coloured=True)
-    errors, _ = pose_errors(oracle[known.belongs], known.rotations[known.belongs], None)
+    group, own = point_group(trial.symmetry), known.belongs
+    errors, _ = pose_errors(oracle[own], known.rotations[own], None, group)
     verdict = json.loads((out / "verdict.json").read_text())
     return {
         "median": f"{found.median:.3f}",

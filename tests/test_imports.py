@@ -39,7 +39,7 @@ for module in iter_modules(runfolder.__path__):
     # what little of the engine comes with the room
     rooms = {name.removeprefix(f"{ENGINE}.") for name in loaded if name.startswith(f"{ENGINE}.")}
     words = {"errors", "events", "failures", "files", "presets", "registry", "settings", "stages"}
-    words |= {"switch_at", "switch_figures"}
+    words |= {"switch_at", "switch_figures", "symmetry_names"}
     own = {name for name in rooms if name.partition(".")[0] == "runfolder"}
     assert rooms - own - words <= {"data", "data.mrc_writer"}
     assert len(loaded) < MOST_MODULES

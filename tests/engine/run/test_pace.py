@@ -121,6 +121,7 @@ def test_every_phase_of_a_run_has_words_of_its_own(tiny_settings: Settings, tmp_
         "Preparing the first stage",
         *first,
         *first,
+        "Looking for outliers",
         "Searching poses",
         "auto-decoding",
         "Measuring the map",
