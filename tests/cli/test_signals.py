@@ -169,7 +169,7 @@ def test_a_signal_in_a_search_and_in_results(
 def test_a_signal_while_the_map_is_judged(
     run: Reconstruction, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    def long(_: Training) -> None:
+    def long(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
 

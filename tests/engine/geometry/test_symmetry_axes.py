@@ -56,9 +56,9 @@ def test_a_map_without_the_symmetry_is_told(name: str, asked: str) -> None:
 def test_poses_are_turned_as_the_map_is() -> None:
     """A pose R of a map becomes R U in the frame: the same projection of the turned map."""
     group = point_group("C4")
-    frame = symmetry_frame(SymmetryFrame(turn := random_rotations(1, np.random.default_rng(5))[0], np.zeros(3), 1).turned(
-        assembly(group)
-    ), group)  # fmt: skip
+    turn = random_rotations(1, np.random.default_rng(5))[0]
+    turned = SymmetryFrame(turn, np.zeros(3), 1.0).turned(assembly(group))
+    frame = symmetry_frame(turned, group)
     # the original map is turn applied to the turned one: up to the group, and its axis' direction
     together = turn @ frame.rotation
     flips = [together, together @ np.diag([1.0, -1.0, -1.0])]

@@ -235,7 +235,7 @@ def test_a_judgement_may_be_interrupted(
 ) -> None:
     run = Reconstruction(two_starts, tmp_path / "run")
 
-    def interrupted(_: Training) -> None:
+    def interrupted(*_: object) -> None:
         run.controls.stop(results=False)
         assert run.controls.interruptible
         raise Interrupted

@@ -31,7 +31,10 @@ def aligned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     numbers: list[int] = []
     align = truth.align_rotations
 
-    def counted(estimated: NDArray[np.floating], true: NDArray[np.floating]) -> object:
+    def counted(
+        estimated: NDArray[np.floating], true: NDArray[np.floating], group: object
+    ) -> object:
+        assert group is None
         numbers.append(len(estimated))
         return align(estimated, true)
 

@@ -69,7 +69,7 @@ def test_the_verdict_tells_how_many_poses_are_right(
     gain = torch.full((50,), 5.0)
     judged = Judgement(torch.arange(50), gain, gain, torch.zeros(50, 4, 3, 3), torch.zeros(50, 4))
     monkeypatch.setattr(Training, "judge", lambda _: judged)
-    monkeypatch.setattr(Training, "pose_confidence", lambda _: torch.full((50,), sure))
+    monkeypatch.setattr(Training, "pose_confidence", lambda *_: torch.full((50,), sure))
     monkeypatch.setattr("napari_cryospin.engine.run.judgement.local_misfit", lambda *_: None)
     verdict = reach_verdict(Training(particles, settings))
     assert verdict.outcome is outcome

@@ -35,13 +35,16 @@ def central_slices(grid: Tensor, rotations: Tensor, frequencies: Tensor) -> Tens
     pair = torch.cat((batch, batch.flip(-3, -2, -1)))
     # grid_sample wants coordinates in [−1, 1], in the order (x, y, z): just what k·A gives
     points = (frequencies[::2] / half) @ rotations[:, :2]
-    sampled = _sample(pair, points.reshape(-1, 3)).reshape(2, len(batch), len(rotations), -1)
+    sampled = values_at(pair, points.reshape(-1, 3)).reshape(2, len(batch), len(rotations), -1)
     slices = sampled.movedim(0, -1).flatten(-2)
     return slices if grid.dim() == 4 else slices[0]
 
 
-def _sample(grids: Tensor, points: Tensor) -> Tensor:
-    """Return grids (C, D+1, D+1, D+1) at points (m, 3), shape (C, m)."""
+def values_at(grids: Tensor, points: Tensor) -> Tensor:
+    """Return grids (C, N, N, N) at points (m, 3), shape (C, m).
+
+    Points are (x, y, z), from −1 at the first voxels to 1 at the last ones.
+    """
     # on the CPU grid_sample gives every item of a batch to one thread
     shares = torch.get_num_threads() if grids.device.type == "cpu" else 1
     padded = torch.nn.functional.pad(points, (0, 0, 0, -len(points) % shares))

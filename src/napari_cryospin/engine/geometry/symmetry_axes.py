@@ -12,6 +12,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from napari_cryospin.engine.geometry.cells import n_cells, rotations_of_cells
+from napari_cryospin.engine.geometry.slices import values_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +93,7 @@ class _Shells:
         padded[start : start + box, start : start + box, start : start + box] = volume
         transform = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(padded)))
         both = np.stack((transform.real, transform.imag)).astype(np.float32)
-        self._box, self._grid, self._half = box, torch.from_numpy(both)[None], wide // 2
+        self._box, self._grid, self._half = box, torch.from_numpy(both), wide // 2
         line = np.arange(-shells[1], shells[1] + 1)
         points = np.stack(np.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
         radius = np.linalg.norm(points, axis=1)
@@ -118,9 +119,7 @@ class _Shells:
         """Return the transform at points (m, 3), (x, y, z), of the map moved to its middle."""
         # the grid ends one step before its first point comes again
         where = torch.from_numpy(_PADDED * points / (self._half - 0.5) + 0.5 / (self._half - 0.5))
-        sampled = torch.nn.functional.grid_sample(
-            self._grid, where.float()[None, None, None], mode="bilinear", align_corners=True
-        )[0, :, 0, 0]
+        sampled = values_at(self._grid, where.float())
         phase = torch.from_numpy(2 * np.pi * points @ middle / self._box).float()
         return torch.complex(sampled[0], sampled[1]) * torch.polar(torch.ones_like(phase), phase)
 
