@@ -24,6 +24,7 @@ _SMALL = {
     "judging.pixel_size._PARTICLES": 20,
     "judging.variability._STARTS": 1,
     "judging.variability._STEPS": 1,
+    "sums.finding_members._RADIUS": 4,
     "sums.search._RADIUS": 4,
     "sums.wide_look._WEIGHED": 4,
     "posterior.noise.PROBES": 8,

@@ -19,6 +19,7 @@ from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.stages import AmortizedStage
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem
+from napari_cryospin.engine.sums.quadrature import asymmetric_unit, cell_rotations
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.data.particles import Particles
@@ -143,3 +144,37 @@ def test_the_map_is_centred_with_the_particles(inference: AmortizedInference) ->
     sums.centre(rows)
     assert torch.allclose(inference.volume.grid(), before, atol=1e-3)
     assert not torch.allclose(moved, map_of_grid(before), atol=1e-3)
+
+
+def test_a_symmetric_structure_is_found_without_its_symmetry(
+    particles: Particles, settings: Settings, stage: AmortizedStage
+) -> None:
+    """And turned to its axes at the end of the stage, where poses of one unit are found."""
+    settings.model.symmetry = "C2"
+    draw = torch.Generator().manual_seed(0)
+    amplitude = signal_amplitude(particles, torch.arange(particles.n))
+    poses = PoseTable.empty(particles.n, 0, torch.device("cpu"))
+    held_out = torch.arange(particles.n) % 4 == 0
+    volume = HartleyVolume(particles.box, amplitude, draw)
+    problem = Problem(particles, volume, poses, held_out, settings.model, 0)
+    inference = AmortizedInference(problem, stage)
+    inference.begin()
+    rows = torch.arange(particles.n)
+    list(inference.begin_epoch(Place(0, 0.0), rows))
+    for batch in inference.batches(rows, draw):
+        inference.train_batch(batch)
+    inference.end_epoch(rows)
+
+    def unlike() -> float:
+        grid = volume.grid().detach()
+        return float((grid - grid.flip(-1, -2)).norm() / grid.norm())
+
+    before = unlike()
+    list(inference.end_stage(rows))
+    # a map of one epoch is nearly round, and not quite
+    assert unlike() < 1e-3 < 0.02 < before
+    memory = teacher_of(inference)._sums.memory
+    level = int(memory.nside.max())
+    unit = asymmetric_unit(cell_rotations(level), problem.group)
+    known = memory.nside == level
+    assert torch.isin(memory.cells[known, 0].long(), unit).all()
