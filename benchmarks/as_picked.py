@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,6 +126,9 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
     group, own = point_group(trial.symmetry), known.belongs
     errors, _ = pose_errors(oracle[own], known.rotations[own], None, group)
     verdict = json.loads((out / "verdict.json").read_text())
+    told = memberships(result.star_path, stack)
+    # hundreds of megabytes, most of them branch points
+    shutil.rmtree(out)
     return {
         "median": f"{found.median:.3f}",
         "mean": f"{found.mean:.3f}",
@@ -132,7 +136,7 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
         "fsc": f"{found.fsc_fraction:.3f}",
         "oracle_mean": f"{errors.mean():.3f}",
         "oracle_fsc": f"{oracle_fsc(known):.3f}",
-        **memberships(result.star_path, stack),
+        **told,
         "outcome": verdict["outcome"],
         "cause": verdict["cause"] or "",
         "seconds": f"{seconds:.1f}",

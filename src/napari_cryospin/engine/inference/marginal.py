@@ -341,6 +341,14 @@ class MarginalInference(PoseInference):
         """Whether the march is over before its last radius."""
         return self.march.over and self.march.place + 1 < len(self.march.radii)
 
+    @torch.no_grad()
+    def scores(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the map gains over its average for particles (m,), nats, and their scores."""
+        quadrature = self._points()
+        images = self._observed(rows, quadrature)
+        found = self._sum(quadrature, rows).posteriors(images)
+        return found.log_evidence - self._null(images, quadrature), found.scores
+
     def _null(self, images: Observed, quadrature: Quadrature) -> Tensor:
         """Return the log-evidence of the map's rotational average, (h,)."""
         average = self.volume.average()

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.judging.centring import Centring, centring
 from napari_cryospin.engine.judging.mates import Mates, find_mates
+from napari_cryospin.engine.judging.others import structure_of
 from napari_cryospin.engine.judging.variability import Variability, variability
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.runfolder.verdict import Cause
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from napari_cryospin.engine.judging.evidence import Judgement
     from napari_cryospin.engine.judging.halves import HalfMaps
     from napari_cryospin.engine.judging.misfit import Misfit
+    from napari_cryospin.engine.judging.others import Others
     from napari_cryospin.engine.state.problem import Problem
 
 # what a map leaves unexplained of the signal, over what it explains: more than the first is looked
@@ -30,6 +34,9 @@ _AVERAGED = 0.005
 # images that do not fit are a cause where they are at least so many: of a map that explains the
 # others, and of one that does not
 _OUTLIERS, _MANY = 0.02, 0.1
+# they show a structure of their own where a map of them explains more than this share of them, and
+# gains so many standard errors; of junk it explains none
+_EXPLAINED, _SIGNIFICANT = 0.3, 3.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class Findings:
         How particles differ from the map; None where the map explains them.
     strangers
         Share of the images that are not likely to show the particle, and have no part in the rest.
+    others
+        What a map of those images comes to; None where they are few.
     """
 
     misfit: Misfit | None
@@ -55,6 +64,7 @@ class Findings:
     mates: Mates
     variability: Variability | None
     strangers: float = 0.0
+    others: Others | None = None
 
     @property
     def outliers(self) -> float:
@@ -84,6 +94,8 @@ class Findings:
     @property
     def several(self) -> bool:
         """Whether the particles show two structures."""
+        if self.others_show_one:
+            return True
         found = self.variability
         if found is None or found.gain < _VARIABILITY_GAIN:
             return False
@@ -91,10 +103,28 @@ class Findings:
         return humps.apart > _APART and min(humps.shares) > _LEAST_SHARE
 
     @property
+    def others_show_one(self) -> bool:
+        """Whether the images that do not belong show a structure of their own."""
+        found = self.others
+        if found is None:
+            return False
+        return found.explained > _EXPLAINED and found.gain > _SIGNIFICANT * found.gain_error
+
+    @property
+    def shares(self) -> tuple[float, float] | None:
+        """Shares of the particles of two structures, the larger one first; None: there are none."""
+        if self.others_show_one and self.others is not None:
+            other = self.strangers * self.others.explained
+            return max(1 - other, other), min(1 - other, other)
+        return None if self.variability is None else self.variability.humps.shares
+
+    @property
     def off_centre(self) -> bool:
         """Whether shifts gain much, and more than a second structure does."""
         found, other = self.centring, self.variability
         if found is None or found.gain < _SHIFT_GAIN or found.rms < _SHIFT_RMS:
+            return False
+        if self.others_show_one:
             return False
         return other is None or not self.several or found.gain > other.gain
 
@@ -130,7 +160,8 @@ def look_for_causes(
     halves: HalfMaps,
     misfit: Misfit | None,
     judged: Judgement,
-    strangers: float = 0.0,
+    strangers: float,
+    others: Tensor,
 ) -> Findings:
     """Look for what is at fault, in half a minute at most.
 
@@ -146,6 +177,8 @@ def look_for_causes(
         What the held-out particles say of the map.
     strangers
         Share of the images that are not likely to show the particle.
+    others
+        Rows of these, (m,).
     """
     one, two = (map_of_grid(grid).cpu().numpy() for grid in halves.grids)
     mates = find_mates(judged.modes.cpu().numpy(), judged.mode_weights.cpu().numpy(), (one, two))
@@ -156,4 +189,5 @@ def look_for_causes(
         mates,
         variability(problem, halves, problem.seed) if doubtful else None,
         strangers,
+        structure_of(problem, others) if strangers >= _OUTLIERS else None,
     )

@@ -95,7 +95,8 @@ class Measured:
         Starts that come to different maps tell nothing of the particles by what one map leaves.
         """
         found = self.findings.cause
-        if found is Cause.SEVERAL_STRUCTURES and self.agree is not None and self.agree < _AGREE:
+        differ = self.agree is not None and self.agree < _AGREE
+        if found is Cause.SEVERAL_STRUCTURES and differ and not self.findings.others_show_one:
             return None
         unsure = self.expected_right < _CERTAIN
         if found is None and unsure and self.outcome in (Outcome.UNCERTAIN, Outcome.STUCK):
@@ -139,7 +140,7 @@ def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
     judged, findings = measured.judged, measured.findings
     outcome, cause = measured.outcome, measured.cause
     misfit, moved, varied = findings.misfit, findings.centring, findings.variability
-    several = varied is not None and cause is Cause.SEVERAL_STRUCTURES
+    several = cause is Cause.SEVERAL_STRUCTURES
     return Verdict(
         outcome,
         (*evidence(judged, measured), *advice(outcome, cause)),
@@ -156,7 +157,7 @@ def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
         shift_gain=None if moved is None else moved.gain,
         shift_rms=None if moved is None else moved.rms,
         variability_gain=None if varied is None else varied.gain,
-        shares=varied.humps.shares if varied is not None and several else None,
+        shares=findings.shares if several else None,
         mates=len(findings.mates.turns),
         mates_alike=findings.mates.tried,
         symmetry=findings.mates.symmetry,
@@ -177,7 +178,8 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
     findings = Findings(misfit, None, Mates.none(), None, strangers)
     doubtful = expected_right < _SURE or (agree is not None and agree < _CERTAIN)
     if findings.doubtful or doubtful:
-        findings = look_for_causes(training.problem, halves, misfit, judged, strangers)
+        others = (training.placed & ~members).nonzero().flatten()
+        findings = look_for_causes(training.problem, halves, misfit, judged, strangers, others)
     measured = Measured(judged, findings, expected_right, agree, rival)
     if not measured.modulo_mates:
         return measured

@@ -111,9 +111,14 @@ def _findings(measured: Measured) -> list[str]:
             f"Poses gain {found.centring.gain:.0f} nats each (median; less than 1 is usual) from "
             f"shifts of {found.centring.rms:.1f} working pixels."
         )
-    if cause is Cause.SEVERAL_STRUCTURES and found.variability is not None:
-        one, two = (round(100 * share) for share in found.variability.humps.shares)
+    if cause is Cause.SEVERAL_STRUCTURES and found.shares is not None:
+        one, two = (round(100 * share) for share in found.shares)
         said.append(f"The particles show two structures, about {one} % and {two} %.")
+        if found.others_show_one:
+            said.append(
+                f"This map is of {100 * (1 - found.strangers):.0f} % of the images; the others, "
+                "which do not belong to it, make a map of their own."
+            )
     if cause is Cause.OUTLIERS and found.misfit is not None:
         said.append(
             f"{100 * found.outliers:.0f} % of the images do not show this particle, or hold far "
