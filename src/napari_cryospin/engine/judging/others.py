@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.state.problem import Problem
 
-# images that are made a map of, at most; and one in so many judges it
-_MOST, _JUDGES = 2000, 8
-# maps in a batch's turn, epochs at most, and the finest frequencies, as a share of the box
+# images that are made a map of, at most; one in so many judges it, and at least so many do
+_MOST, _JUDGES, _FEWEST = 2000, 8, 20
+# images of a batch, epochs at most, and the frequency radius that the march goes to
 _BATCH, _EPOCHS, _RADIUS = 150, 25, 8
 
 
@@ -54,16 +54,15 @@ def structure_of(problem: Problem, rows: Tensor) -> Others | None:
     None where they are too few.
     """
     some = evenly_spread(rows, _MOST)
-    if len(some) < 2 * _JUDGES * 10:
+    if len(some) < _JUDGES * _FEWEST:
         return None
     particles, device = problem.particles, problem.device
     held_out = torch.ones(particles.n, dtype=torch.bool, device=device)
     held_out[some] = False
     judges = some[::_JUDGES]
     held_out[judges] = True
-    amplitude = getattr(problem.volume, "amplitude", torch.ones(particles.box, device=device))
     draw = stream(problem.seed, "map", 0)
-    volume = HartleyVolume(particles.box, amplitude.cpu(), draw).to(device)
+    volume = HartleyVolume(particles.box, problem.volume.amplitude.cpu(), draw).to(device)
     poses = PoseTable.empty(particles.n, 0, device)
     model = problem.model.model_copy(update={"symmetry": "C1", "outliers": True})
     apart = replace(problem, volume=volume, poses=poses, held_out=held_out, model=model)

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 # what a map can gain is never taken for less, nats
 _LEAST_GAIN = 1.0
-# the two humps: numbers that tell them, steps, and the shares that they begin with
-FEWEST, _STEPS, _SHARES = 100, 60, (0.9, 0.7, 0.5)
+# the two humps: numbers that tell them, at least and at most, steps, and the shares that they begin
+# with
+FEWEST, _MOST, _STEPS, _SHARES = 100, 20_000, 60, (0.9, 0.7, 0.5)
 # outliers vary so many times more than particles at least, in score and in scale; and they score
 # worse by so many widths
 _WIDER, _BELOW = (1.5, 2.0), 1.5
@@ -65,7 +66,9 @@ class Members:
     def learn(self, scores: Tensor, scales: Tensor) -> None:
         """Find the humps of scores and scales, (m,) each; too few of them change nothing."""
         if len(scores) >= FEWEST:
-            self.humps = _two_humps(_compared(scores, scales))
+            some = slice(None, None, math.ceil(len(scores) / _MOST))
+            # many small steps on few numbers
+            self.humps = _two_humps(_compared(scores[some], scales[some]).cpu())
 
     def of(self, scores: Tensor, scales: Tensor) -> Tensor:
         """Return the probabilities that images show the particle, (b,), by scores and scales."""
@@ -73,8 +76,9 @@ class Members:
             return torch.ones_like(scores)
         values = _compared(scores, scales)
         # what scores better than particles do is no outlier
-        values[:, 0] = torch.minimum(values[:, 0], self.humps[0, 0])
-        by_score, by_scale = _odds(values, self.humps)
+        humps = self.humps.to(values)
+        values[:, 0] = torch.minimum(values[:, 0], humps[0, 0])
+        by_score, by_scale = _odds(values, humps)
         by_score = torch.maximum(by_score, scores.double() / _SPEAKS)
         found: Tensor = torch.sigmoid(by_score + by_scale).float()
         return found
