@@ -107,7 +107,7 @@ KEYS = ("kind", "molecule", "seed")
 FIGURES = (
     *("median", "mean", "right", "fsc", "oracle_mean", "oracle_fsc"),
     *("good_kept", "junk_kept", "curve", "worst_curve", "worst_kind"),
-    *("outcome", "cause", "seconds"),
+    *("outcome", "cause", "named", "seconds"),
 )
 RECORDED = ResultsFile("as_picked", KEYS, FIGURES)
 
@@ -139,6 +139,7 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
         **told,
         "outcome": verdict["outcome"],
         "cause": verdict["cause"] or "",
+        "named": verdict["symmetry"] or "",
         "seconds": f"{seconds:.1f}",
     }
 
@@ -186,8 +187,9 @@ def table() -> None:
         "is told worst. *All at once*: " + " ".join(UNKIND) + ". Time: of the processor.",
         "",
         "| stack | molecule | seed | median, mean (°) | right mode | FSC 0.5 | oracle: mean, FSC | "
-        "right | good kept | junk kept | curve | worst kind | verdict | cause | time (s) |",
-        "|---|---|--:|--:|--:|--:|--:|---|--:|--:|--:|---|---|---|--:|",
+        "right | good kept | junk kept | curve | worst kind | verdict | cause | symmetry named | "
+        "time (s) |",
+        "|---|---|--:|--:|--:|--:|--:|---|--:|--:|--:|---|---|---|---|--:|",
         *map(_line, rows),
         "",
         *_counts(rows),
@@ -207,7 +209,7 @@ def _line(row: Mapping[str, str]) -> str:
         "yes" if is_right(row) else "**no**",
         *(row[name] for name in ("good_kept", "junk_kept", "curve")),
         worst,
-        *(row[name] for name in ("outcome", "cause")),
+        *(row[name] for name in ("outcome", "cause", "named")),
         f"{float(row['seconds']):.0f}",
     ]
     return f"| {' | '.join(cells)} |"

@@ -99,7 +99,12 @@ def _symmetric(n: int, symmetry: str | None) -> str:
     turned = "after certain turns"
     if symmetry is not None and symmetry.startswith("C"):
         turned = f"after a turn of {360 / n:.3g}° around its axis"
-    return f"The map looks the same {turned}: {named}{n} mates."
+    told = f"The map looks the same {turned}: {named}{n} mates."
+    if symmetry is None:
+        return told
+    return (
+        f"{told} A run with --symmetry {symmetry} (Symmetry, on the Training tab) makes use of it."
+    )
 
 
 def _findings(measured: Measured) -> list[str]:
