@@ -16,6 +16,14 @@ class Format(StrEnum):
     CS = "cs"
 
 
+class Which(StrEnum):
+    """Which particles are written."""
+
+    ALL = "all"
+    MEMBERS = "members"
+    OTHERS = "others"
+
+
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder, finished or interrupted.")],
     out: Annotated[Path, typer.Option(help="File to write; it must not be there yet.")],
@@ -33,6 +41,10 @@ def export(
         bool,
         typer.Option("--invert", help="Also the images with their contrast turned, as .mrcs."),
     ] = False,
+    which: Annotated[
+        Which,
+        typer.Option(help="All particles, those that belong to the map, or the others."),
+    ] = Which.ALL,
 ) -> None:
     """Write the last poses of a run as a RELION star file or a cryoSPARC table."""
     from napari_cryospin.cli.app import told_plainly
@@ -47,6 +59,7 @@ def export(
             kind=None if kind is None else kind.value,
             flip_hand=flip_hand,
             invert=invert,
+            which=which.value,
             progress=report,
         )
     for sentence in said:

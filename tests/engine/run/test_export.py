@@ -114,6 +114,31 @@ def test_scales_and_fits_go_with_the_poses(run: RunFolder, tmp_path: Path) -> No
     assert np.allclose(alpha, scales)
 
 
+def test_who_belongs_can_be_written_alone(run: RunFolder, tmp_path: Path) -> None:
+    state = read_last_checkpoint(run, torch.device("cpu"))
+    n = len(state["poses"]["membership"])
+    state["poses"]["membership"] = (torch.arange(n) % 4 > 0).float()
+    write_checkpoint(run, state, 2)
+    parts = {}
+    for which in ("all", "members", "others"):
+        export_poses(run, tmp_path / f"{which}.star", which=which)
+        parts[which] = read_star(tmp_path / f"{which}.star").image_index
+    kept = np.delete(np.arange(n), 3)
+    assert parts["all"].tolist() == kept.tolist()
+    assert parts["members"].tolist() == kept[kept % 4 > 0].tolist()
+    assert parts["others"].tolist() == kept[kept % 4 == 0].tolist()
+    rotations = read_star(run.star_path).rotations
+    found = read_star(tmp_path / "others.star").rotations
+    assert rotations is not None and found is not None
+    assert angular_distance(found, rotations[kept % 4 == 0]).max() < 1e-3
+
+
+def test_where_nobody_is_left_nothing_is_written(run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="do not belong to the map"):
+        export_poses(run, tmp_path / "out.star", which="others")
+    assert not list(tmp_path.glob("out*"))
+
+
 def numbers(path: Path, name: str) -> np.ndarray:
     column = read_blocks(path)["particles"].frame[name]
     return column.to_numpy(dtype=object).astype(float)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import mrcfile
 import numpy as np
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.settings import DataSettings
 
 FORMATS = ("star", "cs")
+Which = Literal["all", "members", "others"]
+# a particle belongs from this membership on
+_MEMBER = 0.5
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,23 @@ class LastPoses:
     membership: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
     explained: NDArray[np.float64]
+
+    def some(self, which: Which) -> LastPoses:
+        """Return all of them, those that belong to the map, or the others.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
+        if which == "all":
+            return self
+        rows = np.flatnonzero((self.membership >= _MEMBER) == (which == "members"))
+        if not len(rows):
+            words = "belong" if which == "members" else "do not belong"
+            raise InputError(f"There are no images that {words} to the map: nothing is written.")
+        values = {name: value[rows] for name, value in vars(self).items() if name != "table"}
+        return LastPoses(only(self.table, rows), **values)
 
 
 def last_poses(folder: RunFolder) -> LastPoses:
@@ -210,6 +230,7 @@ def export_poses(
     kind: str | None = None,
     flip_hand: bool = False,
     invert: bool = False,
+    which: Which = "all",
     may_replace: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
@@ -229,6 +250,9 @@ def export_poses(
         ``star`` or ``cs``; by default what the suffix of the file says.
     flip_hand, invert
         See above.
+    which
+        Write all particles, those that belong to the map, or the others: as where a stack shows
+        another structure.
     may_replace
         Replace the file itself where it is there; never what lies beside it.
     progress
@@ -242,10 +266,11 @@ def export_poses(
     Raises
     ------
     InputError
-        If a file would be replaced, cannot be written, or the run has no poses yet.
+        If a file would be replaced, cannot be written, the run has no poses yet, or none of its
+        particles are asked for.
     """
     kind = _kind(out, kind)
-    poses = last_poses(folder)
+    poses = last_poses(folder).some(which)
     map_path = out.with_name(f"{out.stem}_{names.MAP}")
     stack = out.with_suffix(".mrcs")
     stacks = inverted_paths(stack, poses.table) if invert else []

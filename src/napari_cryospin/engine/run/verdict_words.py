@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 _CAUSES = {
     Cause.OFF_CENTRE: "Estimate shifts: the particles are off-centre.",
-    Cause.SEVERAL_STRUCTURES: "Select the particles of one of them and run again.",
+    Cause.SEVERAL_STRUCTURES: (
+        "Select the particles of one of them and run again: export --which members, or others, "
+        "writes those that belong to this map, or do not."
+    ),
     Cause.OUTLIERS: "Look at the images that do not belong, in the table of particles.",
     Cause.MATES: (
         "If the molecule is not quite symmetric, particles went to the wrong mate as often as to "
