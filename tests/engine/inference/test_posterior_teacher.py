@@ -50,9 +50,16 @@ def inference(
         settings.model,
         0,
     )
+    return after_an_epoch(problem, stage, draw)
+
+
+def after_an_epoch(
+    problem: Problem, stage: AmortizedStage, draw: torch.Generator
+) -> AmortizedInference:
+    """Return auto-encoding after its first epoch."""
     inference = AmortizedInference(problem, stage)
     inference.begin()
-    rows = torch.arange(particles.n)
+    rows = torch.arange(problem.particles.n)
     list(inference.begin_epoch(Place(0, 0.0), rows))
     for batch in inference.batches(rows, draw):
         inference.train_batch(batch)
@@ -157,13 +164,7 @@ def test_a_symmetric_structure_is_found_without_its_symmetry(
     held_out = torch.arange(particles.n) % 4 == 0
     volume = HartleyVolume(particles.box, amplitude, draw)
     problem = Problem(particles, volume, poses, held_out, settings.model, 0)
-    inference = AmortizedInference(problem, stage)
-    inference.begin()
-    rows = torch.arange(particles.n)
-    list(inference.begin_epoch(Place(0, 0.0), rows))
-    for batch in inference.batches(rows, draw):
-        inference.train_batch(batch)
-    inference.end_epoch(rows)
+    inference, rows = after_an_epoch(problem, stage, draw), torch.arange(particles.n)
 
     def unlike() -> float:
         grid = volume.grid().detach()
