@@ -18,6 +18,7 @@ from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 from napari_cryospin.engine.stages import Inference
+from small_searches import made_small
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -249,7 +250,8 @@ def run_with_dropped_particles(
 ) -> Path:
     """Folder of a whole run that dropped particles on its way; read only."""
     folder = tmp_path_factory.mktemp("dropped") / "whole"
-    drop_and_stop(short_settings.model_copy(deep=True), folder, None)
+    with made_small():
+        drop_and_stop(short_settings.model_copy(deep=True), folder, None)
     return folder
 
 

@@ -101,13 +101,13 @@ def test_a_click_on_a_header_sorts_with_nan_last(qtbot: QtBot, table: ParticleTa
 
 
 def test_scales_and_fits_are_shown_sorted_and_saved(qtbot: QtBot, table: ParticleTableView) -> None:
-    assert all(table.view.isColumnHidden(place) for place in (4, 5, 6))
+    assert all(table.view.isColumnHidden(place) for place in (4, 5, 6, 7))
     rng = np.random.default_rng(1)
-    fits = {name: rng.random(50) for name in ("scale", "log_likelihood", "explained")}
+    fits = {name: rng.random(50) for name in ("scale", "membership", "log_likelihood", "explained")}
     fits["explained"][7] = np.nan
     table.set_columns(columns() | fits)
     header = table.view.horizontalHeader()
-    for place, name in zip((4, 5, 6), fits, strict=True):
+    for place, name in zip((4, 5, 6, 7), fits, strict=True):
         assert not table.view.isColumnHidden(place)
         # names can be read, also those of two lines
         words = str(table.model.headerData(place, Qt.Orientation.Horizontal)).split("\n")
@@ -117,7 +117,7 @@ def test_scales_and_fits_are_shown_sorted_and_saved(qtbot: QtBot, table: Particl
         shown = fits[name][table.model.order]
         assert (np.diff(shown[np.isfinite(shown)]) >= 0).all()
     assert table.model.order[-1] == 7
-    assert {"scale", "log_likelihood_nats", "explained"} <= set(table.table())
+    assert {"scale", "membership", "log_likelihood_nats", "explained"} <= set(table.table())
 
 
 def test_selection_and_order_survive_an_update(qtbot: QtBot, table: ParticleTableView) -> None:

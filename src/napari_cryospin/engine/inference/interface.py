@@ -173,6 +173,14 @@ class PoseInference(ABC):
         """
         return None
 
+    def scores(self, rows: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return what particles ``rows`` (m,) say of the map, (m,) each.
+
+        None where that is not told. What the map gains over its rotational average, nats, and the
+        scores by which outliers are known.
+        """
+        return None
+
     @property
     def switch_figures(self) -> SwitchFigures | None:
         """What the criterion of the switch measured last; None where there is none."""

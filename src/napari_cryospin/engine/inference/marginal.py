@@ -343,7 +343,7 @@ class MarginalInference(PoseInference):
 
     @torch.no_grad()
     def scores(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the map gains over its average for particles (m,), nats, and their scores."""
+        """Return what the map gains over its average, nats, and the scores, of particles (m,)."""
         quadrature = self._points()
         images = self._observed(rows, quadrature)
         found = self._sum(quadrature, rows).posteriors(images)

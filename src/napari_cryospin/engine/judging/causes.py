@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.judging.centring import Centring, centring
 from napari_cryospin.engine.judging.mates import Mates, find_mates
-from napari_cryospin.engine.judging.others import structure_of
 from napari_cryospin.engine.judging.variability import Variability, variability
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.runfolder.verdict import Cause
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from napari_cryospin.engine.judging.evidence import Judgement
     from napari_cryospin.engine.judging.halves import HalfMaps
     from napari_cryospin.engine.judging.misfit import Misfit
@@ -34,9 +31,6 @@ _AVERAGED = 0.005
 # images that do not fit are a cause where they are at least so many: of a map that explains the
 # others, and of one that does not
 _OUTLIERS, _MANY = 0.02, 0.1
-# they show a structure of their own where a map of them explains more than this share of them, and
-# gains so many standard errors; of junk it explains none
-_EXPLAINED, _SIGNIFICANT = 0.3, 3.0
 
 
 @dataclass(frozen=True)
@@ -105,10 +99,7 @@ class Findings:
     @property
     def others_show_one(self) -> bool:
         """Whether the images that do not belong show a structure of their own."""
-        found = self.others
-        if found is None:
-            return False
-        return found.explained > _EXPLAINED and found.gain > _SIGNIFICANT * found.gain_error
+        return self.others is not None and self.others.show_a_structure
 
     @property
     def shares(self) -> tuple[float, float] | None:
@@ -160,8 +151,8 @@ def look_for_causes(
     halves: HalfMaps,
     misfit: Misfit | None,
     judged: Judgement,
-    strangers: float,
-    others: Tensor,
+    strangers: float = 0.0,
+    others: Others | None = None,
 ) -> Findings:
     """Look for what is at fault, in half a minute at most.
 
@@ -178,7 +169,7 @@ def look_for_causes(
     strangers
         Share of the images that are not likely to show the particle.
     others
-        Rows of these, (m,).
+        What a map of these comes to.
     """
     one, two = (map_of_grid(grid).cpu().numpy() for grid in halves.grids)
     mates = find_mates(judged.modes.cpu().numpy(), judged.mode_weights.cpu().numpy(), (one, two))
@@ -189,5 +180,5 @@ def look_for_causes(
         mates,
         variability(problem, halves, problem.seed) if doubtful else None,
         strangers,
-        structure_of(problem, others) if strangers >= _OUTLIERS else None,
+        others,
     )

@@ -16,6 +16,7 @@ from napari_cryospin.engine.judging.pixel_size import fitting_pixel_size
 from napari_cryospin.engine.judging.refined import with_refined_poses
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.agreement import SIGNIFICANT, agreement
+from napari_cryospin.engine.run.others import structure_of
 from napari_cryospin.engine.run.verdict_words import (
     advice,
     contrast_warning,
@@ -178,7 +179,8 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
     findings = Findings(misfit, None, Mates.none(), None, strangers)
     doubtful = expected_right < _SURE or (agree is not None and agree < _CERTAIN)
     if findings.doubtful or doubtful:
-        others = (training.placed & ~members).nonzero().flatten()
+        rows = (training.placed & ~members).nonzero().flatten()
+        others = structure_of(training, rows)
         findings = look_for_causes(training.problem, halves, misfit, judged, strangers, others)
     measured = Measured(judged, findings, expected_right, agree, rival)
     if not measured.modulo_mates:

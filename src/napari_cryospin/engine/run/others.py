@@ -1,0 +1,51 @@
+"""Whether images that do not belong to a map show another structure: a run of them alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cryospin.engine.judging.others import Others
+from napari_cryospin.engine.run.epoch import train_epoch
+from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.stages import MarginalStage
+from napari_cryospin.engine.state.problem import evenly_spread
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# images of the run, at least and at most; the share of them that judges its map
+_FEWEST, _MOST, _HELD_OUT = 160, 2000, 0.125
+# images of a batch, epochs at most, and the frequency radius that the march goes to
+_BATCH, _EPOCHS, _RADIUS = 150, 25, 8
+
+
+@torch.no_grad()
+def structure_of(training: Training, rows: Tensor) -> Others | None:
+    """Make a map of images ``rows`` (m,) alone, from nothing, and ask some what it explains.
+
+    The run that they are from stays as it is. None where they are too few.
+    """
+    if len(rows) < _FEWEST:
+        return None
+    particles, settings = training.particles, training.settings.model_copy(deep=True)
+    resolution = particles.box * particles.pixel_size / _RADIUS
+    settings.stages = [MarginalStage(batch_size=_BATCH, epochs=_EPOCHS, low_pass_end=resolution)]
+    settings.starts, settings.warm_start, settings.held_out = 1, None, _HELD_OUT
+    settings.model.symmetry, settings.model.outliers = "C1", True
+    alone = Training(particles, settings)
+    judging = alone.held_out[rows]
+    some = torch.cat((evenly_spread(rows[~judging], _MOST), rows[judging]))
+    used = torch.zeros(particles.n, dtype=torch.bool)
+    used[some.cpu()] = True
+    alone.choose(used.numpy())
+    while not alone.stage_due:
+        train_epoch(alone)
+    _, judges = alone.learning_and_held()
+    told = alone.inference.scores(judges) if len(judges) > 1 else None
+    if told is None:
+        return None
+    gain, scores = told
+    error = float(gain.std()) / len(gain) ** 0.5
+    return Others(float((scores > 0).float().mean()), float(gain.mean()), error)
