@@ -24,6 +24,7 @@ from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLa
 from napari_cryospin.gui.explorer.branch_button import BranchButton
 from napari_cryospin.gui.explorer.candidates_panel import CandidatesPanel
 from napari_cryospin.gui.explorer.heads_panel import HeadsPanel
+from napari_cryospin.gui.explorer.outliers_panel import OutliersPanel
 from napari_cryospin.gui.explorer.particles_panel import ParticlesPanel
 from napari_cryospin.gui.explorer.pose_panel import PosePanel, candidate_marks
 from napari_cryospin.gui.explorer.posterior_feed import PosteriorFeed
@@ -105,6 +106,7 @@ class PosteriorPanel(QWidget):
         self.pose = PosePanel(self.explorer, self._pieces)
         self.candidates = CandidatesPanel(self.explorer)
         self.particles = ParticlesPanel(self.explorer)
+        self.outliers = OutliersPanel(self.explorer)
         self.heads = HeadsPanel(self.explorer, self.layers)
         self.views = ViewsPanel(self.explorer)
         self.survey = SurveyPanel(self.explorer)
@@ -116,6 +118,7 @@ class PosteriorPanel(QWidget):
             ("Pose", self.pose),
             ("Candidates", self.candidates),
             ("Particles", self.particles),
+            ("Outliers", self.outliers),
             ("Heads", self.heads),
             ("Views", self.views),
             ("Data set", self.survey),
