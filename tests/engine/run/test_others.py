@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from napari_cryospin.engine.data.normalise import soft_mask
+from napari_cryospin.engine.models.volume import grid_of_map
 from napari_cryospin.engine.run.others import structure_of
 from napari_cryospin.engine.run.training import Training
 from particle_images import with_images
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.settings import Settings
 
@@ -23,6 +26,7 @@ def training(particles: Particles, settings: Settings) -> Training:
 
 
 def test_particles_make_a_map_of_their_own(training: Training) -> None:
+    # the run's own map is nothing yet
     before = {name: value.clone() for name, value in training.poses.state().items()}
     grid = training.volume.grid().detach().clone()
     stages = list(training.settings.stages)
@@ -34,6 +38,16 @@ def test_particles_make_a_map_of_their_own(training: Training) -> None:
     assert training.settings.stages == stages and bool(training.used.all())
     for name, value in training.poses.state().items():
         assert torch.equal(value.nan_to_num(), before[name].nan_to_num())
+
+
+def test_particles_that_the_map_explains_are_no_others(
+    training: Training, true_map: Tensor
+) -> None:
+    """As where good particles were taken for outliers."""
+    training.volume.assign(grid_of_map(true_map))
+    found = structure_of(training, torch.arange(training.particles.n))
+    assert found is not None and not found.show_a_structure
+    assert found.explained < 0.1
 
 
 def test_noise_makes_none(particles: Particles, settings: Settings) -> None:

@@ -81,6 +81,15 @@ def test_a_map_that_explains_an_image_is_believed() -> None:
     assert (members.of(scores, torch.ones(600)) > 0.5).all()
 
 
+def test_some_contrast_is_no_reason_to_be_an_outlier() -> None:
+    """Where nearly all particles have the same, as simulated ones of little noise."""
+    scores, scales = normal(N_GOOD, 0.8, 0.02, 0), normal(N_GOOD, 0.0, 0.01, 1).exp()
+    scales[:40] = torch.linspace(0.75, 1.3, 40)
+    members = Members()
+    members.learn(scores, scales)
+    assert (members.of(scores, scales) > 0.5).float().mean() > 0.98
+
+
 def test_few_images_tell_no_outliers() -> None:
     members = Members()
     scores = torch.tensor([1.0] * 40 + [-9.0] * 20)

@@ -173,11 +173,11 @@ class PoseInference(ABC):
         """
         return None
 
-    def scores(self, rows: Tensor) -> tuple[Tensor, Tensor] | None:
+    def scores(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
         """Return what particles ``rows`` (m,) say of the map, (m,) each.
 
-        None where that is not told. What the map gains over its rotational average, nats, and the
-        scores by which outliers are known.
+        None where that is not told. Their log-evidence, what the map gains over its
+        rotational average, nats, and the scores by which outliers are known.
         """
         return None
 

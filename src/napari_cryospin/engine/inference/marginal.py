@@ -342,12 +342,13 @@ class MarginalInference(PoseInference):
         return self.march.over and self.march.place + 1 < len(self.march.radii)
 
     @torch.no_grad()
-    def scores(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the map gains over its average, nats, and the scores, of particles (m,)."""
+    def scores(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log-evidence, what the map gains over its average, nats, and scores, (m,) each."""
         quadrature = self._points()
         images = self._observed(rows, quadrature)
         found = self._sum(quadrature, rows).posteriors(images)
-        return found.log_evidence - self._null(images, quadrature), found.scores
+        gain = found.log_evidence - self._null(images, quadrature)
+        return found.log_evidence, gain, found.scores
 
     def _null(self, images: Observed, quadrature: Quadrature) -> Tensor:
         """Return the log-evidence of the map's rotational average, (h,)."""

@@ -17,7 +17,8 @@ class Others:
     Parameters
     ----------
     explained
-        Share of those that judge it which it explains better than a spectrum of their own does.
+        Share of those that judge it which it explains better than the run's map does, and than a
+        spectrum of their own.
     gain, gain_error
         Mean log-likelihood of these with the map, less that with its rotational average, and its
         standard error, nats each.

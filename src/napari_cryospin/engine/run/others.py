@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # images of the run, at least and at most; the share of them that judges its map
 _FEWEST, _MOST, _HELD_OUT = 160, 2000, 0.125
+# nats by which their map must explain an image better than the run's does
+_BETTER = 3.0
 # images of a batch, epochs at most, and the frequency radius that the march goes to
 _BATCH, _EPOCHS, _RADIUS = 150, 25, 8
 
@@ -43,9 +45,15 @@ def structure_of(training: Training, rows: Tensor) -> Others | None:
     while not alone.stage_due:
         train_epoch(alone)
     _, judges = alone.learning_and_held()
-    told = alone.inference.scores(judges) if len(judges) > 1 else None
-    if told is None:
+    own = alone.inference.scores(judges) if len(judges) > 1 else None
+    # the same images by the run's map, where it has them
+    for name in ("shifts", "scales"):
+        getattr(alone.poses, name)[judges] = getattr(training.poses, name)[judges]
+    alone.volume.assign(training.volume.grid().detach())
+    by_run = alone.inference.scores(judges)
+    if own is None or by_run is None:
         return None
-    gain, scores = told
+    evidence, gain, scores = own
+    better = (scores > 0) & (evidence > by_run[0] + _BETTER)
     error = float(gain.std()) / len(gain) ** 0.5
-    return Others(float((scores > 0).float().mean()), float(gain.mean()), error)
+    return Others(float(better.float().mean()), float(gain.mean()), error)

@@ -30,6 +30,8 @@ FEWEST, _MOST, _STEPS, _SHARES = 100, 20_000, 60, (0.9, 0.7, 0.5)
 # outliers vary so many times more than particles at least, in score and in scale; and they score
 # worse by so many widths
 _WIDER, _BELOW = (1.5, 2.0), 1.5
+# widths of the logarithms of scales are at least so much, of particles and of outliers
+_CONTRAST = (0.15, 0.3)
 # a score of so much speaks for a particle whatever others score, e to one
 _SPEAKS = 0.1
 _TINY = 1e-6
@@ -76,8 +78,10 @@ class Members:
             return torch.ones_like(scores)
         values = _compared(scores, scales)
         # what scores better than particles do is no outlier
-        humps = self.humps.to(values)
+        humps = self.humps.to(values).clone()
         values[:, 0] = torch.minimum(values[:, 0], humps[0, 0])
+        # particles differ in contrast, more than those that are alike by chance
+        humps[(1, 3), 1] = torch.maximum(humps[(1, 3), 1], values.new_tensor(_CONTRAST))
         by_score, by_scale = _odds(values, humps)
         by_score = torch.maximum(by_score, scores.double() / _SPEAKS)
         found: Tensor = torch.sigmoid(by_score + by_scale).float()
