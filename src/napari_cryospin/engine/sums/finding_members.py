@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.models.noise import shells_of
+from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
+from napari_cryospin.engine.state.problem import evenly_spread
 from napari_cryospin.engine.sums.centring import spread_of
 from napari_cryospin.engine.sums.exact import ExactSum
 from napari_cryospin.engine.sums.membership import Members, Outliers
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_cryospin.engine.models.noise import NoiseSpectrum
     from napari_cryospin.engine.state.problem import Problem
 
 # frequency radius, and particles at once
 _RADIUS, _PART = 8, 1000
+# particles that tell what the grid leaves of them, and rounds of that
+_TELLING, _ROUNDS = 200, 2
 
 
 @torch.no_grad()
@@ -48,7 +50,11 @@ def find_members(
     radius = min(_RADIUS, box // 2 - 1)
     spread, group = spread_of(problem), problem.group
     points = Quadrature.at(box, radius, radius, spread=spread, device=device, group=group)
-    grid, variance = problem.volume.grid().detach(), noise.variance[shells_of(points.model)]
+    grid, shells = problem.volume.grid().detach(), shells_of(points.model)
+    variance = noise.variance[shells]
+    learning = rows[~problem.held_out[rows] & problem.poses.members[rows]]
+    for _ in range(_ROUNDS if len(learning) else 0):
+        variance = torch.maximum(variance, _left(problem, points, grid, variance, learning)[shells])
     members = Members()
     outliers = Outliers.of(members, points, grid, variance, particles.mask_power)
     total = ExactSum(points, grid, variance, outliers)
@@ -58,6 +64,20 @@ def find_members(
         found.append(total.posteriors(problem.observed(part, points.model)))
     if not found:
         return torch.ones(0, device=device)
-    told, learning = Posteriors.join(found), ~problem.held_out[rows]
-    members.learn(told.scores[learning], told.scales[learning])
+    told, known = Posteriors.join(found), ~problem.held_out[rows]
+    members.learn(told.scores[known], told.scales[known])
     return members.of(told.scores, told.scales)
+
+
+def _left(
+    problem: Problem, points: Quadrature, grid: Tensor, variance: Tensor, learning: Tensor
+) -> Tensor:
+    """Return the variance of what the poses of a grid leave of particles, by shell, (D/2,).
+
+    The less noise there is, the more it counts that none of the poses is quite a particle's own.
+    """
+    total = ExactSum(points, grid, variance)
+    some = evenly_spread(learning, _TELLING)
+    total.posteriors(problem.observed(some, points.model), collect=True)
+    power = total.collected().mean_residual
+    return NoiseSpectrum.of_residuals(power, points.model, problem.particles.mask_power).variance
