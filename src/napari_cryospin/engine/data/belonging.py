@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.data.member import MEMBER
 from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.texts import numbers_of
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 MEMBERSHIP = "cryospinMembership"
 CLASS_NUMBER = "rlnClassNumber"
-_MEMBER = 0.5
 
 
 def belonging(table: ParticleTable, class_number: int = 1) -> NDArray[np.bool_]:
@@ -39,7 +39,7 @@ def belonging(table: ParticleTable, class_number: int = 1) -> NDArray[np.bool_]:
     frame = table.original.blocks[table.original.particles]
     if MEMBERSHIP not in frame:
         return everyone
-    member = numbers_of(frame[MEMBERSHIP]) >= _MEMBER
+    member = numbers_of(frame[MEMBERSHIP]) >= MEMBER
     if CLASS_NUMBER in frame:
         member &= numbers_of(frame[CLASS_NUMBER]) == class_number
     return member

@@ -14,6 +14,7 @@ import torch
 from napari_cryospin.engine.data.cs_writer import write_cs
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.load import of_settings
+from napari_cryospin.engine.data.member import MEMBER
 from napari_cryospin.engine.data.plan import with_contrast
 from napari_cryospin.engine.data.resize import working_sizes
 from napari_cryospin.engine.data.stack_writer import inverted_paths, only, write_inverted
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("star", "cs")
 Which = Literal["all", "members", "others"]
-# a particle belongs from this membership on
-_MEMBER = 0.5
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class LastPoses:
         """
         if which == "all":
             return self
-        rows = np.flatnonzero((self.membership >= _MEMBER) == (which == "members"))
+        rows = np.flatnonzero((self.membership >= MEMBER) == (which == "members"))
         if not len(rows):
             words = "belong" if which == "members" else "do not belong"
             raise InputError(f"There are no images that {words} to the map: nothing is written.")

@@ -8,10 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from napari_cryospin.engine.data.member import MEMBER
 from napari_cryospin.engine.geometry.poses import Poses
-
-# a particle belongs from this probability on
-_MEMBER = 0.5
 
 
 @dataclass
@@ -88,7 +86,7 @@ class PoseTable:
     @property
     def members(self) -> Tensor:
         """Which images are likely to show the particle, bool, (n,)."""
-        return self.membership >= _MEMBER
+        return self.membership >= MEMBER
 
     def reset(self) -> None:
         """Forget all poses, in place."""

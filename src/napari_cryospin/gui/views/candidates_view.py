@@ -10,6 +10,7 @@ import pyqtgraph as pg
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_cryospin.gui.colours import foreground, head_colour, head_label
+from napari_cryospin.gui.views.image_box import add_image_box, image_in
 from napari_cryospin.gui.views.themed import ThemedWidget
 
 if TYPE_CHECKING:
@@ -156,29 +157,15 @@ class CandidatesView(ThemedWidget):
             self._canvas.ci.layout.setColumnStretchFactor(column, 1)
             self._canvas.ci.layout.setColumnPreferredWidth(column, _IMAGE)
             boxes = [self._box(first + 1 + row, column) for row in range(len(_ROWS))]
-            self._images.append([_image_in(box) for box in boxes])
+            self._images.append([image_in(box) for box in boxes])
             self._rings += boxes
         lines = -(-n_heads // _PER_LINE)
         self._canvas.setMinimumHeight(lines * (3 * _IMAGE + _TITLE + 24))
 
     def _box(self, row: int, column: int) -> pg.ViewBox:
-        box = self._canvas.addViewBox(
-            row=row,
-            col=column,
-            lockAspect=True,
-            enableMouse=False,
-            enableMenu=False,
-            invertY=True,
-            defaultPadding=0,
-        )
+        box = add_image_box(self._canvas, row, column)
         box.setToolTip(_ROWS[(row % (len(_ROWS) + 1)) - 1])
         return box
-
-
-def _image_in(box: pg.ViewBox) -> pg.ImageItem:
-    item = pg.ImageItem(axisOrder="row-major")
-    box.addItem(item)
-    return item
 
 
 def _said_by(heads: dict[int, int]) -> str:

@@ -9,7 +9,9 @@ import pyqtgraph as pg
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_cryospin.engine.data.member import MEMBER
 from napari_cryospin.gui.colours import foreground
+from napari_cryospin.gui.views.image_box import add_image_box, image_in
 from napari_cryospin.gui.views.themed import ThemedPlot, ThemedWidget
 
 if TYPE_CHECKING:
@@ -37,8 +39,8 @@ class MembershipHistogram(ThemedPlot):
         counts, edges = np.histogram(memberships, _BINS, (0.0, 1.0))
         share = 100 * counts / max(len(memberships), 1)
         self._bars.setOpts(x=(edges[1:] + edges[:-1]) / 2, height=share, brush="#56B4E9", pen=None)
-        outliers = float((np.asarray(memberships) < 0.5).mean()) if len(memberships) else 0.0
-        self.say(f"Memberships: {100 * outliers:.0f} % outliers")
+        outliers = float((np.asarray(memberships) < MEMBER).mean()) if len(memberships) else 0.0
+        self.say(f"{100 * outliers:.0f} % outliers")
 
 
 class GalleryView(ThemedWidget):
@@ -58,7 +60,7 @@ class GalleryView(ThemedWidget):
         for place in range(COLUMNS * ROWS):
             row, column = divmod(place, COLUMNS)
             self.labels.append(self._canvas.addLabel("", row=2 * row, col=column))
-            self.images.append(self._add_image(2 * row + 1, column))
+            self.images.append(image_in(add_image_box(self._canvas, 2 * row + 1, column)))
         self._canvas.scene().sigMouseClicked.connect(self._on_click)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -83,20 +85,6 @@ class GalleryView(ThemedWidget):
     def particle_at(self, place: int) -> int | None:
         """Return the particle that is shown at a place, from 0; None where there is none."""
         return self._particles[place] if place < len(self._particles) else None
-
-    def _add_image(self, row: int, column: int) -> pg.ImageItem:
-        view = self._canvas.addViewBox(
-            row=row,
-            col=column,
-            lockAspect=True,
-            enableMouse=False,
-            enableMenu=False,
-            invertY=True,
-            defaultPadding=0,
-        )
-        item = pg.ImageItem(axisOrder="row-major")
-        view.addItem(item)
-        return item
 
     def _on_click(self, event: object) -> None:
         if event.button() != Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ import pyqtgraph as pg
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cryospin.gui.colours import foreground
+from napari_cryospin.gui.views.image_box import add_image_box, image_in
 from napari_cryospin.gui.views.themed import ThemedWidget
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class ParticleView(ThemedWidget):
             canvas.ci.layout.setColumnPreferredWidth(column, 100)
             canvas.ci.layout.setColumnStretchFactor(column, 1)
         self._titles = [canvas.addLabel(title, row=0, col=i) for i, title in enumerate(_TITLES)]
-        self.images = [self._add_image(canvas, column) for column in range(3)]
+        self.images = [image_in(add_image_box(canvas, 1, column)) for column in range(3)]
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(canvas)
@@ -51,20 +52,6 @@ class ParticleView(ThemedWidget):
         """Show nothing."""
         for item in self.images:
             item.clear()
-
-    def _add_image(self, canvas: pg.GraphicsLayoutWidget, column: int) -> pg.ImageItem:
-        view = canvas.addViewBox(
-            row=1,
-            col=column,
-            lockAspect=True,
-            enableMouse=False,
-            enableMenu=False,
-            invertY=True,
-            defaultPadding=0,
-        )
-        item = pg.ImageItem(axisOrder="row-major")
-        view.addItem(item)
-        return item
 
     def restyle(self) -> None:
         """Take the theme's colours."""
