@@ -128,6 +128,10 @@ class ModelSettings(Section):
         "the like.",
         examples=["C1", "C2", "C3", "C4", "C5", "C6", "D2", "D3", "D4", "D7", "T", "O", "I"],
     )
+    classes: Annotated[int, Field(ge=1, le=10)] = Field(
+        1,
+        description="Maps that are looked for in the stack: structures, or states of one (K).",
+    )
     outliers: bool = Field(
         True,
         title="Find outliers",

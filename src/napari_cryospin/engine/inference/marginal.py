@@ -18,6 +18,7 @@ from napari_cryospin.engine.inference.march import Evidence, March
 from napari_cryospin.engine.inference.memory_needs import BLOCKS, FLOAT, coefficients
 from napari_cryospin.engine.models.map_update import MapUpdate
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
+from napari_cryospin.engine.models.sums import mean_residual
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.engine.sums.centring import evidence_of_average, first_origins, spread_of
@@ -26,7 +27,7 @@ from napari_cryospin.engine.sums.membership import Members, Outliers
 from napari_cryospin.engine.sums.modes import N_MODES, ModePoses
 from napari_cryospin.engine.sums.previous import Memory
 from napari_cryospin.engine.sums.proposals import SamplingOptions
-from napari_cryospin.engine.sums.quadrature import Quadrature, march_radii
+from napari_cryospin.engine.sums.quadrature import Quadrature, march_radii, split_cells
 from napari_cryospin.engine.sums.sampled import SampledSum
 
 if TYPE_CHECKING:
@@ -101,19 +102,23 @@ class MarginalInference(PoseInference):
         if before is not None:
             least = max(least, before.march.radius + 1)
         self.march: March = March([radius for radius in radii if radius >= least] or radii[-1:])
-        self._update = MapUpdate(
-            particles.box,
-            self.volume.amplitude,
-            update=stage.map_update,
-            prior=stage.prior,
-            memory=stage.memory,
-            device=device,
-        )
+        self._updates = [
+            MapUpdate(
+                particles.box,
+                each.amplitude,
+                update=stage.map_update,
+                prior=stage.prior,
+                memory=stage.memory,
+                device=device,
+            )
+            for each in problem.maps
+        ]
         if before is not None:
             self.memory: Memory = before.memory
             self._noise = before.noise
             self._floor = torch.zeros_like(self._noise.variance)
-            self._update.go_on_from(before._update)
+            for update, earlier in zip(self._updates, before._updates, strict=True):
+                update.go_on_from(earlier)
         else:
             self.memory = Memory(particles.n, device)
             learning = (~problem.held_out).nonzero().flatten()[:_NOISE_IMAGES]
@@ -204,10 +209,11 @@ class MarginalInference(PoseInference):
             self._members.learn(found.scores, found.scales)
         self._record(images, found, quadrature)
         sums = total.collected()
-        power = sums.mean_residual
+        power = mean_residual(sums)
         estimated = NoiseSpectrum.of_residuals(power, quadrature.model, self.particles.mask_power)
         self._noise = self._noise.replaced(estimated, quadrature.model)
-        self.volume.assign(self._update(sums.inserted, self._noise))
+        for each, update, of_map in zip(self.problem.maps, self._updates, sums, strict=True):
+            each.assign(update(of_map.inserted, self._noise))
         self._maps += 1
         if self._maps % _CHECK_EVERY == 0:
             self._check()
@@ -266,10 +272,10 @@ class MarginalInference(PoseInference):
         problem = self.problem
         draw = stream(problem.seed, "samples", self._start, self._draws, device=problem.device)
         self._draws += 1
-        grid, variance = self.volume.grid().detach(), self._variance(quadrature)
-        outliers = self._outliers(quadrature, grid, variance)
+        grids, variance = self.problem.grids, self._variance(quadrature)
+        outliers = self._outliers(quadrature, grids, variance)
         sampled = SampledSum(
-            quadrature, grid, variance, self.memory, self._sampling, draw, outliers
+            quadrature, grids, variance, self.memory, self._sampling, draw, outliers
         )
         # a point of the exact sum is so much cheaper that many samples do not pay
         if wanted == "auto" and quadrature.keeps_slices and sampled.share(rows) > _LARGEST_SHARE:
@@ -277,14 +283,14 @@ class MarginalInference(PoseInference):
         return sampled
 
     def _exact(self, quadrature: Quadrature) -> ExactSum:
-        grid, variance = self.volume.grid().detach(), self._variance(quadrature)
-        return ExactSum(quadrature, grid, variance, self._outliers(quadrature, grid, variance))
+        grids, variance = self.problem.grids, self._variance(quadrature)
+        return ExactSum(quadrature, grids, variance, self._outliers(quadrature, grids, variance))
 
-    def _outliers(self, quadrature: Quadrature, grid: Tensor, variance: Tensor) -> Outliers | None:
+    def _outliers(self, quadrature: Quadrature, grids: Tensor, variance: Tensor) -> Outliers | None:
         if not self.problem.model.outliers:
             return None
         mask_power = self.particles.mask_power
-        return Outliers.of(self._members, quadrature, grid, variance, mask_power)
+        return Outliers.of(self._members, quadrature, grids, variance, mask_power)
 
     def _variance(self, quadrature: Quadrature) -> Tensor:
         """Return the variance of the noise by which poses are weighed, (K,)."""
@@ -302,6 +308,7 @@ class MarginalInference(PoseInference):
     def _remember(self, rows: Tensor, found: Posteriors, quadrature: Quadrature) -> None:
         self.memory.remember(rows, found, quadrature)
         self.poses.membership[rows] = found.membership
+        self.poses.class_weights[rows] = found.classes
         if self.problem.model.scales:
             self.poses.scales[rows] = found.scales
 
@@ -310,9 +317,10 @@ class MarginalInference(PoseInference):
         known = self.memory.nside[rows] == quadrature.nside
         if not known.any():
             return
-        now = quadrature.rotations[found.cells[known, 0]]
-        before = self.memory.heaviest(rows[known])
+        maps, cells = split_cells(found.cells[known, 0], quadrature.nside)
+        now, before = quadrature.rotations[cells], self.memory.heaviest(rows[known])
         moved = angular_distance(before, now, self.problem.group) > _OTHER_POSE
+        moved |= maps != self.memory.classes(rows[known])
         weights = found.membership[known]
         self._moved += torch.stack(((weights * moved).sum(), weights.sum())).double().cpu()
 
@@ -331,9 +339,10 @@ class MarginalInference(PoseInference):
         self._moved.zero_()
         if self.march.check(self.evidence, moved / max(seen, 1.0)):
             self._quadrature = None
-        elif self._refused and self._update.memory * self.stage.batch_size < self.particles.n:
+        elif self._refused and self._updates[0].memory * self.stage.batch_size < self.particles.n:
             # maps of more particles may yet support what these do not
-            self._update.memory *= 2
+            for update in self._updates:
+                update.memory *= 2
             self.march.go_on()
 
     @property
@@ -351,16 +360,20 @@ class MarginalInference(PoseInference):
         return found.log_evidence, gain, found.scores
 
     def _null(self, images: Observed, quadrature: Quadrature) -> Tensor:
-        """Return the log-evidence of the map's rotational average, (h,)."""
-        average = self.volume.average()
-        return evidence_of_average(images, quadrature, average, self._variance(quadrature))
+        """Return the log-evidence of the maps' rotational averages, (h,)."""
+        variance = self._variance(quadrature)
+        averages = [
+            evidence_of_average(images, quadrature, each.average(), variance)
+            for each in self.problem.maps
+        ]
+        return torch.stack(averages).logsumexp(0) - math.log(len(averages))
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs besides map and poses."""
         evidence = self.evidence
         return {
             "march": self.march.state(),
-            "map_update": self._update.state(),
+            "map_updates": [update.state() for update in self._updates],
             "memory": self.memory.state(),
             "noise": self._noise.variance,
             "floor": self._floor,
@@ -374,7 +387,8 @@ class MarginalInference(PoseInference):
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
         self.march.load_state(state["march"])
-        self._update.load_state(state["map_update"])
+        for update, own in zip(self._updates, state["map_updates"], strict=True):
+            update.load_state(own)
         self.memory.load_state(state["memory"])
         self._noise, self._floor = NoiseSpectrum(state["noise"]), state["floor"]
         self._draws = state["draws"]

@@ -17,7 +17,7 @@ from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.map_update import MapUpdate
 from napari_cryospin.engine.models.noise import NoiseSpectrum
-from napari_cryospin.engine.models.sums import MapSums
+from napari_cryospin.engine.models.sums import MapSums, mean_residual
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.refining.alignment import Alignment
 from napari_cryospin.engine.sums.centring import first_origins
@@ -181,7 +181,9 @@ class WinnersTeacher(Teacher):
         sums = MapSums(model, self.problem.group)
         sums.add_images(seen, winners)
         sums.count(power, seen.membership)
-        estimated = NoiseSpectrum.of_residuals(sums.mean_residual, model, particles.mask_power)
+        estimated = NoiseSpectrum.of_residuals(
+            mean_residual([sums]), model, particles.mask_power
+        )
         self._noise = self._noise.replaced(estimated, model)
         self.problem.volume.assign(self._update(sums.inserted, self._noise))
         return float(errors.mean())

@@ -10,6 +10,7 @@ import torch
 
 from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
+from napari_cryospin.engine.models.sums import mean_residual
 from napari_cryospin.engine.state.problem import evenly_spread
 from napari_cryospin.engine.sums.centring import evidence_of_average, spread_of
 from napari_cryospin.engine.sums.exact import ExactSum
@@ -190,6 +191,6 @@ def _estimated_noise(
     for _ in range(_NOISE_ROUNDS):
         fitted = ExactSum(points, grid, noise.variance[shells])
         fitted.posteriors(problem.observed(some, points.model), collect=True)
-        power = fitted.collected().mean_residual
+        power = mean_residual(fitted.collected())
         noise = NoiseSpectrum.of_residuals(power, points.model, particles.mask_power)
     return noise

@@ -10,6 +10,8 @@ from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.kernels import PosedImages, inserter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
@@ -59,11 +61,6 @@ class MapSums:
     def inserted(self) -> Tensor:
         """Sums of CTF · image and of CTF² in Hartley grids, (2, D+1, D+1, D+1)."""
         return self._inserter.total()
-
-    @property
-    def mean_residual(self) -> Tensor:
-        """Mean of |image − CTF · slice|² at every frequency, (K,)."""
-        return self.residual / max(self.weight, _LEAST)
 
     def add_images(self, images: Observed, poses: Poses) -> None:
         """Add images at one pose each, weighed by their memberships.
@@ -117,3 +114,10 @@ class MapSums:
         self._inserter.load_state(state["inserted"])
         self.residual = state["residual"]
         self.n, self.weight = state["n"], state["weight"]
+
+
+def mean_residual(sums: Iterable[MapSums]) -> Tensor:
+    """Return the mean of |image − CTF · slice|² of all that went into maps, (K,)."""
+    parts = list(sums)
+    power = torch.stack([each.residual for each in parts]).sum(0)
+    return power / max(sum(each.weight for each in parts), _LEAST)

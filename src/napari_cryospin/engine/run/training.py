@@ -93,11 +93,17 @@ class Training:
         self._kept_apart = chosen_held_out(particles.n, settings).to(device)
         self.held_out = self._kept_apart.clone()
         self._amplitude = signal_amplitude(particles, (~self.held_out).nonzero().flatten())
-        self.volume = self._random_volume(0)
-        heads = settings.model.heads
-        self.poses = PoseTable.empty(particles.n, heads, device)
+        classes = settings.model.classes
+        self.volume, *others = self._random_maps(0)
+        self.poses = PoseTable.empty(particles.n, settings.model.heads, device, classes)
         self.problem = Problem(
-            particles, self.volume, self.poses, self.held_out, settings.model, settings.seed
+            particles,
+            self.volume,
+            self.poses,
+            self.held_out,
+            settings.model,
+            settings.seed,
+            tuple(others),
         )
         self.fit = ParticleFit.unknown(particles.n, device)
         self.starts = Starts()
@@ -112,10 +118,13 @@ class Training:
         """The kind of the present inference."""
         return self.inference.kind
 
-    def _random_volume(self, start: int) -> HartleyVolume:
-        generator = stream(self.settings.seed, "map", start)
-        volume = HartleyVolume(self.particles.box, self._amplitude, generator)
-        return volume.to(self.particles.device)
+    def _random_maps(self, start: int) -> list[HartleyVolume]:
+        """Return the map of each class that a start begins with."""
+        box, device = self.particles.box, self.particles.device
+        draws = [stream(self.settings.seed, "map", start)]
+        more = range(1, self.settings.model.classes)
+        draws += [stream(self.settings.seed, "map", start, number) for number in more]
+        return [HartleyVolume(box, self._amplitude, draw).to(device) for draw in draws]
 
     def _stage_begun(self, before: PoseInference | None) -> PoseInference:
         """Begin the stage that the clock shows, after an inference of the stage before."""
@@ -169,7 +178,8 @@ class Training:
             if clock.start + 1 < settings.n_starts:
                 clock.start += 1
                 clock.stage_epoch = clock.batch = 0
-                self.volume.load_state_dict(self._random_volume(clock.start).state_dict())
+                for own, new in zip(self.problem.maps, self._random_maps(clock.start), strict=True):
+                    own.load_state_dict(new.state_dict())
                 self.poses.reset()
                 self.fit = ParticleFit.unknown(self.particles.n, self.particles.device)
                 self.inference = self._stage_begun(None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -28,7 +28,11 @@ class PoseTable:
     scales
         Factor that the map needs to fit each image, (n,).
     membership
-        Probability that each image shows the particle, (n,).
+        Probability that each image shows the particle, (n,): of any of the classes.
+    classes
+        Class whose map each is posed by, (n,).
+    class_weights
+        Probability of each class, (n, C); they add up to 1.
     winner
         Candidate that gave the present pose, (n,); −1 where the particle has not been seen yet.
     losses
@@ -39,6 +43,8 @@ class PoseTable:
         Candidates of the last visit that had any, (n, M, 3, 3) and (n, M, 2).
     candidate_losses
         Their errors, (n, M); NaN where not seen yet.
+    candidate_classes
+        Class whose map each is a pose of, (n, M).
     turns
         How many candidates of each head there are, one after the other: S where an encoder was
         asked at S in-plane turns.
@@ -48,11 +54,14 @@ class PoseTable:
     shifts: Tensor
     scales: Tensor
     membership: Tensor
+    classes: Tensor
+    class_weights: Tensor
     winner: Tensor
     losses: Tensor
     candidates: Tensor
     candidate_shifts: Tensor
     candidate_losses: Tensor
+    candidate_classes: Tensor
     turns: int = 1
 
     def __post_init__(self) -> None:
@@ -60,7 +69,7 @@ class PoseTable:
         self.turns = int(self.turns)
 
     @classmethod
-    def empty(cls, n: int, heads: int, device: torch.device) -> Self:
+    def empty(cls, n: int, heads: int, device: torch.device, classes: int = 1) -> Self:
         """Return the table before the first visit: every pose is the identity."""
         identity = torch.eye(3, device=device)
         return cls(
@@ -68,11 +77,14 @@ class PoseTable:
             shifts=torch.zeros(n, 2, device=device),
             scales=torch.ones(n, device=device),
             membership=torch.ones(n, device=device),
+            classes=torch.zeros(n, dtype=torch.long, device=device),
+            class_weights=torch.full((n, classes), 1 / classes, device=device),
             winner=torch.full((n,), -1, device=device),
             losses=torch.full((n,), torch.nan, device=device),
             candidates=identity.repeat(n, heads, 1, 1),
             candidate_shifts=torch.zeros(n, heads, 2, device=device),
             candidate_losses=torch.full((n, heads), torch.nan, device=device),
+            candidate_classes=torch.zeros(n, heads, dtype=torch.uint8, device=device),
         )
 
     def at(self, rows: Tensor) -> Poses:
@@ -88,10 +100,14 @@ class PoseTable:
         """Which images are likely to show the particle, bool, (n,)."""
         return self.membership >= MEMBER
 
+    def of_class(self, number: int) -> PoseTable:
+        """Return the same poses, with the memberships of a class alone."""
+        return replace(self, membership=self.membership * (self.classes == number))
+
     def reset(self) -> None:
         """Forget all poses, in place."""
         n, heads = self.candidate_losses.shape
-        new = self.empty(n, heads, self.rotations.device)
+        new = self.empty(n, heads, self.rotations.device, self.class_weights.shape[1])
         vars(self).update(vars(new) | {"turns": self.turns})
 
     def with_candidates(self, n: int, turns: int = 1) -> None:
@@ -102,6 +118,7 @@ class PoseTable:
         table = self.empty(len(self.losses), n, self.rotations.device)
         self.candidates, self.candidate_shifts = table.candidates, table.candidate_shifts
         self.candidate_losses, self.winner = table.candidate_losses, table.winner
+        self.candidate_classes = table.candidate_classes
         self.turns = turns
 
     def head_share(self, used: Tensor) -> tuple[float, ...]:
@@ -127,7 +144,10 @@ class PoseTable:
         """
         n, heads = self.candidate_losses.shape
         nobody = self.empty(1, heads, self.rotations.device)
-        candidates = ("candidates", "candidate_shifts", "candidate_losses")
+        candidates = (
+            *("candidates", "candidate_shifts"),
+            *("candidate_losses", "candidate_classes"),
+        )
         shared = {name: getattr(nobody, name)[:, :1] for name in candidates}
         return self.state() | {
             name: value.expand(n, heads, *value.shape[2:]) for name, value in shared.items()

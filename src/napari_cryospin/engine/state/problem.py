@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ class Problem:
         Model settings.
     seed
         Seed of the run.
+    others
+        Maps of further classes, where there are several.
     """
 
     particles: Particles
@@ -47,11 +49,27 @@ class Problem:
     held_out: Tensor
     model: ModelSettings
     seed: int
+    others: tuple[Map, ...] = ()
 
     @cached_property
     def group(self) -> Tensor:
         """Turns after which the map is the same, the identity among them, (g, 3, 3)."""
         return torch.from_numpy(point_group(self.model.symmetry)).float().to(self.device)
+
+    @property
+    def maps(self) -> tuple[Map, ...]:
+        """The map of each class, C of them."""
+        return self.volume, *self.others
+
+    @property
+    def grids(self) -> Tensor:
+        """Hartley grids of all maps as they are, (C, D+1, D+1, D+1)."""
+        return torch.stack([each.grid().detach() for each in self.maps])
+
+    def of_class(self, number: int) -> Problem:
+        """Return the problem of a class alone: its map, and its particles' memberships."""
+        alone = replace(self, volume=self.maps[number], others=())
+        return replace(alone, poses=self.poses.of_class(number)) if self.others else self
 
     @property
     def device(self) -> torch.device:

@@ -73,24 +73,22 @@ class ExactSum(PoseSum):
 
     Parameters
     ----------
-    quadrature, variance, outliers
+    quadrature, grids, variance, outliers
         As for every sum.
-    grid
-        Hartley grid of the map, (D+1)³.
     """
 
     def __init__(
         self,
         quadrature: Quadrature,
-        grid: Tensor,
+        grids: Tensor,
         variance: Tensor,
         outliers: Outliers | None = None,
     ) -> None:
-        super().__init__(quadrature, variance, outliers)
-        self._slices = PoseSlices.of(quadrature.slices(grid, unit=True))
+        super().__init__(quadrature, grids, variance, outliers)
+        self._slices = PoseSlices.of(quadrature.slices(grids, unit=True))
         self._judging = self._slices.frequencies(slice(quadrature.n_used))
         self._sums: Tensor | None = None
-        self._power = torch.zeros_like(variance)
+        self._power = variance.new_zeros(self.n_maps, len(variance))
         self._members: list[Tensor] = []
 
     def posteriors(
@@ -107,19 +105,20 @@ class ExactSum(PoseSum):
     @property
     def _everywhere(self) -> bool:
         """Whether every shift is computed at every pose."""
-        return self.quadrature.n_points <= _FEW_POINTS
+        return self.n_maps * self.quadrature.n_points <= _FEW_POINTS
 
     @property
     def _n_points(self) -> int:
         """Number of points that are computed for an image."""
         quadrature = self.quadrature
         if self._everywhere:
-            return quadrature.n_points
-        return len(quadrature.unit_rotations) + (len(quadrature.shifts) - 1) * _SHIFTED
+            return self.n_maps * quadrature.n_points
+        return len(self._slices) + (len(quadrature.shifts) - 1) * _SHIFTED
 
     def _block(self, images: Observed, collect: bool, look_beyond: bool) -> Posteriors:
         quadrature, used = self.quadrature, self.quadrature.n_used
-        n_poses = len(quadrature.unit_rotations)
+        # of all maps together
+        n_poses = len(self._slices)
         signal, ctf2 = images.ctf * images.coefficients, images.ctf.square()
         precision = self._precision[:used]
         power = self._judging.power(ctf2[:, :used] * precision)
@@ -140,9 +139,11 @@ class ExactSum(PoseSum):
         found, cells = by_pose.topk(min(KEPT_CELLS, n_poses), 1)
         log_evidence = total - math.log(n_poses)
         scales = posterior_scale(mean_cross, mean_power, images.scales)
-        belonging = self._belonging(images, log_evidence, scales)
+        classes = by_pose.unflatten(1, (self.n_maps, -1)).sum(2)
+        belonging = self._belonging(images, log_evidence, scales, classes)
         if collect:
-            self._collect(weights, by_pose, signal, moved, ctf2, images.coefficients, belonging[1])
+            own = images.coefficients, belonging[1], classes
+            self._collect(weights, by_pose, signal, moved, ctf2, *own)
         beyond = self._with_all(signal, ctf2, moved, parts) - total if look_beyond else None
         shifts = quadrature.shifts[self._best_shifts(cells, parts, moved)]
         return Posteriors.told_by(
@@ -155,6 +156,7 @@ class ExactSum(PoseSum):
             points=self._n_points,
             heaviest=(quadrature.cells_of(cells), found, shifts),
             belonging=belonging,
+            classes=classes,
         )
 
     def _moved(self, images: Observed, log_p: Tensor, power: Tensor) -> _Moved:
@@ -206,6 +208,7 @@ class ExactSum(PoseSum):
         ctf2: Tensor,
         images: Tensor,
         membership: Tensor,
+        classes: Tensor,
     ) -> None:
         if self._sums is None:
             self._sums = signal.new_zeros(2, *self._slices.values.shape)
@@ -213,8 +216,9 @@ class ExactSum(PoseSum):
         by_half = membership[:, None]
         self._sums[0].addmm_(weights[0].T, by_half * signal)
         self._sums[1].addmm_(by_pose.T, by_half * ctf2)
-        self._power += membership @ images.square()
-        self._members.append(membership)
+        shares = by_half * classes
+        self._power += shares.T @ images.square()
+        self._members.append(shares)
         if moved is None:
             return
         values = by_half[..., None] * moved.signal
@@ -225,18 +229,24 @@ class ExactSum(PoseSum):
         averaged = weights[1].transpose(1, 2) @ values
         self._sums[0].index_add_(0, moved.cells[image, place], averaged[image, place])
 
-    def collected(self) -> MapSums:
-        """Return what was collected."""
+    def collected(self) -> tuple[MapSums, ...]:
+        """Return what was collected for each map."""
         assert self._sums is not None, "nothing was collected"
-        quadrature = self.quadrature
-        signal, ctf2 = self._sums
-        weight = ctf2.mean(1)
+        n, shares = self.n_maps, torch.cat(self._members)
+        parts = (each.unflatten(0, (n, -1)) for each in (*self._sums, self._slices.values))
+        return tuple(
+            self._collected_for(*of_map, power, share)
+            for *of_map, power, share in zip(*parts, self._power, shares.T, strict=True)
+        )
+
+    def _collected_for(
+        self, signal: Tensor, ctf2: Tensor, slices: Tensor, power: Tensor, shares: Tensor
+    ) -> MapSums:
+        quadrature, weight = self.quadrature, ctf2.mean(1)
         used = weight > _NEGLIGIBLE * weight.mean()
         sums = MapSums(quadrature.model, quadrature.group)
         sums.add_averages(signal[used], ctf2[used], quadrature.unit_rotations[used])
         # a shift mixes k and −k alone: shell by shell the power is what it was
-        slices = self._slices
-        fitted = ctf2 * slices.squares - 2 * signal * slices.values
-        residual = self._power + fitted.sum(0)
-        sums.count(residual, torch.cat(self._members))
+        fitted = ((ctf2 * slices - 2 * signal) * slices).sum(0)
+        sums.count(power + fitted, shares)
         return sums

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
+from napari_cryospin.engine.models.sums import mean_residual
 from napari_cryospin.engine.state.problem import evenly_spread
 from napari_cryospin.engine.sums.centring import spread_of
 from napari_cryospin.engine.sums.exact import ExactSum
@@ -50,7 +51,7 @@ def find_members(
     radius = min(_RADIUS, box // 2 - 1)
     spread, group = spread_of(problem), problem.group
     points = Quadrature.at(box, radius, radius, spread=spread, device=device, group=group)
-    grid, shells = problem.volume.grid().detach(), shells_of(points.model)
+    grid, shells = problem.grids, shells_of(points.model)
     variance = noise.variance[shells]
     learning = rows[~problem.held_out[rows] & problem.poses.members[rows]]
     for _ in range(_ROUNDS if len(learning) else 0):
@@ -79,5 +80,5 @@ def _left(
     total = ExactSum(points, grid, variance)
     some = evenly_spread(learning, _TELLING)
     total.posteriors(problem.observed(some, points.model), collect=True)
-    power = total.collected().mean_residual
+    power = mean_residual(total.collected())
     return NoiseSpectrum.of_residuals(power, points.model, problem.particles.mask_power).variance

@@ -109,7 +109,7 @@ class Outliers:
     precision
         One over the variance of the noise, (k,).
     signal
-        Mean power of the map's slices over the noise's variance, (k,).
+        Mean power of each map's slices over the noise's variance, (C, k).
     independent
         Share of the coefficients that are independent: the mask's mean square.
     """
@@ -125,7 +125,7 @@ class Outliers:
         cls,
         members: Members,
         quadrature: Quadrature,
-        grid: Tensor,
+        grids: Tensor,
         variance: Tensor,
         mask_power: float,
     ) -> Outliers:
@@ -137,8 +137,8 @@ class Outliers:
             Tells memberships by scores.
         quadrature
             Poses and frequencies.
-        grid
-            Hartley grid of the map, (D+1)³.
+        grids
+            Hartley grids of the maps, (C, D+1, D+1, D+1), or of the only one, (D+1)³.
         variance
             Variance of the noise at every frequency, (K,).
         mask_power
@@ -147,12 +147,17 @@ class Outliers:
         used, model = quadrature.n_used, quadrature.model
         shells = torch.nn.functional.one_hot(shells_of(model)[:used]).to(variance)
         some = quadrature.rotations[:: max(1, len(quadrature.rotations) // _SLICES)]
-        power = slicer(grid).slices(some, model.frequencies[:used]).square().mean(0)
+        power = torch.stack(
+            [
+                slicer(grid).slices(some, model.frequencies[:used]).square().mean(0)
+                for grid in grids.reshape(-1, *grids.shape[-3:])
+            ]
+        )
         by_shell = (power @ shells) / shells.sum(0).clamp(min=1)
         precision = 1 / variance[:used]
-        return cls(members, shells, precision, (shells @ by_shell) * precision, mask_power)
+        return cls(members, shells, precision, (by_shell @ shells.T) * precision, mask_power)
 
-    def scores(self, images: Observed, log_evidence: Tensor) -> Tensor:
+    def scores(self, images: Observed, log_evidence: Tensor, classes: Tensor) -> Tensor:
         """Return how images score, (b,): what the map gains over what it should gain.
 
         The gain is the log-evidence of the map less that of noise whose variance is the image's own
@@ -164,10 +169,12 @@ class Outliers:
             The images.
         log_evidence
             Log of their mean likelihood over poses, beside that without a map, (b,).
+        classes
+            Probabilities of the maps, (b, C).
         """
         used = len(self.precision)
         own = (images.coefficients[:, :used].square() * self.precision) @ self.shells
-        expected = (images.ctf[:, :used].square() * self.signal) @ self.shells
+        expected = (images.ctf[:, :used].square() * (classes @ self.signal)) @ self.shells
         size = self.independent * self.shells.sum(0).clamp(min=_TINY)
         counted = size > _TINY
         spectrum = torch.where(counted, size * ((own / size).clamp(min=_TINY).log() + 1), 0)

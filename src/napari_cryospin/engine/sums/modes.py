@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.geometry.cells import separation
-from napari_cryospin.engine.sums.quadrature import cell_rotations
+from napari_cryospin.engine.sums.quadrature import cell_rotations, split_cells
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,12 +38,15 @@ class ModePoses:
         Share of the probability of each, (b, n).
     errors
         Error per Fourier coefficient of each, in units of the noise's variance, (b, n).
+    classes
+        Map that each is a mode of, (b, n).
     """
 
     rotations: Tensor
     shifts: Tensor
     weights: Tensor
     errors: Tensor
+    classes: Tensor
 
     @classmethod
     def of(cls, found: Posteriors, quadrature: Quadrature, n: int) -> ModePoses:
@@ -52,10 +55,10 @@ class ModePoses:
         The heaviest cell is the first mode and takes in all cells near it; the heaviest of the
         others is the second; and so on.
         """
-        rotations, shifts, weights = _best(found, quadrature.nside, n)
+        rotations, shifts, weights, classes = _best(found, quadrature.nside, n)
         # what a mode has less of probability it has more of error, 2 nats for each coefficient
         behind = (weights[:, :1] / weights).log() * (2 / quadrature.n_used)
-        return cls(rotations, shifts, weights, found.errors[:, None] + behind)
+        return cls(rotations, shifts, weights, found.errors[:, None] + behind, classes)
 
     def moved(self, origins: Tensor) -> ModePoses:
         """Return the modes of images that were centred by origin shifts (b, 2) before."""
@@ -66,17 +69,21 @@ class ModePoses:
         poses.candidates[rows], poses.candidate_shifts[rows] = self.rotations, self.shifts
         poses.rotations[rows], poses.shifts[rows] = self.rotations[:, 0], self.shifts[:, 0]
         poses.candidate_losses[rows] = self.errors.where(self.weights > 0, torch.nan)
+        poses.classes[rows] = self.classes[:, 0]
+        poses.candidate_classes[rows] = self.classes.to(poses.candidate_classes)
         poses.losses[rows] = self.errors[:, 0]
         poses.winner[rows] = 0
 
 
-def _best(found: Posteriors, nside: int, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return rotations, shifts and weights of the ``n`` best modes."""
+def _best(found: Posteriors, nside: int, n: int) -> tuple[Tensor, ...]:
+    """Return rotations, shifts, weights and maps of the ``n`` best modes."""
     device = found.cells.device
-    rotations = cell_rotations(nside).to(device)[found.cells]
+    maps, cells = split_cells(found.cells, nside)
+    rotations = cell_rotations(nside).to(device)[cells]
     flat = rotations.flatten(2)
     trace = flat @ flat.transpose(1, 2)
     near = trace > 1 + 2 * math.cos(math.radians(separation(nside)))
+    near &= maps[:, :, None] == maps[:, None]
     left = found.weights.clone()
     rows = torch.arange(len(left), device=device)
     first = left.argmax(1)
@@ -93,4 +100,5 @@ def _best(found: Posteriors, nside: int, n: int) -> tuple[Tensor, Tensor, Tensor
         rotations[rows[:, None], places],
         found.cell_shifts[rows[:, None], places],
         torch.stack(weights, 1),
+        maps[rows[:, None], places],
     )

@@ -33,7 +33,8 @@ class Posteriors:
     information
         Divergence of the posterior from the uniform one, nats, (b,).
     cells
-        The heaviest cells of poses, descending, (b, T).
+        The heaviest cells of poses, descending, (b, T); those of several maps are numbered on, from
+        map to map (:func:`~napari_cryospin.engine.sums.quadrature.split_cells`).
     weights
         Their probabilities, (b, T).
     cell_shifts
@@ -53,6 +54,8 @@ class Posteriors:
     membership
         Probability that each image shows the particle, (b,): as it was given where no outliers are
         looked for.
+    classes
+        Probability of each of C maps, (b, C); they add up to 1.
     """
 
     log_evidence: Tensor
@@ -66,6 +69,7 @@ class Posteriors:
     beyond: Tensor
     scores: Tensor
     membership: Tensor
+    classes: Tensor
 
     def __getitem__(self, part: slice) -> Posteriors:
         return Posteriors(*(getattr(self, field.name)[part] for field in fields(self)))
@@ -83,6 +87,7 @@ class Posteriors:
         points: int,
         heaviest: tuple[Tensor, Tensor, Tensor],
         belonging: tuple[Tensor, Tensor],
+        classes: Tensor,
     ) -> Posteriors:
         """Return what a sum over poses tells of images, whichever points it is over.
 
@@ -103,6 +108,8 @@ class Posteriors:
             Cells, weights and shifts of the result.
         belonging
             Scores and memberships of the result.
+        classes
+            As in the result.
         """
         k = len(precision)
         own = (images.coefficients[:, :k].square() * precision).sum(1)
@@ -119,6 +126,7 @@ class Posteriors:
             beyond=torch.zeros_like(log_evidence) if beyond is None else beyond,
             scores=belonging[0],
             membership=belonging[1],
+            classes=classes,
         )
 
     @classmethod
@@ -134,12 +142,14 @@ class Posteriors:
 
 
 class PoseSum(ABC):
-    """A sum over the points of a quadrature, with one map.
+    """A sum over the points of a quadrature, and over maps.
 
     Parameters
     ----------
     quadrature
         Poses, shifts and frequencies.
+    grids
+        Hartley grids of the maps, (C, D+1, D+1, D+1), or of the only one, (D+1)³.
     variance
         Variance of the noise at every frequency, (K,).
     outliers
@@ -147,18 +157,28 @@ class PoseSum(ABC):
     """
 
     def __init__(
-        self, quadrature: Quadrature, variance: Tensor, outliers: Outliers | None = None
+        self,
+        quadrature: Quadrature,
+        grids: Tensor,
+        variance: Tensor,
+        outliers: Outliers | None = None,
     ) -> None:
         self.quadrature, self._outliers = quadrature, outliers
+        self._grids = grids.reshape(-1, *grids.shape[-3:])
         self._precision = 1 / variance
 
+    @property
+    def n_maps(self) -> int:
+        """Number C of maps."""
+        return len(self._grids)
+
     def _belonging(
-        self, images: Observed, log_evidence: Tensor, scales: Tensor
+        self, images: Observed, log_evidence: Tensor, scales: Tensor, classes: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return scores and memberships of images with scales (b,), (b,) each."""
         if self._outliers is None:
             return torch.zeros_like(log_evidence), images.membership
-        scores = self._outliers.scores(images, log_evidence)
+        scores = self._outliers.scores(images, log_evidence, classes)
         return scores, self._outliers.members.of(scores, scales)
 
     @abstractmethod
@@ -178,8 +198,8 @@ class PoseSum(ABC):
         """
 
     @abstractmethod
-    def collected(self) -> MapSums:
-        """Return what was collected."""
+    def collected(self) -> tuple[MapSums, ...]:
+        """Return what was collected for each map."""
 
 
 def posterior_scale(cross: Tensor, power: Tensor, scale: Tensor) -> Tensor:

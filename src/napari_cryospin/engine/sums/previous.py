@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.sums.posteriors import KEPT_CELLS
-from napari_cryospin.engine.sums.quadrature import cell_rotations
+from napari_cryospin.engine.sums.quadrature import cell_rotations, split_cells
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,17 @@ class Memory:
         found = self.weights.new_empty(*cells.shape, 3, 3)
         for level in levels.unique().tolist():
             here = levels == level
-            found[here] = cell_rotations(level).to(found.device)[cells[here]]
+            _, own = split_cells(cells[here], level)
+            found[here] = cell_rotations(level).to(found.device)[own]
+        return found
+
+    def classes(self, rows: Tensor) -> Tensor:
+        """Return the map of the heaviest cell of particles (m,) that have any, (m,)."""
+        cells, levels = self.cells[rows, 0].long(), self.nside[rows]
+        found = torch.zeros_like(cells)
+        for level in levels.unique().tolist():
+            here = levels == level
+            found[here], _ = split_cells(cells[here], level)
         return found
 
     def heaviest(self, rows: Tensor) -> Tensor:

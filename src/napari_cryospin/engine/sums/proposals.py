@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.geometry.cells import children, neighbours, spacing
-from napari_cryospin.engine.sums.quadrature import cell_rotations
+from napari_cryospin.engine.geometry.cells import children, n_cells, neighbours, spacing
+from napari_cryospin.engine.sums.quadrature import cell_rotations, split_cells
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,28 +60,32 @@ def propose_poses(
     n: int,
     options: SamplingOptions,
     generator: torch.Generator,
+    n_maps: int = 1,
 ) -> Proposal:
     """Draw ``n`` cells of the level ``nside`` for each particle of ``rows`` (b,).
 
-    All of them have their previous posterior at one level, ``nside`` or a coarser one.
+    All of them have their previous posterior at one level, ``nside`` or a coarser one. Those of
+    several maps are numbered on from map to map.
     """
     before = int(memory.nside[rows[0]])
     near, kernel = _pose_kernel(before, rows.device)
-    cells = memory.cells[rows].long()
+    maps, cells = split_cells(memory.cells[rows].long(), before)
     weights = tempered(memory.weights[rows], options.temperature)
-    spread_cells = near[cells].flatten(1)
+    spread_cells = (near[cells] + maps[..., None] * len(near)).flatten(1)
     spread_weights = (weights[..., None] * kernel[cells]).flatten(1)
     if 2 * before < nside:
         # over several levels the children of cells that are given twice would be too many
-        known = torch.zeros(len(rows), len(near), device=rows.device)
+        everything = n_maps * len(near)
+        known = torch.zeros(len(rows), everything, device=rows.device)
         spread_weights = known.scatter_add_(1, spread_cells, spread_weights)
-        spread_cells = torch.arange(len(near), device=rows.device).expand(len(rows), -1)
+        spread_cells = torch.arange(everything, device=rows.device).expand(len(rows), -1)
     while before < nside:
-        finer = torch.from_numpy(children(spread_cells.cpu().numpy().ravel(), before))
-        spread_cells = finer.to(rows.device).view(len(rows), -1)
+        maps, cells = split_cells(spread_cells.flatten(), before)
+        finer = torch.from_numpy(children(cells.cpu().numpy(), before)).to(rows.device)
+        spread_cells = (finer + maps[:, None] * n_cells(2 * before)).view(len(rows), -1)
         spread_weights = (spread_weights / finer.shape[1]).repeat_interleave(finer.shape[1], 1)
         before *= 2
-    total = len(cell_rotations(nside))
+    total = n_maps * len(cell_rotations(nside))
     return _mixture(spread_cells, spread_weights, total, n, options.uniform, generator)
 
 

@@ -139,8 +139,11 @@ class Quadrature:
         return self.rotations if self.unit is None else self.rotations[self.unit]
 
     def cells_of(self, places: Tensor) -> Tensor:
-        """Return the cells that stand at places of the asymmetric unit."""
-        return places if self.unit is None else self.unit[places]
+        """Return the cells that stand at places of the asymmetric unit, map after map."""
+        if self.unit is None:
+            return places
+        n = len(self.unit)
+        return places // n * len(self.rotations) + self.unit[places % n]
 
     @property
     def estimates_shifts(self) -> bool:
@@ -174,10 +177,16 @@ class Quadrature:
         """Return the number of images of which so many points each are computed at once."""
         return max(1, _BLOCK // n_points)
 
-    def slices(self, grid: Tensor, *, unit: bool = False) -> Tensor:
-        """Return the slices of a Hartley grid (D+1)³ at all cells, (J, K), or those of the unit."""
+    def slices(self, grids: Tensor, *, unit: bool = False) -> Tensor:
+        """Return the slices of Hartley grids at all cells, or those of the unit, map after map.
+
+        Of C grids (C, D+1, D+1, D+1), or of one, (D+1)³: (C J, K).
+        """
         rotations = self.unit_rotations if unit else self.rotations
-        return slicer(grid).slices(rotations, self.model.frequencies)
+        each = grids.reshape(-1, *grids.shape[-3:])
+        found = [slicer(grid).slices(rotations, self.model.frequencies) for grid in each]
+        # one map's are not copied
+        return torch.cat(found) if len(found) > 1 else found[0]
 
 
 def asymmetric_unit(rotations: Tensor, group: Tensor) -> Tensor:
@@ -190,6 +199,12 @@ def asymmetric_unit(rotations: Tensor, group: Tensor) -> Tensor:
     mates = torch.einsum("ab,jbc,gca->jg", middle, rotations, group)
     own = torch.einsum("ab,jba->j", middle, rotations)
     return (own >= mates.amax(1) - _SAME).nonzero().flatten()
+
+
+def split_cells(cells: Tensor, nside: int) -> tuple[Tensor, Tensor]:
+    """Return the maps, and the cells of a level, of cells that are numbered on from map to map."""
+    n = n_cells(nside)
+    return cells // n, cells % n
 
 
 @lru_cache(maxsize=4)

@@ -22,6 +22,7 @@ from napari_cryospin.engine.sums.posteriors import (
 )
 from napari_cryospin.engine.sums.products import PoseSlices
 from napari_cryospin.engine.sums.proposals import effective_samples, propose_poses
+from napari_cryospin.engine.sums.quadrature import split_cells
 from napari_cryospin.engine.sums.weights import normalised
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class SampledSum(PoseSum):
 
     Parameters
     ----------
-    quadrature, grid, variance, outliers
-        As for :class:`~.exact.ExactSum`.
+    quadrature, grids, variance, outliers
+        As for every sum.
     memory
         Previous posteriors.
     options
@@ -62,18 +63,19 @@ class SampledSum(PoseSum):
     def __init__(
         self,
         quadrature: Quadrature,
-        grid: Tensor,
+        grids: Tensor,
         variance: Tensor,
         memory: Memory,
         options: SamplingOptions,
         generator: torch.Generator,
         outliers: Outliers | None = None,
     ) -> None:
-        super().__init__(quadrature, variance, outliers)
-        self._map, self._memory = slicer(grid), memory
+        super().__init__(quadrature, grids, variance, outliers)
+        self._maps, self._memory = [slicer(grid) for grid in self._grids], memory
         self._options, self._generator = options, generator
-        self._table = quadrature.slices(grid) if quadrature.keeps_slices else None
-        self._sums = MapSums(quadrature.model, quadrature.group)
+        kept = quadrature.keeps_slices
+        self._table = quadrature.slices(self._grids) if kept else None
+        self._sums = tuple(MapSums(quadrature.model, quadrature.group) for _ in self._maps)
 
     def posteriors(
         self, images: Observed, *, collect: bool = False, look_beyond: bool = False
@@ -93,13 +95,18 @@ class SampledSum(PoseSum):
         joined = Posteriors.join(found)
         return joined.rows(torch.cat(places).argsort())
 
-    def collected(self) -> MapSums:
-        """Return what was collected."""
+    def collected(self) -> tuple[MapSums, ...]:
+        """Return what was collected for each map."""
         return self._sums
 
     def share(self, rows: Tensor) -> float:
         """Return the share of all points that particles ``rows`` (b,) would have computed."""
-        return float(self._sample_sizes(rows).float().mean()) / len(self.quadrature.rotations)
+        return float(self._sample_sizes(rows).float().mean()) / self._n_cells
+
+    @property
+    def _n_cells(self) -> int:
+        """Number of cells of all maps."""
+        return self.n_maps * len(self.quadrature.rotations)
 
     def _sample_sizes(self, rows: Tensor) -> Tensor:
         """Return the number of poses that are sampled for each particle, powers of two."""
@@ -109,14 +116,16 @@ class SampledSum(PoseSum):
         finer = _FINER**levels
         temperature = options.temperature
         poses = options.factor * finer * effective_samples(memory.weights[rows], temperature)
-        return _power_of_two(poses, _FEWEST, len(quadrature.rotations))
+        return _power_of_two(poses, _FEWEST, self._n_cells)
 
     def _block(
         self, images: Observed, n_poses: int, collect: bool, look_beyond: bool
     ) -> Posteriors:
         quadrature, memory, draw = self.quadrature, self._memory, self._generator
         rows, used = images.rows, quadrature.n_used
-        poses = propose_poses(memory, rows, quadrature.nside, n_poses, self._options, draw)
+        poses = propose_poses(
+            memory, rows, quadrature.nside, n_poses, self._options, draw, self.n_maps
+        )
         slices = PoseSlices.of(self._slices(poses.points))
         centred = quadrature.moved(images.coefficients)
         signal = images.ctf[:, None] * centred
@@ -132,11 +141,13 @@ class SampledSum(PoseSum):
         by_pose = weights.sum(1)
         mean_cross = torch.einsum("bsj,bsj->b", weights, cross)
         mean_power = (by_pose * power).sum(1)
-        log_evidence = total - math.log(n_poses) - math.log(len(quadrature.rotations))
+        log_evidence = total - math.log(n_poses) - math.log(self._n_cells)
         scales = posterior_scale(mean_cross, mean_power, images.scales)
-        belonging = self._belonging(images, log_evidence, scales)
+        maps, _ = split_cells(poses.points, quadrature.nside)
+        classes = by_pose.new_zeros(len(by_pose), self.n_maps).scatter_add_(1, maps, by_pose)
+        belonging = self._belonging(images, log_evidence, scales, classes)
         if collect:
-            own = images.coefficients, belonging[1]
+            own = images.coefficients, belonging[1], classes
             self._collect(weights, poses.points, slices, signal, ctf2, *own)
         best_shift = quadrature.shifts[log_p.max(1).indices]
         beyond = None
@@ -155,6 +166,7 @@ class SampledSum(PoseSum):
             points=n_poses * centred.shape[1],
             heaviest=_heaviest(poses.points, by_pose, best_shift),
             belonging=belonging,
+            classes=classes,
         )
 
     def _slices(self, cells: Tensor) -> Tensor:
@@ -162,8 +174,16 @@ class SampledSum(PoseSum):
         if self._table is not None:
             return self._table[cells]
         unique, place = cells.unique(return_inverse=True)
-        rotations = self.quadrature.rotations[unique]
-        return self._map.slices(rotations, self.quadrature.model.frequencies)[place]
+        maps, own = split_cells(unique, self.quadrature.nside)
+        rotations, frequencies = self.quadrature.rotations[own], self.quadrature.model.frequencies
+        # ascending, so that each map's are together
+        parts = rotations.split(torch.bincount(maps, minlength=self.n_maps).tolist())
+        found = [
+            of_map.slices(part, frequencies)
+            for of_map, part in zip(self._maps, parts, strict=True)
+            if len(part)
+        ]
+        return torch.cat(found)[place]
 
     def _collect(
         self,
@@ -174,6 +194,7 @@ class SampledSum(PoseSum):
         ctf2: Tensor,
         images: Tensor,
         membership: Tensor,
+        classes: Tensor,
     ) -> None:
         by_pose = weights.sum(1)
         # a light sample is kept with a probability, and then counts as if it were heavier: none of
@@ -185,10 +206,15 @@ class SampledSum(PoseSum):
         factor = membership[image, None] * own.clamp(min=least) / own
         averaged = (weights.transpose(1, 2) @ signal)[image, sample]
         values, heavy = factor * averaged, factor * own * ctf2[image]
-        self._sums.add_averages(values, heavy, self.quadrature.rotations[cells[image, sample]])
         known = slices.values[image, sample]
         fitted = (heavy * known - 2 * values) * known
-        self._sums.count(membership @ images.square() + fitted.sum(0), membership)
+        maps, poses = split_cells(cells[image, sample], self.quadrature.nside)
+        for n, sums in enumerate(self._sums):
+            here = maps == n
+            rotations = self.quadrature.rotations[poses[here]]
+            sums.add_averages(values[here], heavy[here], rotations)
+            share = membership * classes[:, n]
+            sums.count(share @ images.square() + fitted[here].sum(0), share)
 
 
 def _power_of_two(wanted: Tensor, least: int, most: int) -> Tensor:

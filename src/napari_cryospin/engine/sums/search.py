@@ -45,7 +45,7 @@ class PoseSearch:
             box, radius, radius, spread=spread_of(problem), device=device, group=problem.group
         )
         variance = noise.variance[shells_of(around.model)]
-        self._sum = ExactSum(around, problem.volume.grid().detach(), variance)
+        self._sum = ExactSum(around, problem.grids, variance)
 
     @torch.no_grad()
     def modes(self, rows: Tensor, n: int, origins: Tensor | None = None) -> ModePoses:
