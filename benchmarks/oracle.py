@@ -20,7 +20,7 @@ from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map, map_of_grid
-from napari_cryospin.engine.run.training import signal_amplitude
+from napari_cryospin.engine.run.first_maps import signal_amplitude
 from napari_cryospin.engine.settings import ModelSettings
 from napari_cryospin.engine.stages import DirectStage
 from napari_cryospin.engine.state.pose_table import PoseTable

@@ -13,7 +13,7 @@ from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
-from napari_cryospin.engine.run.training import signal_amplitude
+from napari_cryospin.engine.run.first_maps import signal_amplitude
 from napari_cryospin.engine.settings import DataSettings
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem

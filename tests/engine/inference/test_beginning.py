@@ -14,7 +14,7 @@ from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.models.volume import HartleyVolume
-from napari_cryospin.engine.run.training import signal_amplitude
+from napari_cryospin.engine.run.first_maps import signal_amplitude
 from napari_cryospin.engine.stages import AmortizedStage, DirectStage, MarginalStage
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem

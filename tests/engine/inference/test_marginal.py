@@ -10,7 +10,7 @@ import torch
 from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.models.volume import HartleyVolume
-from napari_cryospin.engine.run.training import signal_amplitude
+from napari_cryospin.engine.run.first_maps import signal_amplitude
 from napari_cryospin.engine.stages import MarginalStage
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem

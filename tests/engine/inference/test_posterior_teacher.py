@@ -14,8 +14,8 @@ from napari_cryospin.engine.inference.posterior_teacher import PosteriorTeacher
 from napari_cryospin.engine.models.volume import HartleyVolume, map_of_grid
 from napari_cryospin.engine.refining.candidate_modes import APART
 from napari_cryospin.engine.run.agreement import agreement
+from napari_cryospin.engine.run.first_maps import signal_amplitude
 from napari_cryospin.engine.run.starts import Starts
-from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.stages import AmortizedStage
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem
@@ -89,14 +89,14 @@ def test_starts_agree_by_the_poses_of_the_sums(inference: AmortizedInference) ->
     gain = torch.arange(10.0)
     judged = type("Judged", (), {"rows": torch.arange(10), "gain": gain, "mean_gain": 1.0})()
     for _ in range(2):
-        starts.add(problem.volume, problem.poses, inference, judged)
+        starts.add(problem.maps, problem.poses, inference, judged)
     # the heads' proposals are of no account
     problem.poses.candidates[:] = torch.eye(3)
     assert agreement(starts.ended)[0] == 1.0
     memory = teacher_of(inference)._sums.memory
     order = torch.randperm(len(memory.cells), generator=torch.Generator().manual_seed(1))
     memory.cells = memory.cells[order]
-    starts.add(problem.volume, problem.poses, inference, judged)
+    starts.add(problem.maps, problem.poses, inference, judged)
     shared = agreement(starts.ended[1:])[0]
     assert shared is not None and shared < 0.7
 

@@ -13,7 +13,7 @@ from napari_cryospin.engine.inference.interface import Place
 from napari_cryospin.engine.judging.switching import SwitchCriterion
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
 from napari_cryospin.engine.refining.per_image_adam import PerImageAdam
-from napari_cryospin.engine.run.training import signal_amplitude
+from napari_cryospin.engine.run.first_maps import signal_amplitude
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem
 

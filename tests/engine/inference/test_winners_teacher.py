@@ -56,9 +56,9 @@ def test_best_guess_is_that_of_the_errors(particles: Particles) -> None:
     measure = Measure(model, slicer(grid), noise)
     seen = particles.observed(torch.arange(20), model)
     poses = drawn(30, 7, 0, 1)
-    which, errors = best_of(measure, seen, poses)
+    best, errors = best_of(measure, seen, poses)
     every = errors_of(measure, seen, Poses.centred(poses.expand(20, 30, 3, 3)))
-    assert torch.equal(which, every.argmin(1))
+    assert torch.equal(best.rotations, poses[every.argmin(1)])
     assert torch.allclose(errors, every.amin(1), rtol=1e-4)
 
 

@@ -10,7 +10,7 @@ from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.judging.halves import HalfMaps
 from napari_cryospin.engine.models.volume import HartleyVolume
-from napari_cryospin.engine.run.training import signal_amplitude
+from napari_cryospin.engine.run.first_maps import signal_amplitude
 from napari_cryospin.engine.settings import DataSettings, ModelSettings
 from napari_cryospin.engine.simulate import Nuisances, simulate
 from napari_cryospin.engine.state.pose_table import PoseTable

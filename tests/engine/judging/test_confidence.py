@@ -11,7 +11,7 @@ from torch import Tensor
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.judging.confidence import pose_confidence
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
-from napari_cryospin.engine.run.training import signal_amplitude
+from napari_cryospin.engine.run.first_maps import signal_amplitude
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem
 from napari_cryospin.engine.sums.search import search_modes

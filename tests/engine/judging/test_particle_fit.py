@@ -11,7 +11,7 @@ from napari_cryospin.engine.judging.particle_fit import ParticleFit
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
-from napari_cryospin.engine.run.training import signal_amplitude
+from napari_cryospin.engine.run.first_maps import signal_amplitude
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem
 from particle_images import all_images, with_images

@@ -15,7 +15,7 @@ from napari_cryospin.engine.settings import ModelSettings
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem
 from napari_cryospin.engine.sums.centring import (
-    evidence_of_average,
+    evidence_of_averages,
     first_origins,
     pixel_shifts,
     shift_log_prior,
@@ -87,7 +87,7 @@ def test_the_evidence_of_the_average_is_brute_force(
         poses.shifts = shifts_of(1.0, particles.n)
     images = particles.observed(torch.arange(4), model, shifts=poses.shifts[:4])
     variance = torch.linspace(1, 2, len(model.frequencies) // 2).repeat_interleave(2)
-    found = evidence_of_average(images, quadrature, average, variance)
+    found = evidence_of_averages(images, quadrature, [volume], variance)
     turned = quadrature.rotations[:1]
     predicted = images.ctf * central_slices(average, turned, model.frequencies)
     tried = pixel_shifts(32) if spread is not None else torch.zeros(1, 2)

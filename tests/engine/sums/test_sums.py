@@ -93,7 +93,7 @@ def test_the_exact_sum_is_brute_force(
     information = (weights * (weights.clamp(min=1e-30).log() - log_prior)).sum((1, 2))
     assert torch.allclose(found.information.double(), information, atol=2e-3)
     # what the posteriors leave of the images, at all frequencies
-    statistics = total.collected()
+    (statistics,) = total.collected()
     expected = torch.zeros(len(model.frequencies), dtype=torch.double)
     for place, shift in enumerate(quadrature.shifts):
         centred = model.shift(images.coefficients, shift).double()
@@ -123,7 +123,7 @@ def test_shifts_at_the_heaviest_poses_do_for_all(
     assert float(missing.median()) < 0.01
     assert float(missing.quantile(0.9)) < 1.0
     assert (found.cells[:, 0] == expected.cells[:, 0]).float().mean() > 0.9
-    one, other = some.collected(), everything.collected()
+    (one,), (other,) = some.collected(), everything.collected()
     for sums, wanted in zip(one.inserted, other.inserted, strict=True):
         # one image of many may find another pose
         assert float(torch.cosine_similarity(sums.flatten(), wanted.flatten(), 0)) > 0.98
@@ -179,7 +179,7 @@ def test_the_sampled_sum_is_near_the_exact_one(
         return
     assert float(difference.mean()) < 3e-3
     assert float(found.points.float().mean()) < 0.2 * quadrature.n_points
-    exactly, sampled = whole.collected(), total.collected()
+    (exactly,), (sampled,) = whole.collected(), total.collected()
     for one, other in zip(sampled.inserted, exactly.inserted, strict=True):
         assert (one - other).norm() < 0.05 * other.norm()
     assert torch.allclose(sampled.residual.sum(), exactly.residual.sum(), rtol=0.01)
@@ -216,7 +216,7 @@ def test_every_image_counts_as_one(particles: Particles, true_map: Tensor, stren
         quadrature, grid, white(quadrature), memory, SamplingOptions(factor=100), draw
     )
     sampled.posteriors(observed(particles, quadrature), collect=True)
-    found, wanted = sampled.collected(), total.collected()
+    (found,), (wanted,) = sampled.collected(), total.collected()
     assert float(found.inserted[1].sum() / wanted.inserted[1].sum()) == pytest.approx(1, abs=0.01)
     assert torch.allclose(found.residual, wanted.residual, rtol=0.1)
 

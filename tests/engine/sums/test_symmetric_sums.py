@@ -53,7 +53,7 @@ def test_a_map_is_the_same_after_every_turn(particles: Particles, true_map: Tens
     images = particles.observed(rows, points.model)
     total = ExactSum(points, grid_of_map(true_map), white)
     found = total.posteriors(images, collect=True)
-    for sums in (total.collected(), _at_one_pose(particles, rows, points, group)):
+    for sums in (*total.collected(), _at_one_pose(particles, rows, points, group)):
         inserted = sums.inserted
         half_turn_about_z = inserted.flip(-1, -2)
         half_turn_about_x = inserted.flip(-2, -3)

@@ -49,7 +49,10 @@ def separation(nside: int) -> float:
 
 
 def children(cells: NDArray[np.int64], nside: int) -> NDArray[np.int64]:
-    """Return the eight cells of the level ``2 nside`` in each cell, shape (n, 8)."""
+    """Return the eight cells of the level ``2 nside`` in each cell, shape (n, 8).
+
+    Cells that are numbered on from map to map have children that are.
+    """
     pixels, intervals = np.divmod(cells, n_in_plane(nside))
     pixels = 4 * pixels[:, None, None] + np.arange(4)[:, None]
     intervals = 2 * intervals[:, None, None] + np.arange(2)

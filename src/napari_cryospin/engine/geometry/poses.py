@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 class Poses:
     """Poses of images: one value each, whose fields belong together.
 
-    Where shifts are not estimated they are zero. With several maps, the number of a pose's own is
-    one more field.
+    Where shifts are not estimated they are zero.
 
     Parameters
     ----------
@@ -27,10 +26,13 @@ class Poses:
     shifts
         Origin shifts (x, y), pixels of the working box, as RELION's: the content lies at −shift,
         (..., 2).
+    classes
+        Number of the map that each is a pose of, (...); None where there is one map.
     """
 
     rotations: Tensor
     shifts: Tensor
+    classes: Tensor | None = None
 
     @classmethod
     def centred(cls, rotations: Tensor) -> Self:
@@ -41,21 +43,26 @@ class Poses:
         return len(self.rotations)
 
     def __getitem__(self, part: Any) -> Self:
-        return type(self)(self.rotations[part], self.shifts[part])
+        classes = None if self.classes is None else self.classes[part]
+        return type(self)(self.rotations[part], self.shifts[part], classes)
 
     def flatten(self) -> Self:
         """Return poses (a, b) one after the other, (a b,)."""
-        return type(self)(self.rotations.flatten(0, 1), self.shifts.flatten(0, 1))
+        classes = None if self.classes is None else self.classes.flatten(0, 1)
+        return type(self)(self.rotations.flatten(0, 1), self.shifts.flatten(0, 1), classes)
 
     def detach(self) -> Self:
         """Return the poses without their history."""
-        return type(self)(self.rotations.detach(), self.shifts.detach())
+        return type(self)(self.rotations.detach(), self.shifts.detach(), self.classes)
 
     def where(self, which: Tensor, other: Self) -> Self:
         """Return these poses where ``which`` (p,) is true, and others elsewhere."""
         return type(self)(
             torch.where(which[:, None, None], self.rotations, other.rotations),
             torch.where(which[:, None], self.shifts, other.shifts),
+            None
+            if self.classes is None or other.classes is None
+            else torch.where(which, self.classes, other.classes),
         )
 
     def moved(self, step: Tensor) -> Self:
@@ -65,4 +72,4 @@ class Poses:
         # Newton's towards the nearest one
         identity = torch.eye(3, dtype=turned.dtype, device=turned.device)
         turned = turned @ (1.5 * identity - 0.5 * turned.mT @ turned)
-        return type(self)(turned, self.shifts + step[:, 3:])
+        return type(self)(turned, self.shifts + step[:, 3:], self.classes)

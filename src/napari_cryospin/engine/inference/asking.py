@@ -6,12 +6,13 @@ the image is moved over the best of its proposals, and it is asked again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from napari_cryospin.engine.geometry.poses import Poses
+from napari_cryospin.engine.kernels import slicer_of
 from napari_cryospin.engine.refining.alignment import Alignment
 from napari_cryospin.engine.refining.candidate_modes import distinct
 from napari_cryospin.engine.sums.centring import (
@@ -22,7 +23,7 @@ from napari_cryospin.engine.sums.centring import (
 )
 
 if TYPE_CHECKING:
-    from typing import Literal
+    from typing import Literal, Self
 
     from torch import Tensor
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.models.encoders.interface import Encoder
     from napari_cryospin.engine.models.image import ImageModel
     from napari_cryospin.engine.models.noise import NoiseSpectrum
+    from napari_cryospin.engine.state.problem import Problem
 
 # rounds of centring of particles that nothing is known of; in the first one so many modes are
 # moved, each to its own best place: at a wrong shift the best candidate is often not the nearest
@@ -40,14 +42,31 @@ ROUNDS, _MODES = 3, 4
 
 @dataclass(frozen=True)
 class Measure:
-    """What candidates are compared by: a map, at the frequencies of a model, and the noise.
+    """What candidates are compared by: maps, at the frequencies of a model, and the noise.
 
     Without noise, coefficients are compared as they are.
+
+    Parameters
+    ----------
+    model
+        Image model of the frequencies.
+    slicer
+        What reads the maps at poses.
+    noise
+        The noise.
+    n_maps
+        Number C of them.
     """
 
     model: ImageModel
     slicer: Slicer
     noise: NoiseSpectrum | None = None
+    n_maps: int = 1
+
+    @classmethod
+    def of(cls, problem: Problem, model: ImageModel, noise: NoiseSpectrum | None = None) -> Self:
+        """Return what compares candidates by the present maps."""
+        return cls(model, slicer_of(problem.grids), noise, len(problem.maps))
 
 
 @dataclass(frozen=True)
@@ -59,7 +78,7 @@ class Asked:
     images
         The particles, moved by the origins that the encoder saw them at.
     proposed
-        Candidates, beside these origins, (m, K).
+        Candidates, beside these origins, (m, K), each of the map that it fits best.
     errors
         Their errors per coefficient, (m, K); in units of the noise's variance where it is known.
     """
@@ -72,7 +91,7 @@ class Asked:
     def candidates(self) -> Poses:
         """The candidates with their whole shifts, (m, K)."""
         shifts = self.proposed.shifts + self.images.origins[:, None]
-        return Poses(self.proposed.rotations, shifts)
+        return Poses(self.proposed.rotations, shifts, self.proposed.classes)
 
 
 @torch.no_grad()
@@ -115,14 +134,31 @@ def ask(
         origins, rounds = torch.zeros_like(origins), 0
     seen = particles.observed(rows, model, scales=scales, shifts=origins, images=images)
     for n in range(rounds if spread is not None else 0):
-        proposed = encoder(encoder.centred(look, origins))
+        proposed, errors = compared(measure, seen, encoder(encoder.centred(look, origins)))
         modes = _MODES if n == 0 and rounds > 1 else 1
-        places = distinct(proposed.rotations, errors_of(measure, seen, proposed), modes)
-        best = proposed.rotations[torch.arange(len(rows), device=rows.device)[:, None], places]
+        places = distinct(proposed.rotations, errors, modes)
+        best = proposed[torch.arange(len(rows), device=rows.device)[:, None], places]
         origins = _moved_over(measure, seen, best, spread or 0.0)
         seen = seen.at(model, origins)
-    proposed = encoder(encoder.centred(look, origins))
-    return Asked(seen, proposed, errors_of(measure, seen, proposed))
+    return Asked(seen, *compared(measure, seen, encoder(encoder.centred(look, origins))))
+
+
+def compared(
+    measure: Measure,
+    seen: Observed,
+    proposed: Poses,
+    loss: Literal["squared", "absolute"] = "squared",
+) -> tuple[Poses, Tensor]:
+    """Return K poses of b images with the maps that they fit best, and their errors, (b, K)."""
+    if measure.n_maps == 1:
+        return proposed, errors_of(measure, seen, proposed, loss)
+    shape = proposed.rotations.shape[:2]
+    found = []
+    for number in range(measure.n_maps):
+        classes = torch.full(shape, number, device=seen.rows.device)
+        found.append(errors_of(measure, seen, replace(proposed, classes=classes), loss))
+    errors, classes = torch.stack(found).min(0)
+    return replace(proposed, classes=classes), errors
 
 
 @torch.no_grad()
@@ -141,12 +177,12 @@ def errors_of(
     return aligned.errors(proposed.flatten()).view(n, candidates)
 
 
-def _moved_over(measure: Measure, seen: Observed, rotations: Tensor, spread: float) -> Tensor:
-    """Return the shifts at which images fit best, at the best of n poses (b, n, 3, 3), (b, 2)."""
-    model, (b, n) = measure.model, rotations.shape[:2]
+def _moved_over(measure: Measure, seen: Observed, poses: Poses, spread: float) -> Tensor:
+    """Return the shifts at which images fit best, at the best turns of n poses (b, n), (b, 2)."""
+    model, (b, n) = measure.model, poses.rotations.shape[:2]
     if measure.noise is not None:
         seen = seen.over(measure.noise.deviation(model))
-    slices = measure.slicer.slices(rotations.flatten(0, 1), model.frequencies)
+    slices = measure.slicer.at(poses.flatten(), model.frequencies)
     predicted = seen.ctf[:, None] * slices.unflatten(0, (b, n))
     product = turned_products(seen.coefficients[:, None], predicted)
     log_p = cross_products(model, product.flatten(0, 1)).unflatten(0, (b, n))

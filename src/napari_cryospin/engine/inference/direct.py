@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
+from napari_cryospin.engine.inference.class_sums import ClassSums
 from napari_cryospin.engine.inference.hypotheses import Hypotheses
 from napari_cryospin.engine.inference.interface import (
     SEARCHING,
@@ -15,6 +15,7 @@ from napari_cryospin.engine.inference.interface import (
     shuffled_batches,
 )
 from napari_cryospin.engine.inference.low_pass import LowPass
+from napari_cryospin.engine.inference.map_errors import errors_of_maps
 from napari_cryospin.engine.inference.memory_needs import (
     BLOCKS,
     FLOAT,
@@ -22,12 +23,11 @@ from napari_cryospin.engine.inference.memory_needs import (
     coefficients,
 )
 from napari_cryospin.engine.inference.searches import Searches, changed_share
-from napari_cryospin.engine.kernels import slicer
+from napari_cryospin.engine.kernels import slicer_of
 from napari_cryospin.engine.models.backprojection import sphere
-from napari_cryospin.engine.models.image import image_error
-from napari_cryospin.engine.models.map_update import MapUpdate
+from napari_cryospin.engine.models.map_updates import MapUpdates
 from napari_cryospin.engine.models.noise import NoiseSpectrum
-from napari_cryospin.engine.models.sums import MapSums
+from napari_cryospin.engine.models.sums import mean_residual
 from napari_cryospin.engine.refining.alignment import Alignment
 from napari_cryospin.engine.refining.gauss_newton import improve, schedule
 from napari_cryospin.engine.refining.per_image_adam import PerImageAdam
@@ -94,25 +94,26 @@ class DirectInference(PoseInference):
         self.stage, self.loss = stage, problem.model.loss
         self._low_pass = LowPass(self.particles, stage)
         self.volume_optimizer = torch.optim.Adam(
-            self.volume.parameters(), lr=stage.learning_rate_volume
+            [each for own in problem.maps for each in own.parameters()],
+            lr=stage.learning_rate_volume,
         )
-        self._update: MapUpdate | None = None
+        self._updates: MapUpdates | None = None
         if stage.volume_update == "closed form":
-            self._update = MapUpdate(
-                self.particles.box, self.volume.amplitude, memory=1, device=problem.device
-            )
+            self._updates = MapUpdates(problem.maps, self.particles.box, problem.device, memory=1)
         self._noise = noise or NoiseSpectrum.white(self.particles.box, problem.device)
-        self._sums: MapSums | None = None
+        self._sums: ClassSums | None = None
         self._slicer: Slicer | None = None
         self._weights: Slicer | None = None
         self._settled_at: int | None = None
         self._looked: int | None = None
         self._epochs = 0
         self._before = self.poses.rotations
-        n, most, device = self.particles.n, stage.hypotheses, problem.device
+        n, device, n_maps = self.particles.n, problem.device, len(problem.maps)
+        # one for each further map: the same pose may be of any
+        most = stage.hypotheses + n_maps - 1
         if not stage.searches:
             most = max(min(most, self.poses.candidate_losses.shape[1]), 1)
-        self.hypotheses = Hypotheses(n, most, device)
+        self.hypotheses = Hypotheses(n, most, device, n_maps)
         self.hypotheses.take(self.poses, torch.arange(n, device=device))
         self.pose_optimizer = PerImageAdam(n * most, 5, stage.learning_rate_pose, device)
         self._searches = Searches(problem, stage, radius)
@@ -172,7 +173,7 @@ class DirectInference(PoseInference):
         stage = self.stage
         by_epoch = place.stage_epoch / max(stage.epochs, 1)
         # the sums of a map in closed form are of one epoch, and so of one radius
-        self._low_pass.follow(place.done if self._update is None else by_epoch)
+        self._low_pass.follow(place.done if self._updates is None else by_epoch)
         done = place.done
         if stage.until == "criterion":
             # the rates stay up while particles change between modes, and epochs are left
@@ -199,7 +200,7 @@ class DirectInference(PoseInference):
             self.preparing = SEARCHING
         if due:
             searched = self._searches.chosen(rows)
-            yield from search_modes(self.problem, searched, self.stage.hypotheses, self._noise)
+            yield from search_modes(self.problem, searched, self.hypotheses.most, self._noise)
             self.hypotheses.take(self.poses, searched)
             self.hypotheses.make_room(self.poses)
             self._searches.made(epoch)
@@ -229,10 +230,10 @@ class DirectInference(PoseInference):
         )
         self._take_steps(aligned, chosen)
         self._choose(aligned, rows, image, hypothesis)
-        if self._update is None:
+        if self._updates is None:
             losses = self._volume_step(rows, seen)
         else:
-            losses = self._collect(rows, replace(aligned, numbers=None), seen)
+            losses = self._collect(rows, aligned, seen)
         self.poses.losses[rows] = losses
         return losses.mean().item()
 
@@ -241,10 +242,10 @@ class DirectInference(PoseInference):
         sums, self._sums, self._slicer, self._weights = self._sums, None, None, None
         everyone = int((~self.problem.held_out[rows]).sum())
         # an epoch that was ended early saw too few particles for a map
-        if sums is not None and self._update is not None and sums.n == everyone:
-            power = sums.mean_residual
+        if sums is not None and self._updates is not None and sums.n == everyone:
+            power = mean_residual(sums.of_class)
             self._noise = NoiseSpectrum.of_residuals(power, self.model, self.particles.mask_power)
-            self.volume.assign(self._update(sums.inserted, self._noise))
+            self._updates(sums.of_class, self._noise)
         self._epochs += 1
         members = rows[self.poses.members[rows]]
         members = members if len(members) else rows
@@ -256,10 +257,10 @@ class DirectInference(PoseInference):
             self._settled_at = self._epochs
 
     def _map(self) -> Slicer:
-        """Return the map of the batch; in closed form it stays for an epoch."""
-        if self._update is None:
-            return slicer(self.volume.grid())
-        self._slicer = self._slicer or slicer(self.volume.grid())
+        """Return the maps of the batch; in closed form they stay for an epoch."""
+        if self._updates is None:
+            return slicer_of(self.problem.grids)
+        self._slicer = self._slicer or slicer_of(self.problem.grids)
         return self._slicer
 
     def _take_steps(self, aligned: Alignment, chosen: tuple[Tensor, Tensor]) -> None:
@@ -303,9 +304,16 @@ class DirectInference(PoseInference):
         behind = (losses - losses.amin(1, keepdim=True)) * (len(aligned.norms) / 2)
         hypotheses.active[rows] = behind < _GIVEN_UP
         self.poses.winner[rows] = best
-        self.poses.candidates[rows] = hypotheses.rotations[rows]
-        self.poses.candidate_shifts[rows] = hypotheses.origins[rows]
-        self.poses.candidate_losses[rows] = losses.where(losses.isfinite(), torch.nan)
+        told = losses.where(losses.isfinite(), torch.nan)
+        self.poses.set_candidates(rows, hypotheses.of(rows), told)
+        self._weigh_classes(rows, behind)
+
+    def _weigh_classes(self, rows: Tensor, behind: Tensor) -> None:
+        """Tell how probable each class is by hypotheses that are so many nats behind, (b, K)."""
+        classes = self.hypotheses.of(rows).classes
+        if classes is not None:
+            found = torch.zeros_like(self.poses.class_weights[rows])
+            self.poses.class_weights[rows] = found.scatter_add_(1, classes, (-behind).softmax(1))
 
     def _optimism(self, aligned: Alignment, rows: Tensor) -> Tensor:
         """Return by how much the errors of hypotheses are expected to be too small, (b, K).
@@ -318,15 +326,15 @@ class DirectInference(PoseInference):
         found = torch.zeros(len(rows), hypotheses.most, device=rows.device)
         undecided = (hypotheses.active[rows].sum(1) > 1) & ~self.problem.held_out[rows]
         undecided &= self.poses.winner[rows] >= 0
-        known = self._update is not None and self.loss == "squared"
+        known = self._updates is not None and self.loss == "squared"
         if not known or self._epochs in (0, self._searches.at) or not undecided.any():
             return found
-        assert self._update is not None
-        self._weights = self._weights or slicer(self._update.weights(self._noise))
+        assert self._updates is not None
+        self._weights = self._weights or slicer_of(self._updates.weights(self._noise))
         place = undecided.nonzero().flatten()
         winner = self.poses.winner[rows[place]]
         model = self.model
-        weights = self._weights.slices(hypotheses.rotations[rows[place], winner], model.frequencies)
+        weights = self._weights.at(hypotheses.at((rows[place], winner)), model.frequencies)
         share = aligned.images.ctf[place].square() / weights
         # what lies outside the sphere in the box is not read back
         back = sphere(model.box).mean() * self._noise.deviation(model).square()
@@ -334,8 +342,8 @@ class DirectInference(PoseInference):
         return found
 
     def _volume_step(self, rows: Tensor, seen: Observed) -> Tensor:
-        projection = self.model.project(self.volume, self.poses.at(rows))
-        losses = image_error(seen.ctf * projection, seen.coefficients, self.loss)
+        maps, poses = self.problem.maps, self.poses.at(rows)
+        losses = errors_of_maps(self.model, maps, poses, seen, self.loss)
         learning = ~self.problem.held_out[rows]
         if learning.any():
             self.volume_optimizer.zero_grad()
@@ -345,19 +353,12 @@ class DirectInference(PoseInference):
         return losses.detach()
 
     def _collect(self, rows: Tensor, aligned: Alignment, seen: Observed) -> Tensor:
-        """Add the particles to the sums of the epoch's map; return their errors."""
-        poses = self.poses.at(rows)
-        self._sums = self._sums or MapSums(self.model, self.problem.group)
-        held_out = self.problem.held_out[rows]
+        """Add the particles to the sums of the epoch's maps; return their errors."""
+        self._sums = self._sums or ClassSums(self.model, self.problem)
+        learning = ~self.problem.held_out[rows]
         variance = self._noise.deviation(self.model).square()
-        errors = torch.empty(len(rows), device=rows.device)
-        for learning, part in ((True, ~held_out), (False, held_out)):
-            own = replace(aligned, images=aligned.images[part])
-            errors[part], power = own.residuals(poses[part])
-            if learning:
-                self._sums.add_images(seen[part], poses[part])
-                self._sums.count(power * variance, seen.membership[part])
-        return errors
+        poses = self.poses.at(rows)
+        return self._sums.add(aligned, seen, poses, learning=learning, variance=variance)
 
     def state(self) -> dict[str, Any]:
         """Return hypotheses and optimisers for a checkpoint."""
@@ -365,7 +366,7 @@ class DirectInference(PoseInference):
             "hypotheses": dict(vars(self.hypotheses)),
             "pose_optimizer": self.pose_optimizer.state(),
             "volume_optimizer": self.volume_optimizer.state_dict(),
-            "map_update": None if self._update is None else self._update.state(),
+            "map_updates": None if self._updates is None else self._updates.state(),
             "noise": self._noise.variance,
             "statistics": None if self._sums is None else self._sums.state(),
             "before": self._before,
@@ -380,12 +381,12 @@ class DirectInference(PoseInference):
         vars(self.hypotheses).update(state["hypotheses"])
         self.pose_optimizer.load_state(state["pose_optimizer"])
         self.volume_optimizer.load_state_dict(state["volume_optimizer"])
-        if self._update is not None:
-            self._update.load_state(state["map_update"])
+        if self._updates is not None:
+            self._updates.load_state(state["map_updates"])
         self._noise = NoiseSpectrum(state["noise"])
         self._sums = None
         if state["statistics"] is not None:
-            self._sums = MapSums(self.model, self.problem.group)
+            self._sums = ClassSums(self.model, self.problem)
             self._sums.load_state(state["statistics"])
         self._before, self._settled_at = state["before"], state["settled_at"]
         self._epochs, self._looked = state["epochs"], state["looked"]

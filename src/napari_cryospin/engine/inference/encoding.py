@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -104,7 +105,7 @@ class Encoding:
             seen = self.problem.particles.observed(part, model)
             if measure.noise is not None:
                 seen = seen.over(measure.noise.deviation(model))
-            slices = measure.slicer.slices(poses.rotations[part], model.frequencies)
+            slices = measure.slicer.at(poses.at(part), model.frequencies)
             predicted = seen.ctf * model.shift(slices, -poses.shifts[part])
             cross, power = (predicted * seen.coefficients).sum(1), predicted.square().sum(1)
             found.append(posterior_scale(cross, power, torch.ones_like(cross)))
@@ -128,9 +129,8 @@ class Encoding:
         """Make poses (m, K) with their errors the candidates of particles; the best one wins."""
         poses, rows, winner = self.problem.poses, images.rows, errors.argmin(1)
         pick = torch.arange(len(rows), device=rows.device), winner
-        found = Poses(proposed.rotations, proposed.shifts + images.origins[:, None])
-        poses.candidates[rows], poses.candidate_shifts[rows] = found.rotations, found.shifts
-        poses.candidate_losses[rows] = errors
+        found = replace(proposed, shifts=proposed.shifts + images.origins[:, None])
+        poses.set_candidates(rows, found, errors)
         poses.winner[rows] = winner
         poses.losses[rows] = errors[pick]
         poses.set_at(rows, found[pick])

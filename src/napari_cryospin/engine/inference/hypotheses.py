@@ -29,14 +29,18 @@ class Hypotheses:
     ----------
     rotations, origins
         The poses, (n, K, 3, 3) and (n, K, 2).
+    classes
+        The map that each is a pose of, (n, K); None where there is one map.
     active
         Which of them there are, bool, (n, K).
     """
 
-    def __init__(self, n: int, most: int, device: torch.device) -> None:
+    def __init__(self, n: int, most: int, device: torch.device, n_maps: int = 1) -> None:
         self.active = torch.zeros(n, most, dtype=torch.bool, device=device)
         self.rotations = torch.zeros(n, most, 3, 3, device=device)
         self.origins = torch.zeros(n, most, 2, device=device)
+        numbers = torch.zeros(n, most, dtype=torch.uint8, device=device)
+        self.classes = numbers if n_maps > 1 else None
 
     @property
     def most(self) -> int:
@@ -45,11 +49,19 @@ class Hypotheses:
 
     def at(self, chosen: tuple[Tensor, Tensor]) -> Poses:
         """Return the poses of particles and their hypotheses, (p,) each."""
-        return Poses(self.rotations[chosen], self.origins[chosen])
+        classes = None if self.classes is None else self.classes[chosen].long()
+        return Poses(self.rotations[chosen], self.origins[chosen], classes)
+
+    def of(self, rows: Tensor) -> Poses:
+        """Return all hypotheses of particles (m,), (m, K)."""
+        classes = None if self.classes is None else self.classes[rows].long()
+        return Poses(self.rotations[rows], self.origins[rows], classes)
 
     def set_at(self, chosen: tuple[Tensor, Tensor], poses: Poses) -> None:
         """Give hypotheses (p,) other poses."""
         self.rotations[chosen], self.origins[chosen] = poses.rotations, poses.shifts
+        if self.classes is not None and poses.classes is not None:
+            self.classes[chosen] = poses.classes.to(self.classes)
 
     def take(self, poses: PoseTable, rows: Tensor) -> None:
         """Start particles ``rows`` (m,) from their best candidates, or from their present poses."""
@@ -57,14 +69,32 @@ class Hypotheses:
         self.active[rows, 0] = True
         self.rotations[rows] = poses.rotations[rows, None]
         self.origins[rows] = poses.shifts[rows, None]
+        if self.classes is not None:
+            self.classes[rows] = poses.classes[rows, None].to(self.classes)
         if self.most == 1 or not poses.candidate_losses.shape[1]:
             return
-        best = distinct(poses.candidates[rows], poses.candidate_losses[rows], self.most)
+        best = self._distinct(poses, rows)
         # a particle without candidates keeps its pose
         found, place = (best >= 0).nonzero(as_tuple=True)
         into, of = (rows[found], place), (rows[found], best[found, place])
         self.active[into] = True
-        self.set_at(into, Poses(poses.candidates[of], poses.candidate_shifts[of]))
+        self.set_at(into, poses.candidates_at(of))
+
+    def _distinct(self, poses: PoseTable, rows: Tensor) -> Tensor:
+        """Return the places of the best candidates, (m, K), −1 where there are fewer."""
+        candidates, errors = poses.candidates[rows], poses.candidate_losses[rows]
+        if self.classes is None:
+            return distinct(candidates, errors, self.most)
+        # of two maps the same turn is two modes
+        classes, found = poses.candidate_classes[rows], []
+        for number in range(poses.class_weights.shape[1]):
+            own = errors.masked_fill(classes != number, torch.nan)
+            found.append(distinct(candidates, own, self.most))
+        places = torch.cat(found, 1)
+        none = (places < 0) | ~errors.isfinite().gather(1, places.clamp(min=0))
+        order = errors.gather(1, places.clamp(min=0)).masked_fill(none, torch.inf)
+        kept = order.topk(self.most, largest=False)
+        return places.gather(1, kept.indices).masked_fill(kept.values.isinf(), -1)
 
     def make_room(self, poses: PoseTable) -> None:
         """Make them the candidates of the poses."""

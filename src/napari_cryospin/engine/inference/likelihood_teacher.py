@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_cryospin.engine.inference.asking import Measure, errors_of
+from napari_cryospin.engine.inference.asking import Measure, compared
 from napari_cryospin.engine.inference.low_pass import LowPass
+from napari_cryospin.engine.inference.map_errors import errors_of_maps
 from napari_cryospin.engine.inference.memory_needs import FLOAT, PER_COEFFICIENT, coefficients
 from napari_cryospin.engine.inference.teacher import Teacher
-from napari_cryospin.engine.kernels import slicer
-from napari_cryospin.engine.models.image import image_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,8 @@ class LikelihoodTeacher(Teacher):
         super().__init__(problem, stage, encoding, start)
         self._low_pass = LowPass(problem.particles, stage)
         self._map_optimizer = torch.optim.Adam(
-            problem.volume.parameters(), lr=stage.learning_rate_volume
+            [each for own in problem.maps for each in own.parameters()],
+            lr=stage.learning_rate_volume,
         )
 
     @classmethod
@@ -51,7 +52,7 @@ class LikelihoodTeacher(Teacher):
     @property
     def measure(self) -> Measure:
         """The present map, at the frequencies of the low-pass filter."""
-        return Measure(self._low_pass.model, slicer(self.problem.volume.grid()))
+        return Measure.of(self.problem, self._low_pass.model)
 
     @property
     def radius(self) -> float:
@@ -65,18 +66,18 @@ class LikelihoodTeacher(Teacher):
     def train_batch(self, rows: Tensor) -> float:
         """Take one step on particles ``rows``; return the winners' mean error."""
         encoding, model, loss = self.encoding, self._low_pass.model, self.problem.model.loss
-        encoder, volume = encoding.encoder, self.problem.volume
+        encoder = encoding.encoder
         images = self.problem.particles.images(rows)
         look = encoder.centred(encoding.look(rows, images), encoding.origins(rows))
         seen = encoding.observed(rows, model, images)
         with torch.no_grad():
-            proposed = encoder(look)
-            errors = errors_of(self.measure, seen, proposed, loss)
+            proposed, errors = compared(self.measure, seen, encoder(look), loss)
         winner = errors.argmin(1)
         head, turn = winner // encoder.turns, winner % encoder.turns
         each = torch.arange(len(rows), device=rows.device)
-        projection = model.project(volume, encoder(look, turn)[each, head])
-        error = image_error(seen.ctf * projection, seen.coefficients, loss).mean()
+        # the best pose of the best map: winner takes all
+        poses = replace(encoder(look, turn)[each, head], classes=proposed[each, winner].classes)
+        error = errors_of_maps(model, self.problem.maps, poses, seen, loss).mean()
         encoding.optimizer.zero_grad()
         self._map_optimizer.zero_grad()
         error.backward()

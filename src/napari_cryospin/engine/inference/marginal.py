@@ -16,12 +16,12 @@ from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
 from napari_cryospin.engine.inference.march import Evidence, March
 from napari_cryospin.engine.inference.memory_needs import BLOCKS, FLOAT, coefficients
-from napari_cryospin.engine.models.map_update import MapUpdate
+from napari_cryospin.engine.models.map_updates import MapUpdates
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.models.sums import mean_residual
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.stages import Inference
-from napari_cryospin.engine.sums.centring import evidence_of_average, first_origins, spread_of
+from napari_cryospin.engine.sums.centring import evidence_of_averages, first_origins, spread_of
 from napari_cryospin.engine.sums.exact import ExactSum
 from napari_cryospin.engine.sums.membership import Members, Outliers
 from napari_cryospin.engine.sums.modes import N_MODES, ModePoses
@@ -102,23 +102,19 @@ class MarginalInference(PoseInference):
         if before is not None:
             least = max(least, before.march.radius + 1)
         self.march: March = March([radius for radius in radii if radius >= least] or radii[-1:])
-        self._updates = [
-            MapUpdate(
-                particles.box,
-                each.amplitude,
-                update=stage.map_update,
-                prior=stage.prior,
-                memory=stage.memory,
-                device=device,
-            )
-            for each in problem.maps
-        ]
+        self._updates = MapUpdates(
+            problem.maps,
+            particles.box,
+            device,
+            update=stage.map_update,
+            prior=stage.prior,
+            memory=stage.memory,
+        )
         if before is not None:
             self.memory: Memory = before.memory
             self._noise = before.noise
             self._floor = torch.zeros_like(self._noise.variance)
-            for update, earlier in zip(self._updates, before._updates, strict=True):
-                update.go_on_from(earlier)
+            self._updates.go_on_from(before._updates)
         else:
             self.memory = Memory(particles.n, device)
             learning = (~problem.held_out).nonzero().flatten()[:_NOISE_IMAGES]
@@ -212,8 +208,7 @@ class MarginalInference(PoseInference):
         power = mean_residual(sums)
         estimated = NoiseSpectrum.of_residuals(power, quadrature.model, self.particles.mask_power)
         self._noise = self._noise.replaced(estimated, quadrature.model)
-        for each, update, of_map in zip(self.problem.maps, self._updates, sums, strict=True):
-            each.assign(update(of_map.inserted, self._noise))
+        self._updates(sums, self._noise)
         self._maps += 1
         if self._maps % _CHECK_EVERY == 0:
             self._check()
@@ -339,10 +334,9 @@ class MarginalInference(PoseInference):
         self._moved.zero_()
         if self.march.check(self.evidence, moved / max(seen, 1.0)):
             self._quadrature = None
-        elif self._refused and self._updates[0].memory * self.stage.batch_size < self.particles.n:
+        elif self._refused and self._updates.memory * self.stage.batch_size < self.particles.n:
             # maps of more particles may yet support what these do not
-            for update in self._updates:
-                update.memory *= 2
+            self._updates.remember_longer(2)
             self.march.go_on()
 
     @property
@@ -361,19 +355,15 @@ class MarginalInference(PoseInference):
 
     def _null(self, images: Observed, quadrature: Quadrature) -> Tensor:
         """Return the log-evidence of the maps' rotational averages, (h,)."""
-        variance = self._variance(quadrature)
-        averages = [
-            evidence_of_average(images, quadrature, each.average(), variance)
-            for each in self.problem.maps
-        ]
-        return torch.stack(averages).logsumexp(0) - math.log(len(averages))
+        maps, variance = self.problem.maps, self._variance(quadrature)
+        return evidence_of_averages(images, quadrature, maps, variance)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs besides map and poses."""
         evidence = self.evidence
         return {
             "march": self.march.state(),
-            "map_updates": [update.state() for update in self._updates],
+            "map_updates": self._updates.state(),
             "memory": self.memory.state(),
             "noise": self._noise.variance,
             "floor": self._floor,
@@ -387,8 +377,7 @@ class MarginalInference(PoseInference):
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
         self.march.load_state(state["march"])
-        for update, own in zip(self._updates, state["map_updates"], strict=True):
-            update.load_state(own)
+        self._updates.load_state(state["map_updates"])
         self.memory.load_state(state["memory"])
         self._noise, self._floor = NoiseSpectrum(state["noise"]), state["floor"]
         self._draws = state["draws"]

@@ -17,7 +17,7 @@ from napari_cryospin.engine.inference.interface import MOST_LIKELY
 from napari_cryospin.engine.inference.march import supports
 from napari_cryospin.engine.inference.marginal import MarginalInference
 from napari_cryospin.engine.inference.teacher import Teacher
-from napari_cryospin.engine.kernels import slicer
+from napari_cryospin.engine.kernels import slicer_of
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import grid_of_map, map_of_grid
 from napari_cryospin.engine.random_streams import stream
@@ -26,7 +26,7 @@ from napari_cryospin.engine.refining.candidate_modes import APART, best_distinct
 from napari_cryospin.engine.refining.gauss_newton import improve
 from napari_cryospin.engine.stages import MarginalStage
 from napari_cryospin.engine.sums.centring import common_offset
-from napari_cryospin.engine.sums.quadrature import cell_rotations
+from napari_cryospin.engine.sums.quadrature import cell_rotations, split_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ class PosteriorTeacher(Teacher):
         """The present map at the frequencies of the sums, with their noise."""
         problem, sums = self.problem, self._sums
         model = ImageModel.within(problem.particles.box, sums.radius, problem.device)
-        return Measure(model, slicer(problem.volume.grid().detach()), sums.noise)
+        return Measure.of(problem, model, sums.noise)
 
     @property
     def radius(self) -> float:
@@ -223,13 +223,15 @@ class PosteriorTeacher(Teacher):
         yield from self._sum_once(_finer(self.stage), "finer", rows)
 
     def _make_symmetric(self, rows: Tensor) -> Iterator[tuple[int, int]]:
-        """Turn the map to its symmetry's axes, and find all poses again, in the asymmetric unit."""
-        volume, group = self.problem.volume, self.problem.group
-        shown = map_of_grid(volume.grid().detach()).cpu().numpy()
-        frame = symmetry_frame(shown, group.double().cpu().numpy())
-        self._sums.displace(rows, torch.from_numpy(frame.middle).to(self.problem.poses.shifts))
-        turned = torch.from_numpy(frame.turned(shown)).to(self.problem.device)
-        volume.assign(grid_of_map(turned))
+        """Turn maps to the symmetry's axes, and find all poses again, in the asymmetric unit."""
+        group = self.problem.group
+        for number, volume in enumerate(self.problem.maps):
+            shown = map_of_grid(volume.grid().detach()).cpu().numpy()
+            frame = symmetry_frame(shown, group.double().cpu().numpy())
+            middle = torch.from_numpy(frame.middle).to(self.problem.poses.shifts)
+            self._sums.displace(rows, middle, number)
+            turned = torch.from_numpy(frame.turned(shown)).to(self.problem.device)
+            volume.assign(grid_of_map(turned))
         yield from self._sum_once(_marginal_stage(self.stage), "symmetric", rows)
 
     def _sum_once(self, stage: MarginalStage, name: str, rows: Tensor) -> Iterator[tuple[int, int]]:
@@ -257,9 +259,10 @@ class PosteriorTeacher(Teacher):
         """Return a pose of each particle drawn from its posterior, (m,), at its present shift."""
         memory = self._sums.memory
         drawn = torch.multinomial(memory.weights[rows], 1, generator=draw)
-        cells = memory.cells[rows].gather(1, drawn)[:, 0].long()
         # all of them are of the march's present level
-        rotations = cell_rotations(int(memory.nside[rows[0]])).to(rows.device)[cells]
+        level = int(memory.nside[rows[0]])
+        _, cells = split_cells(memory.cells[rows].gather(1, drawn)[:, 0].long(), level)
+        rotations = cell_rotations(level).to(rows.device)[cells]
         return Poses(rotations, self.problem.poses.shifts[rows])
 
     def end_epoch(self, rows: Tensor) -> None:
@@ -307,6 +310,7 @@ class _Sums(MarginalInference):
     def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
         self.poses.shifts[images.rows] = found.cell_shifts[:, 0] + images.origins
         self._remember(images.rows, found, quadrature)
+        self.poses.classes[images.rows] = self.memory.classes(images.rows)
 
     @torch.no_grad()
     def refine_shifts(self, rows: Tensor) -> None:
@@ -314,12 +318,12 @@ class _Sums(MarginalInference):
 
         The sums know them to a pixel and more.
         """
-        quadrature, slices = self._points(), slicer(self.volume.grid().detach())
+        quadrature, slices = self._points(), slicer_of(self.problem.grids)
         model, used = quadrature.model, quadrature.n_used
         for part in rows[self.memory.nside[rows] > 0].split(_AT_ONCE):
             images = self._observed(part, quadrature)
             seen = images.over(self.noise.deviation(model))
-            poses = Poses(self.memory.heaviest(part), torch.zeros_like(images.origins))
+            poses = self._heaviest(part)
             aligned = Alignment(model, slices, seen)
             refined = improve(aligned, poses, [used] * _CENTRING_STEPS)
             good = aligned.fit(refined, used).errors <= aligned.fit(poses, used).errors
@@ -327,19 +331,31 @@ class _Sums(MarginalInference):
             self.poses.shifts[part] = images.origins + moved
 
     def centre(self, rows: Tensor) -> None:
-        """Bring the map to the middle of its box, by the poses of particles (m,)."""
-        rows = rows[self.memory.nside[rows] > 0]
-        if not len(rows):
-            return
-        best = self.memory.heaviest(rows)
-        self.displace(rows, common_offset(best, self.poses.shifts[rows], self.problem.group))
+        """Bring the maps to the middles of their boxes, by the poses of particles (m,)."""
+        for number, _ in enumerate(self.problem.maps):
+            own = self._of_class(rows, number)
+            if len(own):
+                best = self.memory.heaviest(own)
+                offset = common_offset(best, self.poses.shifts[own], self.problem.group)
+                self.displace(own, offset, number)
 
-    def displace(self, rows: Tensor, offset: Tensor) -> None:
-        """Move the map such that what lies at an offset (3,), voxels, comes to its middle."""
-        rows = rows[self.memory.nside[rows] > 0]
+    def displace(self, rows: Tensor, offset: Tensor, number: int) -> None:
+        """Move a class's map such that what lies at an offset (3,), voxels, comes to its middle."""
+        rows, volume = self._of_class(rows, number), self.problem.maps[number]
         self.poses.shifts[rows] -= (self.memory.heaviest(rows) @ offset)[:, :2]
-        self._update.move(-offset)
-        self.volume.assign(move_grid(self.volume.grid().detach(), -offset))
+        self._updates.of_class[number].move(-offset)
+        volume.assign(move_grid(volume.grid().detach(), -offset))
+
+    def _of_class(self, rows: Tensor, number: int) -> Tensor:
+        """Return which of particles (m,) are posed by a class's map."""
+        rows = rows[self.memory.nside[rows] > 0]
+        return rows[self.memory.classes(rows) == number]
+
+    def _heaviest(self, rows: Tensor) -> Poses:
+        """Return the heaviest poses of particles (m,) that have any, at no shift."""
+        classes = self.memory.classes(rows) if len(self.problem.maps) > 1 else None
+        best = self.memory.heaviest(rows)
+        return Poses(best, best.new_zeros(len(best), 2), classes)
 
 
 def _without_symmetry(problem: Problem) -> Problem:

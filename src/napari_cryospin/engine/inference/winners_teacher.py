@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_cryospin.engine.geometry.poses import Poses
-from napari_cryospin.engine.inference.asking import Measure, errors_of
+from napari_cryospin.engine.inference.asking import Measure, compared
+from napari_cryospin.engine.inference.class_sums import ClassSums
 from napari_cryospin.engine.inference.guesses import best_of, drawn
 from napari_cryospin.engine.inference.interface import shuffled_batches
 from napari_cryospin.engine.inference.memory_needs import FLOAT, coefficients
 from napari_cryospin.engine.inference.teacher import Teacher
-from napari_cryospin.engine.kernels import slicer
 from napari_cryospin.engine.models.image import ImageModel
-from napari_cryospin.engine.models.map_update import MapUpdate
+from napari_cryospin.engine.models.map_updates import MapUpdates
 from napari_cryospin.engine.models.noise import NoiseSpectrum
-from napari_cryospin.engine.models.sums import MapSums, mean_residual
+from napari_cryospin.engine.models.sums import mean_residual
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.refining.alignment import Alignment
 from napari_cryospin.engine.sums.centring import first_origins
@@ -65,9 +65,7 @@ class WinnersTeacher(Teacher):
     ) -> None:
         super().__init__(problem, stage, encoding, start)
         particles = problem.particles
-        self._update = MapUpdate(
-            particles.box, problem.volume.amplitude, memory=_MEMORY, device=problem.device
-        )
+        self._updates = MapUpdates(problem.maps, particles.box, problem.device, memory=_MEMORY)
         learning = (~problem.held_out).nonzero().flatten()
         self._noise = particles.noise(learning[:_NOISE_IMAGES])
         self._maps = self._cooled = 0
@@ -84,7 +82,7 @@ class WinnersTeacher(Teacher):
     @property
     def measure(self) -> Measure:
         """The present map at the frequencies of the march, with the noise."""
-        return Measure(self._model, slicer(self.problem.volume.grid().detach()), self._noise)
+        return Measure.of(self.problem, self._model, self._noise)
 
     @property
     def radius(self) -> float:
@@ -151,14 +149,14 @@ class WinnersTeacher(Teacher):
         present, origins = problem.poses.shifts[rows], encoding.origins(rows)
         proposed = encoding.encoder(encoding.encoder.centred(looked, origins))
         centred = seen.at(measure.model, origins)
-        encoding.record(centred, proposed, errors_of(measure, centred, proposed))
+        encoding.record(centred, *compared(measure, centred, proposed))
         winners = problem.poses.at(rows)
         if self.stage.guesses and self._maps < _MARCH:
             poses = drawn(self.stage.guesses, problem.seed, self.start, self._maps).to(rows.device)
             tried = self._tried(present)
-            which, errors = best_of(measure, seen.at(measure.model, tried), poses)
+            guessed, errors = best_of(measure, seen.at(measure.model, tried), poses)
             by_head = problem.poses.losses[rows] <= errors
-            winners = winners.where(by_head, Poses(poses[which], tried))
+            winners = winners.where(by_head, guessed)
         if problem.model.shifts:
             winners = _centred(measure, seen, winners)
             problem.poses.shifts[rows] = winners.shifts
@@ -177,15 +175,12 @@ class WinnersTeacher(Teacher):
     def _make_map(self, measure: Measure, seen: Observed, winners: Poses) -> float:
         """Make the map anew, and estimate the noise; return the winners' mean error."""
         model, particles = measure.model, self.problem.particles
-        errors, power = Alignment(model, measure.slicer, seen).residuals(winners)
-        sums = MapSums(model, self.problem.group)
-        sums.add_images(seen, winners)
-        sums.count(power, seen.membership)
-        estimated = NoiseSpectrum.of_residuals(
-            mean_residual([sums]), model, particles.mask_power
-        )
+        sums = ClassSums(model, self.problem)
+        errors = sums.add(Alignment(model, measure.slicer, seen), seen, winners)
+        power = mean_residual(sums.of_class)
+        estimated = NoiseSpectrum.of_residuals(power, model, particles.mask_power)
         self._noise = self._noise.replaced(estimated, model)
-        self.problem.volume.assign(self._update(sums.inserted, self._noise))
+        self._updates(sums.of_class, self._noise)
         return float(errors.mean())
 
     def end_epoch(self, rows: Tensor) -> None:
@@ -198,7 +193,7 @@ class WinnersTeacher(Teacher):
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs besides map, poses and encoder."""
         return {
-            "map_update": self._update.state(),
+            "map_updates": self._updates.state(),
             "noise": self._noise.variance,
             "maps": self._maps,
             "cooled": self._cooled,
@@ -206,7 +201,7 @@ class WinnersTeacher(Teacher):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
-        self._update.load_state(state["map_update"])
+        self._updates.load_state(state["map_updates"])
         self._noise = NoiseSpectrum(state["noise"])
         self._maps, self._cooled = state["maps"], state["cooled"]
         box = self.problem.particles.box
@@ -214,7 +209,7 @@ class WinnersTeacher(Teacher):
 
     def adopt(self, state: dict[str, Any]) -> None:
         """Go on with map and noise; the march begins anew."""
-        self._update.load_state(state["map_update"])
+        self._updates.load_state(state["map_updates"])
         self._noise = NoiseSpectrum(state["noise"])
 
 

@@ -9,7 +9,7 @@ import torch
 from napari_cryospin.engine.geometry.cells import SAME_MODE
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
-from napari_cryospin.engine.kernels import slicer
+from napari_cryospin.engine.kernels import slicer_of
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.refining.alignment import Alignment
@@ -55,7 +55,7 @@ def pose_confidence(
     particles, poses = problem.particles, problem.poses
     radius = min(particles.box / 2, _MOST_RADIUS)
     model = ImageModel.within(particles.box, radius, problem.device)
-    present = slicer(problem.volume.grid())
+    present = slicer_of(problem.grids)
     noise = _noise(problem, model, present, learning)
     search, deviation = PoseSearch(problem, noise), noise.deviation(model)
     found = []
@@ -63,14 +63,16 @@ def pose_confidence(
         modes = search.modes(rows, _MODES)
         rotations = torch.cat((poses.rotations[rows, None], modes.rotations), 1)
         shifts = torch.cat((poses.shifts[rows, None], modes.shifts), 1)
+        classes = torch.cat((poses.classes[rows, None], modes.classes), 1)
         # pairs of a particle and one of its poses
         image = torch.arange(len(rows), device=rows.device).repeat_interleave(_MODES + 1)
         seen = particles.observed(rows, model, scales=poses.scales[rows], deviation=deviation)
         aligned = Alignment(model, present, seen, numbers=image, shifted=problem.model.shifts)
-        refined = aligned.refine(Poses(rotations, shifts).flatten())
+        refined = aligned.refine(Poses(rotations, shifts, classes).flatten())
         nats = (-0.5 * len(deviation) * refined.errors).reshape(rotations.shape[:2])
         after = refined.poses.rotations.reshape(rotations.shape)
         own = angular_distance(after, rotations[:, :1], turns) <= SAME_MODE
+        own &= classes == classes[:, :1]
         # what was found twice counts once: of the pose's own mode the best, and every other mode
         best = nats.masked_fill(~own, -torch.inf).amax(1, keepdim=True)
         others = nats.masked_fill(own, -torch.inf)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.kernels import slicer
+from napari_cryospin.engine.kernels import slicer_of
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.models.sums import mean_residual
 from napari_cryospin.engine.state.problem import evenly_spread
-from napari_cryospin.engine.sums.centring import evidence_of_average, spread_of
+from napari_cryospin.engine.sums.centring import evidence_of_averages, spread_of
 from napari_cryospin.engine.sums.exact import ExactSum
 from napari_cryospin.engine.sums.finer import FinePosteriors, finer
 from napari_cryospin.engine.sums.modes import N_MODES, ModePoses
@@ -161,13 +161,13 @@ def judge_with_posteriors(
     radius = min(_RADIUS, particles.box // 2 - 1)
     spread, group = spread_of(problem), problem.group
     points = Quadrature.at(particles.box, radius, radius, spread=spread, device=device, group=group)
-    grid = problem.volume.grid().detach()
+    grids = problem.grids
     if noise is None:
-        noise = _estimated_noise(problem, points, grid, learning)
+        noise = _estimated_noise(problem, points, grids, learning)
     variance = noise.variance[shells_of(points.model)]
     images = problem.observed(held, points.model)
-    posteriors = ExactSum(points, grid, variance).posteriors(images)
-    null = evidence_of_average(images, points, problem.volume.average(), variance)
+    posteriors = ExactSum(points, grids, variance).posteriors(images)
+    null = evidence_of_averages(images, points, problem.maps, variance)
     modes = ModePoses.of(posteriors, points, N_MODES)
     judged = Judgement(
         held,
@@ -178,18 +178,18 @@ def judge_with_posteriors(
     )
     seen = images.over(noise.deviation(points.model))
     shifted = points.estimates_shifts
-    return judged, Exact(points.model, slicer(grid), seen, points.nside, posteriors, shifted)
+    return judged, Exact(points.model, slicer_of(grids), seen, points.nside, posteriors, shifted)
 
 
 def _estimated_noise(
-    problem: Problem, points: Quadrature, grid: Tensor, learning: Tensor
+    problem: Problem, points: Quadrature, grids: Tensor, learning: Tensor
 ) -> NoiseSpectrum:
     """Return the noise as some particles that the map has learned from tell it."""
     particles, shells = problem.particles, shells_of(points.model)
     some = evenly_spread(learning, _NOISE_PARTICLES)
     noise = particles.noise(some)
     for _ in range(_NOISE_ROUNDS):
-        fitted = ExactSum(points, grid, noise.variance[shells])
+        fitted = ExactSum(points, grids, noise.variance[shells])
         fitted.posteriors(problem.observed(some, points.model), collect=True)
         power = mean_residual(fitted.collected())
         noise = NoiseSpectrum.of_residuals(power, points.model, particles.mask_power)

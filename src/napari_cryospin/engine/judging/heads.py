@@ -9,11 +9,11 @@ of the candidates' modes with what the exact posterior has there: in ten bins of
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.refining.candidate_modes import (
     COVERED,
     candidate_modes,
@@ -49,9 +49,8 @@ def head_figures(problem: Problem, exact: Exact) -> HeadFigures:
         The exact posteriors of the probes, with the map and the noise that they were found with.
     """
     poses, rows, images = problem.poses, exact.images.rows, exact.images
-    candidates = Poses(
-        poses.candidates[rows], poses.candidate_shifts[rows] - images.origins[:, None]
-    )
+    told = poses.candidates_at(rows)
+    candidates = replace(told, shifts=told.shifts - images.origins[:, None])
     found = candidate_modes(
         exact.model, exact.slicer, images, candidates, shifted=problem.model.shifts
     )

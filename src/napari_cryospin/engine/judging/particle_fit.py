@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
-from napari_cryospin.engine.kernels import slicer
+from napari_cryospin.engine.kernels import slicer_of
 from napari_cryospin.engine.models.image import ImageModel
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ParticleFit:
         particles, poses, device = problem.particles, problem.poses, problem.device
         model, present = (
             ImageModel.within(particles.box, radius, device),
-            slicer(problem.volume.grid()),
+            slicer_of(problem.grids),
         )
         precision = noise.deviation(model) ** -2
         gains: list[Tensor] = []

@@ -19,7 +19,7 @@ from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.judging.evidence import judge_with_posteriors
 from napari_cryospin.engine.judging.heads import head_figures
-from napari_cryospin.engine.kernels import slicer
+from napari_cryospin.engine.kernels import slicer_of
 from napari_cryospin.engine.refining.alignment import Alignment
 from napari_cryospin.engine.switch_figures import SwitchFigures
 
@@ -148,8 +148,6 @@ def amortization_gap(problem: Problem, model: ImageModel, rows: Tensor) -> float
     """Return what refining each pose for itself would gain, as a share of the error."""
     particles, poses, loss = problem.particles, problem.poses, problem.model.loss
     seen = particles.observed(rows, model, scales=poses.scales[rows])
-    aligned = Alignment(
-        model, slicer(problem.volume.grid()), seen, loss, shifted=problem.model.shifts
-    )
+    aligned = Alignment(model, slicer_of(problem.grids), seen, loss, shifted=problem.model.shifts)
     refined = aligned.refine(poses.at(rows))
     return float((refined.first_errors - refined.errors).mean() / refined.first_errors.mean())

@@ -5,7 +5,13 @@ a processor with numba, torch elsewhere. Both stand behind the classes of
 :mod:`~.kernels.interface`, and give equal results.
 """
 
-from napari_cryospin.engine.kernels.choice import inserter, make_ready, slicer, with_torch_alone
+from napari_cryospin.engine.kernels.choice import (
+    inserter,
+    make_ready,
+    slicer,
+    slicer_of,
+    with_torch_alone,
+)
 from napari_cryospin.engine.kernels.interface import Inserter, PosedImages, PoseFit, Slicer
 
 __all__ = [
@@ -16,5 +22,6 @@ __all__ = [
     "inserter",
     "make_ready",
     "slicer",
+    "slicer_of",
     "with_torch_alone",
 ]

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from napari_cryospin.engine.kernels.maps import SlicerOfMaps
 from napari_cryospin.engine.kernels.reference import TorchInserter, TorchSlicer
 
 if TYPE_CHECKING:
@@ -81,6 +82,16 @@ def slicer(grid: Tensor) -> Slicer:
 
         return CompiledSlicer(grid)
     return TorchSlicer(grid)
+
+
+def slicer_of(grids: Tensor) -> Slicer:
+    """Return what reads the slices of several Hartley grids, (C, D+1, D+1, D+1), or of one.
+
+    Poses then say of which map they are.
+    """
+    if len(grids) == 1:
+        return slicer(grids[0])
+    return SlicerOfMaps([slicer(grid) for grid in grids])
 
 
 def inserter(box: int, device: torch.device) -> Inserter:

@@ -75,6 +75,10 @@ class Slicer(ABC):
     def slices(self, rotations: Tensor, frequencies: Tensor) -> Tensor:
         """Return slices of the map, (p, K), at Euler matrices (p, 3, 3) and frequencies (K, 2)."""
 
+    def at(self, poses: Poses, frequencies: Tensor) -> Tensor:
+        """Return slices, (p, K), at poses (p,), whose shifts are not heeded."""
+        return self.slices(poses.rotations, frequencies)
+
     @abstractmethod
     def fit(self, images: PosedImages, *, absolute: bool = False) -> PoseFit:
         """Return error, gradient and normal matrix of poses."""

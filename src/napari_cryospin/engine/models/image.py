@@ -91,7 +91,7 @@ class ImageModel:
             Poses, (n,).
         """
         if isinstance(volume, Slicer):
-            slices = volume.slices(poses.rotations, self.frequencies)
+            slices = volume.at(poses, self.frequencies)
         elif isinstance(volume, Map):
             slices = volume.slices(poses.rotations, self)
         else:

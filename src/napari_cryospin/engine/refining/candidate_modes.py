@@ -10,7 +10,7 @@ times its volume.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -232,7 +232,11 @@ def _refined(aligned: Alignment, chosen: Poses, before: Tensor) -> tuple[Poses, 
     flat = 1e-6 * normal.diagonal(dim1=1, dim2=2).amax(1).clamp(min=1e-12)
     volume = -0.5 * torch.logdet(normal + torch.diag_embed(flat[:, None].expand(-1, parameters)))
     log_evidence = volume.to(errors.dtype) - 0.5 * len(aligned.norms) * errors
-    unflat = Poses(poses.rotations.unflatten(0, (n, m)), poses.shifts.unflatten(0, (n, m)))
+    unflat = replace(
+        chosen,
+        rotations=poses.rotations.unflatten(0, (n, m)),
+        shifts=poses.shifts.unflatten(0, (n, m)),
+    )
     return unflat, log_evidence.view(n, m)
 
 

@@ -259,7 +259,7 @@ def _in_midst(state: dict[str, Any]) -> bool:
 
 def _best_taken(state: dict[str, Any]) -> bool:
     starts = state["starts"]
-    return bool(starts) and not starts[0]["volume"]
+    return bool(starts) and not starts[0]["maps"]
 
 
 def _stage_of(name: str) -> int | None:

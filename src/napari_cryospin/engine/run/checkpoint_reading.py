@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _PARTS = (
     "clock",
-    "volume",
+    "maps",
     "poses",
     "used",
     "in_epoch",
@@ -34,18 +34,23 @@ _PARTS = (
     "inference",
     "starts",
 )
-# shape of each part of the poses, where −1 is the number of candidates
+# shape of each part of the poses, where −1 is the number of candidates, and −2 of classes
 _POSES: dict[str, tuple[int, ...]] = {
     "rotations": (3, 3),
     "shifts": (2,),
     "scales": (),
     "membership": (),
+    "classes": (),
+    "class_weights": (-2,),
     "winner": (),
     "losses": (),
     "candidates": (-1, 3, 3),
     "candidate_shifts": (-1, 2),
     "candidate_losses": (-1,),
+    "candidate_classes": (-1,),
 }
+# and of which kind they are, where they are no float32
+_KINDS = {"winner": torch.int64, "classes": torch.int64, "candidate_classes": torch.uint8}
 _MOST, _MOST_TURNS = 10**9, 1000
 # names in earlier versions
 _BEFORE = {"winning_head": "winner"}
@@ -119,8 +124,23 @@ def require_fits(state: dict[str, Any], settings: Settings, n: int, box: int) ->
     Only what does not depend on the inference is looked at here; see :func:`require_like`.
     """
     require_clock(state, settings)
-    require_poses(state, n)
-    volume = state["volume"]
+    require_poses(state, n, settings.model.classes)
+    maps = state["maps"]
+    _require(
+        isinstance(maps, list) and len(maps) == settings.model.classes,
+        "it has maps of other classes",
+    )
+    for volume in maps:
+        _require_map(volume, box)
+    require_used(state, n)
+    # an earlier version did not tell who is kept apart for good from who is held out now
+    for name in ("in_epoch", "held_out", *({"kept_apart"} & set(state))):
+        _require_rows(state[name], n, name)
+    _require(isinstance(state["inference"], dict), "its inference is something else")
+    _require(isinstance(state["starts"], list), "its starts are something else")
+
+
+def _require_map(volume: Any, box: int) -> None:
     _require(
         isinstance(volume, dict) and all(isinstance(each, Tensor) for each in volume.values()),
         "its map is something else",
@@ -131,12 +151,6 @@ def require_fits(state: dict[str, Any], settings: Settings, n: int, box: int) ->
         f"its map is one of {max(sides or {1}) - 1} px, and settings and particles make {box}",
     )
     _require(all(_finite(value) for value in volume.values()), "its map is not finite")
-    require_used(state, n)
-    # an earlier version did not tell who is kept apart for good from who is held out now
-    for name in ("in_epoch", "held_out", *({"kept_apart"} & set(state))):
-        _require_rows(state[name], n, name)
-    _require(isinstance(state["inference"], dict), "its inference is something else")
-    _require(isinstance(state["starts"], list), "its starts are something else")
 
 
 def require_clock(state: dict[str, Any], settings: Settings) -> Clock:
@@ -180,7 +194,7 @@ def fit_in(state: dict[str, Any], n: int) -> ParticleFit:
     return ParticleFit(**fit)
 
 
-def require_poses(state: dict[str, Any], n: int) -> PoseTable:
+def require_poses(state: dict[str, Any], n: int, classes: int) -> PoseTable:
     """Return the poses of a checkpoint; Unreadable if they are not ones of n particles."""
     poses = state.get("poses")
     _require(isinstance(poses, dict), "its poses are others")
@@ -196,15 +210,20 @@ def require_poses(state: dict[str, Any], n: int) -> PoseTable:
     _require(stored == n, f"it holds {stored} particles, and the run has {n}")
     heads = poses["candidate_losses"].shape[-1] if poses["candidate_losses"].ndim == 2 else 0
     for name, shape in _POSES.items():
-        wanted = (n, *(heads if side < 0 else side for side in shape))
+        sides = {-1: heads, -2: classes}
+        wanted = (n, *(sides.get(side, side) for side in shape))
         _require(tuple(poses[name].shape) == wanted, f"its {name} have another shape")
-        kind = torch.int64 if name == "winner" else torch.float32
+        kind = _KINDS.get(name, torch.float32)
         _require(poses[name].dtype is kind, f"its {name} are of another kind")
     _require(all(_finite(poses[name]) for name in _FINITE), "its poses are not finite")
     winner = poses["winner"]
     beyond = bool(heads) and bool((winner >= heads).any())
     _require(not beyond and bool((winner >= -1).all()), "its winners are others")
     _require(heads % turns == 0 or not heads, "its candidates are no heads'")
+    for name in ("classes", "candidate_classes"):
+        own = poses[name]
+        beyond = bool(own.numel()) and bool(((own < 0) | (own >= classes)).any())
+        _require(not beyond, "its classes are others")
     return PoseTable(**poses, turns=turns)
 
 

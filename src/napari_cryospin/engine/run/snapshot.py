@@ -220,7 +220,10 @@ def _last_poses(
 
     def take(path: Path) -> None:
         state = read_checkpoint(path, torch.device("cpu"))
-        clock, poses = require_clock(state, settings), require_poses(state, particles.n)
+        clock, poses = (
+            require_clock(state, settings),
+            require_poses(state, particles.n, settings.model.classes),
+        )
         used = require_used(state, particles.n).numpy()
         kind = clock.inference(settings)
         fit = fit_in(state, particles.n)

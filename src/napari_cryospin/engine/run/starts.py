@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Any
 from napari_cryospin.engine.judging.evidence import Judgement
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from napari_cryospin.engine.inference.interface import PoseInference
-    from napari_cryospin.engine.models.volume import HartleyVolume
+    from napari_cryospin.engine.models.volume import Map
     from napari_cryospin.engine.state.pose_table import PoseTable
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a start of the first stage came to: its map, poses and inference, and how it is judged.
+    """What a start of the first stage came to: its maps, poses and inference, and how it is judged.
 
     ``judgement`` is None without held-out particles; ``likely`` are its likeliest poses,
     (n, k, 3, 3).
     """
 
-    volume: dict[str, Tensor]
+    maps: list[dict[str, Tensor]]
     poses: dict[str, Tensor]
     inference: dict[str, Any]
     judgement: Judgement | None
@@ -38,7 +40,7 @@ class Starts:
 
     def add(
         self,
-        volume: HartleyVolume,
+        maps: Sequence[Map],
         poses: PoseTable,
         inference: PoseInference,
         judgement: Judgement | None,
@@ -46,7 +48,7 @@ class Starts:
         """Keep what a start has come to."""
         self.ended.append(
             Start(
-                _copied(volume.state_dict()),
+                [_copied(each.state_dict()) for each in maps],
                 _copied(poses.state()),
                 inference.state(),
                 judgement,
@@ -56,12 +58,12 @@ class Starts:
 
     def choose(self) -> None:
         """Keep of every start only what the verdict needs, once the best one goes on."""
-        self.ended = [replace(start, volume={}, poses={}, inference={}) for start in self.ended]
+        self.ended = [replace(start, maps=[], poses={}, inference={}) for start in self.ended]
 
     @property
     def chosen(self) -> bool:
         """Whether the best one goes on already."""
-        return bool(self.ended) and not self.ended[0].volume
+        return bool(self.ended) and not self.ended[0].maps
 
     @property
     def best(self) -> Start:
@@ -75,7 +77,7 @@ class Starts:
         """Return what a checkpoint needs."""
         return [
             {
-                "volume": start.volume,
+                "maps": start.maps,
                 "poses": start.poses,
                 "inference": start.inference,
                 "judgement": None if start.judgement is None else vars(start.judgement),
@@ -88,7 +90,7 @@ class Starts:
         """Restore :meth:`state`."""
         self.ended = [
             Start(
-                kept["volume"],
+                kept["maps"],
                 kept["poses"],
                 kept["inference"],
                 None if kept["judgement"] is None else Judgement(**kept["judgement"]),

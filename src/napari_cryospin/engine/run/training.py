@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_cryospin.engine.geometry.fourier import hartley_2d
 from napari_cryospin.engine.inference.interface import Place
 from napari_cryospin.engine.judging.confidence import pose_confidence
 from napari_cryospin.engine.judging.evidence import judge
 from napari_cryospin.engine.judging.particle_fit import ParticleFit
-from napari_cryospin.engine.models.noise import mean_power
-from napari_cryospin.engine.models.volume import HartleyVolume, frequency_radius, map_of_grid
+from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.run.checkpoint_reading import fit_in, require_fits, require_like
 from napari_cryospin.engine.run.encoder_file import Encoded
+from napari_cryospin.engine.run.first_maps import random_maps, signal_amplitude
 from napari_cryospin.engine.run.schedule import Schedule
 from napari_cryospin.engine.run.starts import Starts
 from napari_cryospin.engine.run.trainable import chosen_held_out, require_trainable
@@ -34,13 +33,12 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.interface import PoseInference
     from napari_cryospin.engine.judging.evidence import Judgement
+    from napari_cryospin.engine.models.volume import HartleyVolume
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.engine.stages import Inference
 
 # fewer than these learn from all of them
 _FEWEST_LEARNING = 50
-# images that tell the amplitude of the first map
-_MOST_LOOKED_AT = 2000
 
 
 class Training:
@@ -119,12 +117,7 @@ class Training:
         return self.inference.kind
 
     def _random_maps(self, start: int) -> list[HartleyVolume]:
-        """Return the map of each class that a start begins with."""
-        box, device = self.particles.box, self.particles.device
-        draws = [stream(self.settings.seed, "map", start)]
-        more = range(1, self.settings.model.classes)
-        draws += [stream(self.settings.seed, "map", start, number) for number in more]
-        return [HartleyVolume(box, self._amplitude, draw).to(device) for draw in draws]
+        return random_maps(self.particles, self.settings, self._amplitude, start)
 
     def _stage_begun(self, before: PoseInference | None) -> PoseInference:
         """Begin the stage that the clock shows, after an inference of the stage before."""
@@ -178,8 +171,7 @@ class Training:
             if clock.start + 1 < settings.n_starts:
                 clock.start += 1
                 clock.stage_epoch = clock.batch = 0
-                for own, new in zip(self.problem.maps, self._random_maps(clock.start), strict=True):
-                    own.load_state_dict(new.state_dict())
+                self._load_maps([each.state_dict() for each in self._random_maps(clock.start)])
                 self.poses.reset()
                 self.fit = ParticleFit.unknown(self.particles.n, self.particles.device)
                 self.inference = self._stage_begun(None)
@@ -214,14 +206,18 @@ class Training:
     def _end_start(self) -> None:
         judged = self._judged or [self.judge()]
         self._judged = []
-        self.starts.add(self.volume, self.poses, self.inference, judged[0])
+        self.starts.add(self.problem.maps, self.poses, self.inference, judged[0])
 
     def _take_best_start(self) -> None:
         best = self.starts.best
-        self.volume.load_state_dict(best.volume)
+        self._load_maps(best.maps)
         self.poses.load(best.poses)
         self.inference.load_state(best.inference)
         self.starts.choose()
+
+    def _load_maps(self, states: list[dict[str, Tensor]]) -> None:
+        for own, state in zip(self.problem.maps, states, strict=True):
+            own.load_state_dict(state)
 
     def measure_fit(self) -> None:
         """Measure how well the present map fits every particle at its present pose."""
@@ -324,7 +320,7 @@ class Training:
         return {
             "version": CHECKPOINT_VERSION,
             "clock": vars(self.clock),
-            "volume": self.volume.state_dict(),
+            "maps": [each.state_dict() for each in self.problem.maps],
             "poses": self.poses.state(),
             "used": self.used,
             "in_epoch": self.in_epoch,
@@ -371,7 +367,7 @@ class Training:
         # an earlier version chose others from the same seed: a run keeps to those it began with
         self._kept_apart = state.get("kept_apart", state["held_out"]).clone()
         self.poses.load(state["poses"])
-        self.volume.load_state_dict(state["volume"])
+        self._load_maps(state["maps"])
         self.used, self.in_epoch = state["used"], state["in_epoch"]
         # an earlier version counted an epoch as begun with its first batch
         self._begun = state.get("begun", self.clock.epoch if self.clock.batch else None)
@@ -386,18 +382,3 @@ class Training:
             self.inference.load_state(state["inference"])
         self.starts.load_state(state["starts"])
         self.fit = fit_in(state, self.particles.n)
-
-
-def signal_amplitude(particles: Particles, rows: Tensor) -> Tensor:
-    """Return the expected amplitude of a map's coefficients at radius 0 to D, from its images.
-
-    The mean power of the images less the noise's 1, over the mean CTF² of one half; of the first
-    of the particles ``rows`` (m,).
-    """
-    box = particles.box
-    power = mean_power(hartley_2d(particles.images(rows[:_MOST_LOOKED_AT])).flatten(1))
-    radius = frequency_radius(box)[box // 2, :box, :box].flatten().to(particles.device)
-    mean = torch.bincount(radius, power) / torch.bincount(radius)
-    # a hundredth of the noise keeps shells without signal alive
-    signal = (2 * (mean - 1)).clamp(min=1e-2)
-    return signal.sqrt().cpu()

@@ -89,11 +89,28 @@ class PoseTable:
 
     def at(self, rows: Tensor) -> Poses:
         """Return the present poses of particles ``rows`` (m,)."""
-        return Poses(self.rotations[rows], self.shifts[rows])
+        several = self.class_weights.shape[1] > 1
+        classes = self.classes[rows] if several else None
+        return Poses(self.rotations[rows], self.shifts[rows], classes)
 
     def set_at(self, rows: Tensor, poses: Poses) -> None:
         """Give particles ``rows`` (m,) other poses."""
         self.rotations[rows], self.shifts[rows] = poses.rotations, poses.shifts
+        if poses.classes is not None:
+            self.classes[rows] = poses.classes
+
+    def candidates_at(self, chosen: tuple[Tensor, Tensor] | Tensor) -> Poses:
+        """Return candidates of particles: all of rows (m,), or places (m,) of rows (m,) each."""
+        several = self.class_weights.shape[1] > 1
+        classes = self.candidate_classes[chosen].long() if several else None
+        return Poses(self.candidates[chosen], self.candidate_shifts[chosen], classes)
+
+    def set_candidates(self, rows: Tensor, poses: Poses, errors: Tensor) -> None:
+        """Give particles (m,) other candidates, (m, M), with their errors."""
+        self.candidates[rows], self.candidate_shifts[rows] = poses.rotations, poses.shifts
+        self.candidate_losses[rows] = errors
+        if poses.classes is not None:
+            self.candidate_classes[rows] = poses.classes.to(self.candidate_classes)
 
     @property
     def members(self) -> Tensor:

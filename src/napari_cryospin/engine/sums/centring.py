@@ -13,10 +13,13 @@ from napari_cryospin.engine.models.noise import shells_of
 from napari_cryospin.engine.state.problem import evenly_spread
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
     from napari_cryospin.engine.data.particles import Particles
+    from napari_cryospin.engine.models.volume import Map
     from napari_cryospin.engine.state.problem import Problem
     from napari_cryospin.engine.sums.quadrature import Quadrature
 
@@ -184,10 +187,10 @@ def _average(particles: Particles, rows: Tensor, model: ImageModel) -> Tensor:
     return (signal / (weight + floor))[shells]
 
 
-def evidence_of_average(
-    images: Observed, quadrature: Quadrature, grid: Tensor, variance: Tensor
+def evidence_of_averages(
+    images: Observed, quadrature: Quadrature, maps: Sequence[Map], variance: Tensor
 ) -> Tensor:
-    """Return the log-evidence of a map's rotational average, (b,): that of no structure.
+    """Return the log-evidence of the rotational averages of maps, (b,): that of no structure.
 
     It is summed over shifts anywhere in the box, where a map's own is summed around those that it
     has found: so a map without structure gains nothing by having been asked first.
@@ -198,11 +201,17 @@ def evidence_of_average(
         The images.
     quadrature
         Frequencies, and the prior of the shifts.
-    grid
-        Hartley grid of the average, (D+1)³.
+    maps
+        The maps, C of them.
     variance
         Variance of the noise at every frequency, (K,).
     """
+    found = [_of_average(images, quadrature, each.average(), variance) for each in maps]
+    return torch.stack(found).logsumexp(0) - math.log(len(found))
+
+
+def _of_average(images: Observed, quadrature: Quadrature, grid: Tensor, variance: Tensor) -> Tensor:
+    """Return the log-evidence of a Hartley grid (D+1)³ that is the same all around, (b,)."""
     used, model = quadrature.n_used, quadrature.model
     average = slicer(grid).slices(quadrature.rotations[:1], model.frequencies)
     predicted = images.ctf * average

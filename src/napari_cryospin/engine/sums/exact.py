@@ -232,11 +232,12 @@ class ExactSum(PoseSum):
     def collected(self) -> tuple[MapSums, ...]:
         """Return what was collected for each map."""
         assert self._sums is not None, "nothing was collected"
-        n, shares = self.n_maps, torch.cat(self._members)
-        parts = (each.unflatten(0, (n, -1)) for each in (*self._sums, self._slices.values))
+        shares, n = torch.cat(self._members), self.n_maps
+        signal, ctf2 = (each.unflatten(0, (n, -1)) for each in self._sums)
+        slices = self._slices.values.unflatten(0, (n, -1))
         return tuple(
-            self._collected_for(*of_map, power, share)
-            for *of_map, power, share in zip(*parts, self._power, shares.T, strict=True)
+            self._collected_for(*of_map)
+            for of_map in zip(signal, ctf2, slices, self._power, shares.T, strict=True)
         )
 
     def _collected_for(

@@ -15,6 +15,7 @@ import torch
 from napari_cryospin.engine.geometry.cells import n_in_plane, rotations_of_cells
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.kernels import PosedImages
+from napari_cryospin.engine.sums.quadrature import split_cells
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +69,8 @@ def finer(
     Parameters
     ----------
     cells, weights
-        The heaviest cells of a level, and their weights or the logarithms of them, (b, T).
+        The heaviest cells of a level, and their weights or the logarithms of them, (b, T): those
+        of several maps are numbered on from map to map.
     shifts
         Best shift at each from the origin of the image, pixels, (b, T, 2).
     nside
@@ -76,7 +78,7 @@ def finer(
     model
         Image model of the frequencies that poses are judged by.
     slicer
-        The map.
+        What reads the maps.
     images
         The images, in units of the noise.
     shifted
@@ -89,9 +91,10 @@ def finer(
         cells = _children(cells.gather(1, heaviest), nside).flatten(1)
         shifts = shifts.gather(1, heaviest[..., None].expand(-1, -1, 2)).repeat_interleave(8, 1)
         nside *= 2
-        rotations = _centres(cells, nside)
-        order = _log_likelihood(model, slicer, images, Poses(rotations, shifts), shifted)
-    return FinePosteriors(rotations, order.softmax(1))
+        classes, own = split_cells(cells, nside)
+        poses = Poses(_centres(own, nside), shifts, classes)
+        order = _log_likelihood(model, slicer, images, poses, shifted)
+    return FinePosteriors(poses.rotations, order.softmax(1))
 
 
 def _log_likelihood(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.geometry.cells import separation
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.sums.quadrature import cell_rotations, split_cells
 
 if TYPE_CHECKING:
@@ -66,11 +67,9 @@ class ModePoses:
 
     def record(self, poses: PoseTable, rows: Tensor) -> None:
         """Make the modes the candidates of particles ``rows`` (b,), the best one their pose."""
-        poses.candidates[rows], poses.candidate_shifts[rows] = self.rotations, self.shifts
-        poses.rotations[rows], poses.shifts[rows] = self.rotations[:, 0], self.shifts[:, 0]
-        poses.candidate_losses[rows] = self.errors.where(self.weights > 0, torch.nan)
-        poses.classes[rows] = self.classes[:, 0]
-        poses.candidate_classes[rows] = self.classes.to(poses.candidate_classes)
+        modes = Poses(self.rotations, self.shifts, self.classes)
+        poses.set_candidates(rows, modes, self.errors.where(self.weights > 0, torch.nan))
+        poses.set_at(rows, modes[:, 0])
         poses.losses[rows] = self.errors[:, 0]
         poses.winner[rows] = 0
 

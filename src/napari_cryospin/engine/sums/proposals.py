@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.geometry.cells import children, n_cells, neighbours, spacing
+from napari_cryospin.engine.geometry.cells import children, neighbours, spacing
 from napari_cryospin.engine.sums.quadrature import cell_rotations, split_cells
 
 if TYPE_CHECKING:
@@ -80,9 +80,8 @@ def propose_poses(
         spread_weights = known.scatter_add_(1, spread_cells, spread_weights)
         spread_cells = torch.arange(everything, device=rows.device).expand(len(rows), -1)
     while before < nside:
-        maps, cells = split_cells(spread_cells.flatten(), before)
-        finer = torch.from_numpy(children(cells.cpu().numpy(), before)).to(rows.device)
-        spread_cells = (finer + maps[:, None] * n_cells(2 * before)).view(len(rows), -1)
+        finer = torch.from_numpy(children(spread_cells.cpu().numpy().ravel(), before))
+        spread_cells = finer.to(rows.device).view(len(rows), -1)
         spread_weights = (spread_weights / finer.shape[1]).repeat_interleave(finer.shape[1], 1)
         before *= 2
     total = n_maps * len(cell_rotations(nside))

@@ -48,7 +48,7 @@ class WideLook:
     def __init__(self, problem: Problem, noise: NoiseSpectrum) -> None:
         self._problem = problem
         box, device = problem.particles.box, problem.device
-        grid = problem.volume.grid().detach()
+        grids = problem.grids
         radius, weighed = (min(one, box // 2 - 1) for one in (_RADIUS, _WEIGHED))
         spread = spread_of(problem)
         assert spread is not None, "shifts are known"
@@ -58,12 +58,12 @@ class WideLook:
         self._shifts = shift_grid(reach, self._step, device)
         group = problem.group
         coarse = self._coarse = Quadrature.at(box, radius, radius, device=device, group=group)
-        self._slices = PoseSlices.of(coarse.slices(grid, unit=True))
+        self._slices = PoseSlices.of(coarse.slices(grids, unit=True))
         self._precision = 1 / noise.variance[shells_of(coarse.model)]
         fine = self._fine = Quadrature.at(
             box, weighed, weighed, spread=self._spread, device=device, group=group
         )
-        self._sum = ExactSum(fine, grid, noise.variance[shells_of(fine.model)])
+        self._sum = ExactSum(fine, grids, noise.variance[shells_of(fine.model)])
 
     @torch.no_grad()
     def origins(self, rows: Tensor) -> Tensor:
