@@ -109,12 +109,19 @@ class VolumeUpdated(Event):
     """A new state of the map: ``volume`` is (z, y, x) float32, a copy that nobody else writes to.
 
     Its unit is that of the normalised images (noise of unit variance); particles are white.
+    ``others`` are the maps of further classes, where there are several.
     """
 
     epoch: int
     inference: Inference
     volume: NDArray[np.float32]
     pixel_size: float
+    others: tuple[NDArray[np.float32], ...] = ()
+
+    @property
+    def maps(self) -> tuple[NDArray[np.float32], ...]:
+        """The map of each class."""
+        return self.volume, *self.others
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,9 @@ class PosesUpdated(Event):
         Head of each candidate, (n, K); −1 where there is none. None: each is a head of its own.
     candidate_counts
         Where only some candidates are told: how many of all lie within 20° of each, (n, K).
+    classes, class_weights
+        Class of each particle, from 0, (n,), and the probability of each, (n, C); None where there
+        is one map.
     truth_beside
         Where the truth is known, what gives the true poses, (n, 3, 3), in the frame of poses, of
         which some are in use, (n,).
@@ -178,6 +188,8 @@ class PosesUpdated(Event):
     explained: NDArray[np.float32]
     candidate_heads: NDArray[np.int16] | None = None
     candidate_counts: NDArray[np.int16] | None = None
+    classes: NDArray[np.int64] | None = None
+    class_weights: NDArray[np.float32] | None = None
     truth_beside: TruthBeside | None = field(default=None, repr=False)
 
     @property
@@ -226,6 +238,7 @@ class EpochDone(Event):
     are None where the truth is not known. ``batches`` of its ``n_batches`` were done: fewer where a
     switch by hand ended it. ``outliers`` is the share of the images that are not likely to show the
     particle, where they are looked for. These three are None in figures of earlier versions.
+    ``class_share`` is the share of the particles in each class, where there are several.
     """
 
     epoch: int
@@ -243,6 +256,7 @@ class EpochDone(Event):
     batches: int | None = None
     n_batches: int | None = None
     outliers: float | None = None
+    class_share: tuple[float, ...] = ()
 
     @property
     def effective_heads(self) -> float | None:

@@ -13,6 +13,7 @@ _LATER = {
     "warm_start": "--warm-start",
     "model.shifts": "--shifts",
     "model.symmetry": "--symmetry",
+    "model.classes": "--classes",
     "model.outliers": "--outliers",
     "data.max_particles": "--max-particles",
     "data.particles_in": "--particles-in",

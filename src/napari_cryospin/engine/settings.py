@@ -212,8 +212,12 @@ class Settings(Section):
 
     @property
     def n_starts(self) -> int:
-        """Starts that there are: what is begun from another run's map has one."""
-        return self.starts if self.warm_start is None else 1
+        """Starts that there are: what is begun from another run's map has one.
+
+        Several starts of several classes are one more: each may leave two structures in one class.
+        """
+        more = self.model.classes > 1 and self.starts > 1
+        return self.starts + more if self.warm_start is None else 1
 
     def knows(self, where: str) -> bool:
         """Return whether a stage heeds a setting, by its dotted name as for :meth:`get`."""

@@ -119,7 +119,7 @@ class AmortizedStage(Stage):
     reads = frozenset(
         {
             *("encoder", "heads", "turns", "encoder_width"),
-            *("shifts", "scales", "outliers", "symmetry", "loss"),
+            *("shifts", "scales", "outliers", "classes", "symmetry", "loss"),
         }
     )
     least_box = 32
@@ -185,7 +185,7 @@ class AmortizedStage(Stage):
 class DirectStage(Stage):
     """Auto-decoding: the pose of each particle is optimised directly."""
 
-    reads = frozenset({"shifts", "outliers", "symmetry", "loss"})
+    reads = frozenset({"shifts", "outliers", "classes", "symmetry", "loss"})
 
     inference: Inference = Inference.DIRECT
     epochs: Epochs = 13
@@ -241,7 +241,7 @@ class DirectStage(Stage):
 class MarginalStage(Stage):
     """Marginalisation: the map from the posteriors over all poses of a grid."""
 
-    reads = frozenset({"shifts", "scales", "outliers", "symmetry"})
+    reads = frozenset({"shifts", "scales", "outliers", "classes", "symmetry"})
 
     inference: Inference = Inference.MARGINAL
     until: End = Field(

@@ -276,6 +276,6 @@ def test_half_a_line_is_cut_off(finished: RunFolder) -> None:
 
 def test_maps_of_epochs_that_are_done_again_go(finished: RunFolder) -> None:
     volume = np.zeros((4, 4, 4), np.float32)
-    finished.write_epoch_map(1, volume, 1.0)
+    finished.write_epoch_maps(1, [volume], 1.0)
     names = sorted(path.name for path in (finished.path / "volumes").iterdir())
     assert names == ["epoch_0000.mrc", "epoch_0001.mrc"]

@@ -87,7 +87,7 @@ class Hypotheses:
             return distinct(candidates, errors, self.most)
         # of two maps the same turn is two modes
         classes, found = poses.candidate_classes[rows], []
-        for number in range(poses.class_weights.shape[1]):
+        for number in range(poses.n_classes):
             own = errors.masked_fill(classes != number, torch.nan)
             found.append(distinct(candidates, own, self.most))
         places = torch.cat(found, 1)

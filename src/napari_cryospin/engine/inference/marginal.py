@@ -148,7 +148,7 @@ class MarginalInference(PoseInference):
         """Return the bytes of the slices of a pose grid, and of a batch that is summed over it."""
         cells = 72 * stage.nside**3
         radius = min(2 * stage.nside, box / 2)
-        slices = cells * math.pi / 2 * radius**2
+        slices = model.classes * cells * math.pi / 2 * radius**2
         if stage.quadrature != "exact":
             slices = min(slices, _MOST_SLICES)
         batch = stage.batch_size * coefficients(box) * _OF_IMAGE

@@ -22,6 +22,7 @@ from napari_cryospin.engine.run.checkpoint_reading import read_checkpoint, requi
 from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
 from napari_cryospin.engine.runfolder import names
 from napari_cryospin.engine.runfolder.branch_points import no_branch_point, points_of
+from napari_cryospin.engine.runfolder.class_files import further_classes
 from napari_cryospin.engine.runfolder.commands import Moment, write_commands
 from napari_cryospin.engine.runfolder.encoder import SavedEncoder
 from napari_cryospin.engine.runfolder.fingerprint import Fingerprint, binding_settings
@@ -239,7 +240,8 @@ def _share(folder: RunFolder, branch: RunFolder, at: int) -> None:
             if number <= last:
                 # a run that is gone on with writes its last epochs again
                 with suppress(FileNotFoundError):
-                    linked(path, branch.path / part / path.name)
+                    for each in (path, *further_classes(path)):
+                        linked(each, branch.path / part / each.name)
     # an encoder that was ready by then
     with suppress(InputError):
         if SavedEncoder.read(folder.path).epoch <= at:

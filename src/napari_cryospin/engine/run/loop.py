@@ -204,10 +204,10 @@ class Loop:
     def _end_epoch(self, seconds: float, *, switching: bool) -> Iterator[Event]:
         training, clock = self.training, self.training.clock
         training.measure_fit()
-        volume, poses = training.map(), self.poses_event()
+        maps, poses = training.maps(), self.poses_event()
         comparison = None
         if self.truth is not None:
-            comparison = self.truth.compare(poses.rotations, poses.shifts, poses.used, volume)
+            comparison = self.truth.compare(poses.rotations, poses.shifts, poses.used, maps[0])
         losses = training.losses
         done = events.EpochDone(
             epoch=clock.epoch,
@@ -225,10 +225,11 @@ class Loop:
             batches=clock.batch,
             n_batches=self._n_batches,
             outliers=training.outliers,
+            class_share=training.poses.class_share(training.members),
         )
         self.lock.require_held()
         self.folder.append_metrics(done)
-        self.folder.write_epoch_map(clock.epoch, volume, self.pixel_size)
+        self.folder.write_epoch_maps(clock.epoch, maps, self.pixel_size)
         write_poses(self.folder, self.poses_event(recorded=True))
         yield self.volume_event()
         yield poses
@@ -355,8 +356,9 @@ class Loop:
     def volume_event(self) -> Event:
         """Return the present map."""
         training = self.training
+        first, *others = training.maps()
         return events.VolumeUpdated(
-            training.clock.epoch, training.kind, training.map(), self.pixel_size
+            training.clock.epoch, training.kind, first, self.pixel_size, tuple(others)
         )
 
     def poses_event(self, *, recorded: bool = False) -> PosesUpdated:

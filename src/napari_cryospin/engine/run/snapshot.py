@@ -23,6 +23,7 @@ from napari_cryospin.engine.run.fingerprint import other_particles
 from napari_cryospin.engine.run.homes import look_at
 from napari_cryospin.engine.run.told_candidates import told_candidates
 from napari_cryospin.engine.run.truth import Truth
+from napari_cryospin.engine.runfolder.class_files import maps_of_classes
 from napari_cryospin.engine.runfolder.metrics import read_metrics
 from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 
@@ -87,15 +88,15 @@ def read_snapshot(folder: RunFolder, particles: Particles | None = None) -> Snap
         particles = look_at(settings.data)
         notes += filter(None, [other_particles(folder.fingerprint_path, particles)])
     truth = truth_or_note(settings, particles, notes)
-    (volume, pixel_size), poses = (
-        _last_map(maps, particles, notes),
+    (volumes, pixel_size), poses = (
+        _last_maps(maps, particles, notes),
         _last_poses(folder, settings, particles, truth, notes),
     )
     return Snapshot(
         settings,
         particles,
         metrics.epochs,
-        VolumeUpdated(max(poses.epoch - 1, 0), poses.inference, volume, pixel_size),
+        _maps_event(max(poses.epoch - 1, 0), poses.inference, volumes, pixel_size),
         poses,
         truth,
         tuple(notes),
@@ -140,8 +141,8 @@ def read_epoch(
         raise InputError(f"{folder.poses_path(epoch)} is damaged: it uses no particles.")
     if truth is not None:
         poses = replace(poses, truth_beside=truth.in_frame_of)
-    volume, pixel_size = _read_map(folder.epoch_map_path(epoch), particles)
-    return VolumeUpdated(epoch, poses.inference, volume, pixel_size), poses
+    volumes, pixel_size = _read_maps(folder.epoch_map_path(epoch), particles)
+    return _maps_event(epoch, poses.inference, volumes, pixel_size), poses
 
 
 def poses_event(
@@ -178,24 +179,37 @@ def poses_event(
         explained=fit.explained.cpu().numpy().copy(),
         candidate_heads=told.heads,
         candidate_counts=told.counts,
+        classes=poses.classes.cpu().numpy().copy() if poses.n_classes > 1 else None,
+        class_weights=poses.class_weights.cpu().numpy().copy() if poses.n_classes > 1 else None,
         truth_beside=truth.in_frame_of if truth else None,
     )
 
 
-def _last_map(
+def _maps_event(
+    epoch: int, inference: Inference, volumes: list[NDArray[np.float32]], pixel_size: float
+) -> VolumeUpdated:
+    return VolumeUpdated(epoch, inference, volumes[0], pixel_size, tuple(volumes[1:]))
+
+
+def _last_maps(
     maps: list[Path], particles: Particles, notes: list[str]
-) -> tuple[NDArray[np.float32], float]:
-    """Return the newest map that can be read, and its Å per pixel."""
+) -> tuple[list[NDArray[np.float32]], float]:
+    """Return the newest map of each class that can be read, and their Å per pixel."""
     problems = []
     for path in reversed(maps):
         try:
-            found = _read_map(path, particles)
+            found = _read_maps(path, particles)
         except InputError as error:
             problems.append(str(error))
         else:
             notes += [f"{text.rstrip('.')}; {path.name} is shown instead." for text in problems]
             return found
     raise InputError(problems[0])
+
+
+def _read_maps(path: Path, particles: Particles) -> tuple[list[NDArray[np.float32]], float]:
+    found = [_read_map(each, particles) for each in maps_of_classes(path)]
+    return [volume for volume, _ in found], found[0][1]
 
 
 def _read_map(path: Path, particles: Particles) -> tuple[NDArray[np.float32], float]:

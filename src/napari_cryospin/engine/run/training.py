@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -254,6 +255,16 @@ class Training:
         share = 1 - float(members.sum() / self.placed.sum().clamp(min=1))
         return share if self.problem.model.outliers else None
 
+    def of_class(self, number: int) -> Training:
+        """Return the same run as one class alone sees it: to be judged, and not to go on."""
+        alone = copy.copy(self)
+        alone.problem = self.problem.of_class(number)
+        alone.volume, alone.poses = alone.problem.volume, alone.problem.poses
+        alone.used = self.used & (self.poses.classes == number)
+        alone.settings = self.settings.model_copy(deep=True)
+        alone.settings.model.classes = 1
+        return alone
+
     def learning_and_held(self) -> tuple[Tensor, Tensor]:
         """Return the rows of the particles in use that the map learns from, and of the others."""
         learning, held = self.placed & ~self.held_out, self.used & self.held_out
@@ -310,10 +321,12 @@ class Training:
         return self.inference.batches(self.rows_in_epoch, order)
 
     def map(self) -> NDArray[np.float32]:
-        """Return a copy of the map, (z, y, x), in the unit of the normalised images."""
-        with torch.no_grad():
-            result: NDArray[np.float32] = map_of_grid(self.volume.grid()).cpu().numpy().copy()
-        return result
+        """Return a copy of the first class's map, (z, y, x)."""
+        return self.maps()[0]
+
+    def maps(self) -> list[NDArray[np.float32]]:
+        """Return a copy of each class's map, (z, y, x), in the unit of the normalised images."""
+        return [map_of_grid(grid).cpu().numpy().copy() for grid in self.problem.grids]
 
     def state(self) -> dict[str, Any]:
         """Return all that a run needs to go on along the same trajectory."""

@@ -14,6 +14,7 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.failures import why
 from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.class_files import further_classes, of_class
 from napari_cryospin.engine.runfolder.commands import read_commands
 from napari_cryospin.engine.runfolder.fsc import read_fsc, write_fsc
 from napari_cryospin.engine.runfolder.log import append_event, last_event
@@ -24,6 +25,8 @@ from napari_cryospin.engine.runfolder.verdict import Verdict
 from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -240,14 +243,19 @@ class RunFolder:
             epoch = recorded[-1]
         return read_poses(self, epoch)
 
-    def write_epoch_map(self, epoch: int, volume: NDArray[np.float32], pixel_size: float) -> Path:
-        """Write the map after an epoch, in place of those from before a resume."""
+    def write_epoch_maps(
+        self, epoch: int, maps: Sequence[NDArray[np.float32]], pixel_size: float
+    ) -> Path:
+        """Write each class's map after an epoch, in place of those from before a resume."""
         # nothing after a redone epoch belongs to the run any more
         for number, later in numbered(self.path, names.VOLUMES):
             if number > epoch:
-                later.unlink()
+                for each in (later, *further_classes(later)):
+                    each.unlink()
         path = self.epoch_map_path(epoch)
-        write_map(path, volume, pixel_size)
+        for number, volume in enumerate(maps[1:], 2):
+            write_map(of_class(path, number), volume, pixel_size)
+        write_map(path, maps[0], pixel_size)
         return path
 
     def write_verdict(self, verdict: Verdict) -> None:

@@ -41,6 +41,7 @@ COLUMNS = (
     "batches",
     "of_batches",
     "outliers",
+    "class_share",
 )
 # figures of the switch beside the gain
 _SWITCH = ("threshold", "winner_in_best_mode", "amortization_gap")
@@ -118,6 +119,7 @@ def row_of(done: EpochDone) -> dict[str, str]:
         _number(done.batches),
         _number(done.n_batches),
         _figure(done.outliers),
+        " ".join(f"{share:.4f}" for share in done.class_share),
     )
     return dict(zip(COLUMNS, map(str, new), strict=True))
 
@@ -176,6 +178,7 @@ def _parsed(row: Mapping[str, str]) -> EpochDone:
         batches=number("batches"),
         n_batches=number("of_batches"),
         outliers=figure("outliers"),
+        class_share=tuple(float(share) for share in row.get("class_share", "").split()),
     )
 
 

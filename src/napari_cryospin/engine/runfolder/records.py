@@ -54,6 +54,7 @@ _SCALE = 32767
 _WINNER, _WINNER_BEFORE = "winner", "winning_head"
 _FITS = ("scale", "log_likelihood", "explained")
 _MEMBERSHIP = "membership"
+_CLASSES = ("class", "class_weights")
 _MOST_CANDIDATES, _NO_HEAD = 10_000, 255
 _HEADS = ("candidate_heads", "candidate_counts")
 _LARGEST = float(np.finfo(np.float16).max)
@@ -177,6 +178,7 @@ def _row_type(
     fits: bool = True,
     membership: bool = True,
     heads: bool = False,
+    classes: int = 1,
 ) -> np.dtype[np.void]:
     """Return the type of a row.
 
@@ -197,13 +199,16 @@ def _row_type(
             ("candidate_losses", "<f2", (candidates,)),
             *([(_HEADS[0], "u1", (candidates,))] if heads else []),
             *([(_HEADS[1], "<u2", (candidates,))] if heads else []),
+            *([(_CLASSES[0], "u1"), (_CLASSES[1], "<f2", (classes,))] if classes > 1 else []),
         ]
     )
 
 
 def _table(poses: PosesUpdated) -> NDArray[np.void]:
     heads, counts = poses.candidate_heads, poses.candidate_counts
-    table = np.empty(len(poses.used), _row_type(poses.candidates.shape[1], heads=heads is not None))
+    classes = 1 if poses.class_weights is None else poses.class_weights.shape[1]
+    kind = _row_type(poses.candidates.shape[1], heads=heads is not None, classes=classes)
+    table = np.empty(len(poses.used), kind)
     table["quaternion"] = _quaternions(poses.rotations)
     table["shift"] = _half(poses.shifts)
     table["loss"] = _half(poses.losses)
@@ -218,6 +223,8 @@ def _table(poses: PosesUpdated) -> NDArray[np.void]:
     if heads is not None:
         table["candidate_heads"] = np.where(heads < 0, _NO_HEAD, heads)
         table["candidate_counts"] = 1 if counts is None else counts
+    if classes > 1:
+        table[_CLASSES[0]], table[_CLASSES[1]] = poses.classes, poses.class_weights
     return table
 
 
@@ -246,7 +253,7 @@ def _rows(path: Path, rows: slice) -> NDArray[np.void]:
         if version != (1, 0):
             raise ValueError("it has another format")
         shape, _, kind = np.lib.format.read_array_header_1_0(file)
-        if kind not in _row_types(_candidates(kind)) or len(shape) != 1:
+        if kind not in _row_types(kind) or len(shape) != 1:
             raise ValueError("it holds other fields")
         start = file.tell()
         if path.stat().st_size != start + shape[0] * kind.itemsize:
@@ -263,8 +270,9 @@ def _rows(path: Path, rows: slice) -> NDArray[np.void]:
     return table
 
 
-def _row_types(candidates: int | None) -> list[np.dtype[np.void]]:
-    """Return the types of rows that can be read."""
+def _row_types(kind: np.dtype[np.void]) -> list[np.dtype[np.void]]:
+    """Return the types of rows that can be read, of as many candidates and classes."""
+    candidates, classes = _width(kind, "candidate_losses"), _width(kind, _CLASSES[1])
     if candidates is None:
         return []
     before = [
@@ -275,20 +283,22 @@ def _row_types(candidates: int | None) -> list[np.dtype[np.void]]:
         for membership in (True, False)
         for heads in (False, True)
     ]
-    return [*present, *before]
+    several = [_row_type(candidates, heads=heads, classes=classes or 1) for heads in (False, True)]
+    return [*present, *before, *several]
 
 
-def _candidates(kind: np.dtype[np.void]) -> int | None:
-    """Return the number of candidates of a table's rows, or None where there are no such rows."""
-    if "candidate_losses" not in (kind.names or ()):
+def _width(kind: np.dtype[np.void], name: str) -> int | None:
+    """Return how many numbers of a name the rows of a table have; None where they have none."""
+    if name not in (kind.names or ()):
         return None
-    shape = kind["candidate_losses"].shape
+    shape = kind[name].shape
     return shape[0] if len(shape) == 1 and shape[0] <= _MOST_CANDIDATES else None
 
 
 def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
     scale, log_likelihood, explained = _fits(table)
     heads, counts = _heads(table)
+    several = _CLASSES[0] in (table.dtype.names or ())
     poses = PosesUpdated(
         epoch=epoch,
         inference=Inference.of_code(int(table["inference"][0]) if len(table) else 0),
@@ -307,7 +317,11 @@ def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
         explained=explained,
         candidate_heads=heads,
         candidate_counts=counts,
+        classes=table[_CLASSES[0]].astype(np.int64) if several else None,
+        class_weights=table[_CLASSES[1]].astype(np.float32) if several else None,
     )
+    if several and (poses.classes >= table[_CLASSES[1]].shape[1]).any():
+        raise ValueError("it names classes that there are not")
     if not np.isfinite(scale).all():
         raise ValueError("its scales are not finite")
     if not ((poses.membership >= 0) & (poses.membership <= 1)).all():

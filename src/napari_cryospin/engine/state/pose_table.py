@@ -87,10 +87,14 @@ class PoseTable:
             candidate_classes=torch.zeros(n, heads, dtype=torch.uint8, device=device),
         )
 
+    @property
+    def n_classes(self) -> int:
+        """Number C of classes."""
+        return self.class_weights.shape[1]
+
     def at(self, rows: Tensor) -> Poses:
         """Return the present poses of particles ``rows`` (m,)."""
-        several = self.class_weights.shape[1] > 1
-        classes = self.classes[rows] if several else None
+        classes = self.classes[rows] if self.n_classes > 1 else None
         return Poses(self.rotations[rows], self.shifts[rows], classes)
 
     def set_at(self, rows: Tensor, poses: Poses) -> None:
@@ -101,8 +105,7 @@ class PoseTable:
 
     def candidates_at(self, chosen: tuple[Tensor, Tensor] | Tensor) -> Poses:
         """Return candidates of particles: all of rows (m,), or places (m,) of rows (m,) each."""
-        several = self.class_weights.shape[1] > 1
-        classes = self.candidate_classes[chosen].long() if several else None
+        classes = self.candidate_classes[chosen].long() if self.n_classes > 1 else None
         return Poses(self.candidates[chosen], self.candidate_shifts[chosen], classes)
 
     def set_candidates(self, rows: Tensor, poses: Poses, errors: Tensor) -> None:
@@ -124,7 +127,7 @@ class PoseTable:
     def reset(self) -> None:
         """Forget all poses, in place."""
         n, heads = self.candidate_losses.shape
-        new = self.empty(n, heads, self.rotations.device, self.class_weights.shape[1])
+        new = self.empty(n, heads, self.rotations.device, self.n_classes)
         vars(self).update(vars(new) | {"turns": self.turns})
 
     def with_candidates(self, n: int, turns: int = 1) -> None:
@@ -143,6 +146,13 @@ class PoseTable:
         seen = self.winner[used & (self.winner >= 0)] // self.turns
         counts = torch.bincount(seen, minlength=self.candidate_losses.shape[1] // self.turns)
         return tuple((counts / max(len(seen), 1)).tolist())
+
+    def class_share(self, used: Tensor) -> tuple[float, ...]:
+        """Return the share of the used particles (n,) that are of each class; none of one map."""
+        if self.n_classes == 1:
+            return ()
+        counts = torch.bincount(self.classes[used], minlength=self.n_classes)
+        return tuple((counts / counts.sum().clamp(min=1)).tolist())
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Restore :meth:`state`, in place."""

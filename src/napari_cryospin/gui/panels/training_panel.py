@@ -43,6 +43,7 @@ _BASIC = (
     "model.heads",
     "model.shifts",
     "model.symmetry",
+    "model.classes",
     "device",
     "seed",
     "starts",
