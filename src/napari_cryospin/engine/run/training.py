@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.interface import PoseInference
     from napari_cryospin.engine.judging.evidence import Judgement
-    from napari_cryospin.engine.models.volume import HartleyVolume
+    from napari_cryospin.engine.models.volume import HartleyVolume, Map
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.engine.stages import Inference
 
@@ -93,7 +93,8 @@ class Training:
         self.held_out = self._kept_apart.clone()
         self._amplitude = signal_amplitude(particles, (~self.held_out).nonzero().flatten())
         classes = settings.model.classes
-        self.volume, *others = self._random_maps(0)
+        first, *others = self._random_maps(0)
+        self.volume: Map = first
         self.poses = PoseTable.empty(particles.n, settings.model.heads, device, classes)
         self.problem = Problem(
             particles,
