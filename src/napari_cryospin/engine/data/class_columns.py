@@ -16,9 +16,9 @@ CLASS = "rlnClassNumber"
 def class_columns(
     classes: NDArray[np.integer] | None, weights: NDArray[np.floating] | None = None
 ) -> dict[str, NDArray[np.generic]]:
-    """Return the columns of classes, from 0, (m,), and of their probabilities, (m, C), if known; or none.
+    """Return the columns of classes, from 0, (m,), and of their probabilities, (m, C); or none.
 
-    ``cryospinClass1`` and so on hold the probability of each class.
+    ``cryospinClass1`` and so on hold the probability of each class, where these are known.
     """
     if classes is None:
         return {}
