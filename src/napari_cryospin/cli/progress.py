@@ -133,7 +133,7 @@ class Follower:
         if event.before:
             self.line("The run had finished already: nothing was left to do.")
         self.line(f"Map and poses are in {event.folder}")
-        if event.shared_fsc is not None:
+        if event.halves is not None:
             self.line(event.halves_sentence())
         if event.verdict is not None:
             self.line(f"Verdict: {event.verdict.outcome}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_cryospin.engine.half_resolution import HalfResolution
     from napari_cryospin.engine.runfolder.verdict import Verdict
     from napari_cryospin.engine.stages import Inference
     from napari_cryospin.engine.switch_at import SwitchAt
@@ -225,7 +226,8 @@ class EpochDone(Event):
     map where it is known, else None. Pose errors (degrees, after global alignment over both hands)
     are None where the truth is not known. ``batches`` of its ``n_batches`` were done: fewer where a
     switch by hand ended it. ``outliers`` is the share of the images that are not likely to show the
-    particle, where they are looked for. These three are None in figures of earlier versions.
+    particle, where they are looked for, ``resolution_halves`` (Å) the resolution by independent
+    halves, where they agree. These four are None in figures of earlier versions.
     """
 
     epoch: int
@@ -243,6 +245,7 @@ class EpochDone(Event):
     batches: int | None = None
     n_batches: int | None = None
     outliers: float | None = None
+    resolution_halves: float | None = None
 
     @property
     def effective_heads(self) -> float | None:
@@ -353,17 +356,15 @@ class Finished(Event):
     """The run ended in order (``stopped`` when the user ended it).
 
     Where it is ``kept`` it can be resumed, and with ``results`` its maps and poses are on disk.
-    ``shared_fsc`` (Å) is where the FSC of the half-maps falls below 0.143: they share the poses of
-    one reconstruction, right or wrong, so that it is an upper bound, and no resolution. ``verdict``
-    says what became of the run; None without results. ``before`` says that it had finished before
-    it was resumed: nothing was done. ``discarded`` says that what the run wrote was removed, and
-    ``left`` names what could not be.
+    ``halves`` says how far the half-maps agree, ``verdict`` what became of the run; they are None
+    without results. ``before`` says that it had finished before it was resumed: nothing was done.
+    ``discarded`` says that what the run wrote was removed, and ``left`` names what could not be.
     """
 
     folder: Path
     stopped: bool
     kept: bool
-    shared_fsc: float | None
+    halves: HalfResolution | None
     verdict: Verdict | None = None
     results: bool = True
     before: bool = False
@@ -372,9 +373,7 @@ class Finished(Event):
 
     def halves_sentence(self) -> str:
         """Return in words how far the half-maps agree; nothing where that is not known."""
-        if self.shared_fsc is None:
-            return ""
-        return f"FSC of half-maps with shared poses: {self.shared_fsc:.1f} Å, an upper bound."
+        return "" if self.halves is None else self.halves.sentence()
 
     def sentence(self) -> str:
         """Return in words what is left of a run without results."""

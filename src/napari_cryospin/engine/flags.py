@@ -14,6 +14,7 @@ _LATER = {
     "model.shifts": "--shifts",
     "model.symmetry": "--symmetry",
     "model.outliers": "--outliers",
+    "model.halves": "--halves",
     "data.max_particles": "--max-particles",
     "data.particles_in": "--particles-in",
     "device": "--device",

@@ -66,8 +66,11 @@ class Hypotheses:
         self.active[into] = True
         self.set_at(into, Poses(poses.candidates[of], poses.candidate_shifts[of]))
 
-    def make_room(self, poses: PoseTable) -> None:
-        """Make them the candidates of the poses."""
+    def make_room(self, poses: PoseTable, part: Tensor | None = None) -> None:
+        """Make them the candidates of the poses, or of those of a part, bool, (n,)."""
+        if self.most > 1 and part is not None and poses.candidate_losses.shape[1] == self.most:
+            poses.forget_candidates(part)
+            return
         if self.most > 1:
             poses.with_candidates(self.most)
             return

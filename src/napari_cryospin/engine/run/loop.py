@@ -10,6 +10,7 @@ from napari_cryospin.engine import events
 from napari_cryospin.engine.run.checkpoint_writing import keep_branch_point, write_checkpoint
 from napari_cryospin.engine.run.encoder_file import write_encoder
 from napari_cryospin.engine.run.epoch import Due, Ending, Epoch, Ready, Searched, Trained
+from napari_cryospin.engine.run.half_comparison import live_comparison
 from napari_cryospin.engine.run.pace import StagePace
 from napari_cryospin.engine.run.snapshot import poses_event
 from napari_cryospin.engine.runfolder.commands import Command, Moment
@@ -204,11 +205,9 @@ class Loop:
     def _end_epoch(self, seconds: float, *, switching: bool) -> Iterator[Event]:
         training, clock = self.training, self.training.clock
         training.measure_fit()
-        volume, poses = training.map(), self.poses_event()
-        comparison = None
-        if self.truth is not None:
-            comparison = self.truth.compare(poses.rotations, poses.shifts, poses.used, volume)
-        losses = training.losses
+        truth, volume, poses = self.truth, training.map(), self.poses_event()
+        comparison = truth and truth.compare(poses.rotations, poses.shifts, poses.used, volume)
+        losses, halves = training.losses, live_comparison(training)
         done = events.EpochDone(
             epoch=clock.epoch,
             inference=training.kind,
@@ -225,6 +224,7 @@ class Loop:
             batches=clock.batch,
             n_batches=self._n_batches,
             outliers=training.outliers,
+            resolution_halves=halves.reached if halves else None,
         )
         self.lock.require_held()
         self.folder.append_metrics(done)
@@ -232,6 +232,7 @@ class Loop:
         write_poses(self.folder, self.poses_event(recorded=True))
         yield self.volume_event()
         yield poses
+        yield from [] if halves is None else [halves]
         yield done
         training.end_epoch()
         written = self.checkpoint()

@@ -32,12 +32,16 @@ _DECIDING = 5000
 
 @dataclass(frozen=True)
 class Comparison:
-    """Median and mean pose error (degrees), FSC against the true map, and its resolution (Å)."""
+    """Median and mean pose error (degrees), FSC against the true map, and its resolution (Å).
+
+    ``masked`` is the FSC in a mask, where one was given.
+    """
 
     median: float
     mean: float
     fsc: NDArray[np.float64] | None
     resolution: float | None
+    masked: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ class Truth:
         shifts: NDArray[np.floating],
         used: NDArray[np.bool_],
         volume: NDArray[np.float32],
+        mask: NDArray[np.float32] | None = None,
     ) -> Comparison:
         """Compare poses of the particles that belong, and a map, after global alignment.
 
@@ -136,17 +141,22 @@ class Truth:
             Particles in use, (n,).
         volume
             Map, (D, D, D).
+        mask
+            A mask of it, (D, D, D), for a comparison in it as well.
         """
         used = self._compared(used)
         alignment = align_rotations(rotations[used], self.rotations[used], self.group)
-        curve = reached = None
+        curve = reached = masked = None
         if self.volume is not None:
             mapped = alignment.apply(rotations[used])
             moved = map_displacement(mapped, (shifts - self.shifts)[used])
             aligned = apply_alignment(volume, alignment, -moved / self.pixel_size)
             curve = fsc(aligned, self.volume)
             reached = resolution(curve, self.pixel_size, 0.5)
-        return Comparison(alignment.median, alignment.mean, curve, reached)
+            if mask is not None:
+                around = apply_alignment(mask, alignment, -moved / self.pixel_size)
+                masked = fsc(around * aligned, around * self.volume)
+        return Comparison(alignment.median, alignment.mean, curve, reached, masked)
 
     def _compared(self, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which of the particles in use belong; all of them where none does."""

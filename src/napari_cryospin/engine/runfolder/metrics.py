@@ -41,6 +41,7 @@ COLUMNS = (
     "batches",
     "of_batches",
     "outliers",
+    "resolution_halves_angstrom",
 )
 # figures of the switch beside the gain
 _SWITCH = ("threshold", "winner_in_best_mode", "amortization_gap")
@@ -118,6 +119,7 @@ def row_of(done: EpochDone) -> dict[str, str]:
         _number(done.batches),
         _number(done.n_batches),
         _figure(done.outliers),
+        _figure(done.resolution_halves),
     )
     return dict(zip(COLUMNS, map(str, new), strict=True))
 
@@ -176,6 +178,7 @@ def _parsed(row: Mapping[str, str]) -> EpochDone:
         batches=number("batches"),
         n_batches=number("of_batches"),
         outliers=figure("outliers"),
+        resolution_halves=figure("resolution_halves_angstrom"),
     )
 
 

@@ -47,7 +47,7 @@ MAP_OF_AN_EPOCH = f"epoch_[0-9]*{PARTS[VOLUMES]}"
 _EPOCH = re.compile(r"epoch_([0-9]{4,8})")
 
 # of checkpoints; another one cannot be read. The other files are read as far as they are known
-CHECKPOINT_VERSION = 7
+CHECKPOINT_VERSION = 8
 
 
 def of_epoch(epoch: int, suffix: str) -> str:
