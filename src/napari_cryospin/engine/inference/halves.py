@@ -39,10 +39,12 @@ if TYPE_CHECKING:
 
 # particles from which on halves are independent where nothing is said
 _MANY = 1000
-# frequency radius that the halves share, in units of 1/box
-_SHARED = 8
-# masks, slicing and inserting mix frequencies: what is common up to here shows so far beyond
-_MIXED = 2
+# frequency radius up to which the maps of the halves are made common, in units of 1/box; masks,
+# slicing and inserting mix frequencies, so that noise that is aligned to what is common agrees some
+# way beyond: the halves share nothing beyond the sum of both
+_COMMON, _MIXED = 6, 4
+# slices of such a map reach one further
+_REACH = 1
 # particles of a half that tell its noise at first
 _TELLING = 1000
 
@@ -95,9 +97,9 @@ class IndependentHalves(PoseInference):
     ) -> None:
         super().__init__(problem)
         particles, box, device = problem.particles, problem.particles.box, problem.device
-        self._limit = min(_SHARED, box // 2 - 1)
+        self._limit = min(_COMMON + _MIXED, box // 2 - 1)
         self._known_by = radius
-        self._shared = (frequency_radius(box) <= self._limit - _MIXED).to(device)
+        self._shared = (frequency_radius(box) <= _COMMON).to(device)
         self._both = MapUpdate(box, problem.volume.amplitude, memory=1, device=device)
         self._present = [True, True]
         sets = torch.from_numpy(half_sets(particles.table.half_set, particles.rows))
@@ -111,7 +113,7 @@ class IndependentHalves(PoseInference):
                 part=(sets == number).to(device),
             )
             begins = self._first_noise(own, noise)
-            self._halves.append(DirectInference(own, searching, begins, limit=self._limit))
+            self._halves.append(DirectInference(own, searching, begins, limit=_COMMON + _REACH))
 
     @classmethod
     def of_stage(
@@ -157,7 +159,7 @@ class IndependentHalves(PoseInference):
 
     @property
     def shared_radius(self) -> float | None:
-        """Frequency radius up to which the halves have a map in common, in units of 1/box.
+        """Frequency radius beyond which the halves share nothing, in units of 1/box.
 
         None before both have found poses of their own.
         """

@@ -138,7 +138,7 @@ class PoseInference(ABC):
 
     @property
     def shared_radius(self) -> float | None:
-        """Frequency radius up to which two independent halves have a map in common, in 1/box.
+        """Frequency radius beyond which two independent halves share nothing, in units of 1/box.
 
         None where poses come from one map of all particles.
         """
