@@ -180,7 +180,7 @@ class WinnersTeacher(Teacher):
         power = mean_residual(sums.of_class)
         estimated = NoiseSpectrum.of_residuals(power, model, particles.mask_power)
         self._noise = self._noise.replaced(estimated, model)
-        self._updates(sums.of_class, self._noise)
+        self._updates(sums.inserted, self._noise)
         return float(errors.mean())
 
     def end_epoch(self, rows: Tensor) -> None:

@@ -14,6 +14,7 @@ import torch
 from napari_cryospin.engine.data.class_columns import class_columns
 from napari_cryospin.engine.data.cs_writer import write_cs
 from napari_cryospin.engine.data.density import read_map
+from napari_cryospin.engine.data.half_sets import half_sets
 from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.member import MEMBER
 from napari_cryospin.engine.data.plan import with_contrast
@@ -23,7 +24,6 @@ from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import real, replacing, require_absent
 from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
-from napari_cryospin.engine.judging.halves import half_sets
 from napari_cryospin.engine.run.checkpoint_reading import fit_in, read_last_checkpoint
 from napari_cryospin.engine.run.fingerprint import require_particles
 from napari_cryospin.engine.run.homes import look_at
@@ -148,7 +148,7 @@ def last_poses(folder: RunFolder) -> LastPoses:
         only(table, used),
         found.rotations[found.used].astype(np.float64),
         found.shifts[found.used].astype(np.float64) * pixel_size,
-        half_sets(table.half_set, used),
+        half_sets(table.half_set, rows)[found.used],
         found.scales[found.used].astype(np.float64),
         found.membership[found.used].astype(np.float64),
         found.log_likelihood[found.used].astype(np.float64),

@@ -10,8 +10,10 @@ from napari_cryospin.engine import events
 from napari_cryospin.engine.run.checkpoint_writing import keep_branch_point, write_checkpoint
 from napari_cryospin.engine.run.encoder_file import write_encoder
 from napari_cryospin.engine.run.epoch import Due, Ending, Epoch, Ready, Searched, Trained
+from napari_cryospin.engine.run.half_comparison import live_comparison
 from napari_cryospin.engine.run.pace import StagePace
 from napari_cryospin.engine.run.snapshot import poses_event
+from napari_cryospin.engine.run.truth import beside_truth
 from napari_cryospin.engine.runfolder.commands import Command, Moment
 from napari_cryospin.engine.runfolder.records import write_poses
 from napari_cryospin.engine.switch_at import end_of
@@ -205,10 +207,8 @@ class Loop:
         training, clock = self.training, self.training.clock
         training.measure_fit()
         maps, poses = training.maps(), self.poses_event()
-        comparison = None
-        if self.truth is not None:
-            comparison = self.truth.compare(poses.rotations, poses.shifts, poses.used, maps[0])
-        losses = training.losses
+        comparison = beside_truth(self.truth, poses, maps)
+        losses, halves = training.losses, live_comparison(training)
         done = events.EpochDone(
             epoch=clock.epoch,
             inference=training.kind,
@@ -226,6 +226,7 @@ class Loop:
             n_batches=self._n_batches,
             outliers=training.outliers,
             class_share=training.poses.class_share(training.members),
+            resolution_halves=halves.reached if halves else None,
         )
         self.lock.require_held()
         self.folder.append_metrics(done)
@@ -233,6 +234,7 @@ class Loop:
         write_poses(self.folder, self.poses_event(recorded=True))
         yield self.volume_event()
         yield poses
+        yield from [] if halves is None else [halves]
         yield done
         training.end_epoch()
         written = self.checkpoint()
@@ -244,8 +246,8 @@ class Loop:
         """Keep the state after an epoch for branches."""
         if (state := self.training.compact_state(ending=switching)) is not None:
             state["fingerprint"] = self._fingerprint
-        epoch, most = self.training.clock.epoch, self.settings.branch_points
-        keep_branch_point(self.folder, state, epoch, most)
+        epoch = self.training.clock.epoch
+        keep_branch_point(self.folder, state, epoch, self.settings.branch_points)
 
     def _live(self) -> Iterator[Event]:
         """Yield the map and the poses as often as they are worth looking at."""
@@ -356,10 +358,8 @@ class Loop:
     def volume_event(self) -> Event:
         """Return the present map."""
         training = self.training
-        first, *others = training.maps()
-        return events.VolumeUpdated(
-            training.clock.epoch, training.kind, first, self.pixel_size, tuple(others)
-        )
+        epoch, maps = training.clock.epoch, training.maps()
+        return events.VolumeUpdated.of(epoch, training.kind, maps, self.pixel_size)
 
     def poses_event(self, *, recorded: bool = False) -> PosesUpdated:
         """Return the present poses, with all candidates or with those that are recorded."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cryospin.engine import events
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.failures import tell, why
+from napari_cryospin.engine.half_resolution import HalfResolution
 from napari_cryospin.engine.run.checkpoint_reading import latest, read_checkpoint
 from napari_cryospin.engine.run.controls import Controls, Interrupted
 from napari_cryospin.engine.run.devices import describe_device, find_device, use_threads
@@ -236,7 +237,7 @@ class Reconstruction:
             # said while the results were being written
             yield self._discard()
             return
-        yield events.Finished(folder.path, controls.stopped, True, results.shared_fsc, verdict)
+        yield events.Finished(folder.path, controls.stopped, True, results.resolution, verdict)
 
     def _as_it_was(self, loop: Loop) -> Iterator[Event]:
         """Show the end of a run that had finished before it was resumed."""
@@ -247,7 +248,7 @@ class Reconstruction:
             self.folder.path,
             False,
             True,
-            last.get("shared_fsc"),
+            HalfResolution.of_figures(last.get("halves")),
             self.folder.verdict(),
             before=True,
         )

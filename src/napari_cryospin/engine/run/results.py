@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_cryospin.engine.data.half_sets import half_sets
 from napari_cryospin.engine.data.mrc_writer import write_map
 from napari_cryospin.engine.data.star import write_star
-from napari_cryospin.engine.evaluation.fsc import fsc, resolution
 from napari_cryospin.engine.events import Progress
-from napari_cryospin.engine.judging.halves import HalfMaps, half_sets
+from napari_cryospin.engine.judging.halves import HalfMaps
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.encoder_file import write_encoder
 from napari_cryospin.engine.run.fullsize import first_group, full_size
-from napari_cryospin.engine.runfolder.fsc import HALVES, TRUTH
+from napari_cryospin.engine.run.half_comparison import HalfComparison, independent_limit
+from napari_cryospin.engine.runfolder.fsc import TRUTH, TRUTH_MASKED
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.events import PosesUpdated
+    from napari_cryospin.engine.half_resolution import HalfResolution
     from napari_cryospin.engine.run.training import Training
     from napari_cryospin.engine.run.truth import Truth
     from napari_cryospin.engine.runfolder.folder import RunFolder
@@ -41,14 +43,13 @@ class Results:
 
     Parameters
     ----------
-    shared_fsc
-        Where the FSC between the half-maps falls below 0.143, Å. The halves share the poses of one
-        reconstruction, right or wrong: it bounds the resolution from above, and measures none.
+    resolution
+        Where the FSC between the half-maps falls below 0.143.
     halves
         The half-maps.
     """
 
-    shared_fsc: float
+    resolution: HalfResolution
     halves: HalfMaps
 
 
@@ -75,7 +76,9 @@ def write_results(
     maps = [_map(grid) for grid in halves.grids]
     for path, half in zip(folder.half_map_paths, maps, strict=True):
         write_map(path, half, particles.pixel_size)
-    curve = fsc(*maps)
+    one, two = maps
+    found = HalfComparison.of(one, two, particles.pixel_size, independent_limit(training))
+    curve = found.unmasked
     yield Progress(_TASK, 2, 3)
     prior = torch.from_numpy((1 - curve) / np.clip(curve, 0.01, 1)).clamp(min=1e-3)
     volume = _map(divide(halves.sums[0] + halves.sums[1], prior))
@@ -83,12 +86,14 @@ def write_results(
     optics = first_group(particles.table, particles.rows[used])
     own = full_size(volume, particles.pixel_size, optics)
     write_map(folder.full_size_path, own, optics.pixel_size)
-    columns = {HALVES: curve}
+    columns = found.columns
     rotations = poses.rotations.cpu().numpy()
     shifts = poses.shifts.cpu().numpy() * particles.pixel_size
-    comparison = truth.compare(rotations, shifts, used, volume) if truth else None
+    comparison = truth.compare(rotations, shifts, used, volume, found.mask) if truth else None
     if comparison is not None and comparison.fsc is not None:
         columns[TRUTH] = comparison.fsc
+        if comparison.masked is not None:
+            columns[TRUTH_MASKED] = comparison.masked
     folder.write_fsc(columns, particles.pixel_size)
     write_star(
         folder.star_path,
@@ -96,7 +101,7 @@ def write_results(
         particles.rows[used],
         rotations=rotations[used].astype(np.float64),
         shifts=shifts[used].astype(np.float64),
-        half_set=half_sets(particles.table.half_set, particles.rows[used]),
+        half_set=half_sets(particles.table.half_set, particles.rows)[used],
         scales=poses.scales.cpu().numpy()[used],
         membership=poses.membership.cpu().numpy()[used],
         log_likelihood=training.fit.log_likelihood.cpu().numpy()[used],
@@ -104,7 +109,7 @@ def write_results(
     )
     write_encoder(folder, training)
     yield Progress(_TASK, 3, 3)
-    return Results(resolution(curve, particles.pixel_size, 0.143), halves)
+    return Results(found.resolution, halves)
 
 
 def write_selection(

@@ -256,6 +256,12 @@ class Training:
         share = 1 - float(members.sum() / self.placed.sum().clamp(min=1))
         return share if self.problem.model.outliers else None
 
+    @property
+    def main_class(self) -> int:
+        """The largest class, from 0."""
+        share = self.poses.class_share(self.members)
+        return max(range(len(share)), key=share.__getitem__, default=0)
+
     def of_class(self, number: int) -> Training:
         """Return the same run as one class alone sees it: to be judged, and not to go on."""
         alone = copy.copy(self)
@@ -320,10 +326,6 @@ class Training:
         """
         order = stream(self.settings.seed, "order", self.clock.epoch)
         return self.inference.batches(self.rows_in_epoch, order)
-
-    def map(self) -> NDArray[np.float32]:
-        """Return a copy of the first class's map, (z, y, x)."""
-        return self.maps()[0]
 
     def maps(self) -> list[NDArray[np.float32]]:
         """Return a copy of each class's map, (z, y, x), in the unit of the normalised images."""

@@ -141,6 +141,10 @@ class PoseTable:
         self.candidate_classes = table.candidate_classes
         self.turns = turns
 
+    def forget_candidates(self, part: Tensor) -> None:
+        """Forget the candidates of some particles, bool, (n,), in place."""
+        self.candidate_losses[part], self.winner[part] = torch.nan, -1
+
     def head_share(self, used: Tensor) -> tuple[float, ...]:
         """Return the share of the used particles (n,) seen so far that each head has won, (M,)."""
         seen = self.winner[used & (self.winner >= 0)] // self.turns

@@ -190,6 +190,8 @@ class ResultsPanel(QWidget):
         parts = [f"{folder}", f"{last.epoch + 1} epochs, loss {last.loss:.4g}"]
         if last.resolution is not None:
             parts.append(f"{last.resolution:.1f} Å against the true map (FSC 0.5)")
+        if last.resolution_halves is not None:
+            parts.append(f"{last.resolution_halves:.1f} Å by independent halves (FSC 0.143)")
         if last.median_pose_error is not None:
             parts.append(
                 f"pose error {last.median_pose_error:.1f}° median, {last.mean_pose_error:.1f}° mean"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.engine import events
+from napari_cryospin.engine.fsc_events import FscUpdated
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.gui.work.background import Background
 from napari_cryospin.gui.work.follower import Follower
@@ -78,13 +79,11 @@ class Session(QObject):
     progress = Signal(object)
     epoch_started = Signal(object)
     batch_done = Signal(object)
-    epoch_done = Signal(object)
+    epoch_done, fsc_updated = Signal(object), Signal(object)
     volume_updated = Signal(object)
     poses_updated = Signal(object)
-    switched = Signal(object)
-    rescheduled = Signal(object)
-    finished = Signal(object)
-    failed = Signal(object)
+    switched, rescheduled = Signal(object), Signal(object)
+    finished, failed = Signal(object), Signal(object)
     run_opened = Signal(object)
     standing_changed = Signal(object)
     message = Signal(str)
@@ -256,6 +255,8 @@ class Session(QObject):
             case events.EpochDone():
                 self.history.append(event)
                 self.epoch_done.emit(event)
+            case FscUpdated():
+                self.fsc_updated.emit(event)
             case events.Switched():
                 self.switched.emit(event)
             case events.CommandMissed():
