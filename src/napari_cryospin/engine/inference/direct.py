@@ -205,7 +205,8 @@ class DirectInference(PoseInference):
             self._searches.made(epoch)
         if membership is not None:
             # with the search, or not at all: one that is stopped has changed nothing
-            self.poses.membership[rows], self._looked = membership, epoch
+            self.poses.set_membership(rows, membership)
+            self._looked = epoch
         self._before = self.poses.rotations.clone()
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:

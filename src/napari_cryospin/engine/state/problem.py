@@ -67,6 +67,7 @@ class Problem:
             scales=poses.scales[rows],
             shifts=poses.shifts[rows],
             membership=poses.membership[rows],
+            by_hand=poses.by_hand[rows],
         )
 
 
