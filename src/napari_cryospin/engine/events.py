@@ -10,10 +10,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_cryospin.engine.live_events import Event as Event
+from napari_cryospin.engine.event import Event as Event
 from napari_cryospin.engine.live_events import PosesUpdated as PosesUpdated
 from napari_cryospin.engine.live_events import VolumeUpdated as VolumeUpdated
-from napari_cryospin.engine.switch_at import when
+from napari_cryospin.engine.steering_events import CommandMissed as CommandMissed
+from napari_cryospin.engine.steering_events import MembersChosen as MembersChosen
+from napari_cryospin.engine.steering_events import ParticlesChosen as ParticlesChosen
+from napari_cryospin.engine.steering_events import Paused as Paused
+from napari_cryospin.engine.steering_events import Rescheduled as Rescheduled
+from napari_cryospin.engine.steering_events import Resumed as Resumed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -177,53 +182,6 @@ class Switched(Event):
             return f"Start {self.start + 1} of {name} begins{when} from another random map."
         why = {"hand": "by hand", "schedule": "by schedule", "criterion": "by the criterion"}
         return f"Stage {self.stage + 1}, {name}, begins {why[self.by]} {where}."
-
-
-@dataclass(frozen=True)
-class Rescheduled(Event):
-    """The present stage ends otherwise from now on: ``at`` as for :meth:`.Controls.set_switch`.
-
-    ``stage`` counts from 0, and ``ends`` says when that is, also where its settings do; the run
-    will have had ``n_epochs`` epochs at its end, at most.
-    """
-
-    at: SwitchAt | None
-    ends: SwitchAt
-    stage: int
-    inference: Inference
-    n_epochs: int
-
-    def sentence(self) -> str:
-        """Return that in words."""
-        return f"Stage {self.stage + 1}, {self.inference.label}, ends {when(self.at)} from now on."
-
-
-@dataclass(frozen=True)
-class CommandMissed(Event):
-    """A command that was to be given again was not: the run is not the one it was given to."""
-
-    command: str
-
-    def sentence(self) -> str:
-        """Return that in words."""
-        return f"{self.command}, was not repeated: this run has other stages or batches."
-
-
-@dataclass(frozen=True)
-class ParticlesChosen(Event):
-    """Other particles were chosen: ``n_used`` of them are used from the next epoch on."""
-
-    n_used: int
-
-
-@dataclass(frozen=True)
-class Paused(Event):
-    """Training rests; nothing changes until :class:`Resumed` or the end."""
-
-
-@dataclass(frozen=True)
-class Resumed(Event):
-    """Training goes on."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from napari_cryospin.engine.event import Event
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -16,11 +18,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.stages import Inference
 
     TruthBeside = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class Event:
-    """Base of all events."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +83,9 @@ class PosesUpdated(Event):
         What the map is multiplied with to fit each particle, (n,).
     membership
         Probability that each image shows the particle, (n,); 1 where outliers are not looked for.
+    by_hand
+        What was said of that by hand, (n,) int8: 1 that it does, −1 that it does not, 0 nothing.
+        None: it is not known, as in the record of an epoch.
     log_likelihood, explained
         How well the map fits each particle at the end of the last epoch
         (:class:`~napari_cryospin.engine.judging.particle_fit.ParticleFit`), (n,) each; NaN where
@@ -121,6 +121,7 @@ class PosesUpdated(Event):
     classes: NDArray[np.int64] | None = None
     class_weights: NDArray[np.float32] | None = None
     truth_beside: TruthBeside | None = field(default=None, repr=False)
+    by_hand: NDArray[np.int8] | None = None
 
     @property
     def n_heads(self) -> int:

@@ -213,7 +213,8 @@ class DirectInference(PoseInference):
                 self.searches.made(epoch)
         if membership is not None:
             # with the search, or not at all: one that is stopped has changed nothing
-            self.poses.membership[rows], self._looked = membership, epoch
+            self.poses.set_membership(rows, membership)
+            self._looked = epoch
         self._before = self.poses.rotations.clone()
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
@@ -264,8 +265,8 @@ class DirectInference(PoseInference):
             self._noise = NoiseSpectrum.of_residuals(power, self.model, self.particles.mask_power)
             self._updates(inserted, self._noise)
         self._epochs += 1
-        members = rows[self.poses.members[rows]]
-        members = members if len(members) else rows
+        own = self.poses.members[rows]
+        members = rows[own] if bool(own.any()) else rows
         before, after = self._before[members], self.poses.rotations[members]
         changed = changed_share(before, after, self.problem.group)
         if self._settled_at is not None or self.searches.go_on(changed, self.radius):
@@ -320,8 +321,8 @@ class DirectInference(PoseInference):
         behind = (losses - losses.amin(1, keepdim=True)) * (len(aligned.norms) / 2)
         hypotheses.active[rows] = behind < _GIVEN_UP
         self.poses.winner[rows] = best
-        told = losses.where(losses.isfinite(), torch.nan)
-        self.poses.set_candidates(rows, hypotheses.of(rows), told)
+        losses[losses.isinf()] = torch.nan
+        self.poses.set_candidates(rows, hypotheses.of(rows), losses)
         self._weigh_classes(rows, behind)
 
     def _weigh_classes(self, rows: Tensor, behind: Tensor) -> None:

@@ -302,7 +302,7 @@ class MarginalInference(PoseInference):
 
     def _remember(self, rows: Tensor, found: Posteriors, quadrature: Quadrature) -> None:
         self.memory.remember(rows, found, quadrature)
-        self.poses.membership[rows] = found.membership
+        self.poses.set_membership(rows, found.membership)
         self.poses.class_weights[rows] = found.classes
         if self.problem.model.scales:
             self.poses.scales[rows] = found.scales

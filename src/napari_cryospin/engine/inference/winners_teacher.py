@@ -139,8 +139,14 @@ class WinnersTeacher(Teacher):
 
     def _seen(self, rows: Tensor, images: Tensor) -> Observed:
         """Return particles as they are, not centred."""
-        scales = self.problem.poses.scales[rows]
-        return self.problem.particles.observed(rows, self._model, scales=scales, images=images)
+        poses = self.problem.poses
+        return self.problem.particles.observed(
+            rows,
+            self._model,
+            scales=poses.scales[rows],
+            membership=poses.membership[rows],
+            images=images,
+        )
 
     @torch.no_grad()
     def _winners(self, measure: Measure, seen: Observed, looked: Tensor) -> Poses:

@@ -199,7 +199,7 @@ class Reconstruction:
         )
         over = resumed and self._over(training)
         if resumed and not over:
-            steering.go_on(loop.moment, len(self.settings.stages))
+            steering.go_on(loop.helm.moment, len(self.settings.stages))
         if steering.n_to_come and not over:
             notes.append(
                 f"Commands that were given by hand are repeated: {steering.n_to_come} to come."
@@ -223,7 +223,7 @@ class Reconstruction:
         if controls.stopped and not controls.results:
             yield events.Finished(folder.path, True, True, None, results=False)
             return
-        loop.record_stop()
+        loop.helm.record_stop()
         try:
             with controls.may_interrupt():
                 results = yield from write_results(folder, loop.training, self.truth)

@@ -175,6 +175,7 @@ def poses_event(
         candidate_losses=told.losses,
         scales=poses.scales.cpu().numpy().copy(),
         membership=poses.membership.cpu().numpy().copy(),
+        by_hand=poses.by_hand.cpu().numpy().copy(),
         log_likelihood=fit.log_likelihood.cpu().numpy().copy(),
         explained=fit.explained.cpu().numpy().copy(),
         candidate_heads=told.heads,

@@ -213,7 +213,7 @@ class Training:
     def _take_best_start(self) -> None:
         best = self.starts.best
         self._load_maps(best.maps)
-        self.poses.load(best.poses)
+        self.poses.go_back_to(best.poses)
         self.inference.load_state(best.inference)
         self.starts.choose()
 

@@ -100,6 +100,7 @@ class Problem:
             scales=poses.scales[rows],
             shifts=poses.shifts[rows],
             membership=poses.membership[rows],
+            by_hand=poses.by_hand[rows],
         )
 
 

@@ -22,6 +22,7 @@ from napari_cryospin.gui.views.flowing import turning_row
 from napari_cryospin.gui.views.particle_table import ParticleTableView
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.work.background import Background
+from napari_cryospin.gui.work.by_hand import by_hand_of
 from napari_cryospin.gui.work.long_task import LongTask
 from napari_cryospin.gui.work.saving import ask_where
 
@@ -75,6 +76,10 @@ class ParticlesPanel(QWidget):
         self.table.save_asked.connect(self._on_save)
         self.table.drop_asked.connect(self._on_drop)
         self.table.restore_asked.connect(self._on_restore)
+        self._by_hand = self._explorer.session.by_hand
+        self.table.buttons.said.connect(self._on_said)
+        self.table.buttons.undo_asked.connect(self._by_hand.undo)
+        self._by_hand.changed.connect(self._on_by_hand)
         self.compute = QPushButton("Compute entropy and modes", self)
         self.compute.setToolTip("Posteriors of all particles against the shown map")
         self.compute.clicked.connect(self._on_compute)
@@ -224,6 +229,14 @@ class ParticlesPanel(QWidget):
         except ValueError as error:
             self._explorer.message.emit(str(error))
 
+    @Slot(int)
+    def _on_said(self, word: int) -> None:
+        self._by_hand.say(self.table.selected, word)
+
+    @Slot()
+    def _on_by_hand(self) -> None:
+        self.table.set_can_undo(self._by_hand.can_undo)
+
     @Slot()
     def _on_restore(self) -> None:
         if self._explorer.session.active:
@@ -252,6 +265,7 @@ def columns_of(poses: PosesUpdated, numbers: NDArray[np.int64]) -> dict[str, NDA
         "log_likelihood": poses.log_likelihood,
         "explained": poses.explained,
         "used": poses.used,
+        "by_hand": by_hand_of(poses),
     }
     if poses.n_heads > 1:
         places = best_of_heads(poses.candidate_losses, poses.candidate_heads, poses.n_heads)
