@@ -167,7 +167,8 @@ def follow(run: Reconstruction) -> int:
 def follow_on(run: Reconstruction) -> int:
     """Show a run to its end, and one that goes on with the symmetry that was found, if any."""
     from napari_cryospin.engine.run.reconstruction import Reconstruction
-    from napari_cryospin.engine.run.symmetrising import make_symmetrised, symmetrised_name
+    from napari_cryospin.engine.run.symmetrising import make_symmetrised
+    from napari_cryospin.engine.runfolder.symmetry import symmetrised_name
 
     code, path = follow(run), run.folder.path
     verdict = run.folder.verdict() if code == 0 else None

@@ -32,14 +32,14 @@ def symmetrise(
     with told_plainly():
         from napari_cryospin.cli.run import follow
         from napari_cryospin.engine.run.reconstruction import Reconstruction
-        from napari_cryospin.engine.run.symmetrising import found_symmetry, make_symmetrised
-        from napari_cryospin.engine.run.symmetrising import symmetrised_name as usual_name
+        from napari_cryospin.engine.run.symmetrising import make_symmetrised
+        from napari_cryospin.engine.runfolder.symmetry import found_symmetry, symmetrised_name
         from napari_cryospin.engine.symmetry_names import symmetry_name
 
         run = run.absolute()
         group = symmetry_name(symmetry) if symmetry is not None else found_symmetry(run)
         named = out is not None and out is not NO_FOLDER
-        out = out.absolute() if named and out is not None else usual_name(run, group)
+        out = out.absolute() if named and out is not None else symmetrised_name(run, group)
         make_symmetrised(run, group, out)
         typer.echo(f"{run.name} goes on with {group} in {out}.")
         if not no_run:
