@@ -384,6 +384,11 @@ class DirectInference(PoseInference):
             "searches": self.searches.state(),
         }
 
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Search poses by the noise that was known."""
+        if isinstance(noise := state.get("noise"), torch.Tensor):
+            self._noise = NoiseSpectrum(noise)
+
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
         vars(self.hypotheses).update(state["hypotheses"])
