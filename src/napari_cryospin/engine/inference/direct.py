@@ -307,15 +307,14 @@ class DirectInference(PoseInference):
         """Give each particle its best hypothesis for a pose."""
         hypotheses = self.hypotheses
         losses = torch.full((len(rows), hypotheses.most), torch.inf, device=rows.device)
-        if self.hypotheses.most == 1:
+        if hypotheses.most == 1:
             losses[:] = 0
         else:
-            chosen = rows[image], hypothesis
-            losses[image, hypothesis] = aligned.errors(self.hypotheses.at(chosen))
+            losses[image, hypothesis] = aligned.errors(hypotheses.at((rows[image], hypothesis)))
             losses += self._optimism(aligned, rows)
         best = losses.argmin(1)
         self.poses.set_at(rows, hypotheses.at((rows, best)))
-        if self.hypotheses.most == 1:
+        if hypotheses.most == 1:
             return
         # squared errors are in units of the noise's variance, so this is a difference in nats
         behind = (losses - losses.amin(1, keepdim=True)) * (len(aligned.norms) / 2)
