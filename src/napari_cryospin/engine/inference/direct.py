@@ -322,14 +322,7 @@ class DirectInference(PoseInference):
         self.poses.winner[rows] = best
         losses[losses.isinf()] = torch.nan
         self.poses.set_candidates(rows, hypotheses.of(rows), losses)
-        self._weigh_classes(rows, behind)
-
-    def _weigh_classes(self, rows: Tensor, behind: Tensor) -> None:
-        """Tell how probable each class is by hypotheses that are so many nats behind, (b, K)."""
-        classes = self.hypotheses.of(rows).classes
-        if classes is not None:
-            found = torch.zeros_like(self.poses.class_weights[rows])
-            self.poses.class_weights[rows] = found.scatter_add_(1, classes, (-behind).softmax(1))
+        self.poses.weigh_classes(rows, behind)
 
     def _optimism(self, aligned: Alignment, rows: Tensor) -> Tensor:
         """Return by how much the errors of hypotheses are expected to be too small, (b, K)."""

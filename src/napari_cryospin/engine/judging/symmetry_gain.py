@@ -93,6 +93,7 @@ class SymmetryGain:
         for _ in range(_ROUNDS):
             total = ExactSum(mated, grid, variance)
             total.posteriors(images, collect=True)
-            grid = update(total.collected().inserted, self._noise)
+            (sums,) = total.collected()
+            grid = update(sums.inserted, self._noise)
         held = problem.observed(self._held, points.model)
         return ExactSum(points, grid, variance).posteriors(held).log_evidence

@@ -124,6 +124,13 @@ class PoseTable:
         if poses.classes is not None:
             self.candidate_classes[rows] = poses.classes.to(self.candidate_classes)
 
+    def weigh_classes(self, rows: Tensor, behind: Tensor) -> None:
+        """Tell how probable each class is by candidates that are so many nats behind, (m, M)."""
+        if self.n_classes > 1:
+            found, places = torch.zeros_like(self.class_weights[rows]), self.candidate_classes[rows]
+            weights = (-behind).softmax(1)
+            self.class_weights[rows] = found.scatter_add_(1, places.long(), weights)
+
     def set_membership(self, rows: Tensor, found: Tensor) -> None:
         """Take in what the program has found of particles ``rows`` (m,): probabilities (m,)."""
         by_hand = self.by_hand[rows]
