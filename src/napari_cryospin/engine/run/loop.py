@@ -220,7 +220,7 @@ class Loop:
             batches=clock.batch,
             n_batches=self.helm.n_batches,
             outliers=training.outliers,
-            class_share=training.poses.class_share(training.members),
+            class_share=training.class_share,
             resolution_halves=halves.reached if halves else None,
         )
         self.lock.require_held()

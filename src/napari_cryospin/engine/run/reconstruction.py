@@ -11,10 +11,10 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.failures import tell, why
 from napari_cryospin.engine.half_resolution import HalfResolution
 from napari_cryospin.engine.run.checkpoint_reading import latest, read_checkpoint
+from napari_cryospin.engine.run.class_verdicts import reach_verdicts
 from napari_cryospin.engine.run.controls import Controls, Interrupted
 from napari_cryospin.engine.run.devices import describe_device, find_device, use_threads
 from napari_cryospin.engine.run.fingerprint import fingerprint_of, require_particles
-from napari_cryospin.engine.run.judgement import reach_verdict
 from napari_cryospin.engine.run.loading import load_particles
 from napari_cryospin.engine.run.loop import Loop
 from napari_cryospin.engine.run.progress import Stopped
@@ -228,7 +228,7 @@ class Reconstruction:
             with controls.may_interrupt():
                 results = yield from write_results(folder, loop.training, self.truth)
                 yield events.Progress(_JUDGING, 0, 0)
-                verdict = reach_verdict(loop.training, results.halves)
+                verdict = reach_verdicts(loop.training, results.halves)
                 folder.write_verdict(verdict)
         except Interrupted:
             yield events.Finished(folder.path, True, True, None, results=False)

@@ -48,7 +48,8 @@ class Cause(StrEnum):
     OFF_CENTRE: particles lie off-centre, and shifts are not estimated. SEVERAL_STRUCTURES: the
     stack shows more than one. OUTLIERS: images that are no particles, or not of this one.
     MATES: the map looks symmetric, and particles differ from it: it may be an average of mates.
-    TOO_LITTLE_SIGNAL: particles tell too little of their poses.
+    TOO_LITTLE_SIGNAL: particles tell too little of their poses. SAME_CLASSES: several classes show
+    one structure.
     """
 
     OFF_CENTRE = "off-centre"
@@ -56,6 +57,7 @@ class Cause(StrEnum):
     OUTLIERS = "outliers"
     MATES = "mates undetermined"
     TOO_LITTLE_SIGNAL = "too little signal"
+    SAME_CLASSES = "classes of one structure"
 
 
 class WarningKind(StrEnum):
@@ -124,6 +126,11 @@ class Verdict:
         Least correlation of the half-maps after a turn of it, and without any.
     symmetry_gain
         How much more likely held-out particles are by a map that has it, nats each.
+    class_shares, class_outcomes
+        Share of the particles in each class, and what became of it; None of a run with one class.
+        The figures above are then those of the largest one.
+    same_classes
+        Pairs of classes that show one structure, from 1, such as "1 3".
     warnings
         What else is likely to be wrong.
     """
@@ -152,6 +159,9 @@ class Verdict:
     symmetry_correlation: float | None = None
     symmetry_allowed: float | None = None
     symmetry_gain: float | None = None
+    class_shares: tuple[float, ...] | None = None
+    class_outcomes: tuple[str, ...] | None = None
+    same_classes: tuple[str, ...] | None = None
     warnings: tuple[Warned, ...] = ()
 
     def figures(self) -> dict[str, Any]:
@@ -186,8 +196,17 @@ class Verdict:
         cause = figures.get("cause")
         names, lists = (
             {name: figures.get(name) for name in kind}
-            for kind in (("symmetry", "pseudo_symmetry"), ("shares", "symmetry_axis"))
+            for kind in (
+                ("symmetry", "pseudo_symmetry"),
+                ("shares", "symmetry_axis", "class_shares"),
+            )
         )
+        texts = {name: figures.get(name) for name in ("class_outcomes", "same_classes")}
+        for name, value in texts.items():
+            if value is not None and not (
+                isinstance(value, list) and all(isinstance(each, str) for each in value)
+            ):
+                raise ValueError(_WRONG_KIND.format(name))
         for name, value in names.items():
             if value is not None and not isinstance(value, str):
                 raise ValueError(_WRONG_KIND.format(name))
@@ -202,6 +221,9 @@ class Verdict:
             **names,
             shares=_tuple(lists["shares"]),
             symmetry_axis=_tuple(lists["symmetry_axis"]),
+            class_shares=_tuple(lists["class_shares"]),
+            class_outcomes=_tuple(texts["class_outcomes"]),
+            same_classes=_tuple(texts["same_classes"]),
             warnings=_warnings(figures.get("warnings", [])),
         )
 
@@ -210,7 +232,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _tuple(values: list[float] | None) -> tuple[float, ...] | None:
+def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:
     return None if values is None else tuple(values)
 
 
