@@ -32,7 +32,7 @@ class VolumeUpdated(Event):
     inference: Inference
     volume: NDArray[np.float32]
     pixel_size: float
-    others: tuple[NDArray[np.float32], ...] = ()
+    others: tuple[NDArray[np.float32], ...] = field(default=(), repr=False)
 
     @classmethod
     def of(
