@@ -158,7 +158,14 @@ class PoseTable:
 
     def of_class(self, number: int) -> PoseTable:
         """Return the same poses, with the memberships of a class alone."""
-        return replace(self, membership=self.membership * (self.classes == number))
+        one = torch.ones_like(self.class_weights[:, :1])
+        return replace(
+            self,
+            membership=self.membership * (self.classes == number),
+            classes=torch.zeros_like(self.classes),
+            class_weights=one,
+            candidate_classes=torch.zeros_like(self.candidate_classes),
+        )
 
     def reset(self) -> None:
         """Forget all poses, in place; what was said by hand stays."""
