@@ -53,7 +53,12 @@ _POSES: dict[str, tuple[int, ...]] = {
     "candidate_classes": (-1,),
 }
 # and of which kind they are, where they are no float32
-_KINDS = {"winner": torch.int64, "classes": torch.int64, "candidate_classes": torch.uint8}
+_KINDS = {
+    "winner": torch.int64,
+    "by_hand": torch.int8,
+    "classes": torch.int64,
+    "candidate_classes": torch.uint8,
+}
 _MOST, _MOST_TURNS = 10**9, 1000
 # names in earlier versions
 _BEFORE = {"winning_head": "winner"}
@@ -67,7 +72,6 @@ _NOT_OURS = (
     ValueError,
 )
 _FINITE = ("rotations", "shifts", "scales", "membership", "found_membership")
-_KINDS = {"winner": torch.int64, "by_hand": torch.int8}
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
