@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -233,4 +234,4 @@ def _centred(measure: Measure, seen: Observed, poses: Poses) -> Poses:
     pull = 2 / (len(measure.model.frequencies) * spread**2)
     normal = fit.normal[:, 3:, 3:] + pull * torch.eye(2, device=fit.normal.device)
     step = torch.linalg.solve(normal, fit.gradient[:, 3:])
-    return Poses(poses.rotations, poses.shifts - step)
+    return replace(poses, shifts=poses.shifts - step)
