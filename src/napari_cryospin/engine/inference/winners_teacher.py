@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.inference.asking import Measure, compared
 from napari_cryospin.engine.inference.class_sums import ClassSums
 from napari_cryospin.engine.inference.guesses import best_of, drawn
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.geometry.poses import Poses
     from napari_cryospin.engine.inference.encoding import Encoding
     from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.settings import ModelSettings
