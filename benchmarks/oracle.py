@@ -47,6 +47,7 @@ def oracle_poses(known: Known, *, shifts: bool, coloured: bool = False) -> np.nd
     )
     volume.assign(grid_of_map(torch.from_numpy(known.volume)))
     poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
+    poses.scales = torch.from_numpy(known.scales).float()
     if shifts:
         poses.shifts = torch.from_numpy(known.shifts).float()
     problem = Problem(
@@ -104,6 +105,7 @@ def oracle_fsc(known: Known) -> float:
     poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
     poses.rotations = torch.from_numpy(known.rotations).float()
     poses.shifts = torch.from_numpy(known.shifts).float()
+    poses.scales = torch.from_numpy(known.scales).float()
     model = ImageModel.within(particles.box, particles.box / 2)
     rows = np.flatnonzero(known.belongs)
     found = divide(back_project(particles, poses, torch.from_numpy(rows), model))
