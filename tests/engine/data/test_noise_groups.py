@@ -29,6 +29,8 @@ from napari_cryospin.engine.simulate import simulate
 from particle_images import all_images
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from torch import Tensor
@@ -106,6 +108,19 @@ def test_filters_come_back_from_a_working_file(stack: Path, in_groups: Particles
         assert torch.equal(again.noise_filters.factors, filters.factors)
         assert torch.equal(again.noise_filters.of, filters.of)
     assert again.to("cpu").noise_filters is not None
+
+
+def test_filters_follow_the_particles_to_a_device(
+    in_groups: Particles, second_device: Callable[[], AbstractContextManager[torch.device]]
+) -> None:
+    rows, shown = torch.tensor([0, 150, 350]), ImageModel.within(BOX, 12)
+    expected = in_groups.observed(rows, shown)
+    with second_device() as device:
+        moved = in_groups.to(device)
+        found = moved.observed(rows.to(device), ImageModel.within(BOX, 12, device))
+        ctf, coefficients = found.ctf.cpu(), found.coefficients.cpu()
+    torch.testing.assert_close(ctf, expected.ctf, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(coefficients, expected.coefficients, atol=1e-4, rtol=1e-4)
 
 
 def test_groups_of_the_same_noise_change_nothing(small_stack: Path, tmp_path: Path) -> None:
