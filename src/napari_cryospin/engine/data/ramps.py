@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # images that tell whether a stack has ramps, at least
-_FEWEST = 50
+_FEWEST = 20
 # ramps hold so many times the power of other noise as slow, and so many deviations more
 _MORE, _SURE = 1.5, 5.0
 _TINY = 1e-12
@@ -48,8 +48,8 @@ def ramp_share(images: Tensor, diameter: float) -> float:
         # of what lies along x and along y
         shares.append((pixels @ unit.T).square().sum(1) / (power * pixels.shape[1]))
     ramp, other = shares
-    # a few images with something else tell nothing
-    least = _MORE + _SURE * (2 / len(pixels)) ** 0.5
+    # a few images with something else tell nothing; two medians of powers scatter by that much
+    least = _MORE + _SURE * 2 / len(pixels) ** 0.5
     if ramp.median() <= least * other.median():
         return 0.0
     return float((ramp.mean() - other.mean()).clamp(min=_TINY))
