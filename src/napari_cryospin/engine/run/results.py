@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_cryospin.engine.data.half_sets import half_sets
+from napari_cryospin.engine.data.half_sets import half_sets_of
 from napari_cryospin.engine.data.mrc_writer import write_map
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.events import Progress
@@ -101,7 +101,7 @@ def write_results(
         particles.rows[used],
         rotations=rotations[used].astype(np.float64),
         shifts=shifts[used].astype(np.float64),
-        half_set=half_sets(particles.table.half_set, particles.rows)[used],
+        half_set=half_sets_of(particles.table.half_set, particles.rows, used),
         scales=poses.scales.cpu().numpy()[used],
         membership=poses.membership.cpu().numpy()[used],
         log_likelihood=training.fit.log_likelihood.cpu().numpy()[used],
