@@ -62,12 +62,12 @@ class Trial:
 
 def trials() -> list[Trial]:
     """Return all trials."""
-    found = [
-        Trial("signal", molecule, n, 0.01, seed)
-        for seed, n in enumerate((1500, 3000))
-        for molecule in ("spike", "spliceosome", "30S", "50S", "Hsp90")
+    signal = [
+        Trial("signal", molecule, n, snr, seed)
+        for seed, (n, snr) in enumerate(((1000, 0.02), (1500, 0.015)))
+        for molecule in ("spike", "30S", "50S", "spliceosome", "Hsp90")
     ]
-    return [*found, *(Trial("noise", "noise", 3000, 0.1, seed) for seed in range(5))]
+    return [*signal, *(Trial("noise", "noise", 1500, 0.1, seed) for seed in range(5))]
 
 
 KEYS = ("kind", "molecule", "n", "snr", "seed")
