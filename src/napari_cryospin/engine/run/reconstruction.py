@@ -228,7 +228,7 @@ class Reconstruction:
             with controls.may_interrupt():
                 results = yield from write_results(folder, loop.training, self.truth)
                 yield events.Progress(_JUDGING, 0, 0)
-                verdict = reach_verdict(loop.training, results.halves)
+                verdict = reach_verdict(loop.training, results.halves, results.resolution)
                 folder.write_verdict(verdict)
         except Interrupted:
             yield events.Finished(folder.path, True, True, None, results=False)

@@ -17,7 +17,7 @@ from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.encoder_file import write_encoder
 from napari_cryospin.engine.run.fullsize import first_group, full_size
-from napari_cryospin.engine.run.half_comparison import HalfComparison, independent_limit
+from napari_cryospin.engine.run.half_comparison import compare
 from napari_cryospin.engine.runfolder.fsc import TRUTH, TRUTH_MASKED
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def write_results(
     maps = [_map(grid) for grid in halves.grids]
     for path, half in zip(folder.half_map_paths, maps, strict=True):
         write_map(path, half, particles.pixel_size)
-    one, two = maps
-    found = HalfComparison.of(one, two, particles.pixel_size, independent_limit(training))
+    found = compare(training, halves)
     curve = found.unmasked
     yield Progress(_TASK, 2, 3)
     prior = torch.from_numpy((1 - curve) / np.clip(curve, 0.01, 1)).clamp(min=1e-3)

@@ -23,6 +23,8 @@ _NUMBERS = (
     "variability_gain",
     "mates",
     "mates_alike",
+    "resolution",
+    "shared_by_halves",
 )
 _WRONG_KIND = "its {} is something else"
 
@@ -111,6 +113,9 @@ class Verdict:
     mates, mates_alike, symmetry
         Turns after which the map looks the same, the identity included; the least correlation of
         the half-maps then; the point group that they are.
+    resolution, shared_by_halves
+        Where independent halves agree no more, Å, and what is coarser they have in common. None
+        where halves share poses; the first also where they agree on nothing else.
     warnings
         What else is likely to be wrong.
     """
@@ -134,6 +139,8 @@ class Verdict:
     mates: int | None = None
     mates_alike: float | None = None
     symmetry: str | None = None
+    resolution: float | None = None
+    shared_by_halves: float | None = None
     warnings: tuple[Warned, ...] = ()
 
     def figures(self) -> dict[str, Any]:
