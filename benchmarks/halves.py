@@ -50,27 +50,27 @@ class Trial:
 
     kind: str
     molecule: str
+    n: int
     snr: float
     seed: int
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
+    def key(self) -> tuple[str, ...]:
         """What tells it from others."""
-        return self.kind, self.molecule, f"{self.snr:g}", str(self.seed)
+        return self.kind, self.molecule, str(self.n), f"{self.snr:g}", str(self.seed)
 
 
 def trials() -> list[Trial]:
     """Return all trials."""
-    noisy = [
-        Trial("signal", molecule, snr, seed)
-        for seed, snr in enumerate((0.02, 0.01))
-        for molecule in ("spike", "spliceosome", "30S", "50S")
+    signal = [
+        Trial("signal", molecule, n, snr, seed)
+        for seed, (n, snr) in enumerate(((1000, 0.02), (1500, 0.015)))
+        for molecule in ("spike", "30S", "50S", "spliceosome", "Hsp90")
     ]
-    noisy += [Trial("signal", "Hsp90", snr, seed) for seed, snr in enumerate((0.03, 0.02))]
-    return [*noisy, *(Trial("noise", "noise", 0.1, seed) for seed in range(5))]
+    return [*signal, *(Trial("noise", "noise", 1500, 0.1, seed) for seed in range(5))]
 
 
-KEYS = ("kind", "molecule", "snr", "seed")
+KEYS = ("kind", "molecule", "n", "snr", "seed")
 FIGURES = (
     *("limit", "unmasked", "masked", "corrected", "truth", "truth_masked", "beyond"),
     *("median", "mean", "outcome", "seconds"),
@@ -80,7 +80,7 @@ RECORDED = ResultsFile("halves", KEYS, FIGURES)
 
 def run(trial: Trial, folder: Path) -> dict[str, object]:
     """Reconstruct a stack, and return the figures of the result, frequencies in shells."""
-    stack = Case(trial.molecule, 3000, trial.seed, trial.snr).stack(folder / "stacks")
+    stack = Case(trial.molecule, trial.n, trial.seed, trial.snr).stack(folder / "stacks")
     out = folder / "halves" / "_".join(trial.key)
     truth = ("--truth-star", stack / "truth.star", "--truth-map", stack / "truth.mrc")
     words = ("--box", BOX, "--threads", 1, "--seed", trial.seed, *truth)
@@ -115,14 +115,14 @@ def table() -> None:
     """Write ``results/halves.md``."""
     rows = RECORDED.rows()
     lines = [
-        f"3,000 particles, box {BOX} (Nyquist is shell {BOX // 2}), default preset, one thread. "
+        f"Box {BOX} (Nyquist is shell {BOX // 2}), the default preset, one thread. "
         "Frequencies are shells, in units of 1/box. Halves share what lies up to the limit. FSC of "
         "0.143 between the half-maps; of 0.5 between the map and the truth, without a mask and "
         "with that of the halves. Beyond: the largest corrected FSC of a shell beyond the limit.",
         "",
-        "| stack | SNR | seed | limit | unmasked | masked | corrected | truth | truth, masked | "
-        "difference | beyond | median, mean (°) | verdict | time (s) |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|",
+        "| stack | particles | SNR | seed | limit | unmasked | masked | corrected | truth | "
+        "truth, masked | difference | beyond | median, mean (°) | verdict | time (s) |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|",
         *map(_line, rows),
         "",
         *_counts(rows),
@@ -139,7 +139,7 @@ def difference(row: Mapping[str, str]) -> float:
 def _line(row: Mapping[str, str]) -> str:
     signal = row["kind"] == "signal"
     cells = [
-        *(row[name] for name in ("molecule", "snr", "seed", "limit")),
+        *(row[name] for name in ("molecule", "n", "snr", "seed", "limit")),
         *(row[name] for name in ("unmasked", "masked", "corrected")),
         *((row["truth"], row["truth_masked"], f"{difference(row):+.2f}") if signal else "–––"),
         row["beyond"],

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.half_resolution import HalfResolution
 from napari_cryospin.engine.judging.causes import Findings
 from napari_cryospin.engine.judging.centring import Centring
 from napari_cryospin.engine.judging.evidence import Judgement
@@ -18,7 +19,7 @@ from napari_cryospin.engine.judging.misfit import Misfit
 from napari_cryospin.engine.judging.variability import Variability
 from napari_cryospin.engine.run.judgement import Measured
 from napari_cryospin.engine.run.rejudging import judge_again
-from napari_cryospin.engine.run.verdict_words import advice, evidence
+from napari_cryospin.engine.run.verdict_words import advice, by_halves, evidence
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.verdict import Cause, Outcome
 
@@ -67,6 +68,7 @@ def said(found: Found, **figures: object) -> tuple[Outcome, Cause | None, str]:
     measured = Measured(JUDGED, found, **known)
     words = (
         *evidence(JUDGED, measured),
+        *by_halves(measured.halves),
         *advice(measured.outcome, measured.cause),
     )
     return measured.outcome, measured.cause, " ".join(words)
@@ -76,6 +78,21 @@ def test_a_map_that_explains_the_particles_has_converged() -> None:
     outcome, cause, words = said(GOOD)
     assert (outcome, cause) == (Outcome.CONVERGED, None)
     assert "explains 99 % of the signal" in words
+
+
+def test_independent_halves_have_a_word() -> None:
+    outcome, _, words = said(GOOD, halves=HalfResolution(9.04, shared=30.0))
+    assert outcome is Outcome.CONVERGED
+    assert "Resolution 9.0 Å (FSC 0.143, independent halves; what they share is coarser" in words
+    *_, words = said(GOOD, halves=HalfResolution(8.0, nyquist=True, shared=30.0))
+    assert "Resolution better than 8.0 Å, Nyquist" in words
+    # halves that share poses tell nothing: the verdict has no word on them
+    outcome, _, words = said(GOOD, halves=HalfResolution(8.0))
+    assert outcome is Outcome.CONVERGED and "halves" not in words
+    # poses that each half is sure of, and that nothing of the other confirms
+    outcome, cause, words = said(GOOD, halves=HalfResolution(31.0, shared=30.0))
+    assert (outcome, cause) == (Outcome.UNCERTAIN, Cause.TOO_LITTLE_SIGNAL)
+    assert "No resolution: independent halves agree on nothing finer" in words
 
 
 def test_particles_off_centre_are_told_to_be_shifted() -> None:

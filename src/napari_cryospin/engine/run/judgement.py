@@ -17,9 +17,11 @@ from napari_cryospin.engine.judging.refined import with_refined_poses
 from napari_cryospin.engine.judging.symmetry import MapSymmetry, find_symmetry
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.agreement import SIGNIFICANT, agreement
+from napari_cryospin.engine.run.half_comparison import compare
 from napari_cryospin.engine.run.others import structure_of
 from napari_cryospin.engine.run.verdict_words import (
     advice,
+    by_halves,
     contrast_warning,
     evidence,
     pixel_size_warning,
@@ -30,6 +32,7 @@ from napari_cryospin.engine.runfolder.verdict import Cause, Outcome, Verdict, Wa
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.half_resolution import HalfResolution
     from napari_cryospin.engine.judging.evidence import Judgement
     from napari_cryospin.engine.judging.misfit import Misfit
     from napari_cryospin.engine.run.training import Training
@@ -56,7 +59,7 @@ class Measured:
 
     ``agree`` and ``rival`` are of :func:`~.agreement.agreement`; ``expected_right`` and they are
     modulo the mates of the findings where ``modulo_mates`` says so. ``symmetry`` is larger than the
-    one that the run was told.
+    one that the run was told, ``halves`` says how far the half-maps agree.
     """
 
     judged: Judgement
@@ -65,12 +68,18 @@ class Measured:
     agree: float | None
     rival: bool
     symmetry: MapSymmetry | None = None
+    halves: HalfResolution | None = None
 
     @property
     def symmetric(self) -> bool:
         """Whether the molecule has the symmetry: particles may differ from an average of mates."""
         found = self.symmetry
         return found is not None and (found.true or found.missed) and self.cause is not Cause.MATES
+
+    @property
+    def alone(self) -> bool:
+        """Whether independent halves agree on nothing but what they share."""
+        return self.halves is not None and self.halves.shared is not None and not self.halves.found
 
     @property
     def modulo_mates(self) -> bool:
@@ -93,7 +102,8 @@ class Measured:
         missed = self.symmetry is not None and self.symmetry.missed
         if self.not_found_again or cause is Cause.MATES or missed:
             return Outcome.UNCERTAIN
-        return Outcome.CONVERGED if self.expected_right >= _CERTAIN else Outcome.UNCERTAIN
+        sure = self.expected_right >= _CERTAIN and not self.alone
+        return Outcome.CONVERGED if sure else Outcome.UNCERTAIN
 
     @property
     def not_found_again(self) -> bool:
@@ -110,7 +120,7 @@ class Measured:
         differ = self.agree is not None and self.agree < _AGREE
         if found is Cause.SEVERAL_STRUCTURES and differ and not self.findings.others_show_one:
             return None
-        unsure = self.expected_right < _CERTAIN
+        unsure = self.expected_right < _CERTAIN or self.alone
         if self.symmetry is not None and self.symmetry.missed:
             # the map is at fault
             return found
@@ -119,7 +129,9 @@ class Measured:
         return found
 
 
-def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict:
+def reach_verdict(
+    training: Training, halves: HalfMaps | None = None, resolution: HalfResolution | None = None
+) -> Verdict:
     """Return the verdict on the present map and poses of a run.
 
     Parameters
@@ -128,6 +140,8 @@ def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict
         The run.
     halves
         Its half-maps, where they have been made already.
+    resolution
+        How far they agree, where that is known already.
     """
     judged = training.judge()
     group = training.problem.group
@@ -136,21 +150,32 @@ def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict
         symmetry = _symmetry(training, halves)
         said = ("Too few particles were held out to judge the map.", *symmetry_words(symmetry))
         return Verdict(Outcome.UNKNOWN, said, **_figures_of(symmetry))
+    halves = halves or HalfMaps.of(training.particles, training.poses, training.placed, group)
+    resolution = resolution or compare(training, halves).resolution
     weak = judged.mean_gain < SIGNIFICANT * judged.gain_error
     information = float(judged.information.mean())
     if weak or information < _LEAST_INFORMATION:
         cause, outcome = Cause.TOO_LITTLE_SIGNAL, Outcome.NO_STRUCTURE
-        return Verdict(
+        verdict = Verdict(
             outcome,
-            (*evidence(judged, None), *advice(outcome, cause)),
+            (*evidence(judged, None), *by_halves(resolution), *advice(outcome, cause)),
             judged.mean_gain,
             judged.gain_error,
             information,
             starts_agree=agreement(training.starts.ended)[0],
             cause=cause,
         )
-    halves = halves or HalfMaps.of(training.particles, training.poses, training.placed, group)
-    return _told(_measured(training, halves, judged), _warnings(training, halves))
+        return _with_figures(verdict, resolution)
+    measured = replace(_measured(training, halves, judged), halves=resolution)
+    return _with_figures(_told(measured, _warnings(training, halves)), resolution)
+
+
+def _with_figures(verdict: Verdict, halves: HalfResolution | None) -> Verdict:
+    """Return a verdict with the figures that independent halves tell."""
+    if halves is None or halves.shared is None:
+        return verdict
+    found = halves.angstrom if halves.found else None
+    return replace(verdict, resolution=found, shared_by_halves=halves.shared)
 
 
 def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
@@ -161,7 +186,7 @@ def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
     several = cause is Cause.SEVERAL_STRUCTURES
     return Verdict(
         outcome,
-        (*evidence(judged, measured), *advice(outcome, cause)),
+        (*evidence(judged, measured), *by_halves(measured.halves), *advice(outcome, cause)),
         judged.mean_gain,
         judged.gain_error,
         float(judged.information.mean()),

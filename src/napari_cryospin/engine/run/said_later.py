@@ -47,7 +47,7 @@ def say_later(folder: RunFolder, said: Iterable[tuple[NDArray[np.int64], int]]) 
     try:
         state = read_last_checkpoint(folder, torch.device("cpu"))
         n = len(state["used"])
-        poses = require_poses(state, n)
+        poses = require_poses(state, n, folder.settings().model.classes)
         for rows, word in said:
             poses.say(torch.from_numpy(rows[rows < n]), word)
         state["poses"] = poses.state()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from napari_cryospin.engine.runfolder.verdict import Cause, Outcome
 
 if TYPE_CHECKING:
+    from napari_cryospin.engine.half_resolution import HalfResolution
     from napari_cryospin.engine.judging.evidence import Judgement
     from napari_cryospin.engine.judging.symmetry import MapSymmetry
     from napari_cryospin.engine.run.judgement import Measured
@@ -69,6 +70,11 @@ def evidence(judged: Judgement, measured: Measured | None) -> tuple[str, ...]:
         )
     symmetry = symmetry_words(measured.symmetry, symmetric=measured.symmetric)
     return (*said, *_findings(measured), *symmetry)
+
+
+def by_halves(halves: HalfResolution | None) -> tuple[str, ...]:
+    """Return what independent halves say, in words; nothing where they share poses."""
+    return () if halves is None or halves.shared is None else (halves.sentence(),)
 
 
 def advice(outcome: Outcome, cause: Cause | None) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ _NUMBERS = (
     "symmetry_correlation",
     "symmetry_allowed",
     "symmetry_gain",
+    "resolution",
+    "shared_by_halves",
 )
 _WRONG_KIND = "its {} is something else"
 
@@ -131,6 +133,9 @@ class Verdict:
         The figures above are then those of the largest one.
     same_classes
         Pairs of classes that show one structure, from 1, such as "1 3".
+    resolution, shared_by_halves
+        Where independent halves agree no more, Å, and what is coarser they have in common. None
+        where halves share poses; the first also where they agree on nothing else.
     warnings
         What else is likely to be wrong.
     """
@@ -162,6 +167,8 @@ class Verdict:
     class_shares: tuple[float, ...] | None = None
     class_outcomes: tuple[str, ...] | None = None
     same_classes: tuple[str, ...] | None = None
+    resolution: float | None = None
+    shared_by_halves: float | None = None
     warnings: tuple[Warned, ...] = ()
 
     def figures(self) -> dict[str, Any]:
