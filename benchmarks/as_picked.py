@@ -1,9 +1,10 @@
-"""Particles as picked: junk among them, all nuisances at once, or two structures in one stack.
+"""Particles as picked: junk, all nuisances at once, two structures in one stack, symmetries.
 
 ``python benchmarks/as_picked.py FOLDER [KIND …]`` reconstructs simulated stacks by the default
 preset, with no option but the box, one thread each, and adds a line of ``results/as_picked.csv``;
 what is there already is not run again. Beside each is its oracle: the poses that the true map gives
-to the particles that belong to it, with the true noise.
+to the particles that belong to it, with the true noise. A run that was not told of a symmetry is
+gone on with by ``symmetrise``, without a name, which is a line of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from oracle import oracle_fsc, oracle_poses
 from results_file import ResultsFile
 from scipy.stats import mannwhitneyu
 from scoring import SUCCESS_FSC, SUCCESS_MEAN, pose_errors, score
-from timed_run import begin, seconds_of
+from timed_run import begin, seconds_of, started
 
 from napari_cryospin.engine.data.belonging import MEMBERSHIP
 from napari_cryospin.engine.data.load import read_table
@@ -33,7 +34,7 @@ from napari_cryospin.engine.geometry.symmetry import point_group
 from napari_cryospin.engine.runfolder.folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 BOX = 32
 OFTEN = ("spike", "spliceosome", "30S")
@@ -57,6 +58,16 @@ class Trial:
     options: tuple[str, ...]
     symmetry: str = "C1"
     imposed: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is gone on with by the symmetry that was found."""
+        return self.symmetry != "C1" and not self.imposed
+
+    @property
+    def key_of_second(self) -> tuple[str, str, str]:
+        """What tells the run that goes on with a symmetry from others."""
+        return f"{self.symmetry} found, then imposed", self.molecule, str(self.seed)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -100,6 +111,10 @@ def trials() -> list[Trial]:
             for group in ("C2", "C4", "D2", "D7", "O", "I")
             for molecule in ("30S", "spike")
         ]
+    found += [
+        Trial("no symmetry", molecule, 0, ())
+        for molecule in ("30S", "spliceosome", "50S", "spike", "Hsp90")
+    ]
     return found
 
 
@@ -112,13 +127,27 @@ FIGURES = (
 RECORDED = ResultsFile("as_picked", KEYS, FIGURES)
 
 
-def run(trial: Trial, folder: Path) -> dict[str, object]:
-    """Reconstruct a stack, and return the figures of the result."""
+def run(trial: Trial, folder: Path) -> Iterator[tuple[tuple[str, str, str], dict[str, object]]]:
+    """Reconstruct a stack; yield key and figures of the result, and of a run that goes on."""
     stack = trial.stack(folder)
     out = folder / "as_picked" / "_".join(trial.key).translate(str.maketrans(" %/", "___"))
     seed = ("--seed", trial.seed)
     told = ("--symmetry", trial.symmetry) if trial.imposed else ()
     seconds = seconds_of(begin(stack, out, "--box", BOX, "--threads", 1, *seed, *told))
+    yield trial.key, figures(trial, stack, out, seconds)
+    found = json.loads((out / "verdict.json").read_text())["symmetry"]
+    if trial.goes_on and found is not None:
+        second = out.with_name(f"{out.name}_{found}")
+        shutil.rmtree(second, ignore_errors=True)
+        seconds = seconds_of(started("symmetrise", out))
+        yield trial.key_of_second, figures(trial, stack, second, seconds)
+        shutil.rmtree(second)
+    # hundreds of megabytes, most of them branch points
+    shutil.rmtree(out)
+
+
+def figures(trial: Trial, stack: Path, out: Path, seconds: float) -> dict[str, object]:
+    """Return the figures of a run's result."""
     result = RunFolder(out)
     found = score(result.star_path, result.map_path, stack, symmetry=trial.symmetry)
     known = read_known(stack, BOX)
@@ -126,9 +155,7 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
     group, own = point_group(trial.symmetry), known.belongs
     errors, _ = pose_errors(oracle[own], known.rotations[own], None, group)
     verdict = json.loads((out / "verdict.json").read_text())
-    told = memberships(result.star_path, stack)
-    # hundreds of megabytes, most of them branch points
-    shutil.rmtree(out)
+    pseudo = verdict.get("pseudo_symmetry")
     return {
         "median": f"{found.median:.3f}",
         "mean": f"{found.mean:.3f}",
@@ -136,10 +163,10 @@ def run(trial: Trial, folder: Path) -> dict[str, object]:
         "fsc": f"{found.fsc_fraction:.3f}",
         "oracle_mean": f"{errors.mean():.3f}",
         "oracle_fsc": f"{oracle_fsc(known):.3f}",
-        **told,
+        **memberships(result.star_path, stack),
         "outcome": verdict["outcome"],
         "cause": verdict["cause"] or "",
-        "named": verdict["symmetry"] or "",
+        "named": verdict["symmetry"] or (f"pseudo {pseudo}" if pseudo else ""),
         "seconds": f"{seconds:.1f}",
     }
 
@@ -235,8 +262,9 @@ def main() -> None:
     for trial in trials():
         wanted = not arguments.kinds or trial.kind.startswith(tuple(arguments.kinds))
         if wanted and not RECORDED.has(trial.key):
-            RECORDED.add(trial.key, run(trial, arguments.folder))
-            table()
+            for key, of_run in run(trial, arguments.folder):
+                RECORDED.add(key, of_run)
+                table()
     table()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ MOLECULES = {
     "30S": "atoms/4adv_ecoli_30S.pdb.gz",
     "50S": "maps/polnet_5A_4v4r_50S.mrc",
     "Hsp90": "atoms/2cg9_hsp90_sba1.pdb.gz",
+    "kinase": "atoms/4ake_adenylate_kinase_open.cif",
 }
+# of those that hold several copies
+CHAINS = {"kinase": "A"}
 BOX = 128
 COMMAND = [sys.executable, "-c", "from napari_cryospin.cli import main; main()"]
 
@@ -62,6 +66,8 @@ class Case:
         source = DATA / MOLECULES["spike" if self.molecule == "noise" else self.molecule]
         if not source.exists():
             sys.exit(f"The benchmark needs {source}, which is not there.")
+        if self.molecule in CHAINS:
+            source = with_chains(source, CHAINS[self.molecule], folder / "sources")
         # without signal: so little of it that no particle holds any
         snr = 1e-9 if self.molecule == "noise" else self.snr
         options = ["--box", BOX, "--n-particles", self.n, "--snr", snr, "--seed", self.seed]
@@ -71,3 +77,25 @@ class Case:
         subprocess.run([str(word) for word in words], check=True, capture_output=True)
         (target / "done").touch()
         return target
+
+
+def with_chains(source: Path, chains: str, folder: Path) -> Path:
+    """Write the atoms of some chains of a file as a PDB or mmCIF file of its own."""
+    packed = source.suffix == ".gz"
+    name = source.name.removesuffix(".gz")
+    target = folder / f"{chains}_{name}"
+    if target.exists():
+        return target
+    text = (gzip.decompress(source.read_bytes()) if packed else source.read_bytes()).decode()
+    lines = text.splitlines()
+    fields = [line.strip() for line in lines if line.startswith("_atom_site.")]
+    place = fields.index("_atom_site.auth_asym_id") if fields else 0
+
+    def kept(line: str) -> bool:
+        if not line.startswith(("ATOM", "HETATM")):
+            return True
+        return (line.split()[place] if fields else line[21]) in chains
+
+    folder.mkdir(parents=True, exist_ok=True)
+    target.write_text("\n".join(filter(kept, lines)) + "\n")
+    return target

@@ -67,7 +67,7 @@ class Trial:
         """Return where the map falls below FSC 0.5, as a share of Nyquist."""
         found = training.poses.rotations.double().numpy()
         alignment = align_rotations(found, self.known.rotations)
-        mapped = apply_alignment(training.map(), alignment, np.zeros(3))
+        mapped = apply_alignment(training.maps()[0], alignment, np.zeros(3))
         curve = fsc(mapped, self.known.volume)
         return crossing_shell(curve, 0.5) / (len(curve) - 1)
 

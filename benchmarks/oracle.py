@@ -39,26 +39,34 @@ def oracle_poses(known: Known, *, shifts: bool, coloured: bool = False) -> np.nd
     Shifts start at the true ones: what is bounded is the pose. Noise is taken for white, or for
     what particles that belong to the map show of it at their true poses.
     """
+    noise = _true_noise(known) if coloured else NoiseSpectrum.white(known.particles.box)
+    return _oracle(known, [known.volume], noise, shifts=shifts).rotations.double().numpy()
+
+
+def oracle_classes(known: Known, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the poses (n, 3, 3), and the classes (n,), from 0, that two true maps give."""
+    poses = _oracle(known, [known.volume, second], _true_noise(known), shifts=True)
+    return poses.rotations.double().numpy(), poses.classes.numpy()
+
+
+def _oracle(
+    known: Known, volumes: list[np.ndarray], noise: NoiseSpectrum, *, shifts: bool
+) -> PoseTable:
     particles = known.particles
-    volume = HartleyVolume(
-        particles.box,
-        signal_amplitude(particles, torch.arange(particles.n)),
-        torch.Generator().manual_seed(0),
-    )
-    volume.assign(grid_of_map(torch.from_numpy(known.volume)))
-    poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
+    amplitude = signal_amplitude(particles, torch.arange(particles.n))
+    maps = []
+    for volume in volumes:
+        held = HartleyVolume(particles.box, amplitude, torch.Generator().manual_seed(0))
+        held.assign(grid_of_map(torch.from_numpy(volume)))
+        maps.append(held)
+    poses = PoseTable.empty(particles.n, 1, torch.device("cpu"), len(maps))
     if shifts:
         poses.shifts = torch.from_numpy(known.shifts).float()
-    problem = Problem(
-        particles,
-        volume,
-        poses,
-        torch.zeros(particles.n, dtype=torch.bool),
-        ModelSettings(shifts=shifts),
-        0,
-    )
+    nobody = torch.zeros(particles.n, dtype=torch.bool)
+    first, *others = maps
+    model = ModelSettings(shifts=shifts)
+    problem = Problem(particles, first, poses, nobody, model, 0, tuple(others))
     rows = torch.arange(particles.n)
-    noise = _true_noise(known) if coloured else NoiseSpectrum.white(particles.box)
     for _ in search_modes(problem, rows, _HYPOTHESES, noise):
         pass
     refined = DirectInference(
@@ -76,7 +84,7 @@ def oracle_poses(known: Known, *, shifts: bool, coloured: bool = False) -> np.nd
         refined.set_place(Place(0, done))
         for part in rows.split(_BATCH):
             refined.train_batch(part)
-    return poses.rotations.double().numpy()
+    return poses
 
 
 def _true_noise(known: Known) -> NoiseSpectrum:

@@ -21,9 +21,15 @@ def begin(
     ``checkout`` holds the sources to use; by default those that are installed.
     """
     shutil.rmtree(out, ignore_errors=True)
+    particles = stack / "particles.star"
+    return started("reconstruct", particles, "--out", out, *words, checkout=checkout)
+
+
+def started(*words: object, checkout: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start a command of one thread; ``checkout`` as for :func:`begin`."""
     sources = {} if checkout is None else {"PYTHONPATH": str(checkout / "src")}
     return subprocess.Popen(
-        [*COMMAND, "reconstruct", *map(str, (stack / "particles.star", "--out", out, *words))],
+        [*COMMAND, *map(str, words)],
         env={**os.environ, **sources, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

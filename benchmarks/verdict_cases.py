@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import re
 import subprocess
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import mrcfile
-from cases import COMMAND, DATA, MOLECULES
+from cases import CHAINS, COMMAND, DATA, MOLECULES, with_chains
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,8 +37,6 @@ CALIBRATED_ON = (
     # what another pixel size gains
     ("pixel size 1.1", "30S", "0"),
 )
-_KINASE = "atoms/4ake_adenylate_kinase_open.cif"
-_SOURCES = MOLECULES | {"kinase": _KINASE}
 _OFTEN = ("spike", "spliceosome", "30S")
 _NEXT = {"spike": "30S", "spliceosome": "50S", "30S": "spliceosome", "50S": "spike"}
 
@@ -137,32 +134,9 @@ def call(words: Iterable[object]) -> None:
 def _source(name: str, folder: Path) -> Path:
     """Return the file of a molecule; of some of its chains, as in "spike:AB"."""
     molecule, _, chains = name.partition(":")
-    source = DATA / _SOURCES.get(molecule, molecule)
-    if molecule == "kinase":
-        chains = "A"
-    return _with_chains(source, chains, folder / "sources") if chains else source
-
-
-def _with_chains(source: Path, chains: str, folder: Path) -> Path:
-    """Write the atoms of some chains of a file as a PDB or mmCIF file of its own."""
-    packed = source.suffix == ".gz"
-    name = source.name.removesuffix(".gz")
-    target = folder / f"{chains}_{name}"
-    if target.exists():
-        return target
-    text = (gzip.decompress(source.read_bytes()) if packed else source.read_bytes()).decode()
-    lines = text.splitlines()
-    fields = [line.strip() for line in lines if line.startswith("_atom_site.")]
-    place = fields.index("_atom_site.auth_asym_id") if fields else 0
-
-    def kept(line: str) -> bool:
-        if not line.startswith(("ATOM", "HETATM")):
-            return True
-        return (line.split()[place] if fields else line[21]) in chains
-
-    folder.mkdir(parents=True, exist_ok=True)
-    target.write_text("\n".join(filter(kept, lines)) + "\n")
-    return target
+    source = DATA / MOLECULES.get(molecule, molecule)
+    chains = chains or CHAINS.get(molecule, "")
+    return with_chains(source, chains, folder / "sources") if chains else source
 
 
 # kinds of right runs that are made with two seeds

@@ -113,4 +113,6 @@ def count(kind: type[Event], number: int) -> Callable[[Event], bool]:
 
 
 def searching(event: Event) -> bool:
-    return isinstance(event, events.Progress) and event.task == "Searching poses" and event.done > 0
+    """Return whether poses are being searched."""
+    begun = isinstance(event, events.Progress) and event.task.startswith("Searching poses")
+    return begun and event.done > 0

@@ -17,6 +17,7 @@ from napari_cryospin.cli.folders import NO_FOLDER, named_folder, require_named
 from napari_cryospin.cli.infer import infer
 from napari_cryospin.cli.options import given_settings, with_settings
 from napari_cryospin.cli.simulate import simulate
+from napari_cryospin.cli.symmetrise import symmetrise
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import is_left_over, require_absent
 from napari_cryospin.engine.packages import MissingPackage
@@ -134,10 +135,23 @@ def reconstruct(
         typer.Option(help="commands.jsonl of a run: what was done by hand there is done again."),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint.")] = False,
+    symmetrise: Annotated[
+        bool,
+        typer.Option(
+            "--symmetrise",
+            help="Where the map turns out to be symmetric, go on with that in a run of its own.",
+        ),
+    ] = False,
     **settings: Any,
 ) -> None:
     """Reconstruct a map from a particle stack."""
-    from napari_cryospin.cli.run import follow, new_run, resumed_run, switch_settings
+    from napari_cryospin.cli.run import (
+        follow,
+        follow_on,
+        new_run,
+        resumed_run,
+        switch_settings,
+    )
 
     given = given_settings(settings)
     if stack is not None:
@@ -148,10 +162,12 @@ def reconstruct(
         if switch_at:
             given |= switch_settings(switch_at, given.get("amortized.epochs"))
         make = resumed_run if resume else new_run
-        raise typer.Exit(follow(make(out, preset, settings_file, given, commands)))
+        run = make(out, preset, settings_file, given, commands)
+        raise typer.Exit((follow_on if symmetrise else follow)(run))
 
 
 app.command()(branch)
+app.command()(symmetrise)
 
 
 @app.command()

@@ -45,6 +45,10 @@ def export(
         Which,
         typer.Option(help="All particles, those that belong to the map, or the others."),
     ] = Which.ALL,
+    classes: Annotated[
+        str,
+        typer.Option(help="Particles of these classes alone, with commas between: 1,3 [all]."),
+    ] = "",
 ) -> None:
     """Write the last poses of a run as a RELION star file or a cryoSPARC table."""
     from napari_cryospin.cli.app import told_plainly
@@ -60,7 +64,20 @@ def export(
             flip_hand=flip_hand,
             invert=invert,
             which=which.value,
+            classes=_numbers(classes),
             progress=report,
         )
     for sentence in said:
         typer.echo(sentence)
+
+
+def _numbers(text: str) -> list[int]:
+    """Return the numbers of a list such as ``1,3``."""
+    from napari_cryospin.engine.errors import InputError
+
+    try:
+        return [int(word) for word in text.replace(",", " ").split()]
+    except ValueError:
+        raise InputError(
+            f"--classes {text}: give the numbers of classes, with commas between, such as 1,3."
+        ) from None

@@ -133,7 +133,7 @@ class Follower:
         if event.before:
             self.line("The run had finished already: nothing was left to do.")
         self.line(f"Map and poses are in {event.folder}")
-        if event.shared_fsc is not None:
+        if event.halves is not None:
             self.line(event.halves_sentence())
         if event.verdict is not None:
             self.line(f"Verdict: {event.verdict.outcome}")
@@ -203,6 +203,8 @@ def epoch_line(done: events.EpochDone) -> str:
         parts.append(
             f"pose error {done.median_pose_error:.2f}° median {done.mean_pose_error:.2f}° mean"
         )
+    if done.resolution_halves is not None:
+        parts.append(f"halves {done.resolution_halves:.2f} Å")
     if done.resolution is not None:
         parts.append(f"{done.resolution:.2f} Å")
     return " · ".join((*parts, f"{done.seconds:.1f} s"))

@@ -162,3 +162,21 @@ def follow(run: Reconstruction) -> int:
         typer.echo(f"The details are in {run.folder.events_path}", err=True)
         return _FAILED
     return caught.code
+
+
+def follow_on(run: Reconstruction) -> int:
+    """Show a run to its end, and one that goes on with the symmetry that was found, if any."""
+    from napari_cryospin.engine.run.reconstruction import Reconstruction
+    from napari_cryospin.engine.run.symmetrising import make_symmetrised
+    from napari_cryospin.engine.runfolder.symmetry import symmetrised_name
+
+    code, path = follow(run), run.folder.path
+    verdict = run.folder.verdict() if code == 0 else None
+    if verdict is None or verdict.symmetry is None:
+        return code
+    out = symmetrised_name(path, verdict.symmetry)
+    # one that was killed, or has ended, goes on as this one did
+    if not out.exists():
+        make_symmetrised(path, verdict.symmetry, out)
+    typer.echo(f"The run goes on with {verdict.symmetry} in {out}.")
+    return follow(Reconstruction.resume(out))

@@ -7,31 +7,27 @@ terminal event (:class:`Finished` or :class:`Failed`) ends every stream.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_cryospin.engine.switch_at import when
+from napari_cryospin.engine.event import Event as Event
+from napari_cryospin.engine.live_events import PosesUpdated as PosesUpdated
+from napari_cryospin.engine.live_events import VolumeUpdated as VolumeUpdated
+from napari_cryospin.engine.steering_events import CommandMissed as CommandMissed
+from napari_cryospin.engine.steering_events import MembersChosen as MembersChosen
+from napari_cryospin.engine.steering_events import ParticlesChosen as ParticlesChosen
+from napari_cryospin.engine.steering_events import Paused as Paused
+from napari_cryospin.engine.steering_events import Rescheduled as Rescheduled
+from napari_cryospin.engine.steering_events import Resumed as Resumed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from napari_cryospin.engine.half_resolution import HalfResolution
     from napari_cryospin.engine.runfolder.verdict import Verdict
     from napari_cryospin.engine.stages import Inference
     from napari_cryospin.engine.switch_at import SwitchAt
     from napari_cryospin.engine.switch_figures import SwitchFigures
-
-    TruthBeside = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class Event:
-    """Base of all events."""
 
 
 @dataclass(frozen=True)
@@ -105,127 +101,6 @@ class BatchDone(Event):
 
 
 @dataclass(frozen=True)
-class VolumeUpdated(Event):
-    """A new state of the map: ``volume`` is (z, y, x) float32, a copy that nobody else writes to.
-
-    Its unit is that of the normalised images (noise of unit variance); particles are white.
-    ``others`` are the maps of further classes, where there are several.
-    """
-
-    epoch: int
-    inference: Inference
-    volume: NDArray[np.float32]
-    pixel_size: float
-    others: tuple[NDArray[np.float32], ...] = ()
-
-    @property
-    def maps(self) -> tuple[NDArray[np.float32], ...]:
-        """The map of each class."""
-        return self.volume, *self.others
-
-
-@dataclass(frozen=True)
-class PosesUpdated(Event):
-    """New poses of all particles, n of them, with K candidates each.
-
-    An encoder with M heads that was asked at S turns has M · S of them, of which only the best of
-    each head and some others may be told (:mod:`~napari_cryospin.engine.run.told_candidates`).
-    Auto-decoding with a single hypothesis has no candidates, K = 0: ``winner`` is then the head, or
-    the mode, of the stage before.
-
-    Parameters
-    ----------
-    rotations
-        Present pose of each particle, RELION Euler matrices, (n, 3, 3).
-    shifts
-        Present origin shift (x, y) of each particle, Å, (n, 2).
-    winner
-        Index of the winning candidate, (n,); −1 where the particle has not been seen yet.
-    losses
-        Present loss of each particle, per Fourier coefficient, (n,); NaN where not seen yet.
-    used
-        Whether training uses the particle, (n,); False where it was dropped.
-    candidates
-        Candidates of each particle, (n, K, 3, 3): poses that the heads proposed in auto-encoding,
-        modes of the posterior in marginalisation, hypotheses in auto-decoding.
-    candidate_shifts
-        Their origin shifts (x, y), Å, (n, K, 2).
-    candidate_losses
-        Loss of each candidate, (n, K); NaN where not seen yet, or where there is none.
-    scales
-        What the map is multiplied with to fit each particle, (n,).
-    membership
-        Probability that each image shows the particle, (n,); 1 where outliers are not looked for.
-    log_likelihood, explained
-        How well the map fits each particle at the end of the last epoch
-        (:class:`~napari_cryospin.engine.judging.particle_fit.ParticleFit`), (n,) each; NaN where
-        it is not known.
-    candidate_heads
-        Head of each candidate, (n, K); −1 where there is none. None: each is a head of its own.
-    candidate_counts
-        Where only some candidates are told: how many of all lie within 20° of each, (n, K).
-    classes, class_weights
-        Class of each particle, from 0, (n,), and the probability of each, (n, C); None where there
-        is one map.
-    truth_beside
-        Where the truth is known, what gives the true poses, (n, 3, 3), in the frame of poses, of
-        which some are in use, (n,).
-    """
-
-    epoch: int
-    inference: Inference
-    rotations: NDArray[np.float32]
-    shifts: NDArray[np.float32]
-    winner: NDArray[np.int64]
-    losses: NDArray[np.float32]
-    used: NDArray[np.bool_]
-    candidates: NDArray[np.float32]
-    candidate_shifts: NDArray[np.float32]
-    candidate_losses: NDArray[np.float32]
-    scales: NDArray[np.float32]
-    membership: NDArray[np.float32]
-    log_likelihood: NDArray[np.float32]
-    explained: NDArray[np.float32]
-    candidate_heads: NDArray[np.int16] | None = None
-    candidate_counts: NDArray[np.int16] | None = None
-    classes: NDArray[np.int64] | None = None
-    class_weights: NDArray[np.float32] | None = None
-    truth_beside: TruthBeside | None = field(default=None, repr=False)
-
-    @property
-    def n_heads(self) -> int:
-        """Number M of heads; of modes or hypotheses where there is no encoder."""
-        if self.candidate_heads is None:
-            return int(self.candidate_losses.shape[1])
-        return int(self.candidate_heads.max(initial=-1)) + 1
-
-    def heads(self, particle: int) -> NDArray[np.int64]:
-        """Return the head of each candidate of a particle, (K,); −1 where there is none."""
-        if self.candidate_heads is None:
-            return np.arange(self.candidate_losses.shape[1])
-        heads: NDArray[np.int64] = self.candidate_heads[particle].astype(np.int64)
-        return heads
-
-    @cached_property
-    def winning_head(self) -> NDArray[np.int64]:
-        """Head of the winning candidate, (n,); −1 where the particle has not been seen yet."""
-        if self.candidate_heads is None:
-            return self.winner
-        heads = np.take_along_axis(self.candidate_heads, np.maximum(self.winner, 0)[:, None], 1)
-        return np.where(self.winner < 0, -1, heads[:, 0]).astype(np.int64)
-
-    @cached_property
-    def truth(self) -> NDArray[np.float32] | None:
-        """True poses in the frame of these, (n, 3, 3), where the truth is known.
-
-        They are aligned when somebody first looks at them.
-        """
-        if self.truth_beside is None:
-            return None
-        return self.truth_beside(self.rotations, self.used)
-
-
-@dataclass(frozen=True)
 class EpochDone(Event):
     """The figures of a finished epoch; one row of ``metrics.csv``.
 
@@ -237,8 +112,9 @@ class EpochDone(Event):
     map where it is known, else None. Pose errors (degrees, after global alignment over both hands)
     are None where the truth is not known. ``batches`` of its ``n_batches`` were done: fewer where a
     switch by hand ended it. ``outliers`` is the share of the images that are not likely to show the
-    particle, where they are looked for. These three are None in figures of earlier versions.
-    ``class_share`` is the share of the particles in each class, where there are several.
+    particle, where they are looked for, ``resolution_halves`` (Å) the resolution by independent
+    halves, where they agree. These four are None in figures of earlier versions. ``class_share`` is
+    the share of the particles in each class, where there are several.
     """
 
     epoch: int
@@ -256,6 +132,7 @@ class EpochDone(Event):
     batches: int | None = None
     n_batches: int | None = None
     outliers: float | None = None
+    resolution_halves: float | None = None
     class_share: tuple[float, ...] = ()
 
     @property
@@ -308,53 +185,6 @@ class Switched(Event):
 
 
 @dataclass(frozen=True)
-class Rescheduled(Event):
-    """The present stage ends otherwise from now on: ``at`` as for :meth:`.Controls.set_switch`.
-
-    ``stage`` counts from 0, and ``ends`` says when that is, also where its settings do; the run
-    will have had ``n_epochs`` epochs at its end, at most.
-    """
-
-    at: SwitchAt | None
-    ends: SwitchAt
-    stage: int
-    inference: Inference
-    n_epochs: int
-
-    def sentence(self) -> str:
-        """Return that in words."""
-        return f"Stage {self.stage + 1}, {self.inference.label}, ends {when(self.at)} from now on."
-
-
-@dataclass(frozen=True)
-class CommandMissed(Event):
-    """A command that was to be given again was not: the run is not the one it was given to."""
-
-    command: str
-
-    def sentence(self) -> str:
-        """Return that in words."""
-        return f"{self.command}, was not repeated: this run has other stages or batches."
-
-
-@dataclass(frozen=True)
-class ParticlesChosen(Event):
-    """Other particles were chosen: ``n_used`` of them are used from the next epoch on."""
-
-    n_used: int
-
-
-@dataclass(frozen=True)
-class Paused(Event):
-    """Training rests; nothing changes until :class:`Resumed` or the end."""
-
-
-@dataclass(frozen=True)
-class Resumed(Event):
-    """Training goes on."""
-
-
-@dataclass(frozen=True)
 class CheckpointWritten(Event):
     """The run can be resumed from here."""
 
@@ -367,17 +197,15 @@ class Finished(Event):
     """The run ended in order (``stopped`` when the user ended it).
 
     Where it is ``kept`` it can be resumed, and with ``results`` its maps and poses are on disk.
-    ``shared_fsc`` (Å) is where the FSC of the half-maps falls below 0.143: they share the poses of
-    one reconstruction, right or wrong, so that it is an upper bound, and no resolution. ``verdict``
-    says what became of the run; None without results. ``before`` says that it had finished before
-    it was resumed: nothing was done. ``discarded`` says that what the run wrote was removed, and
-    ``left`` names what could not be.
+    ``halves`` says how far the half-maps agree, ``verdict`` what became of the run; they are None
+    without results. ``before`` says that it had finished before it was resumed: nothing was done.
+    ``discarded`` says that what the run wrote was removed, and ``left`` names what could not be.
     """
 
     folder: Path
     stopped: bool
     kept: bool
-    shared_fsc: float | None
+    halves: HalfResolution | None
     verdict: Verdict | None = None
     results: bool = True
     before: bool = False
@@ -386,9 +214,7 @@ class Finished(Event):
 
     def halves_sentence(self) -> str:
         """Return in words how far the half-maps agree; nothing where that is not known."""
-        if self.shared_fsc is None:
-            return ""
-        return f"FSC of half-maps with shared poses: {self.shared_fsc:.1f} Å, an upper bound."
+        return "" if self.halves is None else self.halves.sentence()
 
     def sentence(self) -> str:
         """Return in words what is left of a run without results."""

@@ -15,6 +15,7 @@ _LATER = {
     "model.symmetry": "--symmetry",
     "model.classes": "--classes",
     "model.outliers": "--outliers",
+    "model.halves": "--halves",
     "data.max_particles": "--max-particles",
     "data.particles_in": "--particles-in",
     "device": "--device",

@@ -138,6 +138,13 @@ class ModelSettings(Section):
         description="Estimate how probable it is that each image shows the particle, and weigh it "
         "by that.",
     )
+    halves: bool | None = Field(
+        None,
+        title="Independent halves",
+        description="Refine two halves of the particles that share nothing beyond a low frequency, "
+        "which tells the resolution; by default from 1,000 particles on.",
+        json_schema_extra={"unset": "from 1,000 on"},
+    )
     loss: Literal["squared", "absolute"] = Field(
         "squared", description="Error of the Fourier coefficients."
     )

@@ -27,7 +27,7 @@ Inference.DIRECT = Inference.register(
     option="decode",
     code=1,
     candidates="the hypotheses that are refined",
-    made_by="napari_cryospin.engine.inference.direct:DirectInference",
+    made_by="napari_cryospin.engine.inference.halves:AutoDecoding",
     is_fine=True,
 )
 Inference.MARGINAL = Inference.register(
@@ -185,7 +185,7 @@ class AmortizedStage(Stage):
 class DirectStage(Stage):
     """Auto-decoding: the pose of each particle is optimised directly."""
 
-    reads = frozenset({"shifts", "outliers", "classes", "symmetry", "loss"})
+    reads = frozenset({"shifts", "outliers", "classes", "symmetry", "halves", "loss"})
 
     inference: Inference = Inference.DIRECT
     epochs: Epochs = 13
@@ -222,8 +222,9 @@ class DirectStage(Stage):
     )
 
     def heeds(self, name: str) -> bool:
-        """Return whether it heeds a setting of the model: sums alone are made symmetric."""
-        return super().heeds(name) and (self.volume_update != "adam" or name != "symmetry")
+        """Return whether it heeds a setting of the model: sums alone are symmetric, or halves."""
+        of_sums = name in ("symmetry", "halves")
+        return super().heeds(name) and (self.volume_update != "adam" or not of_sums)
 
     def summary(self) -> str:
         """Return the number of hypotheses where there are several."""

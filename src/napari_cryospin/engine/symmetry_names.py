@@ -24,3 +24,22 @@ def symmetry_name(name: str) -> str:
             f"There is no symmetry {name}: choose Cn or Dn (n up to {_MOST_FOLD}), T, O, I1 or I2."
         )
     return found.group()
+
+
+def parts_of(name: str) -> list[str]:
+    """Return the point groups that are parts of one, each by its name, the largest first."""
+    parts = {
+        "T": ["D2", "C3", "C2"],
+        "O": ["T", "D4", "D3", "D2", "C4", "C3", "C2"],
+        "I": ["T", "D5", "D3", "D2", "C5", "C3", "C2"],
+    }
+    word = symmetry_name(name)
+    if word[0] in parts:
+        return parts[word[0]]
+    fold = int(word[1:])
+    folds = [n for n in range(fold, 1, -1) if fold % n == 0]
+    if word[0] == "C":
+        return [f"C{n}" for n in folds if n < fold]
+    cyclic = {f"C{n}" for n in folds} | ({"C2"} if fold > 1 else set())
+    dihedral = [f"D{n}" for n in folds if n < fold]
+    return [*dihedral, *sorted(cyclic, key=lambda each: -int(each[1:]))]

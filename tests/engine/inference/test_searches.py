@@ -34,6 +34,8 @@ def problem_with(in_doubt: int) -> Problem:
         "Problem",
         SimpleNamespace(
             poses=poses,
+            members=poses.members,
+            part=None,
             particles=SimpleNamespace(box=32, n=N),
             group=torch.eye(3)[None],
             device=torch.device("cpu"),

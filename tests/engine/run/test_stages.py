@@ -88,7 +88,7 @@ def test_the_next_stage_begins_with_the_best_start(
     keep = Training.next_stage
 
     def kept(training: Training) -> None:
-        ended.append((training.map(), training.poses.rotations.clone()))
+        ended.append((training.maps()[0], training.poses.rotations.clone()))
         keep(training)
 
     monkeypatch.setattr(Training, "next_stage", kept)
@@ -361,7 +361,7 @@ def test_no_map_learns_from_held_out_particles(
 
 def _trained(training: Training) -> np.ndarray:
     train_to_the_end(training)
-    return training.map()
+    return training.maps()[0]
 
 
 @pytest.mark.parametrize(

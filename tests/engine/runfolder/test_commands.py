@@ -29,6 +29,17 @@ def test_a_choice_is_written_as_ranges() -> None:
     assert np.array_equal(command.chosen(), used)
 
 
+def test_who_belongs_by_hand_is_written_as_ranges() -> None:
+    by_hand = np.zeros(140, np.int8)
+    by_hand[3:9], by_hand[[0, 139]] = 1, -1
+    command = Command.members_at(Moment(epoch=1, stage=1, start=1), by_hand)
+    assert (command.belong, command.apart, command.particles) == ("4-9", "1,140", 140)
+    assert np.array_equal(command.by_hand(), by_hand)
+    nothing = Command.members_at(Moment(epoch=1, stage=1, start=1), by_hand * 0)
+    assert set(nothing.figures()) == {"command", "epoch", "stage", "start", "particles"}
+    assert not nothing.by_hand().any()
+
+
 WHEN = '"epoch": 1, "stage": 1, "start": 1'
 
 
@@ -46,6 +57,8 @@ WHEN = '"epoch": 1, "stage": 1, "start": 1'
         (f'{{"command": "particles", {WHEN}, "used": "5-3", "particles": 9}}', "ascend"),
         (f'{{"command": "particles", {WHEN}, "used": "1-10", "particles": 9}}', "ascend"),
         (f'{{"command": "particles", {WHEN}, "used": "4", "particles": 9}}', "at least 2"),
+        (f'{{"command": "members", {WHEN}, "belong": "1"}}', "number of 'particles'"),
+        (f'{{"command": "members", {WHEN}, "apart": "7-9", "particles": 8}}', "ascend"),
     ],
 )
 def test_what_is_no_command_is_told_by_its_line(tmp_path: Path, line: str, why: str) -> None:

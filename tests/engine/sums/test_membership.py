@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from napari_cryospin.engine.data.member import APART, BELONGS
 from napari_cryospin.engine.data.normalise import soft_mask
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.kernels import slicer
@@ -17,7 +18,7 @@ from napari_cryospin.engine.models.volume import grid_of_map
 from napari_cryospin.engine.refining.alignment import Alignment
 from napari_cryospin.engine.sums.exact import ExactSum
 from napari_cryospin.engine.sums.finding_members import find_members
-from napari_cryospin.engine.sums.membership import Members
+from napari_cryospin.engine.sums.membership import Members, Outliers
 from napari_cryospin.engine.sums.previous import Memory
 from napari_cryospin.engine.sums.proposals import SamplingOptions
 from napari_cryospin.engine.sums.quadrature import Quadrature
@@ -137,6 +138,37 @@ def test_junk_is_found_by_the_map(with_junk: Problem) -> None:
     found = found_members(with_junk)
     assert (found[60:] > 0.5).float().mean() > 0.95
     assert (found[:60] < 0.5).float().mean() > 0.95
+
+
+def test_what_is_said_by_hand_enters_a_map(with_junk: Problem) -> None:
+    """An image that is taken for junk, and taken back; and a particle that is set apart."""
+    poses, some = with_junk.poses, torch.tensor([2, 100])
+    found = found_members(with_junk)
+    assert found[2] < 0.2 and found[100] > 0.8
+    points = Quadrature.at(32, 4, 6)
+    grid, white = with_junk.volume.grid().detach(), torch.ones(len(points.model.frequencies))
+    members = Members()
+
+    def weighed() -> tuple[Tensor, float]:
+        """Return the memberships of the two by which a sum has weighed them, and their total."""
+        outliers = Outliers.of(members, points, grid, white, with_junk.particles.mask_power)
+        total = ExactSum(points, grid, white, outliers)
+        seen = with_junk.observed(some, points.model)
+        return total.posteriors(seen, collect=True).membership, total.collected().weight
+
+    rows = torch.arange(with_junk.particles.n)
+    outliers = Outliers.of(members, points, grid, white, with_junk.particles.mask_power)
+    told = ExactSum(points, grid, white, outliers).posteriors(
+        with_junk.observed(rows, points.model)
+    )
+    members.learn(told.scores, told.scales)
+    before, weight = weighed()
+    assert before[0] < 0.2 and before[1] > 0.8 and weight == pytest.approx(float(before.sum()))
+    assert poses.say(some[:1], BELONGS) and poses.say(some[1:], APART)
+    after, weight = weighed()
+    assert after.tolist() == [1, 0] and weight == pytest.approx(1)
+    # and where images go in at one pose each
+    assert with_junk.observed(some, points.model).membership.tolist() == [1, 0]
 
 
 def test_who_is_held_out_changes_nothing_for_others(with_junk: Problem) -> None:

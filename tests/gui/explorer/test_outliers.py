@@ -26,14 +26,22 @@ LONG = 180_000
 class Click:
     """As pyqtgraph tells of one."""
 
-    def __init__(self, where: QPointF, button: Qt.MouseButton = Qt.MouseButton.LeftButton) -> None:
-        self._where, self._button = where, button
+    def __init__(
+        self,
+        where: QPointF,
+        button: Qt.MouseButton = Qt.MouseButton.LeftButton,
+        modifiers: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier,
+    ) -> None:
+        self._where, self._button, self._modifiers = where, button, modifiers
 
     def button(self) -> Qt.MouseButton:
         return self._button
 
     def scenePos(self) -> QPointF:
         return self._where
+
+    def modifiers(self) -> Qt.KeyboardModifier:
+        return self._modifiers
 
 
 def test_the_images_of_each_kind_are_shown_and_chosen(
@@ -76,6 +84,78 @@ def test_a_gallery_of_few_leaves_the_rest_empty(qtbot: QtBot) -> None:
     assert [gallery.particle_at(place) for place in (0, 1, 2)] == [7, 9, None]
     gallery.show_images([], np.empty((0, 1, 1)), [])
     assert gallery.particle_at(0) is None and gallery.images[0].image is None
+
+
+CONTROL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+NONE = Qt.KeyboardModifier.NoModifier
+
+
+@pytest.fixture
+def gallery(qtbot: QtBot) -> GalleryView:
+    """A gallery of particles 100 to 111, in a window."""
+    gallery = GalleryView()
+    qtbot.addWidget(gallery)
+    gallery.resize(900, 300)
+    with qtbot.waitExposed(gallery):
+        gallery.show()
+    images = np.random.default_rng(0).random((12, 8, 8))
+    gallery.show_images(range(100, 112), images, [""] * 12)
+    return gallery
+
+
+def click(
+    qtbot: QtBot, gallery: GalleryView, place: int, modifiers: Qt.KeyboardModifier = NONE
+) -> None:
+    """Click on an image with the mouse."""
+    canvas = gallery._canvas
+    middle = gallery.images[place].getViewBox().sceneBoundingRect().center()
+    where = canvas.mapFromScene(middle)
+    # two clicks at one place would be a double one
+    qtbot.mouseMove(canvas.viewport(), where)
+    qtbot.mouseClick(canvas.viewport(), Qt.MouseButton.LeftButton, modifiers, where)
+
+
+def test_images_are_selected_as_files_are(qtbot: QtBot, gallery: GalleryView) -> None:
+    chosen: list[int] = []
+    gallery.chosen.connect(chosen.append)
+    click(qtbot, gallery, 2)
+    assert gallery.selected.tolist() == [102] == chosen
+    click(qtbot, gallery, 5, SHIFT)
+    assert gallery.selected.tolist() == [102, 103, 104, 105]
+    click(qtbot, gallery, 9, CONTROL)
+    click(qtbot, gallery, 3, CONTROL)
+    assert gallery.selected.tolist() == [102, 104, 105, 109]
+    framed = [
+        place
+        for place, item in enumerate(gallery.images)
+        if item.getViewBox().border is not None and item.getViewBox().border.width() == 4
+    ]
+    assert framed == [2, 4, 5, 9]
+    # what is still shown stays selected, whatever else comes
+    images = np.zeros((3, 8, 8))
+    gallery.show_images([109, 7, 8], images, [""] * 3)
+    assert gallery.selected.tolist() == [109]
+    # the empty places select none
+    click(qtbot, gallery, 12)
+    assert not len(gallery.selected)
+
+
+def test_images_are_selected_by_keys(qtbot: QtBot, gallery: GalleryView) -> None:
+    gallery.setFocus()
+    qtbot.keyClick(gallery, Qt.Key.Key_Right)
+    assert gallery.selected.tolist() == [101]
+    qtbot.keyClick(gallery, Qt.Key.Key_Right, SHIFT)
+    assert gallery.selected.tolist() == [101, 102]
+    qtbot.keyClick(gallery, Qt.Key.Key_Down, CONTROL)
+    assert gallery.selected.tolist() == [101, 102]
+    qtbot.keyClick(gallery, Qt.Key.Key_Space)
+    assert gallery.selected.tolist() == [101, 102, 110]
+    # there is no image to the right of the last, nor below
+    qtbot.keyClick(gallery, Qt.Key.Key_Down)
+    qtbot.keyClick(gallery, Qt.Key.Key_A, CONTROL)
+    assert len(gallery.selected) == 12
+    qtbot.keyClick(gallery, Qt.Key.Key_Escape)
+    assert not len(gallery.selected)
 
 
 @pytest.mark.parametrize(("wanted", "expected"), [(0.0, {0, 1}), (1.0, {3, 4}), (0.5, {2, 1})])

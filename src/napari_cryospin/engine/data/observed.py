@@ -32,6 +32,8 @@ class Observed:
         Origin shifts by which the images are moved, pixels, (b, 2).
     membership
         Probability that each shows the particle: its weight in a map, (b,).
+    by_hand
+        What was said of that by hand, (b,) int8 (:mod:`~napari_cryospin.engine.data.member`).
     """
 
     rows: Tensor
@@ -40,6 +42,7 @@ class Observed:
     scales: Tensor
     origins: Tensor
     membership: Tensor
+    by_hand: Tensor
 
     def at(self, model: ImageModel, origins: Tensor) -> Self:
         """Return the images moved by other origin shifts (b, 2)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 
 from napari_cryospin.engine.data.ctf import as_applied, ctf
+from napari_cryospin.engine.data.member import OPEN
 from napari_cryospin.engine.data.observed import Observed
 from napari_cryospin.engine.data.set_aside import SetAside
 from napari_cryospin.engine.models.image import ImageModel
@@ -122,6 +123,7 @@ class Particles:
         scales: Tensor | None = None,
         shifts: Tensor | None = None,
         membership: Tensor | None = None,
+        by_hand: Tensor | None = None,
         deviation: Tensor | None = None,
         images: Tensor | None = None,
     ) -> Observed:
@@ -140,6 +142,8 @@ class Particles:
             they stay as they are.
         membership
             Probability that each shows the particle, (m,); 1 by default.
+        by_hand
+            What was said of that by hand, (m,) int8; nothing by default.
         deviation
             Standard deviation of the noise at every frequency, (K,): coefficients and CTFs are
             given in units of it.
@@ -159,7 +163,9 @@ class Particles:
             coefficients = model.shift(coefficients, shifts)
         if membership is None:
             membership = torch.ones_like(scales)
-        observed = Observed(rows, coefficients, values, scales, shifts, membership)
+        if by_hand is None:
+            by_hand = torch.full_like(scales, OPEN, dtype=torch.int8)
+        observed = Observed(rows, coefficients, values, scales, shifts, membership, by_hand)
         return observed if deviation is None else observed.over(deviation)
 
     def noise(self, rows: Tensor) -> NoiseSpectrum:

@@ -10,6 +10,8 @@ import torch
 from napari_cryospin.engine.geometry.rotations import exponential_map
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 
@@ -45,6 +47,21 @@ class Poses:
     def __getitem__(self, part: Any) -> Self:
         classes = None if self.classes is None else self.classes[part]
         return type(self)(self.rotations[part], self.shifts[part], classes)
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Return the poses of all parts as one, (n,)."""
+        classes = [part.classes for part in parts if part.classes is not None]
+        return cls(
+            torch.cat([part.rotations for part in parts]),
+            torch.cat([part.shifts for part in parts]),
+            torch.cat(classes) if classes else None,
+        )
+
+    def to(self, device: torch.device) -> Self:
+        """Return the poses on a device."""
+        classes = None if self.classes is None else self.classes.to(device)
+        return type(self)(self.rotations.to(device), self.shifts.to(device), classes)
 
     def flatten(self) -> Self:
         """Return poses (a, b) one after the other, (a b,)."""

@@ -45,7 +45,7 @@ def doubt(problem: Problem, radius: float) -> tuple[Tensor, Tensor]:
         return everyone, everyone
     size, group = len(model.frequencies), problem.group
     several = have_several_modes(poses.candidates, errors, size, group)
-    return several, outlying(errors.amin(1), poses.members)
+    return several, outlying(errors.amin(1), problem.members)
 
 
 def have_several_modes(

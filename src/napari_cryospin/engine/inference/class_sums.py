@@ -43,6 +43,11 @@ class ClassSums:
         """Number of particles in all of them."""
         return sum(each.n for each in self.of_class)
 
+    @property
+    def inserted(self) -> Tensor:
+        """Sums of CTF · image and of CTF² of each, (C, 2, D+1, D+1, D+1)."""
+        return torch.stack([each.inserted for each in self.of_class])
+
     def add(
         self,
         aligned: Alignment,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,9 +22,9 @@ from napari_cryospin.engine.inference.memory_needs import (
     PER_COEFFICIENT,
     coefficients,
 )
+from napari_cryospin.engine.inference.optimism import optimism
 from napari_cryospin.engine.inference.searches import Searches, changed_share
 from napari_cryospin.engine.kernels import slicer_of
-from napari_cryospin.engine.models.backprojection import sphere
 from napari_cryospin.engine.models.map_updates import MapUpdates
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.sums import mean_residual
@@ -75,10 +75,13 @@ class DirectInference(PoseInference):
     stage
         Settings of the stage.
     noise
-        Noise of the images as known so far, by which poses are searched; white by default.
+        Noise of the images as known so far; white by default.
     radius
         Frequency radius by which the candidates that it begins with were judged, in units of 1/box;
         by default all frequencies.
+    limit
+        Frequency radius of the stage's first search at most, in units of 1/box. Where there is one,
+        all particles are searched, and their poses of before do not count.
     """
 
     kind = Inference.DIRECT
@@ -89,6 +92,7 @@ class DirectInference(PoseInference):
         stage: DirectStage,
         noise: NoiseSpectrum | None = None,
         radius: float = math.inf,
+        limit: float = math.inf,
     ) -> None:
         super().__init__(problem)
         self.stage, self.loss = stage, problem.model.loss
@@ -114,14 +118,14 @@ class DirectInference(PoseInference):
         if not stage.searches:
             most = max(min(most, self.poses.candidate_losses.shape[1]), 1)
         self.hypotheses = Hypotheses(n, most, device, n_maps)
-        self.hypotheses.take(self.poses, torch.arange(n, device=device))
+        self.hypotheses.take(self.poses, problem.rows)
         self.pose_optimizer = PerImageAdam(n * most, 5, stage.learning_rate_pose, device)
-        self._searches = Searches(problem, stage, radius)
+        self.searches = Searches(problem, stage, radius, limit)
 
     @classmethod
     def of_stage(
         cls, problem: Problem, stage: DirectStage, before: PoseInference | None, start: int
-    ) -> Self:
+    ) -> PoseInference:
         """Return the inference of a stage; it goes on from what was known before."""
         if before is None:
             return cls(problem, stage)
@@ -138,8 +142,8 @@ class DirectInference(PoseInference):
 
     def begin(self) -> None:
         """Make room for the hypotheses among the candidates of the poses."""
-        self._searches.begin()
-        self.hypotheses.make_room(self.poses)
+        self.searches.begin()
+        self.hypotheses.make_room(self.poses, self.problem.part)
 
     @property
     def model(self) -> ImageModel:
@@ -188,25 +192,29 @@ class DirectInference(PoseInference):
 
     def searches_after(self, epoch: int) -> int:
         """Return how many epochs of the stage after this one begin with a search of poses."""
-        return self._searches.after(epoch)
+        return self.searches.after(epoch)
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Look for outliers, and search poses on the grid, where that is due."""
         epoch, membership = place.stage_epoch, None
-        due = self._searches.due(epoch)
+        due = self.searches.due(epoch)
         if self.problem.model.outliers and epoch != self._looked and (due or epoch in _LOOKED):
             self.preparing = _LOOKING
             membership = yield from find_members(self.problem, rows, self._noise)
             self.preparing = SEARCHING
-        if due:
-            searched = self._searches.chosen(rows)
-            yield from search_modes(self.problem, searched, self.hypotheses.most, self._noise)
+        searched = self.searches.chosen(rows) if due else self.searches.unknown(rows)
+        if due or len(searched):
+            most, limit = self.hypotheses.most, self.searches.limit
+            yield from search_modes(self.problem, searched, most, self._noise, limit)
             self.hypotheses.take(self.poses, searched)
-            self.hypotheses.make_room(self.poses)
-            self._searches.made(epoch)
+            self.hypotheses.make_room(self.poses, self.problem.part)
+            self.searches.found(searched)
+            if due:
+                self.searches.made(epoch)
         if membership is not None:
             # with the search, or not at all: one that is stopped has changed nothing
-            self.poses.membership[rows], self._looked = membership, epoch
+            self.poses.set_membership(rows, membership)
+            self._looked = epoch
         self._before = self.poses.rotations.clone()
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
@@ -237,30 +245,39 @@ class DirectInference(PoseInference):
         self.poses.losses[rows] = losses
         return losses.mean().item()
 
+    def collected(self, rows: Tensor) -> Tensor | None:
+        """Return the sums that an epoch with particles ``rows`` makes its maps of, (C, 2, (D+1)³).
+
+        None where there is to be no such map: an epoch that was ended early saw too few for one.
+        """
+        sums, everyone = self._sums, int((~self.problem.held_out[rows]).sum())
+        return None if sums is None or sums.n != everyone else sums.inserted
+
     def end_epoch(self, rows: Tensor) -> None:
         """Make the map anew, where that is done in closed form."""
+        self.finish_epoch(rows, self.collected(rows))
+
+    def finish_epoch(self, rows: Tensor, inserted: Tensor | None) -> None:
+        """Make the maps anew of such sums, where there are any, and end the epoch."""
         sums, self._sums, self._slicer, self._weights = self._sums, None, None, None
-        everyone = int((~self.problem.held_out[rows]).sum())
-        # an epoch that was ended early saw too few particles for a map
-        if sums is not None and self._updates is not None and sums.n == everyone:
+        if inserted is not None and sums is not None and self._updates is not None:
             power = mean_residual(sums.of_class)
             self._noise = NoiseSpectrum.of_residuals(power, self.model, self.particles.mask_power)
-            self._updates(sums.of_class, self._noise)
+            self._updates(inserted, self._noise)
         self._epochs += 1
-        members = rows[self.poses.members[rows]]
-        members = members if len(members) else rows
+        own = self.poses.members[rows]
+        members = rows[own] if bool(own.any()) else rows
         before, after = self._before[members], self.poses.rotations[members]
         changed = changed_share(before, after, self.problem.group)
-        if self._settled_at is not None or self._searches.go_on(changed, self.radius):
+        if self._settled_at is not None or self.searches.go_on(changed, self.radius):
             return
         if changed < _SETTLED:
             self._settled_at = self._epochs
 
     def _map(self) -> Slicer:
         """Return the maps of the batch; in closed form they stay for an epoch."""
-        if self._updates is None:
-            return slicer_of(self.problem.grids)
-        self._slicer = self._slicer or slicer_of(self.problem.grids)
+        kept = None if self._updates is None else self._slicer
+        self._slicer = kept or slicer_of(self.problem.grids)
         return self._slicer
 
     def _take_steps(self, aligned: Alignment, chosen: tuple[Tensor, Tensor]) -> None:
@@ -271,7 +288,7 @@ class DirectInference(PoseInference):
             poses = self._adam_steps(aligned, poses, row * self.hypotheses.most + hypothesis)
         else:
             # what comes from a grid or from an encoder is degrees off
-            far = self._epochs in (0, self._searches.at)
+            far = self._epochs in (0, self.searches.at)
             poses = improve(aligned, poses, schedule(aligned, self.stage.pose_steps, far=far))
         self.hypotheses.set_at(chosen, poses)
 
@@ -290,55 +307,38 @@ class DirectInference(PoseInference):
         """Give each particle its best hypothesis for a pose."""
         hypotheses = self.hypotheses
         losses = torch.full((len(rows), hypotheses.most), torch.inf, device=rows.device)
-        if self.hypotheses.most == 1:
+        if hypotheses.most == 1:
             losses[:] = 0
         else:
-            chosen = rows[image], hypothesis
-            losses[image, hypothesis] = aligned.errors(self.hypotheses.at(chosen))
+            losses[image, hypothesis] = aligned.errors(hypotheses.at((rows[image], hypothesis)))
             losses += self._optimism(aligned, rows)
         best = losses.argmin(1)
         self.poses.set_at(rows, hypotheses.at((rows, best)))
-        if self.hypotheses.most == 1:
+        if hypotheses.most == 1:
             return
         # squared errors are in units of the noise's variance, so this is a difference in nats
         behind = (losses - losses.amin(1, keepdim=True)) * (len(aligned.norms) / 2)
         hypotheses.active[rows] = behind < _GIVEN_UP
         self.poses.winner[rows] = best
-        told = losses.where(losses.isfinite(), torch.nan)
-        self.poses.set_candidates(rows, hypotheses.of(rows), told)
-        self._weigh_classes(rows, behind)
-
-    def _weigh_classes(self, rows: Tensor, behind: Tensor) -> None:
-        """Tell how probable each class is by hypotheses that are so many nats behind, (b, K)."""
-        classes = self.hypotheses.of(rows).classes
-        if classes is not None:
-            found = torch.zeros_like(self.poses.class_weights[rows])
-            self.poses.class_weights[rows] = found.scatter_add_(1, classes, (-behind).softmax(1))
+        losses[losses.isinf()] = torch.nan
+        self.poses.set_candidates(rows, hypotheses.of(rows), losses)
+        self.poses.weigh_classes(rows, behind)
 
     def _optimism(self, aligned: Alignment, rows: Tensor) -> Tensor:
-        """Return by how much the errors of hypotheses are expected to be too small, (b, K).
-
-        A particle has drawn the map towards itself where it was inserted last. Without this an
-        image that hardly tells two poses apart would stay at the one that it has (Efron's
-        covariance penalty, 2004).
-        """
+        """Return by how much the errors of hypotheses are expected to be too small, (b, K)."""
         hypotheses = self.hypotheses
         found = torch.zeros(len(rows), hypotheses.most, device=rows.device)
         undecided = (hypotheses.active[rows].sum(1) > 1) & ~self.problem.held_out[rows]
         undecided &= self.poses.winner[rows] >= 0
         known = self._updates is not None and self.loss == "squared"
-        if not known or self._epochs in (0, self._searches.at) or not undecided.any():
+        if not known or self._epochs in (0, self.searches.at) or not undecided.any():
             return found
         assert self._updates is not None
         self._weights = self._weights or slicer_of(self._updates.weights(self._noise))
         place = undecided.nonzero().flatten()
         winner = self.poses.winner[rows[place]]
-        model = self.model
-        weights = self._weights.at(hypotheses.at((rows[place], winner)), model.frequencies)
-        share = aligned.images.ctf[place].square() / weights
-        # what lies outside the sphere in the box is not read back
-        back = sphere(model.box).mean() * self._noise.deviation(model).square()
-        found[place, winner] = 2 * (share * back).mean(1)
+        at, images = hypotheses.at((rows[place], winner)), aligned.images[place]
+        found[place, winner] = optimism(self._weights, at, images, self.model, self._noise)
         return found
 
     def _volume_step(self, rows: Tensor, seen: Observed) -> Tensor:
@@ -373,8 +373,13 @@ class DirectInference(PoseInference):
             "settled_at": self._settled_at,
             "epochs": self._epochs,
             "looked": self._looked,
-            "searches": self._searches.state(),
+            "searches": self.searches.state(),
         }
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Search poses by the noise that was known."""
+        if isinstance(noise := state.get("noise"), torch.Tensor):
+            self._noise = NoiseSpectrum(noise)
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
@@ -390,4 +395,4 @@ class DirectInference(PoseInference):
             self._sums.load_state(state["statistics"])
         self._before, self._settled_at = state["before"], state["settled_at"]
         self._epochs, self._looked = state["epochs"], state["looked"]
-        self._searches.load_state(state["searches"])
+        self.searches.load_state(state["searches"])

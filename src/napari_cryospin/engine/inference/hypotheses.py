@@ -96,8 +96,11 @@ class Hypotheses:
         kept = order.topk(self.most, largest=False)
         return places.gather(1, kept.indices).masked_fill(kept.values.isinf(), -1)
 
-    def make_room(self, poses: PoseTable) -> None:
-        """Make them the candidates of the poses."""
+    def make_room(self, poses: PoseTable, part: Tensor | None = None) -> None:
+        """Make them the candidates of the poses, or of those of a part, bool, (n,)."""
+        if self.most > 1 and part is not None and poses.candidate_losses.shape[1] == self.most:
+            poses.forget_candidates(part)
+            return
         if self.most > 1:
             poses.with_candidates(self.most)
             return

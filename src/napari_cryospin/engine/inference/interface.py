@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.models.encoders.interface import Encoder
+    from napari_cryospin.engine.models.volume import Map
     from napari_cryospin.engine.settings import ModelSettings
     from napari_cryospin.engine.stages import Inference
     from napari_cryospin.engine.state.problem import Problem
@@ -67,7 +68,7 @@ class PoseInference(ABC):
     @abstractmethod
     def of_stage(
         cls, problem: Problem, stage: Any, before: PoseInference | None, start: int
-    ) -> Self:
+    ) -> PoseInference:
         """Return the inference of a stage.
 
         Parameters
@@ -134,6 +135,19 @@ class PoseInference(ABC):
     @abstractmethod
     def radius(self) -> float:
         """Frequency radius that poses are judged by, in units of 1/box."""
+
+    @property
+    def shared_radius(self) -> float | None:
+        """Frequency radius beyond which two independent halves share nothing, in units of 1/box.
+
+        None where poses come from one map of all particles.
+        """
+        return None
+
+    @property
+    def half_maps(self) -> tuple[tuple[Map, ...], tuple[Map, ...]] | None:
+        """The maps of the two halves, where these are independent."""
+        return None
 
     @property
     def encoder(self) -> Encoder | None:

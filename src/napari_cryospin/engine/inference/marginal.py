@@ -208,7 +208,7 @@ class MarginalInference(PoseInference):
         power = mean_residual(sums)
         estimated = NoiseSpectrum.of_residuals(power, quadrature.model, self.particles.mask_power)
         self._noise = self._noise.replaced(estimated, quadrature.model)
-        self._updates(sums, self._noise)
+        self._updates([each.inserted for each in sums], self._noise)
         self._maps += 1
         if self._maps % _CHECK_EVERY == 0:
             self._check()
@@ -302,7 +302,7 @@ class MarginalInference(PoseInference):
 
     def _remember(self, rows: Tensor, found: Posteriors, quadrature: Quadrature) -> None:
         self.memory.remember(rows, found, quadrature)
-        self.poses.membership[rows] = found.membership
+        self.poses.set_membership(rows, found.membership)
         self.poses.class_weights[rows] = found.classes
         if self.problem.model.scales:
             self.poses.scales[rows] = found.scales

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,6 +44,9 @@ class Searches:
         Settings of the stage.
     radius
         Frequency radius that the candidates which it begins with were judged by, in units of 1/box.
+    limit
+        Frequency radius of the first search at most, in units of 1/box. Where there is one, no pose
+        of before counts: every particle is searched when it is first used.
 
     Attributes
     ----------
@@ -50,10 +54,13 @@ class Searches:
         Epoch of the stage that began with a search last; None before one.
     """
 
-    def __init__(self, problem: Problem, stage: DirectStage, radius: float) -> None:
-        self._problem, self._stage, self._radius = problem, stage, radius
+    def __init__(
+        self, problem: Problem, stage: DirectStage, radius: float, limit: float = math.inf
+    ) -> None:
+        self._problem, self._stage, self._radius, self._limit = problem, stage, radius, limit
         n, device = problem.particles.n, problem.device
         self._doubtful = torch.ones(n, dtype=torch.bool, device=device)
+        self._known = torch.full((n,), math.isinf(limit), device=device)
         self._done = 0
         self._further = False
         self._before: Tensor | None = None
@@ -61,10 +68,15 @@ class Searches:
 
     def begin(self) -> None:
         """Find who is in doubt at the stage's beginning."""
-        if self._stage.searched == "doubtful":
+        if self._stage.searched == "doubtful" and math.isinf(self._limit):
             several, outlying = doubt(self._problem, self._radius)
             found = several | outlying
             self._doubtful = found | (self._share(found) > _MOST)
+
+    @property
+    def limit(self) -> float:
+        """Frequency radius of the next search at most, in units of 1/box."""
+        return self._limit if self.at is None else math.inf
 
     @property
     def _planned(self) -> set[int]:
@@ -84,8 +96,16 @@ class Searches:
         return epoch != self.at and (self._further or epoch in self._planned)
 
     def chosen(self, rows: Tensor) -> Tensor:
-        """Return which of particles ``rows`` are searched, (m,)."""
-        return rows[self._doubtful[rows]]
+        """Return which of particles ``rows`` are searched, (≤ m,)."""
+        return rows[(self._doubtful | ~self._known)[rows]]
+
+    def unknown(self, rows: Tensor) -> Tensor:
+        """Return which of particles ``rows`` must be searched whatever is due, (≤ m,)."""
+        return rows[~self._known[rows]]
+
+    def found(self, rows: Tensor) -> None:
+        """Note that particles ``rows`` (m,) have been searched."""
+        self._known[rows] = True
 
     def made(self, epoch: int) -> None:
         """Note that the search of an epoch has been made."""
@@ -124,8 +144,10 @@ class Searches:
 
     @property
     def _members(self) -> Tensor:
-        members = self._problem.poses.members
-        return members if bool(members.any()) else torch.ones_like(members)
+        members, part = self._problem.members, self._problem.part
+        if bool(members.any()):
+            return members
+        return torch.ones_like(members) if part is None else part
 
     def _share(self, chosen: Tensor) -> float:
         """Return the share of those who belong that are among some (n,)."""
@@ -135,6 +157,7 @@ class Searches:
         """Return what a checkpoint needs."""
         return {
             "doubtful": self._doubtful,
+            "known": self._known,
             "done": self._done,
             "further": self._further,
             "before": self._before,
@@ -145,6 +168,7 @@ class Searches:
         """Restore :meth:`state`."""
         self._doubtful, self._done, self.at = state["doubtful"], state["done"], state["at"]
         self._further, self._before = state["further"], state["before"]
+        self._known = state["known"]
 
 
 def changed_share(before: Tensor, after: Tensor, group: Tensor | None = None) -> float:

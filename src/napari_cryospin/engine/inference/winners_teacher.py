@@ -139,8 +139,14 @@ class WinnersTeacher(Teacher):
 
     def _seen(self, rows: Tensor, images: Tensor) -> Observed:
         """Return particles as they are, not centred."""
-        scales = self.problem.poses.scales[rows]
-        return self.problem.particles.observed(rows, self._model, scales=scales, images=images)
+        poses = self.problem.poses
+        return self.problem.particles.observed(
+            rows,
+            self._model,
+            scales=poses.scales[rows],
+            membership=poses.membership[rows],
+            images=images,
+        )
 
     @torch.no_grad()
     def _winners(self, measure: Measure, seen: Observed, looked: Tensor) -> Poses:
@@ -180,7 +186,7 @@ class WinnersTeacher(Teacher):
         power = mean_residual(sums.of_class)
         estimated = NoiseSpectrum.of_residuals(power, model, particles.mask_power)
         self._noise = self._noise.replaced(estimated, model)
-        self._updates(sums.of_class, self._noise)
+        self._updates(sums.inserted, self._noise)
         return float(errors.mean())
 
     def end_epoch(self, rows: Tensor) -> None:

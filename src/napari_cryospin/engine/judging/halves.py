@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
+from napari_cryospin.engine.data.half_sets import half_sets
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.sums import MapSums
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_cryospin.engine.data.particles import Particles
@@ -46,7 +46,10 @@ class HalfMaps:
         """Return the half-maps of the used particles (n,), bool, with a symmetry (g, 3, 3)."""
         model = ImageModel.within(particles.box, particles.box / 2, particles.device)
         chosen = used.cpu().numpy()
-        halves = half_sets(particles.table.half_set, particles.rows[chosen])
+        halves = half_sets(particles.table.half_set, particles.rows)[chosen]
+        if len(set(halves)) == 1:
+            # of one half alone: two maps all the same, which are not independent
+            halves = np.arange(len(halves)) % 2 + 1
         one, two = (
             torch.from_numpy(np.flatnonzero(chosen)[halves == number]).to(particles.device)
             for number in (1, 2)
@@ -69,13 +72,6 @@ class HalfMaps:
         """Hartley grids of the half-maps, (D+1)³ each."""
         one, two = map(divide, self.sums)
         return one, two
-
-
-def half_sets(given: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the half-set (1 or 2) of each row: the table's own, or alternating."""
-    if given is not None and set(np.unique(given[rows])) == {1, 2}:
-        return given[rows]
-    return np.arange(len(rows)) % 2 + 1
 
 
 def back_project(

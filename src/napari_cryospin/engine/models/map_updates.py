@@ -9,12 +9,11 @@ import torch
 from napari_cryospin.engine.models.map_update import MapUpdate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
 
     from napari_cryospin.engine.models.noise import NoiseSpectrum
-    from napari_cryospin.engine.models.sums import MapSums
     from napari_cryospin.engine.models.volume import Map
 
 
@@ -37,10 +36,10 @@ class MapUpdates:
         self._maps = maps
         self.of_class = [MapUpdate(box, each.amplitude, device=device, **options) for each in maps]
 
-    def __call__(self, sums: Sequence[MapSums], noise: NoiseSpectrum) -> None:
-        """Make all maps anew of their sums, C of them."""
-        for each, update, own in zip(self._maps, self.of_class, sums, strict=True):
-            each.assign(update(own.inserted, noise))
+    def __call__(self, inserted: Iterable[Tensor], noise: NoiseSpectrum) -> None:
+        """Make all maps anew of the sums of each, C of (2, D+1, D+1, D+1)."""
+        for each, update, own in zip(self._maps, self.of_class, inserted, strict=True):
+            each.assign(update(own, noise))
 
     @property
     def memory(self) -> float:

@@ -69,10 +69,7 @@ class CandidateModes:
         return cls(
             torch.cat([part.places for part in parts]),
             torch.cat([part.modes for part in parts]),
-            Poses(
-                torch.cat([part.poses.rotations for part in parts]),
-                torch.cat([part.poses.shifts for part in parts]),
-            ),
+            Poses.join([part.poses for part in parts]),
             torch.cat([part.there for part in parts]),
             torch.cat([part.weights for part in parts]),
         )

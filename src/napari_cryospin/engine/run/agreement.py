@@ -24,6 +24,7 @@ def agreement(
     starts: list[Start],
     turns: NDArray[np.float64] | None = None,
     members: Tensor | None = None,
+    present: Tensor | None = None,
 ) -> tuple[float | None, bool]:
     """Return how far the two best starts agree, and whether the second is as good as the best.
 
@@ -35,6 +36,9 @@ def agreement(
         Turns that leave the map as it is, the identity among them, (g, 3, 3): mates agree.
     members
         Particles that belong to the map, bool, (n,): others have no pose to agree on.
+    present
+        Poses in the map that has the turns, (n, 3, 3): a start may have ended before the map was
+        turned to its axes. By default the best start is of that map.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def agreement(
     first, second = map(_gains, order[:2])
     # particles that were dropped in between were judged once
     both = sorted(first.keys() & second.keys())
-    agree = _same_poses(order[0], order[1], turns, members)
+    agree = _same_poses(order[0], order[1], turns, members, present)
     if len(both) < 2 or agree is None:
         return None, False
     difference = np.array([first[row] - second[row] for row in both])
@@ -70,6 +74,7 @@ def _same_poses(
     second: Start,
     turns: NDArray[np.float64] | None,
     members: Tensor | None,
+    present: Tensor | None,
 ) -> float | None:
     """Return the share of particles whose pose in one start lies in a mode of the other.
 
@@ -84,6 +89,9 @@ def _same_poses(
     if not seen.any():
         return None
     modes, own = modes[seen], own[seen, 0]
+    if turns is not None and present is not None:
+        to_present = align_rotations(modes[:, 0], present.cpu().numpy()[seen], turns)
+        modes = to_present.apply(modes)
     alignment = align_rotations(own, modes[:, 0], turns)
     distances = angular_distance(modes, alignment.apply(own)[:, None], turns)
     return float((np.nan_to_num(distances, nan=np.inf).min(1) <= SAME_MODE).mean())

@@ -75,23 +75,22 @@ class Told:
         others = [
             torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)[1:]
         ]
-        rotations = torch.cat([part.poses.rotations for part in parts])
-        shifts = torch.cat([part.poses.shifts for part in parts])
-        return cls(Poses(rotations, shifts), *others)
+        return cls(Poses.join([part.poses for part in parts]), *others)
 
     def improve(self, rows: Tensor, other: Told) -> None:
         """Take over what is found of particles ``rows`` (m,) where it fits better."""
         better = other.errors < self.errors[rows]
         rows = rows[better]
-        for name in ("rotations", "shifts"):
-            getattr(self.poses, name)[rows] = getattr(other.poses, name)[better]
+        for own, new in zip(vars(self.poses).values(), vars(other.poses).values(), strict=True):
+            if own is not None:
+                own[rows] = new[better]
         for field in fields(self)[1:]:
             getattr(self, field.name)[rows] = getattr(other, field.name)[better]
 
     def inferred(self, particles: Particles) -> Inferred:
         """Return what is inferred in the end, on the CPU."""
         fit = ParticleFit.told_by(self.gains.T, self.powers, particles)
-        poses = Poses(self.poses.rotations.cpu(), self.poses.shifts.cpu())
+        poses = self.poses.to(torch.device("cpu"))
         fit = ParticleFit(fit.log_likelihood.cpu(), fit.explained.cpu())
         return Inferred(poses, self.weights.cpu(), self.scales.cpu(), fit)
 
@@ -103,7 +102,7 @@ class Answers:
         box, device, noise = particles.box, particles.device, known.noise
         self._known, self._particles, self._refine = known, particles, refine
         coarse = ImageModel.within(box, known.saved.radius, device)
-        self._measure = Measure(coarse, known.slicer, noise)
+        self._measure = Measure(coarse, known.slicer, noise, len(known.maps))
         self._fine = ImageModel.within(box, box / 2, device)
         self._deviation = noise.deviation(self._fine)
 

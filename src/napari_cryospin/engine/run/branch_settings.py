@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.schedule import Schedule
 from napari_cryospin.engine.runfolder.fingerprint import binding_settings, flat_settings
-from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.stages import AmortizedStage, Inference
 from napari_cryospin.engine.switch_at import SwitchAt, ends_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def plan_branch(
     switch_at: BranchSwitch | None,
     changes: Mapping[str, Any],
     switch_back: bool,
+    symmetrise: str | None = None,
 ) -> Plan:
     """Return what a branch does; parameters as for :func:`.branching.make_branch`.
 
@@ -77,6 +79,10 @@ def plan_branch(
     if switch_back:
         clock = _encode_again(base, clock)
         before = binding_settings(base)
+    if symmetrise is not None:
+        clock = _decode_again(base, state, clock)
+        base.set("model.symmetry", symmetrise)
+        before = binding_settings(base)
     after = base.model_copy(deep=True)
     for where, value in changes.items():
         after.set(_from_now_on(where, after, clock), value)
@@ -84,8 +90,13 @@ def plan_branch(
     _require_past_as_it_was(base, after, clock)
     if switch_at is not None:
         _end_encoding(after, clock, switch_at)
-    anew = switch_back
+    anew = switch_back or symmetrise is not None
     for name in _changed(before, binding_settings(after), clock):
+        if name == "model.symmetry" and not _finds_axes(after.stages[clock.stage]):
+            raise InputError(
+                "The map does not lie on the axes of another symmetry: napari-cryospin symmetrise, "
+                "or the button in Results, turns it to them."
+            )
         anew = _begins_anew(name, after, state, clock) or anew
     first = clock.stage == 0 and after.starts > 1 and not _best_taken(state)
     alone = first and (anew or switch_at is not None)
@@ -111,6 +122,32 @@ def _encode_again(settings: Settings, clock: Clock) -> Clock:
     stages = [*settings.stages[: clock.stage], over, *again, *settings.stages[clock.stage + 1 :]]
     settings.stages = stages
     return replace(clock, stage=clock.stage + 1, stage_epoch=0, batch=0)
+
+
+def _decode_again(settings: Settings, state: dict[str, Any], clock: Clock) -> Clock:
+    """Put auto-decoding anew after the present epoch, as the run has it or else the default."""
+    if clock.stage == 0 and settings.n_starts > 1 and not _best_taken(state):
+        raise InputError(
+            f"After epoch {clock.epoch} the starts of the first stage are not over: a symmetry is "
+            "looked for in the map that the best of them has come to."
+        )
+    present = settings.stages[clock.stage]
+    over = present.model_copy(update={"until": "epochs", "epochs": clock.stage_epoch})
+    found = (stage for stage in reversed(settings.stages) if _decodes(stage))
+    default = (stage for stage in type(settings)().stages if _decodes(stage))
+    again = next(chain(found, default))
+    settings.stages = [*settings.stages[: clock.stage], over, again.model_copy()]
+    return replace(clock, stage=clock.stage + 1, stage_epoch=0, batch=0)
+
+
+def _finds_axes(stage: Stage) -> bool:
+    """Whether a stage turns its map to the axes of the symmetry when it ends."""
+    return isinstance(stage, AmortizedStage) and stage.teacher == "posterior"
+
+
+def _decodes(stage: Stage) -> bool:
+    """Whether a stage is auto-decoding that heeds a symmetry."""
+    return stage.inference == Inference.DIRECT and stage.heeds("symmetry")
 
 
 def last_encoding(settings: Settings, clock: Clock) -> int | None:

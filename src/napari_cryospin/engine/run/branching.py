@@ -20,6 +20,7 @@ from napari_cryospin.engine.files import linked, real, replacing
 from napari_cryospin.engine.run.branch_settings import last_encoding, plan_branch
 from napari_cryospin.engine.run.checkpoint_reading import read_checkpoint, require_clock
 from napari_cryospin.engine.run.checkpoint_writing import write_checkpoint
+from napari_cryospin.engine.run.turned_state import turned_state
 from napari_cryospin.engine.runfolder import names
 from napari_cryospin.engine.runfolder.branch_points import no_branch_point, points_of
 from napari_cryospin.engine.runfolder.class_files import further_classes
@@ -52,6 +53,7 @@ def make_branch(
     switch_at: int | Literal["now", "auto", "never"] | None = None,
     changes: Mapping[str, Any] | None = None,
     switch_back: bool = False,
+    symmetrise: str | None = None,
 ) -> None:
     """Make the run folder of a branch, which :meth:`.Reconstruction.resume` runs to its end.
 
@@ -79,6 +81,8 @@ def make_branch(
     switch_back
         Auto-encode again, on the present map and with the encoder as it was at the switch, before
         the present stage is begun anew; ``switch_at`` is then about this stage.
+    symmetrise
+        Point group with which auto-decoding is begun anew, map and poses turned to its axes.
 
     Raises
     ------
@@ -103,6 +107,7 @@ def make_branch(
         switch_at=switch_at,
         changes=changes,
         switch_back=switch_back,
+        symmetrise=symmetrise,
     )
     inference = state["inference"]
     if switch_back:
@@ -112,8 +117,10 @@ def make_branch(
         binding_settings(plan.settings), fingerprint.pixel_size, fingerprint.signatures
     )
     commands = _commands_before(folder, state, clock, ends=switch_at is None and not switch_back)
-    parent = Parent.of(folder, out, at, switch_at, switch_back, changes)
+    parent = Parent.of(folder, out, at, switch_at, switch_back, changes, symmetrise)
     state |= {"inference": inference, "fingerprint": fingerprint.figures(), **_edits(state, plan)}
+    if symmetrise is not None:
+        state |= turned_state(state, plan.settings.model.symmetry)
     temporary = out.with_name(f".{out.name}.{token_hex(8)}.writing")
     try:
         temporary.mkdir(parents=True)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from napari_cryospin.engine.data.member import APART, BELONGS
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.judging.particle_fit import ParticleFit
 from napari_cryospin.engine.runfolder.clock import Clock
 from napari_cryospin.engine.runfolder.names import CHECKPOINT_VERSION
 from napari_cryospin.engine.runfolder.reading import Unreadable, reason, require_file
-from napari_cryospin.engine.state.pose_table import PoseTable
+from napari_cryospin.engine.state.pose_table import PoseTable, with_hand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,6 +43,8 @@ _POSES: dict[str, tuple[int, ...]] = {
     "membership": (),
     "classes": (),
     "class_weights": (-2,),
+    "found_membership": (),
+    "by_hand": (),
     "winner": (),
     "losses": (),
     "candidates": (-1, 3, 3),
@@ -50,7 +53,12 @@ _POSES: dict[str, tuple[int, ...]] = {
     "candidate_classes": (-1,),
 }
 # and of which kind they are, where they are no float32
-_KINDS = {"winner": torch.int64, "classes": torch.int64, "candidate_classes": torch.uint8}
+_KINDS = {
+    "winner": torch.int64,
+    "by_hand": torch.int8,
+    "classes": torch.int64,
+    "candidate_classes": torch.uint8,
+}
 _MOST, _MOST_TURNS = 10**9, 1000
 # names in earlier versions
 _BEFORE = {"winning_head": "winner"}
@@ -63,7 +71,7 @@ _NOT_OURS = (
     TypeError,
     ValueError,
 )
-_FINITE = ("rotations", "shifts", "scales", "membership")
+_FINITE = ("rotations", "shifts", "scales", "membership", "found_membership")
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
@@ -202,6 +210,8 @@ def require_poses(state: dict[str, Any], n: int, classes: int) -> PoseTable:
     # earlier versions had one candidate of each head
     poses = {"turns": torch.tensor(1)} | poses
     turns = _turns(poses.pop("turns"))
+    if isinstance(poses.get("membership"), Tensor):
+        poses = with_hand(poses)
     _require(set(poses) == set(_POSES), "its poses are others")
     for name in _POSES:
         _require(isinstance(poses[name], Tensor), f"its {name} are no numbers")
@@ -216,6 +226,8 @@ def require_poses(state: dict[str, Any], n: int, classes: int) -> PoseTable:
         kind = _KINDS.get(name, torch.float32)
         _require(poses[name].dtype is kind, f"its {name} are of another kind")
     _require(all(_finite(poses[name]) for name in _FINITE), "its poses are not finite")
+    said = poses["by_hand"]
+    _require(bool(((said >= APART) & (said <= BELONGS)).all()), "what was said by hand is no word")
     winner = poses["winner"]
     beyond = bool(heads) and bool((winner >= heads).any())
     _require(not beyond and bool((winner >= -1).all()), "its winners are others")

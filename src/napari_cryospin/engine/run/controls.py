@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.data.member import APART, BELONGS, OPEN
 from napari_cryospin.engine.stages import MOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from napari_cryospin.engine.switch_at import SwitchAt
 
@@ -30,8 +31,8 @@ class Controls:
     """Thread-safe commands; every method may be called from any thread at any time.
 
     A command takes effect at the next batch boundary. Commands are flags, not a queue: pressing a
-    button twice means the same as pressing it once. Of two choices of particles, or
-    two ends of the stage, the latest wins.
+    button twice means the same as pressing it once. Of two choices of particles, two words on
+    whether one belongs, or two ends of the stage, the latest wins.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class Controls:
         self._keep = self._results = True
         self._interruptible = False
         self._used: deque[NDArray[np.bool_]] = deque(maxlen=1)
+        self._said: deque[tuple[NDArray[np.int64], int]] = deque()
         self._schedule: deque[SwitchAt | None] = deque(maxlen=1)
 
     def pause(self) -> None:
@@ -93,6 +95,33 @@ class Controls:
         if used is not None and np.count_nonzero(chosen) < _FEWEST:
             raise ValueError(f"At least {_FEWEST} particles must remain in use.")
         self._used.append(chosen)
+
+    def say(self, particles: ArrayLike, said: int) -> None:
+        """Say of particles whether they show the molecule, from the next batch on.
+
+        Parameters
+        ----------
+        particles
+            Their rows among the particles in use, from 0, (m,).
+        said
+            BELONGS, APART, or OPEN: the program finds it out
+            (:mod:`~napari_cryospin.engine.data.member`).
+
+        Raises
+        ------
+        ValueError
+            If these are no rows, or it is none of the three.
+        """
+        rows = np.atleast_1d(np.asarray(particles))
+        if rows.ndim != 1 or not (np.issubdtype(rows.dtype, np.integer) or not rows.size):
+            raise ValueError("Particles are given by the numbers of their rows.")
+        if (rows < 0).any():
+            raise ValueError("Rows of particles count from 0.")
+        if said not in (BELONGS, APART, OPEN):
+            raise ValueError(
+                f"Particles belong (1), do not (-1), or are left open (0), not {said}."
+            )
+        self._said.append((rows.astype(np.int64), said))
 
     def stop(self, *, keep: bool = True, results: bool = True) -> None:
         """End the run after the present batch, paused or not.
@@ -155,6 +184,14 @@ class Controls:
             return self._used.popleft()
         except IndexError:
             return None
+
+    def take_said(self) -> list[tuple[NDArray[np.int64], int]]:
+        """Return what :meth:`say` was told since, in order, once."""
+        said = []
+        with suppress(IndexError):
+            while True:
+                said.append(self._said.popleft())
+        return said
 
     def take_schedule(self) -> tuple[SwitchAt | None] | None:
         """Return what :meth:`set_switch` was told last, once; or None."""

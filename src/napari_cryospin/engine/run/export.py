@@ -11,8 +11,10 @@ import mrcfile
 import numpy as np
 import torch
 
+from napari_cryospin.engine.data.class_columns import class_columns
 from napari_cryospin.engine.data.cs_writer import write_cs
 from napari_cryospin.engine.data.density import read_map
+from napari_cryospin.engine.data.half_sets import half_sets
 from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.member import MEMBER
 from napari_cryospin.engine.data.plan import with_contrast
@@ -22,7 +24,6 @@ from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import real, replacing, require_absent
 from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
-from napari_cryospin.engine.judging.halves import half_sets
 from napari_cryospin.engine.run.checkpoint_reading import fit_in, read_last_checkpoint
 from napari_cryospin.engine.run.fingerprint import require_particles
 from napari_cryospin.engine.run.homes import look_at
@@ -32,7 +33,7 @@ from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in
 from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -63,6 +64,8 @@ class LastPoses:
         Probability that each image shows the particle, (n,).
     log_likelihood, explained
         How well the map fits each image, (n,) each; NaN where it is not known.
+    classes, class_weights
+        Class of each, from 0, (n,), and the probability of each class, (n, C); None of one map.
     """
 
     table: ParticleTable
@@ -73,6 +76,8 @@ class LastPoses:
     membership: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
     explained: NDArray[np.float64]
+    classes: NDArray[np.int64] | None = None
+    class_weights: NDArray[np.float64] | None = None
 
     def some(self, which: Which) -> LastPoses:
         """Return all of them, those that belong to the map, or the others.
@@ -84,11 +89,38 @@ class LastPoses:
         """
         if which == "all":
             return self
-        rows = np.flatnonzero((self.membership >= MEMBER) == (which == "members"))
+        words = "belong" if which == "members" else "do not belong"
+        chosen = (self.membership >= MEMBER) == (which == "members")
+        return self._only(chosen, f"There are no images that {words} to the map")
+
+    def of_classes(self, numbers: Collection[int]) -> LastPoses:
+        """Return those of some classes, from 1, or all where none is named.
+
+        Raises
+        ------
+        InputError
+            If there is no such class, or nobody in these.
+        """
+        if not numbers:
+            return self
+        there = 1 if self.class_weights is None else self.class_weights.shape[1]
+        if not all(1 <= number <= there for number in numbers):
+            classes = f"classes 1 to {there}" if there > 1 else "one class"
+            raise InputError(f"The run has {classes}: name some of them.")
+        if self.classes is None:
+            return self
+        chosen = np.isin(self.classes + 1, list(numbers))
+        return self._only(chosen, "There are no images in these classes")
+
+    def _only(self, chosen: NDArray[np.bool_], none: str) -> LastPoses:
+        rows = np.flatnonzero(chosen)
         if not len(rows):
-            words = "belong" if which == "members" else "do not belong"
-            raise InputError(f"There are no images that {words} to the map: nothing is written.")
-        values = {name: value[rows] for name, value in vars(self).items() if name != "table"}
+            raise InputError(f"{none}: nothing is written.")
+        values: dict[str, Any] = {
+            name: None if value is None else value[rows]
+            for name, value in vars(self).items()
+            if name != "table"
+        }
         return LastPoses(only(self.table, rows), **values)
 
 
@@ -116,11 +148,13 @@ def last_poses(folder: RunFolder) -> LastPoses:
         only(table, used),
         found.rotations[found.used].astype(np.float64),
         found.shifts[found.used].astype(np.float64) * pixel_size,
-        half_sets(table.half_set, used),
+        half_sets(table.half_set, rows)[found.used],
         found.scales[found.used].astype(np.float64),
         found.membership[found.used].astype(np.float64),
         found.log_likelihood[found.used].astype(np.float64),
         found.explained[found.used].astype(np.float64),
+        None if found.classes is None else found.classes[found.used],
+        None if found.class_weights is None else found.class_weights[found.used].astype("f8"),
     )
 
 
@@ -135,6 +169,8 @@ class _Recorded:
     explained: NDArray[np.float32]
     used: NDArray[np.bool_]
     fingerprint: dict[str, Any] | None
+    classes: NDArray[np.int64] | None = None
+    class_weights: NDArray[np.float32] | None = None
 
 
 def _recorded(folder: RunFolder) -> _Recorded:
@@ -157,12 +193,14 @@ def _recorded(folder: RunFolder) -> _Recorded:
             poses.explained,
             poses.used,
             _fingerprint(folder),
+            poses.classes,
+            poses.class_weights,
         )
     last = {name: tensor.numpy() for name, tensor in state["poses"].items()}
     # who has no pose yet is not written
     placed = state["used"] & state["poses"]["losses"].isfinite()
     used = (placed if bool(placed.any()) else state["used"]).numpy()
-    figures = state.get("fingerprint")
+    figures, several = state.get("fingerprint"), last["class_weights"].shape[1] > 1
     fit = fit_in(state, len(used))
     return _Recorded(
         last["rotations"],
@@ -174,6 +212,8 @@ def _recorded(folder: RunFolder) -> _Recorded:
         fit.explained.numpy(),
         used,
         figures,
+        last["classes"] if several else None,
+        last["class_weights"] if several else None,
     )
 
 
@@ -230,6 +270,7 @@ def export_poses(
     flip_hand: bool = False,
     invert: bool = False,
     which: Which = "all",
+    classes: Collection[int] = (),
     may_replace: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
@@ -252,6 +293,8 @@ def export_poses(
     which
         Write all particles, those that belong to the map, or the others: as where a stack shows
         another structure.
+    classes
+        Write particles of these classes alone, from 1; by default of all.
     may_replace
         Replace the file itself where it is there; never what lies beside it.
     progress
@@ -269,7 +312,7 @@ def export_poses(
         particles are asked for.
     """
     kind = _kind(out, kind)
-    poses = last_poses(folder).some(which)
+    poses = last_poses(folder).some(which).of_classes(classes)
     map_path = out.with_name(f"{out.stem}_{names.MAP}")
     stack = out.with_suffix(".mrcs")
     stacks = inverted_paths(stack, poses.table) if invert else []
@@ -338,6 +381,7 @@ def _write_table(out: Path, kind: str, poses: LastPoses, *, absolute: bool) -> N
         membership=poses.membership,
         log_likelihood=poses.log_likelihood,
         explained=poses.explained,
+        more=class_columns(poses.classes, poses.class_weights),
         image_names=names if absolute else None,
     )
 

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
+from napari_cryospin.engine.data.class_columns import class_columns
 from napari_cryospin.engine.data.density import fit_map, read_map
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import require_absent
-from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.inference.candidates import outlying
-from napari_cryospin.engine.kernels import slicer
+from napari_cryospin.engine.kernels import slicer_of
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
 from napari_cryospin.engine.random_streams import stream
 from napari_cryospin.engine.run.answers import MODES, Answers, Inferred, Told
 from napari_cryospin.engine.run.encoder_file import read_encoder
 from napari_cryospin.engine.run.homes import look_at, moved
+from napari_cryospin.engine.runfolder.class_files import maps_of_classes
 from napari_cryospin.engine.runfolder.protected import require_not_in_use
 from napari_cryospin.engine.settings import DataSettings, ModelSettings
 from napari_cryospin.engine.state.pose_table import PoseTable
@@ -65,14 +66,14 @@ class Teachings:
 
     saved: SavedEncoder
     encoder: Encoder
-    volume: Map
+    maps: tuple[Map, ...]
     noise: NoiseSpectrum
     outliers: bool = True
 
     @cached_property
     def slicer(self) -> Slicer:
-        """What reads the map."""
-        return slicer(self.volume.grid().detach())
+        """What reads the maps."""
+        return slicer_of(torch.stack([each.grid().detach() for each in self.maps]))
 
     @classmethod
     def of(cls, folder: RunFolder, device: torch.device) -> Self:
@@ -89,11 +90,8 @@ class Teachings:
             raise InputError(
                 f"{folder.path} holds no map yet: wait for the end of its first epoch."
             )
-        volume, pixel_size = read_map(maps[-1])
-        fitted = torch.from_numpy(fit_map(volume, pixel_size, saved.box, saved.pixel_size))
+        held = tuple(_held(path, saved, device) for path in maps_of_classes(maps[-1]))
         noise = NoiseSpectrum(torch.tensor(saved.noise, device=device))
-        held = HartleyVolume(saved.box, torch.ones(saved.box), stream(0, "map", 0)).to(device)
-        held.assign(grid_of_map(fitted).float().to(device))
         return cls(saved, encoder, held, noise, folder.settings().model.outliers)
 
     @torch.no_grad()
@@ -153,16 +151,26 @@ class Teachings:
         for _ in search_modes(problem, rows, MODES, self.noise):
             pass
         for part in rows.split(_PART):
-            candidates = Poses(poses.candidates[part], poses.candidate_shifts[part])
-            answer = answers.again(part, candidates, poses.candidate_losses[part])
+            candidates, errors = poses.candidates_at(part), poses.candidate_losses[part]
+            answer = answers.again(part, candidates, errors)
             told.improve(part, answer)
 
     def _problem(self, particles: Particles, told: Told) -> Problem:
-        poses = PoseTable.empty(particles.n, 0, particles.device)
+        poses = PoseTable.empty(particles.n, 0, particles.device, len(self.maps))
         poses.shifts[:], poses.scales[:] = told.poses.shifts, told.scales
         nobody = torch.zeros(particles.n, dtype=torch.bool, device=particles.device)
         model = ModelSettings(shifts=self.saved.shifts)
-        return Problem(particles, self.volume, poses, nobody, model, 0)
+        first, *others = self.maps
+        return Problem(particles, first, poses, nobody, model, 0, tuple(others))
+
+
+def _held(path: Path, saved: SavedEncoder, device: torch.device) -> Map:
+    """Return the map of a file at the encoder's box."""
+    volume, pixel_size = read_map(path)
+    fitted = torch.from_numpy(fit_map(volume, pixel_size, saved.box, saved.pixel_size))
+    held = HartleyVolume(saved.box, torch.ones(saved.box), stream(0, "map", 0)).to(device)
+    held.assign(grid_of_map(fitted).float().to(device))
+    return held
 
 
 def data_like(data: DataSettings, stack: Path) -> DataSettings:
@@ -223,6 +231,7 @@ def write_inferred(out: Path, particles: Particles, found: Inferred, *, scales: 
         If the file is there by now, or cannot be written.
     """
     require_absent([out], "choose another name with --out")
+    classes = found.poses.classes
     try:
         write_star(
             out,
@@ -235,6 +244,7 @@ def write_inferred(out: Path, particles: Particles, found: Inferred, *, scales: 
             log_likelihood=found.fit.log_likelihood.numpy(),
             explained=found.fit.explained.numpy(),
             pose_weights=found.weights.numpy(),
+            more=class_columns(None if classes is None else classes.numpy()),
         )
     except OSError as error:
         raise InputError(f"{out} could not be written: {error.strerror or error}.") from error

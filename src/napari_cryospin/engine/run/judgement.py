@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,6 +14,7 @@ from napari_cryospin.engine.judging.mates import Mates
 from napari_cryospin.engine.judging.misfit import local_misfit
 from napari_cryospin.engine.judging.pixel_size import fitting_pixel_size
 from napari_cryospin.engine.judging.refined import with_refined_poses
+from napari_cryospin.engine.judging.symmetry import MapSymmetry, find_symmetry
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.agreement import SIGNIFICANT, agreement
 from napari_cryospin.engine.run.others import structure_of
@@ -22,6 +23,7 @@ from napari_cryospin.engine.run.verdict_words import (
     contrast_warning,
     evidence,
     pixel_size_warning,
+    symmetry_words,
 )
 from napari_cryospin.engine.runfolder.verdict import Cause, Outcome, Verdict, Warned, WarningKind
 
@@ -53,7 +55,8 @@ class Measured:
     """What was measured of a run that shows a structure.
 
     ``agree`` and ``rival`` are of :func:`~.agreement.agreement`; ``expected_right`` and they are
-    modulo the mates of the findings where ``modulo_mates`` says so.
+    modulo the mates of the findings where ``modulo_mates`` says so. ``symmetry`` is larger than the
+    one that the run was told.
     """
 
     judged: Judgement
@@ -61,6 +64,13 @@ class Measured:
     expected_right: float
     agree: float | None
     rival: bool
+    symmetry: MapSymmetry | None = None
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the molecule has the symmetry: particles may differ from an average of mates."""
+        found = self.symmetry
+        return found is not None and (found.true or found.missed) and self.cause is not Cause.MATES
 
     @property
     def modulo_mates(self) -> bool:
@@ -80,7 +90,8 @@ class Measured:
             return Outcome.UNEXPLAINED
         if self.agree is not None and self.agree < _AGREE and self.rival:
             return Outcome.COMPETING
-        if self.not_found_again or cause is Cause.MATES:
+        missed = self.symmetry is not None and self.symmetry.missed
+        if self.not_found_again or cause is Cause.MATES or missed:
             return Outcome.UNCERTAIN
         return Outcome.CONVERGED if self.expected_right >= _CERTAIN else Outcome.UNCERTAIN
 
@@ -100,6 +111,9 @@ class Measured:
         if found is Cause.SEVERAL_STRUCTURES and differ and not self.findings.others_show_one:
             return None
         unsure = self.expected_right < _CERTAIN
+        if self.symmetry is not None and self.symmetry.missed:
+            # the map is at fault
+            return found
         if found is None and unsure and self.outcome in (Outcome.UNCERTAIN, Outcome.STUCK):
             return Cause.TOO_LITTLE_SIGNAL
         return found
@@ -116,8 +130,12 @@ def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict
         Its half-maps, where they have been made already.
     """
     judged = training.judge()
+    group = training.problem.group
     if judged is None:
-        return Verdict(Outcome.UNKNOWN, ("Too few particles were held out to judge the map.",))
+        halves = halves or HalfMaps.of(training.particles, training.poses, training.placed, group)
+        symmetry = _symmetry(training, halves)
+        said = ("Too few particles were held out to judge the map.", *symmetry_words(symmetry))
+        return Verdict(Outcome.UNKNOWN, said, **_figures_of(symmetry))
     weak = judged.mean_gain < SIGNIFICANT * judged.gain_error
     information = float(judged.information.mean())
     if weak or information < _LEAST_INFORMATION:
@@ -131,7 +149,6 @@ def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict
             starts_agree=agreement(training.starts.ended)[0],
             cause=cause,
         )
-    group = training.problem.group
     halves = halves or HalfMaps.of(training.particles, training.poses, training.placed, group)
     return _told(_measured(training, halves, judged), _warnings(training, halves))
 
@@ -161,9 +178,35 @@ def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
         shares=findings.shares if several else None,
         mates=len(findings.mates.turns),
         mates_alike=findings.mates.tried,
-        symmetry=findings.mates.symmetry,
+        **_figures_of(measured.symmetry, symmetric=measured.symmetric),
         warnings=warnings,
     )
+
+
+def _figures_of(found: MapSymmetry | None, *, symmetric: bool | None = None) -> dict[str, Any]:
+    """Return what a verdict keeps of a symmetry; ``symmetric`` says whether the molecule has it."""
+    if found is None:
+        return {}
+    symmetric = found.true if symmetric is None else symmetric
+    return {
+        "symmetry" if symmetric else "pseudo_symmetry": found.name,
+        "symmetry_axis": found.axis,
+        "symmetry_correlation": found.correlation,
+        "symmetry_allowed": found.allowed,
+        "symmetry_gain": found.gain,
+    }
+
+
+def _symmetry(training: Training, halves: HalfMaps) -> MapSymmetry | None:
+    """Look for a symmetry that the run was not told of."""
+    problem, noise = training.problem, training.inference.noise
+    return find_symmetry(problem, halves, training.learning_and_held(), noise, _across(training))
+
+
+def _across(training: Training) -> float:
+    """Return the diameter of what holds the particle, pixels."""
+    diameter, particles = training.settings.data.mask_diameter, training.particles
+    return particles.box if diameter is None else diameter / particles.pixel_size
 
 
 def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measured:
@@ -175,33 +218,37 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
     group = training.problem.group
     own = group.double().cpu().numpy() if len(group) > 1 else None
     expected_right = float(training.pose_confidence(group)[fitting].mean())
-    agree, rival = agreement(ended, own, members)
+    present = training.poses.rotations
+    agree, rival = agreement(ended, own, members, present)
     findings = Findings(misfit, None, Mates.none(), None, strangers)
     doubtful = expected_right < _SURE or (agree is not None and agree < _CERTAIN)
     if findings.doubtful or doubtful:
         rows = (training.placed & ~members).nonzero().flatten()
         others = structure_of(training, rows)
         findings = look_for_causes(training.problem, halves, misfit, judged, strangers, others)
-    measured = Measured(judged, findings, expected_right, agree, rival)
+    symmetry = _symmetry(training, halves)
+    if symmetry is not None and not symmetry.pseudo:
+        # of a map that has not the symmetry of its particles no turn means anything
+        mates = symmetry.mates if symmetry.true else Mates.none()
+        findings = replace(findings, mates=mates)
+    measured = Measured(judged, findings, expected_right, agree, rival, symmetry)
     if not measured.modulo_mates:
         return measured
     turns = findings.mates.turns
     on_device = torch.from_numpy(turns).float().to(training.problem.device)
     modulo = float(training.pose_confidence(on_device)[fitting].mean())
-    return Measured(judged, findings, modulo, *agreement(ended, turns, members))
+    return Measured(judged, findings, modulo, *agreement(ended, turns, members, present), symmetry)
 
 
 def _misfit(training: Training, halves: HalfMaps) -> Misfit | None:
     """Return what the half-maps leave unexplained of the particles that belong to them."""
-    diameter, problem = training.settings.data.mask_diameter, training.problem
-    particles = training.particles
-    across = particles.box if diameter is None else diameter / particles.pixel_size
+    problem, particles = training.problem, training.particles
     if not training.kind.is_fine:
         # a grid or an encoder leaves poses a few degrees off: they are no fault of the map
         problem = with_refined_poses(problem, halves)
         halves = HalfMaps.of(particles, problem.poses, training.placed, problem.group)
     _, held = training.learning_and_held()
-    return local_misfit(problem, halves.among(training.members), across, held)
+    return local_misfit(problem, halves.among(training.members), _across(training), held)
 
 
 def _fitting(rows: Tensor, members: Tensor, misfit: Misfit | None) -> Tensor:

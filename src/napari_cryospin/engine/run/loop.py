@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from napari_cryospin.engine import events
 from napari_cryospin.engine.run.checkpoint_writing import keep_branch_point, write_checkpoint
 from napari_cryospin.engine.run.encoder_file import write_encoder
 from napari_cryospin.engine.run.epoch import Due, Ending, Epoch, Ready, Searched, Trained
+from napari_cryospin.engine.run.half_comparison import live_comparison
+from napari_cryospin.engine.run.helm import Helm
 from napari_cryospin.engine.run.pace import StagePace
 from napari_cryospin.engine.run.snapshot import poses_event
-from napari_cryospin.engine.runfolder.commands import Command, Moment
+from napari_cryospin.engine.run.truth import beside_truth
 from napari_cryospin.engine.runfolder.records import write_poses
 from napari_cryospin.engine.switch_at import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from napari_cryospin.engine.events import Event, PosesUpdated
     from napari_cryospin.engine.run.controls import Controls
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
     from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.runfolder.lock import RunLock
-    from napari_cryospin.engine.switch_at import SwitchAt
 
 # seconds between live maps, and between live tables of poses, within an epoch
 _MAP_INTERVAL = 0.5
@@ -77,21 +75,20 @@ class Loop:
         steering: Steering,
     ) -> None:
         self.training, self.folder, self.lock = training, folder, lock
-        self.controls, self.truth, self.steering = controls, truth, steering
+        self.controls, self.truth = controls, truth
         self.settings, self.pixel_size = training.settings, training.particles.pixel_size
         self._fingerprint = fingerprint.figures()
         self._pace = StagePace()
         self._last = {"map": 0.0, "poses": 0.0}
         self._poses_took, self._n_images, self._epoch_began = 0.0, 0, 0.0
         self._checkpoint_at, self._checkpoint_took = time.monotonic(), 0.0
-        self._n_batches: int | None = None
-        self._searching = self._ended = self._switch_due = False
+        self.helm = Helm(training, lock, controls, steering)
 
     def events(self) -> Iterator[Event]:
         """Train until the last stage ends, or a stop."""
         training, clock, settings = self.training, self.training.clock, self.settings
-        if (switch := self.steering.take_unfinished()) is not None:
-            self._n_batches = switch.batches
+        if (switch := self.helm.steering.take_unfinished()) is not None:
+            self.helm.n_batches = switch.batches
             yield from self._switch("hand", switch.batch)
         while True:
             # in an epoch that is gone on with, commands are taken between its batches
@@ -105,7 +102,7 @@ class Loop:
                 with self.controls.may_interrupt():
                     training.judge_start()
                 if training.over:
-                    self._ended = True
+                    self.helm.ended = True
                     for done, total in training.finish():
                         yield events.Progress(_ENDING, done, total)
                     yield self.poses_event()
@@ -131,8 +128,8 @@ class Loop:
 
     def _switch(self, by: str, batch: int | None = None) -> Iterator[Event]:
         """Begin the next stage or start, by hand after so many batches of the last epoch."""
-        n_batches = None if batch is None else self._n_batches
-        self._n_batches = None
+        n_batches = None if batch is None else self.helm.n_batches
+        self.helm.n_batches = None
         yield events.Progress(_BEGINNING, 0, 0)
         training = self.training
         for done, total in training.next_stage_in_steps():
@@ -153,8 +150,8 @@ class Loop:
         training, clock = self.training, self.training.clock
         self._epoch_began = time.monotonic()
         epoch, switched_at = Epoch(training), None
-        self._searching = clock.batch == 0
-        if self._searching:
+        self.helm.searching = clock.batch == 0
+        if self.helm.searching:
             self._pace.mark()
         for step in epoch.steps():
             match step:
@@ -167,14 +164,14 @@ class Loop:
                 case Ready(n_batches, searched, n_images):
                     if searched:
                         self._pace.searched()
-                    self._searching, self._n_batches = False, n_batches
+                    self.helm.searching, self.helm.n_batches = False, n_batches
                     self._n_images = n_images
                     self._pace.mark()
                 case Due():
                     yield from self._obey()
                     if self.controls.stopped:
                         return
-                    if not training.last_stage and self._take_switch():
+                    if not training.last_stage and self.helm.take_switch():
                         switched_at = clock.batch
                         epoch.cut_short()
                     elif self._checkpoint_due:
@@ -191,10 +188,10 @@ class Loop:
         self._pace.ended()
         if switched_at is not None:
             yield from self._switch("hand", switched_at)
-        self._n_batches = None
+        self.helm.n_batches = None
 
     def _batch_done(self, loss: float) -> Event:
-        training, clock, n_batches = self.training, self.training.clock, self._n_batches
+        training, clock, n_batches = self.training, self.training.clock, self.helm.n_batches
         assert n_batches is not None
         rate, left = self._pace.images_per_second, self._seconds_left(n_batches)
         return events.BatchDone(
@@ -205,10 +202,8 @@ class Loop:
         training, clock = self.training, self.training.clock
         training.measure_fit()
         maps, poses = training.maps(), self.poses_event()
-        comparison = None
-        if self.truth is not None:
-            comparison = self.truth.compare(poses.rotations, poses.shifts, poses.used, maps[0])
-        losses = training.losses
+        comparison = beside_truth(self.truth, poses, maps)
+        losses, halves = training.losses, live_comparison(training)
         done = events.EpochDone(
             epoch=clock.epoch,
             inference=training.kind,
@@ -223,9 +218,10 @@ class Loop:
             resolution=comparison.resolution if comparison else None,
             seconds=seconds,
             batches=clock.batch,
-            n_batches=self._n_batches,
+            n_batches=self.helm.n_batches,
             outliers=training.outliers,
-            class_share=training.poses.class_share(training.members),
+            class_share=training.class_share,
+            resolution_halves=halves.reached if halves else None,
         )
         self.lock.require_held()
         self.folder.append_metrics(done)
@@ -233,6 +229,7 @@ class Loop:
         write_poses(self.folder, self.poses_event(recorded=True))
         yield self.volume_event()
         yield poses
+        yield from [] if halves is None else [halves]
         yield done
         training.end_epoch()
         written = self.checkpoint()
@@ -244,8 +241,8 @@ class Loop:
         """Keep the state after an epoch for branches."""
         if (state := self.training.compact_state(ending=switching)) is not None:
             state["fingerprint"] = self._fingerprint
-        epoch, most = self.training.clock.epoch, self.settings.branch_points
-        keep_branch_point(self.folder, state, epoch, most)
+        epoch = self.training.clock.epoch
+        keep_branch_point(self.folder, state, epoch, self.settings.branch_points)
 
     def _live(self) -> Iterator[Event]:
         """Yield the map and the poses as often as they are worth looking at."""
@@ -270,80 +267,11 @@ class Loop:
         yield from self.take_commands()
 
     def take_commands(self) -> Iterator[Event]:
-        """Give the commands that are due again, and take in the latest choice of particles."""
-        moment = self.moment
-        for missed in self.steering.missed(moment):
-            yield events.CommandMissed(missed.sentence())
-        for command in self.steering.due(moment):
-            if command.command == "particles":
-                yield from self._choose(command.chosen())
-            elif command.command == "switch" and self.training.last_stage:
-                yield events.CommandMissed(command.sentence())
-            elif command.command == "switch":
-                self._switch_due = True
-            elif command.command == "schedule":
-                yield from self._reschedule(command.said(), command)
-            elif not self.controls.stopped:
-                self.controls.stop()
-        schedule = self.controls.take_schedule()
-        if schedule is not None and not self.training.last_stage:
-            command = Command.schedule_at(moment, schedule[0])
-            self.lock.require_held()
-            self.steering.record(command)
-            yield from self._reschedule(schedule[0], command)
-        used = self.controls.take_used()
-        if used is not None:
-            for chosen in self._choose(used):
-                self._record("particles")
-                yield chosen
-
-    def _reschedule(self, at: SwitchAt | None, command: Command) -> Iterator[Event]:
-        training, clock = self.training, self.training.clock
-        if training.last_stage:
-            yield events.CommandMissed(command.sentence())
-            return
-        training.schedule.say(clock.stage, at)
-        ends = end_of(self.settings.stages[clock.stage])
-        yield events.Rescheduled(
-            at, ends, clock.stage, training.kind, clock.n_epochs(self.settings)
-        )
-
-    def _choose(self, used: NDArray[np.bool_]) -> Iterator[Event]:
-        if self.training.choose(used):
-            yield events.ParticlesChosen(int(self.training.used.sum()))
-
-    def _take_switch(self) -> bool:
-        """Return whether a switch was asked for, by hand or by what is done again; once."""
-        again, self._switch_due = self._switch_due, False
-        by_hand = self.controls.take_switch()
-        if by_hand and not again:
-            self._record("switch")
-        return by_hand or again
-
-    def record_stop(self) -> None:
-        """Write down that the run was stopped, where that has ended it."""
-        if self.controls.stopped and not self._ended:
-            self._record("stop")
-
-    def _record(self, command: Literal["switch", "particles", "stop"]) -> None:
-        used = self.training.used.cpu().numpy() if command == "particles" else None
-        self.lock.require_held()
-        self.steering.record(Command.at(self.moment, command, used))
-
-    @property
-    def moment(self) -> Moment:
-        """Where the run is now."""
-        training, clock = self.training, self.training.clock
-        begun = training.in_midst and not self._searching
-        return Moment(
-            epoch=clock.epoch + 1,
-            # a choice that comes as the last map is judged had no part in that
-            stage=clock.stage + 1 + self._ended,
-            start=clock.start + 1,
-            batch=clock.batch if begun else None,
-            batches=self._n_batches if begun else None,
-            searching=training.in_midst and self._searching,
-        )
+        """Give the commands that are due again, and take those that were given since."""
+        for told in self.helm.take_commands():
+            yield told
+            if isinstance(told, events.MembersChosen):
+                yield self.poses_event()
 
     def _seconds_left(self, n_batches: int) -> float | None:
         """Return what is left of the present stage, at most."""
@@ -356,10 +284,8 @@ class Loop:
     def volume_event(self) -> Event:
         """Return the present map."""
         training = self.training
-        first, *others = training.maps()
-        return events.VolumeUpdated(
-            training.clock.epoch, training.kind, first, self.pixel_size, tuple(others)
-        )
+        epoch, maps = training.clock.epoch, training.maps()
+        return events.VolumeUpdated.of(epoch, training.kind, maps, self.pixel_size)
 
     def poses_event(self, *, recorded: bool = False) -> PosesUpdated:
         """Return the present poses, with all candidates or with those that are recorded."""

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from napari_cryospin.engine import events
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.failures import tell, why
+from napari_cryospin.engine.half_resolution import HalfResolution
 from napari_cryospin.engine.run.checkpoint_reading import latest, read_checkpoint
+from napari_cryospin.engine.run.class_verdicts import reach_verdicts
 from napari_cryospin.engine.run.controls import Controls, Interrupted
 from napari_cryospin.engine.run.devices import describe_device, find_device, use_threads
 from napari_cryospin.engine.run.fingerprint import fingerprint_of, require_particles
-from napari_cryospin.engine.run.judgement import reach_verdict
 from napari_cryospin.engine.run.loading import load_particles
 from napari_cryospin.engine.run.loop import Loop
 from napari_cryospin.engine.run.progress import Stopped
@@ -198,7 +199,7 @@ class Reconstruction:
         )
         over = resumed and self._over(training)
         if resumed and not over:
-            steering.go_on(loop.moment, len(self.settings.stages))
+            steering.go_on(loop.helm.moment, len(self.settings.stages))
         if steering.n_to_come and not over:
             notes.append(
                 f"Commands that were given by hand are repeated: {steering.n_to_come} to come."
@@ -222,12 +223,12 @@ class Reconstruction:
         if controls.stopped and not controls.results:
             yield events.Finished(folder.path, True, True, None, results=False)
             return
-        loop.record_stop()
+        loop.helm.record_stop()
         try:
             with controls.may_interrupt():
                 results = yield from write_results(folder, loop.training, self.truth)
                 yield events.Progress(_JUDGING, 0, 0)
-                verdict = reach_verdict(loop.training, results.halves)
+                verdict = reach_verdicts(loop.training, results.halves)
                 folder.write_verdict(verdict)
         except Interrupted:
             yield events.Finished(folder.path, True, True, None, results=False)
@@ -236,7 +237,7 @@ class Reconstruction:
             # said while the results were being written
             yield self._discard()
             return
-        yield events.Finished(folder.path, controls.stopped, True, results.shared_fsc, verdict)
+        yield events.Finished(folder.path, controls.stopped, True, results.resolution, verdict)
 
     def _as_it_was(self, loop: Loop) -> Iterator[Event]:
         """Show the end of a run that had finished before it was resumed."""
@@ -247,7 +248,7 @@ class Reconstruction:
             self.folder.path,
             False,
             True,
-            last.get("shared_fsc"),
+            HalfResolution.of_figures(last.get("halves")),
             self.folder.verdict(),
             before=True,
         )

@@ -8,8 +8,8 @@ import torch
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.checkpoint_reading import latest, read_checkpoint
+from napari_cryospin.engine.run.class_verdicts import reach_verdicts
 from napari_cryospin.engine.run.homes import look_at
-from napari_cryospin.engine.run.judgement import reach_verdict
 from napari_cryospin.engine.run.training import Training
 
 if TYPE_CHECKING:
@@ -47,4 +47,4 @@ def judge_again(folder: RunFolder) -> Verdict:
     InputError
         As :func:`training_of`.
     """
-    return reach_verdict(training_of(folder))
+    return reach_verdicts(training_of(folder))

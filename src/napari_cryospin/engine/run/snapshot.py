@@ -96,7 +96,7 @@ def read_snapshot(folder: RunFolder, particles: Particles | None = None) -> Snap
         settings,
         particles,
         metrics.epochs,
-        _maps_event(max(poses.epoch - 1, 0), poses.inference, volumes, pixel_size),
+        VolumeUpdated.of(max(poses.epoch - 1, 0), poses.inference, volumes, pixel_size),
         poses,
         truth,
         tuple(notes),
@@ -142,7 +142,7 @@ def read_epoch(
     if truth is not None:
         poses = replace(poses, truth_beside=truth.in_frame_of)
     volumes, pixel_size = _read_maps(folder.epoch_map_path(epoch), particles)
-    return _maps_event(epoch, poses.inference, volumes, pixel_size), poses
+    return VolumeUpdated.of(epoch, poses.inference, volumes, pixel_size), poses
 
 
 def poses_event(
@@ -175,6 +175,7 @@ def poses_event(
         candidate_losses=told.losses,
         scales=poses.scales.cpu().numpy().copy(),
         membership=poses.membership.cpu().numpy().copy(),
+        by_hand=poses.by_hand.cpu().numpy().copy(),
         log_likelihood=fit.log_likelihood.cpu().numpy().copy(),
         explained=fit.explained.cpu().numpy().copy(),
         candidate_heads=told.heads,
@@ -183,12 +184,6 @@ def poses_event(
         class_weights=poses.class_weights.cpu().numpy().copy() if poses.n_classes > 1 else None,
         truth_beside=truth.in_frame_of if truth else None,
     )
-
-
-def _maps_event(
-    epoch: int, inference: Inference, volumes: list[NDArray[np.float32]], pixel_size: float
-) -> VolumeUpdated:
-    return VolumeUpdated(epoch, inference, volumes[0], pixel_size, tuple(volumes[1:]))
 
 
 def _last_maps(

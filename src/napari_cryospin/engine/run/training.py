@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from napari_cryospin.engine.inference.interface import Place
-from napari_cryospin.engine.judging.confidence import pose_confidence
-from napari_cryospin.engine.judging.evidence import judge
 from napari_cryospin.engine.judging.particle_fit import ParticleFit
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.random_streams import stream
@@ -18,6 +15,7 @@ from napari_cryospin.engine.run.checkpoint_reading import fit_in, require_fits, 
 from napari_cryospin.engine.run.encoder_file import Encoded
 from napari_cryospin.engine.run.first_maps import random_maps, signal_amplitude
 from napari_cryospin.engine.run.schedule import Schedule
+from napari_cryospin.engine.run.standing import Standing
 from napari_cryospin.engine.run.starts import Starts
 from napari_cryospin.engine.run.trainable import chosen_held_out, require_trainable
 from napari_cryospin.engine.runfolder.clock import Clock
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.inference.interface import PoseInference
     from napari_cryospin.engine.judging.evidence import Judgement
-    from napari_cryospin.engine.models.volume import HartleyVolume
+    from napari_cryospin.engine.models.volume import HartleyVolume, Map
     from napari_cryospin.engine.settings import Settings
     from napari_cryospin.engine.stages import Inference
 
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
 _FEWEST_LEARNING = 50
 
 
-class Training:
+class Training(Standing):
     """Everything that learns, and the clock.
 
     Parameters
@@ -93,7 +91,8 @@ class Training:
         self.held_out = self._kept_apart.clone()
         self._amplitude = signal_amplitude(particles, (~self.held_out).nonzero().flatten())
         classes = settings.model.classes
-        self.volume, *others = self._random_maps(0)
+        first, *others = self._random_maps(0)
+        self.volume: Map = first
         self.poses = PoseTable.empty(particles.n, settings.model.heads, device, classes)
         self.problem = Problem(
             particles,
@@ -212,7 +211,7 @@ class Training:
     def _take_best_start(self) -> None:
         best = self.starts.best
         self._load_maps(best.maps)
-        self.poses.load(best.poses)
+        self.poses.go_back_to(best.poses)
         self.inference.load_state(best.inference)
         self.starts.choose()
 
@@ -224,51 +223,6 @@ class Training:
         """Measure how well the present map fits every particle at its present pose."""
         inference = self.inference
         self.fit = ParticleFit.measured(self.problem, inference.radius, inference.noise)
-
-    def judge(self) -> Judgement | None:
-        """Judge the present map by the held-out particles in use."""
-        return judge(self.problem, *self.learning_and_held())
-
-    def pose_confidence(self, turns: Tensor | None = None) -> Tensor:
-        """Return how sure the map is of the poses of the held-out particles in use, (h,).
-
-        ``turns`` (g, 3, 3) leave the map as it is: the mates of a pose are as right as itself.
-        """
-        return pose_confidence(self.problem, *self.learning_and_held(), turns)
-
-    @property
-    def placed(self) -> Tensor:
-        """Particles in use that have been given a pose, bool, (n,); all of them before any has."""
-        placed = self.used & self.poses.losses.isfinite()
-        return placed if bool(placed.any()) else self.used
-
-    @property
-    def members(self) -> Tensor:
-        """Particles in use that belong to the map, bool, (n,); all of them where none does."""
-        members = self.placed & self.poses.members
-        return members if bool(members.any()) else self.placed
-
-    @property
-    def outliers(self) -> float | None:
-        """Share of the placed particles that do not belong; None where outliers are not sought."""
-        members = self.placed & self.poses.members
-        share = 1 - float(members.sum() / self.placed.sum().clamp(min=1))
-        return share if self.problem.model.outliers else None
-
-    def of_class(self, number: int) -> Training:
-        """Return the same run as one class alone sees it: to be judged, and not to go on."""
-        alone = copy.copy(self)
-        alone.problem = self.problem.of_class(number)
-        alone.volume, alone.poses = alone.problem.volume, alone.problem.poses
-        alone.used = self.used & (self.poses.classes == number)
-        alone.settings = self.settings.model_copy(deep=True)
-        alone.settings.model.classes = 1
-        return alone
-
-    def learning_and_held(self) -> tuple[Tensor, Tensor]:
-        """Return the rows of the particles in use that the map learns from, and of the others."""
-        learning, held = self.placed & ~self.held_out, self.used & self.held_out
-        return learning.nonzero().flatten(), held.nonzero().flatten()
 
     def place(self, n_batches: int = 1) -> Place:
         """Return where the inference stands in an epoch of so many batches."""
@@ -319,10 +273,6 @@ class Training:
         """
         order = stream(self.settings.seed, "order", self.clock.epoch)
         return self.inference.batches(self.rows_in_epoch, order)
-
-    def map(self) -> NDArray[np.float32]:
-        """Return a copy of the first class's map, (z, y, x)."""
-        return self.maps()[0]
 
     def maps(self) -> list[NDArray[np.float32]]:
         """Return a copy of each class's map, (z, y, x), in the unit of the normalised images."""

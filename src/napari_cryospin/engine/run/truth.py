@@ -21,9 +21,12 @@ from napari_cryospin.engine.evaluation.fsc import fsc, resolution
 from napari_cryospin.engine.geometry.symmetry import point_group
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.particles import Particles
+    from napari_cryospin.engine.live_events import PosesUpdated
     from napari_cryospin.engine.settings import DataSettings
 
 # particles that are enough to decide on a frame
@@ -32,12 +35,16 @@ _DECIDING = 5000
 
 @dataclass(frozen=True)
 class Comparison:
-    """Median and mean pose error (degrees), FSC against the true map, and its resolution (Å)."""
+    """Median and mean pose error (degrees), FSC against the true map, and its resolution (Å).
+
+    ``masked`` is the FSC in a mask, where one was given.
+    """
 
     median: float
     mean: float
     fsc: NDArray[np.float64] | None
     resolution: float | None
+    masked: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,7 @@ class Truth:
         shifts: NDArray[np.floating],
         used: NDArray[np.bool_],
         volume: NDArray[np.float32],
+        mask: NDArray[np.float32] | None = None,
     ) -> Comparison:
         """Compare poses of the particles that belong, and a map, after global alignment.
 
@@ -136,19 +144,49 @@ class Truth:
             Particles in use, (n,).
         volume
             Map, (D, D, D).
+        mask
+            A mask of it, (D, D, D), for a comparison in it as well.
         """
         used = self._compared(used)
         alignment = align_rotations(rotations[used], self.rotations[used], self.group)
-        curve = reached = None
+        curve = reached = masked = None
         if self.volume is not None:
             mapped = alignment.apply(rotations[used])
             moved = map_displacement(mapped, (shifts - self.shifts)[used])
             aligned = apply_alignment(volume, alignment, -moved / self.pixel_size)
             curve = fsc(aligned, self.volume)
             reached = resolution(curve, self.pixel_size, 0.5)
-        return Comparison(alignment.median, alignment.mean, curve, reached)
+            if mask is not None:
+                around = apply_alignment(mask, alignment, -moved / self.pixel_size)
+                masked = fsc(around * aligned, around * self.volume)
+        return Comparison(alignment.median, alignment.mean, curve, reached, masked)
+
+    def class_of(
+        self, classes: NDArray[np.integer] | None, used: NDArray[np.bool_]
+    ) -> tuple[int, NDArray[np.bool_]]:
+        """Return the class, from 0, that most of its particles are in, and who is in it, (n,).
+
+        Of classes (n,), and particles in use, (n,); None: there is one class.
+        """
+        if classes is None:
+            return 0, used
+        own = int(np.bincount(classes[self._compared(used)]).argmax())
+        return own, used & (classes == own)
 
     def _compared(self, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which of the particles in use belong; all of them where none does."""
         both = used & self.belongs
         return both if both.any() else used
+
+
+def beside_truth(
+    truth: Truth | None, poses: PosesUpdated, maps: Sequence[NDArray[np.float32]]
+) -> Comparison | None:
+    """Return what poses and the map of each class come to beside the truth, where it is known.
+
+    Of several classes the one counts that shows most of the true map's particles.
+    """
+    if truth is None:
+        return None
+    number, used = truth.class_of(poses.classes, poses.used)
+    return truth.compare(poses.rotations, poses.shifts, used, maps[number])

@@ -8,6 +8,7 @@ from napari_cryospin.engine.runfolder.verdict import Cause, Outcome
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.judging.evidence import Judgement
+    from napari_cryospin.engine.judging.symmetry import MapSymmetry
     from napari_cryospin.engine.run.judgement import Measured
 
 _CAUSES = {
@@ -54,7 +55,8 @@ def evidence(judged: Judgement, measured: Measured | None) -> tuple[str, ...]:
         )
     mates, modulo = measured.findings.mates, ""
     if measured.modulo_mates:
-        said.append(_symmetric(len(mates.turns), mates.symmetry))
+        if measured.symmetry is None or not measured.symmetry.true:
+            said.append(f"The map looks the same after certain turns: {len(mates.turns)} mates.")
         modulo = ", whichever of the mates they are at"
     said.append(
         f"{100 * measured.expected_right:.0f} % of their poses are expected to be right, if the "
@@ -65,7 +67,8 @@ def evidence(judged: Judgement, measured: Measured | None) -> tuple[str, ...]:
             "The two best starts agree on the poses of "
             f"{100 * measured.agree:.0f} % of the particles{modulo}."
         )
-    return (*said, *_findings(measured))
+    symmetry = symmetry_words(measured.symmetry, symmetric=measured.symmetric)
+    return (*said, *_findings(measured), *symmetry)
 
 
 def advice(outcome: Outcome, cause: Cause | None) -> tuple[str, ...]:
@@ -97,17 +100,40 @@ def pixel_size_warning(factor: float, pixel_size: float) -> str:
     )
 
 
-def _symmetric(n: int, symmetry: str | None) -> str:
-    named = "" if symmetry is None else f"{symmetry}, "
-    turned = "after certain turns"
-    if symmetry is not None and symmetry.startswith("C"):
-        turned = f"after a turn of {360 / n:.3g}° around its axis"
-    told = f"The map looks the same {turned}: {named}{n} mates."
-    if symmetry is None:
-        return told
-    return (
-        f"{told} A run with --symmetry {symmetry} (Symmetry, on the Training tab) makes use of it."
-    )
+def symmetry_words(found: MapSymmetry | None, *, symmetric: bool | None = None) -> tuple[str, ...]:
+    """Return what is said of a symmetry that the run was not told of.
+
+    Parameters
+    ----------
+    found
+        The symmetry; None: nothing is said.
+    symmetric
+        Whether the molecule has it; by default where the map has.
+    """
+    if found is None:
+        return ()
+    name, halves = found.name, f"correlation {found.correlation:.2f}"
+    halves += f" after its turns, {found.allowed:.2f} between its halves without any"
+    if not (found.true if symmetric is None else symmetric):
+        less = "" if found.gain is None else _likelier(found.gain)
+        if found.true:
+            less = ", but the particles differ from it"
+        return (f"The map is nearly {name}-symmetric, a pseudo-symmetry: {halves}{less}.",)
+    x, y, z = found.axis
+    go_on = f"Go on with {name}: the button in Results, or napari-cryospin symmetrise."
+    if found.missed and found.gain is not None:
+        return (
+            f"The particles are {found.gain:.1f} nats likelier each by a {name}-symmetric map, "
+            f"which this one is not ({halves}): it is likely to be wrong.",
+            go_on,
+        )
+    along = f"about the axis (x, y, z) = ({x:.2f}, {y:.2f}, {z:.2f})"
+    return (f"The map looks {name}-symmetric {along}: {halves}.", go_on)
+
+
+def _likelier(gain: float) -> str:
+    """Return how much less likely particles are by a map that has a symmetry, in words."""
+    return f"; held-out particles are {-gain:.1f} nats less likely each by a map that has it"
 
 
 def _findings(measured: Measured) -> list[str]:

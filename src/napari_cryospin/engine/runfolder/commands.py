@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from napari_cryospin.engine.data.member import APART, BELONGS, OPEN
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.runfolder.reading import Unreadable, read_small
@@ -35,7 +36,7 @@ _NOT_BEGUN, _SEARCHING = -2, -1
 _FEWEST = 2
 
 _FromOne = Annotated[int, Field(ge=1)]
-Kind = Literal["switch", "particles", "stop", "schedule"]
+Kind = Literal["switch", "particles", "members", "stop", "schedule"]
 
 
 class Moment(BaseModel):
@@ -74,12 +75,15 @@ class Command(Moment):
     ----------
     command
         "switch": the stage, or start, ends. "particles": others are used from the next epoch on.
+        "members": from now on it is said by hand which particles belong, and which do not.
         "stop": the run ends, and what was computed is kept. "schedule": the stage ends otherwise
         from now on.
     switch_at
         When it does: after so many epochs of the stage, "auto", "never"; "settings": as these say.
     used
         The particles that are used from then on, such as "1-120,133".
+    belong, apart
+        The particles that are said to belong, and those that are said not to; None: there are none.
     particles
         How many they were chosen from.
     """
@@ -87,6 +91,8 @@ class Command(Moment):
     command: Kind
     switch_at: _FromOne | Literal["auto", "never", "settings"] | None = None
     used: str | None = None
+    belong: str | None = None
+    apart: str | None = None
     particles: _FromOne | None = None
 
     @model_validator(mode="after")
@@ -98,6 +104,12 @@ class Command(Moment):
                 raise ValueError("a choice of particles needs 'used' and 'particles'")
             if _count(self.used, self.particles) < _FEWEST:
                 raise ValueError(f"at least {_FEWEST} particles must remain in use")
+        if self.command == "members":
+            if self.particles is None:
+                raise ValueError("who belongs is said among a number of 'particles'")
+            for text in (self.belong, self.apart):
+                if text is not None:
+                    _count(text, self.particles)
         return self
 
     @classmethod
@@ -112,6 +124,18 @@ class Command(Moment):
         return cls(command=command, **moment.model_dump(), **chosen)
 
     @classmethod
+    def members_at(cls, moment: Moment, by_hand: NDArray[np.int8]) -> Self:
+        """Return the command that says, at a moment, who belongs by hand and who does not, (n,)."""
+        belong, apart = (ranges(by_hand == said) or None for said in (BELONGS, APART))
+        return cls(
+            command="members",
+            **moment.model_dump(),
+            belong=belong,
+            apart=apart,
+            particles=len(by_hand),
+        )
+
+    @classmethod
     def schedule_at(cls, moment: Moment, at: SwitchAt | None) -> Self:
         """Return the command that changes, at a moment, when the stage ends; None as it began."""
         said = "settings" if at is None else at
@@ -124,9 +148,15 @@ class Command(Moment):
     def chosen(self) -> NDArray[np.bool_]:
         """Return the choice of particles, (n,)."""
         assert self.used is not None and self.particles is not None
-        result = np.zeros(self.particles, dtype=bool)
-        for first, last in _bounds(self.used):
-            result[first - 1 : last] = True
+        return _chosen(self.used, self.particles)
+
+    def by_hand(self) -> NDArray[np.int8]:
+        """Return what is said of each particle: BELONGS, APART or OPEN, (n,)."""
+        assert self.particles is not None
+        result = np.full(self.particles, OPEN, dtype=np.int8)
+        for text, said in ((self.belong, BELONGS), (self.apart, APART)):
+            if text is not None:
+                result[_chosen(text, self.particles)] = said
         return result
 
     def figures(self) -> dict[str, str | int]:
@@ -138,6 +168,7 @@ class Command(Moment):
         what = {
             "switch": "The switch",
             "particles": "The choice of particles",
+            "members": "The word on who belongs",
             "stop": "The stop",
             "schedule": "The change of the schedule",
         }
@@ -193,6 +224,14 @@ def _bounds(text: str) -> Iterable[tuple[int, int]]:
     for part in text.split(","):
         first, _, last = part.partition("-")
         yield int(first), int(last or first)
+
+
+def _chosen(text: str, n: int) -> NDArray[np.bool_]:
+    """Return which of ``n`` particles are in ranges, (n,)."""
+    result = np.zeros(n, dtype=bool)
+    for first, last in _bounds(text):
+        result[first - 1 : last] = True
+    return result
 
 
 def _count(text: str, n: int) -> int:

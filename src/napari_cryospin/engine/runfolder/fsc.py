@@ -16,8 +16,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FREQUENCY = "frequency_per_angstrom"
-# between half-maps, which share their poses, and against the true map, where it is known
-HALVES, TRUTH = "fsc_halves_shared_poses", "fsc_truth"
+# between half-maps that share their poses, and against the true map, where it is known, without a
+# mask and with that of the halves
+HALVES, TRUTH, TRUTH_MASKED = "fsc_halves_shared_poses", "fsc_truth", "fsc_truth_masked"
+# between half-maps that are independent but for what they share, where the last column is 1
+UNMASKED, MASKED = "fsc_independent_unmasked", "fsc_independent_masked"
+RANDOMISED, CORRECTED = "fsc_independent_phase_randomised", "fsc_independent_corrected"
+SHARED = "shared_by_halves"
+
+
+def frequencies(shells: int, pixel_size: float) -> NDArray[np.float64]:
+    """Return the frequencies of shells 0, 1, …, of which the last is Nyquist, 1/Å."""
+    return np.arange(shells) / (2 * (shells - 1) * pixel_size)
 
 
 def write_fsc(path: Path, columns: dict[str, NDArray[np.float64]], pixel_size: float) -> None:
@@ -33,7 +43,7 @@ def write_fsc(path: Path, columns: dict[str, NDArray[np.float64]], pixel_size: f
         Å per pixel of the maps.
     """
     shells = len(next(iter(columns.values())))
-    frequency = np.arange(shells) / (2 * (shells - 1) * pixel_size)
+    frequency = frequencies(shells, pixel_size)
     table: Iterable[tuple[float, ...]] = zip(frequency, *columns.values(), strict=True)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

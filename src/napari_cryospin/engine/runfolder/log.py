@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from napari_cryospin.engine.half_resolution import HalfResolution
 from napari_cryospin.engine.runfolder.verdict import Verdict
 from napari_cryospin.engine.switch_figures import SwitchFigures
 
@@ -106,7 +107,7 @@ def _plain(value: object) -> Any:
         return value.value
     if isinstance(value, Verdict):
         return value.figures()
-    if isinstance(value, SwitchFigures):
+    if isinstance(value, SwitchFigures | HalfResolution):
         return asdict(value)
     if isinstance(value, np.generic):
         return value.item()

@@ -41,6 +41,7 @@ COLUMNS = (
     "batches",
     "of_batches",
     "outliers",
+    "resolution_halves_angstrom",
     "class_share",
 )
 # figures of the switch beside the gain
@@ -119,6 +120,7 @@ def row_of(done: EpochDone) -> dict[str, str]:
         _number(done.batches),
         _number(done.n_batches),
         _figure(done.outliers),
+        _figure(done.resolution_halves),
         " ".join(f"{share:.4f}" for share in done.class_share),
     )
     return dict(zip(COLUMNS, map(str, new), strict=True))
@@ -178,6 +180,7 @@ def _parsed(row: Mapping[str, str]) -> EpochDone:
         batches=number("batches"),
         n_batches=number("of_batches"),
         outliers=figure("outliers"),
+        resolution_halves=figure("resolution_halves_angstrom"),
         class_share=tuple(float(share) for share in row.get("class_share", "").split()),
     )
 

@@ -33,7 +33,7 @@ class Parent(BaseModel):
         What tells the run from others wherever it is: a digest of its ``fingerprint.json``.
     epoch
         Epochs that both have in common.
-    switch_at, switch_back, changes
+    switch_at, switch_back, changes, symmetrise
         As for :func:`~napari_cryospin.engine.run.branching.make_branch`.
     """
 
@@ -46,6 +46,7 @@ class Parent(BaseModel):
     switch_at: int | str | None = None
     switch_back: bool = False
     changes: dict[str, Any] = Field(default_factory=dict)
+    symmetrise: str | None = None
 
     @classmethod
     def of(
@@ -56,6 +57,7 @@ class Parent(BaseModel):
         switch_at: int | str | None,
         switch_back: bool,
         changes: Mapping[str, Any],
+        symmetrise: str | None = None,
     ) -> Self:
         """Return what a branch in the folder ``out`` knows of its parent."""
         path = real(parent.path)
@@ -67,6 +69,7 @@ class Parent(BaseModel):
             switch_at=switch_at,
             switch_back=switch_back,
             changes=dict(changes),
+            symmetrise=symmetrise,
         )
 
     def found_from(self, branch: Path) -> Path | None:
@@ -88,6 +91,8 @@ class Parent(BaseModel):
             changed.insert(0, "back to auto-encoding")
         if self.switch_at is not None:
             changed.append(f"switch at {self.switch_at}")
+        if self.symmetrise is not None:
+            changed.insert(0, f"map and poses turned to the axes of {self.symmetrise}")
         words = f", with {', '.join(changed)}" if changed else ", with nothing changed"
         return f"A branch of {self.path.name} after epoch {self.epoch}{words}."
 

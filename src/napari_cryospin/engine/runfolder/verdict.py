@@ -23,6 +23,9 @@ _NUMBERS = (
     "variability_gain",
     "mates",
     "mates_alike",
+    "symmetry_correlation",
+    "symmetry_allowed",
+    "symmetry_gain",
 )
 _WRONG_KIND = "its {} is something else"
 
@@ -45,7 +48,8 @@ class Cause(StrEnum):
     OFF_CENTRE: particles lie off-centre, and shifts are not estimated. SEVERAL_STRUCTURES: the
     stack shows more than one. OUTLIERS: images that are no particles, or not of this one.
     MATES: the map looks symmetric, and particles differ from it: it may be an average of mates.
-    TOO_LITTLE_SIGNAL: particles tell too little of their poses.
+    TOO_LITTLE_SIGNAL: particles tell too little of their poses. SAME_CLASSES: several classes show
+    one structure.
     """
 
     OFF_CENTRE = "off-centre"
@@ -53,6 +57,7 @@ class Cause(StrEnum):
     OUTLIERS = "outliers"
     MATES = "mates undetermined"
     TOO_LITTLE_SIGNAL = "too little signal"
+    SAME_CLASSES = "classes of one structure"
 
 
 class WarningKind(StrEnum):
@@ -108,9 +113,24 @@ class Verdict:
         What one component of variability gains on particles that it was not found from, nats.
     shares
         Shares of the particles of two structures, where there are several.
-    mates, mates_alike, symmetry
+    mates, mates_alike
         Turns after which the map looks the same, the identity included; the least correlation of
-        the half-maps then; the point group that they are.
+        the half-maps then.
+    symmetry
+        Point group of the molecule, where it is a larger one than the run was told.
+    pseudo_symmetry
+        Point group that the map nearly has, and the particles have not.
+    symmetry_axis
+        Direction of the main axis of either in the map, (x, y, z).
+    symmetry_correlation, symmetry_allowed
+        Least correlation of the half-maps after a turn of it, and without any.
+    symmetry_gain
+        How much more likely held-out particles are by a map that has it, nats each.
+    class_shares, class_outcomes
+        Share of the particles in each class, and what became of it; None of a run with one class.
+        The figures above are then those of the largest one.
+    same_classes
+        Pairs of classes that show one structure, from 1, such as "1 3".
     warnings
         What else is likely to be wrong.
     """
@@ -134,6 +154,14 @@ class Verdict:
     mates: int | None = None
     mates_alike: float | None = None
     symmetry: str | None = None
+    pseudo_symmetry: str | None = None
+    symmetry_axis: tuple[float, ...] | None = None
+    symmetry_correlation: float | None = None
+    symmetry_allowed: float | None = None
+    symmetry_gain: float | None = None
+    class_shares: tuple[float, ...] | None = None
+    class_outcomes: tuple[str, ...] | None = None
+    same_classes: tuple[str, ...] | None = None
     warnings: tuple[Warned, ...] = ()
 
     def figures(self) -> dict[str, Any]:
@@ -165,24 +193,47 @@ class Verdict:
         for name, value in numbers.items():
             if value is not None and not _is_number(value):
                 raise ValueError(f"its {name} is no number")
-        cause, symmetry, shares = (figures.get(name) for name in ("cause", "symmetry", "shares"))
-        if symmetry is not None and not isinstance(symmetry, str):
-            raise ValueError(_WRONG_KIND.format("symmetry"))
-        if shares is not None and not (isinstance(shares, list) and all(map(_is_number, shares))):
-            raise ValueError(_WRONG_KIND.format("shares"))
+        cause = figures.get("cause")
+        names, lists = (
+            {name: figures.get(name) for name in kind}
+            for kind in (
+                ("symmetry", "pseudo_symmetry"),
+                ("shares", "symmetry_axis", "class_shares"),
+            )
+        )
+        texts = {name: figures.get(name) for name in ("class_outcomes", "same_classes")}
+        for name, value in texts.items():
+            if value is not None and not (
+                isinstance(value, list) and all(isinstance(each, str) for each in value)
+            ):
+                raise ValueError(_WRONG_KIND.format(name))
+        for name, value in names.items():
+            if value is not None and not isinstance(value, str):
+                raise ValueError(_WRONG_KIND.format(name))
+        for name, value in lists.items():
+            if value is not None and not (isinstance(value, list) and all(map(_is_number, value))):
+                raise ValueError(_WRONG_KIND.format(name))
         return cls(
             Outcome(str(figures.get("outcome"))),
             tuple(reasons),
             **numbers,
             cause=None if cause is None else Cause(str(cause)),
-            symmetry=symmetry,
-            shares=None if shares is None else tuple(shares),
+            **names,
+            shares=_tuple(lists["shares"]),
+            symmetry_axis=_tuple(lists["symmetry_axis"]),
+            class_shares=_tuple(lists["class_shares"]),
+            class_outcomes=_tuple(texts["class_outcomes"]),
+            same_classes=_tuple(texts["same_classes"]),
             warnings=_warnings(figures.get("warnings", [])),
         )
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:
+    return None if values is None else tuple(values)
 
 
 def _warnings(found: Any) -> tuple[Warned, ...]:

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from napari_cryospin.engine.data.member import MEMBER
+from napari_cryospin.engine.data.member import MEMBER, OPEN, overruled
 from napari_cryospin.engine.geometry.poses import Poses
 
 
@@ -28,7 +28,12 @@ class PoseTable:
     scales
         Factor that the map needs to fit each image, (n,).
     membership
-        Probability that each image shows the particle, (n,): of any of the classes.
+        Probability that each image shows the particle, (n,), of any of the classes: 1 or 0 where
+        that was said by hand. It is written by :meth:`set_membership` and :meth:`say` alone.
+    found_membership
+        The same as the program found it last, before it was said by hand, (n,).
+    by_hand
+        What was said of each image, (n,) int8: that it BELONGS, that it is APART, or nothing, OPEN.
     classes
         Class whose map each is posed by, (n,).
     class_weights
@@ -56,6 +61,8 @@ class PoseTable:
     membership: Tensor
     classes: Tensor
     class_weights: Tensor
+    found_membership: Tensor
+    by_hand: Tensor
     winner: Tensor
     losses: Tensor
     candidates: Tensor
@@ -79,6 +86,8 @@ class PoseTable:
             membership=torch.ones(n, device=device),
             classes=torch.zeros(n, dtype=torch.long, device=device),
             class_weights=torch.full((n, classes), 1 / classes, device=device),
+            found_membership=torch.ones(n, device=device),
+            by_hand=torch.full((n,), OPEN, dtype=torch.int8, device=device),
             winner=torch.full((n,), -1, device=device),
             losses=torch.full((n,), torch.nan, device=device),
             candidates=identity.repeat(n, heads, 1, 1),
@@ -115,6 +124,33 @@ class PoseTable:
         if poses.classes is not None:
             self.candidate_classes[rows] = poses.classes.to(self.candidate_classes)
 
+    def weigh_classes(self, rows: Tensor, behind: Tensor) -> None:
+        """Tell how probable each class is by candidates that are so many nats behind, (m, M)."""
+        if self.n_classes > 1:
+            found, places = torch.zeros_like(self.class_weights[rows]), self.candidate_classes[rows]
+            weights = (-behind).softmax(1)
+            self.class_weights[rows] = found.scatter_add_(1, places.long(), weights)
+
+    def set_membership(self, rows: Tensor, found: Tensor) -> None:
+        """Take in what the program has found of particles ``rows`` (m,): probabilities (m,)."""
+        by_hand = self.by_hand[rows]
+        self.found_membership[rows] = found.where(by_hand == OPEN, self.found_membership[rows])
+        self.membership[rows] = overruled(found, by_hand)
+
+    def say(self, rows: Tensor, said: int) -> bool:
+        """Say by hand that particles ``rows`` (m,) belong, or do not; OPEN takes that back.
+
+        Returns whether that changes anything.
+        """
+        if bool((self.by_hand[rows] == said).all()):
+            return False
+        self.by_hand[rows] = said
+        self._heed()
+        return True
+
+    def _heed(self) -> None:
+        self.membership = overruled(self.found_membership, self.by_hand)
+
     @property
     def members(self) -> Tensor:
         """Which images are likely to show the particle, bool, (n,)."""
@@ -122,13 +158,21 @@ class PoseTable:
 
     def of_class(self, number: int) -> PoseTable:
         """Return the same poses, with the memberships of a class alone."""
-        return replace(self, membership=self.membership * (self.classes == number))
+        one = torch.ones_like(self.class_weights[:, :1])
+        return replace(
+            self,
+            membership=self.membership * (self.classes == number),
+            classes=torch.zeros_like(self.classes),
+            class_weights=one,
+            candidate_classes=torch.zeros_like(self.candidate_classes),
+        )
 
     def reset(self) -> None:
-        """Forget all poses, in place."""
+        """Forget all poses, in place; what was said by hand stays."""
         n, heads = self.candidate_losses.shape
         new = self.empty(n, heads, self.rotations.device, self.n_classes)
-        vars(self).update(vars(new) | {"turns": self.turns})
+        vars(self).update(vars(new) | {"turns": self.turns, "by_hand": self.by_hand})
+        self._heed()
 
     def with_candidates(self, n: int, turns: int = 1) -> None:
         """Make room for ``n`` candidates of every particle, in place of those there are.
@@ -140,6 +184,10 @@ class PoseTable:
         self.candidate_losses, self.winner = table.candidate_losses, table.winner
         self.candidate_classes = table.candidate_classes
         self.turns = turns
+
+    def forget_candidates(self, part: Tensor) -> None:
+        """Forget the candidates of some particles, bool, (n,), in place."""
+        self.candidate_losses[part], self.winner[part] = torch.nan, -1
 
     def head_share(self, used: Tensor) -> tuple[float, ...]:
         """Return the share of the used particles (n,) seen so far that each head has won, (M,)."""
@@ -154,8 +202,16 @@ class PoseTable:
         counts = torch.bincount(self.classes[used], minlength=self.n_classes)
         return tuple((counts / counts.sum().clamp(min=1)).tolist())
 
+    def go_back_to(self, state: dict[str, Tensor]) -> None:
+        """Take up an earlier :meth:`state`; what has been said by hand since stays said."""
+        by_hand = self.by_hand
+        self.load(state)
+        self.by_hand = by_hand
+        self._heed()
+
     def load(self, state: dict[str, Tensor]) -> None:
         """Restore :meth:`state`, in place."""
+        state = with_hand(state)
         vars(self).update({name: tensor.clone() for name, tensor in state.items()})
         # earlier versions had one candidate of each head
         self.turns = int(state.get("turns", 1))
@@ -179,3 +235,12 @@ class PoseTable:
         return self.state() | {
             name: value.expand(n, heads, *value.shape[2:]) for name, value in shared.items()
         }
+
+
+def with_hand(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state with what earlier versions did not have: memberships that are said by hand."""
+    if "by_hand" in state:
+        return state
+    membership = state["membership"]
+    by_hand = torch.full_like(membership, OPEN, dtype=torch.int8)
+    return state | {"found_membership": membership, "by_hand": by_hand}

@@ -41,6 +41,8 @@ class Problem:
         Seed of the run.
     others
         Maps of further classes, where there are several.
+    part
+        Particles that it is about, bool, (n,), where these are one half; None: all of them.
     """
 
     particles: Particles
@@ -50,6 +52,7 @@ class Problem:
     model: ModelSettings
     seed: int
     others: tuple[Map, ...] = ()
+    part: Tensor | None = None
 
     @cached_property
     def group(self) -> Tensor:
@@ -76,6 +79,18 @@ class Problem:
         """Where it lives."""
         return self.particles.device
 
+    @property
+    def rows(self) -> Tensor:
+        """Rows of the particles that it is about, (≤ n,)."""
+        rows = torch.arange(self.particles.n, device=self.device)
+        return rows if self.part is None else rows[self.part]
+
+    @property
+    def members(self) -> Tensor:
+        """Particles that it is about which are likely to show the map's, bool, (n,)."""
+        members = self.poses.members
+        return members if self.part is None else members & self.part
+
     def observed(self, rows: Tensor, model: ImageModel) -> Observed:
         """Return particles ``rows`` (m,), centred by their present shifts, with their scales."""
         poses = self.poses
@@ -85,6 +100,7 @@ class Problem:
             scales=poses.scales[rows],
             shifts=poses.shifts[rows],
             membership=poses.membership[rows],
+            by_hand=poses.by_hand[rows],
         )
 
 

@@ -49,9 +49,9 @@ def spread_of(problem: Problem) -> float | None:
     """
     if not problem.model.shifts:
         return None
-    poses = problem.poses
-    telling = ~problem.held_out & poses.members
-    return shift_spread(poses.shifts[telling if bool(telling.any()) else ~problem.held_out])
+    shifts, learning = problem.poses.shifts, ~problem.held_out
+    telling = learning & problem.members
+    return shift_spread(shifts[telling if bool(telling.any()) else learning])
 
 
 def common_offset(rotations: Tensor, shifts: Tensor, group: Tensor | None = None) -> Tensor:

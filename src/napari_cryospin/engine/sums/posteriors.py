@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_cryospin.engine.data.member import overruled
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -179,7 +181,7 @@ class PoseSum(ABC):
         if self._outliers is None:
             return torch.zeros_like(log_evidence), images.membership
         scores = self._outliers.scores(images, log_evidence, classes)
-        return scores, self._outliers.members.of(scores, scales)
+        return scores, overruled(self._outliers.members.of(scores, scales), images.by_hand)
 
     @abstractmethod
     def posteriors(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,12 +36,14 @@ class PoseSearch:
         Particles, map and poses.
     noise
         Noise of the images.
+    limit
+        Largest frequency radius that may be used, in units of 1/box.
     """
 
-    def __init__(self, problem: Problem, noise: NoiseSpectrum) -> None:
+    def __init__(self, problem: Problem, noise: NoiseSpectrum, limit: float = math.inf) -> None:
         self._problem = problem
         box, device = problem.particles.box, problem.device
-        radius = min(_RADIUS, box // 2 - 1)
+        radius = min(_RADIUS, box // 2 - 1, limit)
         around = self._around = Quadrature.at(
             box, radius, radius, spread=spread_of(problem), device=device, group=problem.group
         )
@@ -62,7 +65,11 @@ class PoseSearch:
 
 @torch.no_grad()
 def search_modes(
-    problem: Problem, rows: Tensor, n: int, noise: NoiseSpectrum
+    problem: Problem,
+    rows: Tensor,
+    n: int,
+    noise: NoiseSpectrum,
+    limit: float = math.inf,
 ) -> Iterator[tuple[int, int]]:
     """Replace poses and candidates of particles by the ``n`` best modes of their posteriors.
 
@@ -80,8 +87,10 @@ def search_modes(
         Number of candidates.
     noise
         Noise of the images.
+    limit
+        Largest frequency radius that poses may be found by, in units of 1/box.
     """
-    search = PoseSearch(problem, noise)
+    search = PoseSearch(problem, noise, limit)
     look = WideLook(problem, noise) if problem.model.shifts else None
     yield 0, len(rows)
     found: list[ModePoses] = []

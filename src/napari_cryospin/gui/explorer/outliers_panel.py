@@ -8,9 +8,13 @@ import numpy as np
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from napari_cryospin.engine.data.member import OPEN
+from napari_cryospin.gui.views.belongs_buttons import MARKS, BelongsButtons
+from napari_cryospin.gui.views.flowing import turning_row
 from napari_cryospin.gui.views.gallery_view import COLUMNS, ROWS, GalleryView, MembershipHistogram
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.work.background import Background
+from napari_cryospin.gui.work.by_hand import by_hand_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,11 +23,19 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.explorer.state import Explorer
 
 # what the gallery shows, and the membership that its images lie next to
-_SHOWN = {"Least likely to belong": 0.0, "In doubt": 0.5, "Most likely to belong": 1.0}
+_SHOWN = {
+    "Least likely to belong": 0.0,
+    "In doubt": 0.5,
+    "Most likely to belong": 1.0,
+    "Said by hand": None,
+}
+_HINT = "Click: its posterior; Ctrl, Shift: several."
+
+_Answer = tuple["NDArray[np.floating]", "NDArray[np.int64]", "NDArray[np.floating]"]
 
 
 class OutliersPanel(QWidget):
-    """A histogram of the memberships, and a gallery of the images of one kind.
+    """A histogram of the memberships, and a gallery of the images of one kind, to choose from.
 
     Parameters
     ----------
@@ -33,39 +45,46 @@ class OutliersPanel(QWidget):
 
     def __init__(self, explorer: Explorer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._explorer = explorer
+        self._explorer, self._by_hand = explorer, explorer.session.by_hand
         self.histogram, self.gallery = MembershipHistogram(self), GalleryView(self)
         self.shown = QComboBox(self)
         self.shown.addItems(list(_SHOWN))
         self.shown.setToolTip("Which images are shown, one of several alike by chance")
-        self.words = QLabel("Click an image to look at its posterior.", self)
+        self.words = QLabel(_HINT, self)
+        self.buttons = BelongsButtons(self)
+        self._build()
+        self._background = Background(self)
+        self._background.done.connect(self._on_read)
+        self._background.failed.connect(explorer.message)
+        self.shown.currentIndexChanged.connect(self._on_kind)
+        self.gallery.chosen.connect(explorer.choose)
+        self.gallery.selection_changed.connect(self._on_selection)
+        self.buttons.said.connect(self._on_said)
+        self.buttons.undo_asked.connect(self._by_hand.undo)
+        self._by_hand.changed.connect(self._on_by_hand)
+        explorer.poses_changed.connect(self._refresh)
+        explorer.run_changed.connect(self._on_run)
+
+    def _build(self) -> None:
         top = QHBoxLayout()
         top.addWidget(self.shown)
         top.addWidget(self.words, 1)
         right = QVBoxLayout()
         right.addLayout(top)
         right.addWidget(self.gallery, 1)
+        right.addLayout(turning_row(self, *self.buttons.widgets))
         across = QHBoxLayout()
         across.addWidget(self.histogram, 1)
         across.addLayout(right, 3)
         layout = scrolling_layout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.addLayout(across, 1)
-        self._background = Background(self)
-        self._background.done.connect(self._on_read)
-        self._background.failed.connect(explorer.message)
-        self.shown.currentIndexChanged.connect(self._refresh)
-        self.gallery.chosen.connect(explorer.choose)
-        explorer.poses_changed.connect(self._refresh)
-        explorer.run_changed.connect(self._refresh)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Catch up with what happened while the tab was hidden."""
         super().showEvent(event)
         self._refresh()
 
-    @Slot()
-    @Slot(int)
     @Slot(object)
     def _refresh(self, _event: object = None) -> None:
         poses, particles = self._explorer.poses, self._explorer.particles
@@ -76,26 +95,76 @@ class OutliersPanel(QWidget):
             self.gallery.show_images([], np.empty((0, 1, 1)), [])
             return
         used = np.flatnonzero(poses.used & (poses.winner >= 0))
-        memberships, wanted = poses.membership[used], _SHOWN[self.shown.currentText()]
+        memberships, by_hand = poses.membership[used], by_hand_of(poses)[used]
+        if len(self.gallery.selected):
+            # who chooses among images is not shown others
+            self.histogram.set_memberships(memberships)
+            self.gallery.show_words(self._words_of(self.gallery.particles))
+            return
+        wanted = _SHOWN[self.shown.currentText()]
 
-        def task() -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.floating]]:
-            rows = used[nearest(memberships, wanted, COLUMNS * ROWS)]
-            images = [particles.image(int(row)) for row in rows]
-            return memberships, rows, np.array(images) if images else np.empty((0, 1, 1))
+        def task() -> _Answer:
+            places = np.flatnonzero(by_hand != OPEN)[: COLUMNS * ROWS]
+            if wanted is not None:
+                places = nearest(memberships, wanted, COLUMNS * ROWS)
+            images = [particles.image(int(row)) for row in used[places]]
+            return (
+                memberships,
+                used[places],
+                np.array(images) if images else np.empty((0, 1, 1)),
+            )
 
         self._background.submit(task)
 
     @Slot(object)
-    def _on_read(
-        self, answer: tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.floating]]
-    ) -> None:
+    def _on_read(self, answer: _Answer) -> None:
         memberships, rows, images = answer
         poses = self._explorer.poses
         if poses is None or len(poses.membership) <= rows.max(initial=-1):
             return
         self.histogram.set_memberships(memberships)
-        words = [f"{self._explorer.number(row)}: {poses.membership[row]:.2f}" for row in rows]
-        self.gallery.show_images(rows.tolist(), images, words)
+        # one was selected meanwhile
+        if not len(self.gallery.selected):
+            self.gallery.show_images(rows.tolist(), images, self._words_of(rows.tolist()))
+
+    def _words_of(self, particles: list[int]) -> list[str]:
+        poses = self._explorer.poses
+        if poses is None:
+            return [""] * len(particles)
+        by_hand = by_hand_of(poses)
+        return [
+            f"{self._explorer.number(row)}: {poses.membership[row]:.2f}{MARKS[int(by_hand[row])]}"
+            for row in particles
+        ]
+
+    @Slot()
+    def _on_run(self) -> None:
+        self.gallery.clear_selection()
+        self._refresh()
+
+    @Slot()
+    def _on_kind(self) -> None:
+        # selecting none shows those of the kind
+        if len(self.gallery.selected):
+            self.gallery.clear_selection()
+        else:
+            self._refresh()
+
+    @Slot()
+    def _on_selection(self) -> None:
+        self._on_by_hand()
+        if not len(self.gallery.selected):
+            self._refresh()
+
+    @Slot()
+    def _on_by_hand(self) -> None:
+        selected = len(self.gallery.selected)
+        self.words.setText(f"{selected} selected, and stay; Esc: none." if selected else _HINT)
+        self.buttons.set_state(selected=selected, can_undo=self._by_hand.can_undo)
+
+    @Slot(int)
+    def _on_said(self, word: int) -> None:
+        self._by_hand.say(self.gallery.selected, word)
 
 
 def nearest(memberships: NDArray[np.floating], wanted: float, number: int) -> NDArray[np.int64]:

@@ -23,6 +23,7 @@ from napari_cryospin.gui.views.flowing import turning_row
 from napari_cryospin.gui.views.particle_table import ParticleTableView
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.work.background import Background
+from napari_cryospin.gui.work.by_hand import by_hand_of
 from napari_cryospin.gui.work.long_task import LongTask
 from napari_cryospin.gui.work.saving import ask_where
 
@@ -78,6 +79,10 @@ class ParticlesPanel(QWidget):
         self.table.save_asked.connect(self._on_save)
         self.table.drop_asked.connect(self._on_drop)
         self.table.restore_asked.connect(self._on_restore)
+        self._by_hand = self._explorer.session.by_hand
+        self.table.buttons.said.connect(self._on_said)
+        self.table.buttons.undo_asked.connect(self._by_hand.undo)
+        self._by_hand.changed.connect(self._on_by_hand)
         self.compute = QPushButton("Compute entropy and modes", self)
         self.compute.setToolTip("Posteriors of all particles against the shown map")
         self.compute.clicked.connect(self._on_compute)
@@ -246,6 +251,14 @@ class ParticlesPanel(QWidget):
         else:
             self._choice = used
 
+    @Slot(int)
+    def _on_said(self, word: int) -> None:
+        self._by_hand.say(self.table.selected, word)
+
+    @Slot()
+    def _on_by_hand(self) -> None:
+        self.table.set_can_undo(self._by_hand.can_undo)
+
     @Slot()
     def _on_restore(self) -> None:
         poses, session = self._explorer.session.latest_poses, self._explorer.session
@@ -276,6 +289,7 @@ def columns_of(poses: PosesUpdated, numbers: NDArray[np.int64]) -> dict[str, NDA
         "log_likelihood": poses.log_likelihood,
         "explained": poses.explained,
         "used": poses.used,
+        "by_hand": by_hand_of(poses),
     }
     if poses.classes is not None and poses.class_weights is not None:
         # no class of who has no pose yet

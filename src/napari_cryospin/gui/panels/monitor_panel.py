@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QLabel, QWidget
 from napari_cryospin.gui.colours import class_colour, class_label
 from napari_cryospin.gui.describe import stage_begins, stage_names
 from napari_cryospin.gui.views.epoch_plot import EpochPlot, HeadPlot
+from napari_cryospin.gui.views.fsc_view import FscView
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.work.one_by_one import OneByOne
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QHideEvent, QShowEvent
 
     from napari_cryospin.engine.events import BatchDone, EpochDone, EpochStarted, RunStarted
+    from napari_cryospin.engine.fsc_events import FscUpdated
     from napari_cryospin.gui.work.session import Session
 
 _BLUE, _ORANGE, _GREEN, _PURPLE = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
@@ -57,6 +59,7 @@ class MonitorPanel(QWidget):
             self._draw_posterior,
             self._draw_outliers,
             self._draw_classes,
+            self._draw_halves,
             self._draw_truth,
             self._draw_heads,
         )
@@ -68,6 +71,7 @@ class MonitorPanel(QWidget):
         session.batch_done.connect(self._on_batch_done)
         session.epoch_started.connect(self._on_epoch_started)
         session.epoch_done.connect(self._on_epoch_done)
+        session.fsc_updated.connect(self._on_fsc_updated)
         session.run_opened.connect(self._on_run_opened)
 
     def showEvent(self, event: QShowEvent | None) -> None:
@@ -141,6 +145,10 @@ class MonitorPanel(QWidget):
             "maps have on the canvas"
         )
         self.classes.hide()
+        self.halves = EpochPlot(
+            "Resolution, FSC 0.143 of independent halves", "Å", {"halves": _BLUE}, parent=self
+        )
+        self.fsc = FscView(self)
         self.gain.hide()
         self.switch.hide()
         self.posterior.hide()
@@ -152,6 +160,7 @@ class MonitorPanel(QWidget):
             self.posterior,
             self.outliers,
             self.classes,
+            self.halves,
             self.pose_error,
             self.resolution,
         )
@@ -171,6 +180,8 @@ class MonitorPanel(QWidget):
             self.posterior,
             self.outliers,
             self.classes,
+            self.fsc,
+            self.halves,
             self.pose_error,
             self.resolution,
             self.heads,
@@ -181,6 +192,7 @@ class MonitorPanel(QWidget):
         self._batches: list[tuple[float, float]] = []
         self._epochs: dict[int, EpochDone] = {}
         self._present: EpochStarted | None = None
+        self._fsc: FscUpdated | None = None
 
     @Slot(object)
     def _on_run_started(self, event: RunStarted) -> None:
@@ -212,6 +224,11 @@ class MonitorPanel(QWidget):
     def _on_epoch_done(self, event: EpochDone) -> None:
         self._epochs[event.epoch] = event
         self._soon()
+
+    @Slot(object)
+    def _on_fsc_updated(self, event: FscUpdated) -> None:
+        # it is drawn with its epoch, which ends now
+        self._fsc = event
 
     def _soon(self) -> None:
         if self.isVisible():
@@ -273,6 +290,13 @@ class MonitorPanel(QWidget):
         for number in range(_MOST_CLASSES):
             share = self._over(partial(_class_percent, number))
             self.classes.set_curve(class_label(number), *_columns(share))
+
+    def _draw_halves(self) -> None:
+        self.fsc.setVisible(self._fsc is not None)
+        self.fsc.show_curves({} if self._fsc is None else self._fsc.curves)
+        reached = self._over(lambda done: done.resolution_halves)
+        self.halves.setVisible(bool(reached))
+        self.halves.set_curve("halves", *_columns(reached))
 
     def _draw_gain(self) -> None:
         gain = self._over(lambda done: done.held_out_gain)

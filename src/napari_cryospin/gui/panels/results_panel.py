@@ -27,6 +27,8 @@ from napari_cryospin.engine.runfolder import names
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
 from napari_cryospin.engine.runfolder.records import recorded_epochs
+from napari_cryospin.engine.runfolder.verdict import Verdict
+from napari_cryospin.gui.panels.symmetry_row import SymmetryRow
 from napari_cryospin.gui.views.fsc_view import FscView
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.work.long_task import LongTask
@@ -49,17 +51,20 @@ _SAVE = (
 )
 
 
-def _verdict(folder: Path) -> tuple[str, ...]:
-    """Return the verdict on a run in words, where there is one."""
+def _verdict(folder: Path) -> Verdict | str | None:
+    """Return the verdict on a run, where there is one, or what is wrong with it."""
     run = RunFolder(folder)
     if not isfile(run.verdict_path):
-        return ()
+        return None
     try:
-        verdict = run.verdict()
+        return run.verdict()
     except InputError as error:
-        return (str(error),)
-    if verdict is None:
-        return ()
+        return str(error)
+
+
+def _in_words(verdict: Verdict | str | None) -> tuple[str, ...]:
+    if not isinstance(verdict, Verdict):
+        return () if verdict is None else (verdict,)
     return (f"<b>Verdict: {verdict.outcome}</b>", *verdict.sentences)
 
 
@@ -100,6 +105,8 @@ class ResultsPanel(QWidget):
         self.summary.setObjectName("results_summary")
         self.summary.setWordWrap(True)
         column.addWidget(self.summary)
+        self.symmetry = SymmetryRow(self._session)
+        column.addWidget(self.symmetry)
         self.fsc = FscView()
         self.fsc.hide()
         column.addWidget(self.fsc)
@@ -174,13 +181,16 @@ class ResultsPanel(QWidget):
         self.open.setEnabled(not self._session.active)
         standing = self._session.standing
         self.resume.setEnabled(standing is not None and standing.resumable)
-        self.summary.setText(self._summary(folder))
+        # while a run goes on its verdict is that of an earlier end
+        verdict = None if folder is None or self._session.active else _verdict(folder)
+        self.summary.setText(self._summary(folder, verdict))
+        self.symmetry.offer(folder, verdict.symmetry if isinstance(verdict, Verdict) else None)
         # while a run goes on its curves are those of an earlier end
         curves = {} if run is None or self._session.active else run.fsc()
         self.fsc.show_curves(curves)
         self.fsc.setVisible(bool(curves))
 
-    def _summary(self, folder: Path | None) -> str:
+    def _summary(self, folder: Path | None, verdict: Verdict | str | None) -> str:
         if folder is None:
             return "No run yet."
         history = self._session.history
@@ -190,13 +200,13 @@ class ResultsPanel(QWidget):
         parts = [f"{folder}", f"{last.epoch + 1} epochs, loss {last.loss:.4g}"]
         if last.resolution is not None:
             parts.append(f"{last.resolution:.1f} Å against the true map (FSC 0.5)")
+        if last.resolution_halves is not None:
+            parts.append(f"{last.resolution_halves:.1f} Å by independent halves (FSC 0.143)")
         if last.median_pose_error is not None:
             parts.append(
                 f"pose error {last.median_pose_error:.1f}° median, {last.mean_pose_error:.1f}° mean"
             )
-        # while a run goes on its verdict is that of an earlier end
-        verdict = () if self._session.active else _verdict(folder)
-        return "<br>".join((*parts, *verdict))
+        return "<br>".join((*parts, *_in_words(verdict)))
 
     @Slot()
     def _on_save_map(self) -> None:

@@ -85,7 +85,8 @@ class SettingWidget:
     @property
     def _open(self) -> Any:
         widget: Any = self.widget
-        return widget.min if self.field.optional else None
+        numbers = self.field.optional and self.field.type is not bool
+        return widget.min if numbers else None
 
     def _made(self, name: str) -> ValueWidget[Any]:
         field = self.field
@@ -93,6 +94,11 @@ class SettingWidget:
         widget: Any
         if field.choices:
             widget = ComboBox(choices=list(field.choices), **options)
+        elif field.type is bool and field.optional:
+            # yes, no, or what is left open
+            open_too = [(field.unset, None), ("yes", True), ("no", False)]
+            made_of_three: ValueWidget[Any] = ComboBox(choices=open_too, **options)
+            return made_of_three
         elif field.type is bool:
             widget = CheckBox(text="", **options)
         elif field.type is Path:

@@ -58,6 +58,7 @@ _ADVANCED = (
     "model.loss",
     "model.scales",
     "model.outliers",
+    "model.halves",
     "held_out",
     "branch_points",
     "threads",

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_cryospin.gui.views.belongs_buttons import MARKS, BelongsButtons
 from napari_cryospin.gui.views.flowing import turning_row
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ _COLUMNS = (
         "membership",
         2,
         "Probability that the image shows the particle, by which it is weighed; a low one tells "
-        "junk",
+        "junk. ✓ or ✗: it was said by hand",
     ),
     _Column(
         "class",
@@ -167,7 +168,10 @@ class ParticleTableModel(QAbstractTableModel):
         value = values[self.order[index.row()]]
         if index.column() == _USED:
             return "✓" if value else "dropped"
-        return f"{value:.{column.decimals}f}" if np.isfinite(value) else "–"
+        text = f"{value:.{column.decimals}f}" if np.isfinite(value) else "–"
+        if column.key == "membership" and (said := self.columns.get("by_hand")) is not None:
+            text += MARKS[int(said[self.order[index.row()]])]
+        return text
 
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
@@ -227,7 +231,7 @@ class ParticleTableView(QWidget):
         self._make_names_readable()
         self.view.selectionModel().selectionChanged.connect(self._on_selection)
         self.view.selectionModel().currentRowChanged.connect(self._on_current)
-        self._choosing = False
+        self._choosing = self.can_undo = False
         self._build()
 
     def _make_names_readable(self) -> None:
@@ -254,7 +258,10 @@ class ParticleTableView(QWidget):
         self.save.clicked.connect(self._on_save)
         self.drop.clicked.connect(self._on_drop)
         self.restore.clicked.connect(self.restore_asked)
-        row = turning_row(self, self.save, self.drop, self.restore, self.count)
+        self.buttons = BelongsButtons(self)
+        row = turning_row(
+            self, self.save, self.drop, self.restore, self.count, *self.buttons.widgets
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
@@ -271,7 +278,7 @@ class ParticleTableView(QWidget):
         columns
             ``particle`` and any of entropy (nats), modes, loss, scale, membership, class (from 1),
             class_probability, log_likelihood (nats), explained, disagreement and error (degrees),
-            used; shape (n,) each. One without any number is hidden.
+            used, by_hand; shape (n,) each. One without any number is hidden.
         """
         bar = self.view.verticalScrollBar()
         place = bar.value()
@@ -309,6 +316,11 @@ class ParticleTableView(QWidget):
         mode = QItemSelectionModel.SelectionFlag.ClearAndSelect
         self.view.selectionModel().select(selection, mode)
 
+    def set_can_undo(self, can_undo: bool) -> None:
+        """Open or close the way back from what was said last of who belongs."""
+        self.can_undo = can_undo
+        self._on_selection()
+
     def restyle(self) -> None:
         """Take the theme's colours: the table does so by itself."""
 
@@ -331,6 +343,7 @@ class ParticleTableView(QWidget):
         self.count.setText(f"{selected:,} of {n:,} selected" if n else "")
         for button in (self.save, self.drop):
             button.setEnabled(selected > 0)
+        self.buttons.set_state(selected=selected, can_undo=self.can_undo)
         self.restore.setEnabled(n > 0)
 
     def _on_current(self, current: QModelIndex, *_: object) -> None:

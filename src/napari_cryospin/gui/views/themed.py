@@ -41,10 +41,20 @@ class ThemedPlot(pg.PlotWidget):
         What is plotted.
     left, bottom
         The axes, with their units; epochs are counted.
+    axis
+        An axis at the bottom of another kind.
     """
 
-    def __init__(self, title: str, left: str, bottom: str, parent: QWidget | None = None) -> None:
-        axes = {"bottom": CountingAxis("bottom")} if bottom == "epoch" else None
+    def __init__(
+        self,
+        title: str,
+        left: str,
+        bottom: str,
+        parent: QWidget | None = None,
+        axis: pg.AxisItem | None = None,
+    ) -> None:
+        axis = CountingAxis("bottom") if bottom == "epoch" else axis
+        axes = None if axis is None else {"bottom": axis}
         super().__init__(parent=parent, background=None, axisItems=axes)
         self._title, self._labels = title, {"left": left, "bottom": bottom}
         item = self.getPlotItem()

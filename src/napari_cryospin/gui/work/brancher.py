@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Wish:
     """A branch that somebody wants; the names are those of :func:`.branching.make_branch`.
 
-    ``starts`` says whether it is to be run: at once, or when the run under way has ended.
+    ``starts`` says whether it is to be run: at once, or when the run under way has ended. With
+    ``symmetrise`` it goes on from the end of the run with a point group, whatever else is said.
     """
 
     run: Path
@@ -31,6 +32,7 @@ class Wish:
     changes: dict[str, Any] = field(default_factory=dict)
     switch_back: bool = False
     starts: bool = True
+    symmetrise: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,16 +80,20 @@ class Brancher(QObject):
 
         def task() -> _Made:
             from napari_cryospin.engine.run.branching import make_branch
+            from napari_cryospin.engine.run.symmetrising import make_symmetrised
             from napari_cryospin.engine.runfolder.folder import RunFolder
 
-            make_branch(
-                wish.run,
-                wish.at,
-                wish.out,
-                switch_at=wish.switch_at,
-                changes=wish.changes,
-                switch_back=wish.switch_back,
-            )
+            if wish.symmetrise is not None:
+                make_symmetrised(wish.run, wish.symmetrise, wish.out)
+            else:
+                make_branch(
+                    wish.run,
+                    wish.at,
+                    wish.out,
+                    switch_at=wish.switch_at,
+                    changes=wish.changes,
+                    switch_back=wish.switch_back,
+                )
             return _Made(wish, RunFolder(wish.out).history())
 
         self._background.submit(task)

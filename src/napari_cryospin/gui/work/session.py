@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.engine import events
+from napari_cryospin.engine.fsc_events import FscUpdated
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.gui.work.background import Background
+from napari_cryospin.gui.work.by_hand import ByHand
 from napari_cryospin.gui.work.follower import Follower
 from napari_cryospin.gui.work.reading import read_table
 from napari_cryospin.gui.work.resting_timer import RestingTimer
@@ -78,13 +80,11 @@ class Session(QObject):
     progress = Signal(object)
     epoch_started = Signal(object)
     batch_done = Signal(object)
-    epoch_done = Signal(object)
+    epoch_done, fsc_updated = Signal(object), Signal(object)
     volume_updated = Signal(object)
     poses_updated = Signal(object)
-    switched = Signal(object)
-    rescheduled = Signal(object)
-    finished = Signal(object)
-    failed = Signal(object)
+    switched, rescheduled = Signal(object), Signal(object)
+    finished, failed = Signal(object), Signal(object)
     run_opened = Signal(object)
     standing_changed = Signal(object)
     message = Signal(str)
@@ -99,6 +99,7 @@ class Session(QObject):
         self.folder: Path | None = None
         self.standing: Standing | None = None
         self.truth: Truth | None = None
+        self.by_hand = ByHand(self)
         self._reset()
         self._thread: WorkerThread | None = None
         self._worker: ReconstructionWorker | None = None
@@ -182,6 +183,11 @@ class Session(QObject):
         """
         self._controls.set_used(used)
 
+    def say(self, particles: NDArray[np.int64], word: int) -> None:
+        """Say of particles (m,) whether they belong; see :meth:`.Controls.say`."""
+        self._controls.say(particles, word)
+        self._show_poses(None)
+
     def stop(self, keep: bool = True) -> None:
         """End the run; ``keep`` writes its results, otherwise what it wrote is removed."""
         if self.active:
@@ -204,6 +210,7 @@ class Session(QObject):
         self.latest_poses: events.PosesUpdated | None = None
         self.history: list[events.EpochDone] = []
         self.losses: list[float] = []
+        self.by_hand.forget()
 
     def _launch(
         self, settings: Settings | None, folder: Path, history: Sequence[events.EpochDone] = ()
@@ -256,14 +263,14 @@ class Session(QObject):
             case events.EpochDone():
                 self.history.append(event)
                 self.epoch_done.emit(event)
+            case FscUpdated():
+                self.fsc_updated.emit(event)
             case events.Switched():
                 self.switched.emit(event)
-            case events.CommandMissed():
+            case events.CommandMissed() | events.ParticlesChosen() | events.MembersChosen():
                 self.message.emit(event.sentence())
             case events.Rescheduled():
                 self.rescheduled.emit(event)
-            case events.ParticlesChosen():
-                self._on_particles_chosen(event)
             case events.Paused():
                 self._pull_all()
                 self._set_running_state(SessionState.PAUSED)
@@ -283,12 +290,6 @@ class Session(QObject):
         self.run_started.emit(event)
         for note in event.notes:
             self.message.emit(note)
-
-    def _on_particles_chosen(self, event: events.ParticlesChosen) -> None:
-        assert self.particles is not None
-        self.message.emit(
-            f"{event.n_used:,} of {self.particles.n:,} particles are used from the next epoch on."
-        )
 
     @Slot(object)
     def _on_ended(self, last: events.Event) -> None:
@@ -323,9 +324,9 @@ class Session(QObject):
             self._slow.draws()
             self._show_volume(volume)
 
-    def _show_poses(self, poses: events.PosesUpdated) -> None:
-        self.latest_poses = poses
-        self.poses_updated.emit(poses)
+    def _show_poses(self, poses: events.PosesUpdated | None) -> None:
+        self.latest_poses = self.by_hand.shown(poses)
+        self.poses_updated.emit(self.latest_poses)
 
     def _show_volume(self, volume: events.VolumeUpdated) -> None:
         self.latest_volume = volume

@@ -1,0 +1,275 @@
+"""Independent halves: auto-decoding of two half-sets that share nothing beyond a low frequency.
+
+What two maps of one reconstruction have in common may be noise that both were aligned to. Here each
+half-set has poses, shifts and a map of its own. Both begin with the map of the stage before below a
+limit, by which each finds its poses anew; and below that limit their maps are made common after
+every epoch, which keeps them in one frame. Beyond it, what they agree on is in the particles: the
+"gold standard" (Henderson et al. 2012; Scheres and Chen 2012).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_cryospin.engine.data.half_sets import half_sets
+from napari_cryospin.engine.inference.direct import DirectInference
+from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.map_updates import MapUpdates
+from napari_cryospin.engine.models.noise import NoiseSpectrum
+from napari_cryospin.engine.models.volume import frequency_radius
+from napari_cryospin.engine.stages import Inference
+from napari_cryospin.engine.state.problem import evenly_spread
+from napari_cryospin.engine.sums.centring import first_origins
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from napari_cryospin.engine.inference.interface import Place
+    from napari_cryospin.engine.models.volume import Map
+    from napari_cryospin.engine.settings import ModelSettings
+    from napari_cryospin.engine.stages import DirectStage
+    from napari_cryospin.engine.state.problem import Problem
+
+# particles from which on halves are independent where nothing is said
+_MANY = 1000
+# frequency radius up to which the maps of the halves are made common, in units of 1/box; masks,
+# slicing and inserting mix frequencies, so that noise that is aligned to what is common agrees some
+# way beyond: the halves share nothing beyond the sum of both
+_COMMON, _MIXED = 6, 4
+# slices of such a map reach one further
+_REACH = 1
+# particles of a half that tell its noise at first
+_TELLING = 1000
+
+
+class AutoDecoding(DirectInference):
+    """What a stage of auto-decoding computes with: all particles together, or two halves."""
+
+    @classmethod
+    def of_stage(
+        cls, problem: Problem, stage: DirectStage, before: PoseInference | None, start: int
+    ) -> PoseInference:
+        """Return the inference of a stage."""
+        if independent(problem, stage):
+            return IndependentHalves.of_stage(problem, stage, before, start)
+        return super().of_stage(problem, stage, before, start)
+
+
+def independent(problem: Problem, stage: DirectStage) -> bool:
+    """Return whether a stage refines two independent halves: sums alone are made common."""
+    wanted, n = problem.model.halves, problem.particles.n
+    return stage.volume_update == "closed form" and (n >= _MANY if wanted is None else wanted)
+
+
+class IndependentHalves(PoseInference):
+    """Two auto-decodings, each of one half of the particles, with a map of its own.
+
+    The map of the problem becomes that of both together; nothing is learned from it.
+
+    Parameters
+    ----------
+    problem
+        Particles, map and poses.
+    stage
+        Settings of the stage.
+    noise
+        Noise of the images as known so far; white by default.
+    radius
+        Frequency radius that poses were found by so far, in units of 1/box. Shifts that used more
+        than is to be shared are forgotten.
+    """
+
+    kind = Inference.DIRECT
+
+    def __init__(
+        self,
+        problem: Problem,
+        stage: DirectStage,
+        noise: NoiseSpectrum | None = None,
+        radius: float = torch.inf,
+    ) -> None:
+        super().__init__(problem)
+        particles, box, device = problem.particles, problem.particles.box, problem.device
+        self._limit = min(_COMMON + _MIXED, box // 2 - 1)
+        self._known_by = radius
+        self._shared = (frequency_radius(box) <= _COMMON).to(device)
+        self._both = MapUpdates(problem.maps, box, device, memory=1)
+        self._present = [True, True]
+        sets = torch.from_numpy(half_sets(particles.table.half_set, particles.rows))
+        # what was known before came by the map of all particles: each half finds its poses anew
+        searching = stage.model_copy(update={"searches": max(stage.searches, 1)})
+        self._halves: list[DirectInference] = []
+        for number in (1, 2):
+            first, *others = copy.deepcopy(problem.maps)
+            own = replace(
+                problem,
+                volume=first,
+                others=tuple(others),
+                part=(sets == number).to(device),
+            )
+            begins = self._first_noise(own, noise)
+            self._halves.append(DirectInference(own, searching, begins, limit=_COMMON + _REACH))
+
+    @classmethod
+    def of_stage(
+        cls, problem: Problem, stage: DirectStage, before: PoseInference | None, start: int
+    ) -> PoseInference:
+        """Return the inference of a stage; of what was known before low frequencies are kept."""
+        if before is None:
+            return cls(problem, stage)
+        return cls(problem, stage, before.noise, before.radius)
+
+    @classmethod
+    def memory_needed(
+        cls, stage: DirectStage, model: ModelSettings, box: int, device: torch.device
+    ) -> float:
+        """Return the bytes of one half's batch or search: they take turns."""
+        return DirectInference.memory_needed(stage, model, box, device)
+
+    def _first_noise(self, own: Problem, known: NoiseSpectrum | None) -> NoiseSpectrum:
+        """Return the noise that a half begins with: beyond the limit its own particles tell it."""
+        particles, rows = own.particles, own.rows[~own.held_out[own.rows]]
+        if not len(rows):
+            return NoiseSpectrum.white(particles.box, own.device)
+        told = particles.noise(evenly_spread(rows, _TELLING))
+        low = ImageModel.within(particles.box, self._limit, own.device)
+        return told if known is None else told.replaced(known, low)
+
+    def begin(self) -> None:
+        """Give both halves the low frequencies of the map, and nothing else."""
+        if self.problem.model.shifts and self._known_by > self._limit:
+            self._find_shifts()
+        low = torch.where(self._shared, self.problem.grids, 0)
+        for half in self._halves:
+            for volume, grid in zip(half.problem.maps, low, strict=True):
+                volume.assign(grid)
+            half.begin()
+
+    def _find_shifts(self) -> None:
+        """Centre the particles of each half, as if nothing were known of them."""
+        for half in self._halves:
+            rows = half.problem.rows
+            learning = rows[~self.problem.held_out[rows]]
+            if len(learning):
+                self.poses.shifts[rows] = first_origins(self.particles, rows, learning)
+
+    @property
+    def shared_radius(self) -> float | None:
+        """Frequency radius beyond which the halves share nothing, in units of 1/box.
+
+        None before both have found poses of their own.
+        """
+        return self._limit if all(half.searches.at is not None for half, _ in self._there) else None
+
+    @property
+    def half_maps(self) -> tuple[tuple[Map, ...], tuple[Map, ...]]:
+        """The maps of the halves, C of each."""
+        one, two = self._halves
+        return one.problem.maps, two.problem.maps
+
+    @property
+    def radius(self) -> float:
+        """Frequency radius of the low-pass filter, in units of 1/box."""
+        return self._halves[0].radius
+
+    @property
+    def noise(self) -> NoiseSpectrum:
+        """Noise of the images, the mean of what the halves know."""
+        one, two = (half.noise.variance for half in self._halves)
+        return NoiseSpectrum((one + two) / 2)
+
+    @property
+    def over(self) -> bool:
+        """Whether the modes of both have settled."""
+        return all(half.over for half, there in self._there)
+
+    @property
+    def _there(self) -> list[tuple[DirectInference, bool]]:
+        """The halves that have any particles in use."""
+        found = zip(self._halves, self._present, strict=True)
+        return [(half, there) for half, there in found if there]
+
+    def set_place(self, place: Place) -> None:
+        """Follow the stage's schedules."""
+        for half in self._halves:
+            half.set_place(place)
+
+    def searches_after(self, epoch: int) -> int:
+        """Return how many epochs of the stage after this one begin with a search of poses."""
+        return max(half.searches_after(epoch) for half in self._halves)
+
+    def _rows(self, rows: Tensor) -> list[Tensor]:
+        """Return those of particles ``rows`` (m,) that are in each half."""
+        return [rows[_part(half.problem)[rows]] for half in self._halves]
+
+    def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Look for outliers, and search poses, in each half."""
+        parts = self._rows(rows)
+        self._present = [len(part) > 0 for part in parts]
+        for number, (half, part) in enumerate(zip(self._halves, parts, strict=True), 1):
+            for done in half.begin_epoch(place, part) if len(part) else ():
+                self.preparing = f"{half.preparing}, half {number}"
+                yield done
+
+    def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
+        """Return the rows of all batches of an epoch, each of one half, in turn."""
+        size = self._halves[0].stage.batch_size
+        made = [
+            shuffled_batches(part, size, order) if len(part) else [] for part in self._rows(rows)
+        ]
+        longest = max(map(len, made))
+        return [own[place] for place in range(longest) for own in made if place < len(own)]
+
+    def train_batch(self, rows: Tensor) -> float:
+        """Take the pose steps on particles ``rows``, which are of one half."""
+        return self._halves[0 if _part(self._halves[0].problem)[rows[0]] else 1].train_batch(rows)
+
+    def end_epoch(self, rows: Tensor) -> None:
+        """Make the maps of the halves anew, and make them common below the limit."""
+        made = [
+            (half, part, half.collected(part))
+            for half, part in zip(self._halves, self._rows(rows), strict=True)
+            if len(part)
+        ]
+        sums = [inserted for *_, inserted in made if inserted is not None]
+        whole = len(sums) == len(made)
+        total = torch.stack(sums).sum(0) if whole else None
+        for half, part, inserted in made:
+            own = inserted
+            if inserted is not None and total is not None:
+                own = torch.where(self._shared, total, inserted)
+            half.finish_epoch(part, own)
+        if total is not None:
+            self._both(total, self.noise)
+
+    def state(self) -> dict[str, Any]:
+        """Return what both halves know, for a checkpoint."""
+        return {
+            "halves": [half.state() for half in self._halves],
+            "maps": [[each.state_dict() for each in half.problem.maps] for half in self._halves],
+            "both": self._both.state(),
+            "present": self._present,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state`."""
+        told = zip(self._halves, state["halves"], state["maps"], strict=True)
+        for half, own, maps in told:
+            half.load_state(own)
+            for volume, held in zip(half.problem.maps, maps, strict=True):
+                volume.load_state_dict(held)
+        self._both.load_state(state["both"])
+        self._present = list(state["present"])
+
+
+def _part(problem: Problem) -> Tensor:
+    """Return which particles are in a half, (n,)."""
+    assert problem.part is not None
+    return problem.part

@@ -1,0 +1,96 @@
+"""The verdict on a run of several classes: each is judged by itself, and told apart from others."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari_cryospin.engine.judging.same_maps import SAME, likeness
+from napari_cryospin.engine.models.volume import map_of_grid
+from napari_cryospin.engine.run.judgement import reach_verdict
+from napari_cryospin.engine.runfolder.verdict import Cause, Outcome, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cryospin.engine.judging.halves import HalfMaps
+    from napari_cryospin.engine.run.training import Training
+
+# a class of fewer particles than this share is none
+_NONE, _FEWEST = 0.02, 20
+# what came of the classes, the worst first
+_WORST = (
+    Outcome.STUCK,
+    Outcome.UNEXPLAINED,
+    Outcome.COMPETING,
+    Outcome.UNCERTAIN,
+    Outcome.NO_STRUCTURE,
+    Outcome.UNKNOWN,
+    Outcome.CONVERGED,
+)
+
+
+def reach_verdicts(training: Training, halves: Sequence[HalfMaps | None] = ()) -> Verdict:
+    """Return the verdict on a run of one class or several.
+
+    Parameters
+    ----------
+    training
+        The run.
+    halves
+        The half-maps of each class, where they have been made already.
+    """
+    if not training.problem.others:
+        return reach_verdict(training, *halves)
+    shares, each = training.class_share, {}
+    made = dict(enumerate(halves))
+    for number, share in enumerate(shares):
+        own = training.of_class(number)
+        if share >= _NONE and int(own.placed.sum()) >= _FEWEST:
+            each[number] = reach_verdict(own, made.get(number))
+    if not each:
+        return Verdict(Outcome.UNKNOWN, ("No class holds enough particles to be judged.",))
+    main = max(each, key=shares.__getitem__)
+    same = _same(training, list(each))
+    worst = min(each.values(), key=lambda one: _WORST.index(one.outcome))
+    cause = worst.cause or (Cause.SAME_CLASSES if same else None)
+    return replace(
+        each[main],
+        outcome=worst.outcome,
+        cause=cause,
+        reasons=(*_words(shares, each, main), *_same_words(same)),
+        class_shares=shares,
+        class_outcomes=tuple(
+            str(each[n].outcome) if n in each else "" for n, _ in enumerate(shares)
+        ),
+        same_classes=tuple(f"{one + 1} {two + 1}" for one, two in same),
+        warnings=tuple(dict.fromkeys(w for one in each.values() for w in one.warnings)),
+    )
+
+
+def _same(training: Training, classes: list[int]) -> list[tuple[int, int]]:
+    """Return which pairs of classes show one structure."""
+    maps = {n: map_of_grid(training.problem.grids[n]).cpu().numpy() for n in classes}
+    pairs = itertools.combinations(classes, 2)
+    return [(one, two) for one, two in pairs if likeness(maps[one], maps[two]) > SAME]
+
+
+def _words(shares: tuple[float, ...], each: dict[int, Verdict], main: int) -> list[str]:
+    """Return what became of every class, with all evidence of the largest one."""
+    said = []
+    for number, share in enumerate(shares):
+        name, percent = f"Class {number + 1}", f"{100 * share:.0f} % of the particles"
+        if number not in each:
+            said.append(f"{name}, {percent}, holds too few to show a structure.")
+            continue
+        verdict = each[number]
+        said.append(f"{name}, {percent}: {verdict.outcome}.")
+        if number == main or verdict.outcome is not Outcome.CONVERGED:
+            said += verdict.reasons
+    return said
+
+
+def _same_words(same: list[tuple[int, int]]) -> list[str]:
+    said = [f"Classes {one + 1} and {two + 1} are the same structure." for one, two in same]
+    return [*said, "Fewer classes are enough."] if said else []

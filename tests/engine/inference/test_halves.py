@@ -1,0 +1,126 @@
+"""Two halves that share nothing beyond a low frequency."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cryospin.engine.data.load import read_table
+from napari_cryospin.engine.data.molecule import procedural_molecule
+from napari_cryospin.engine.data.preprocess import prepare
+from napari_cryospin.engine.evaluation.fsc import frequency_shells, fsc
+from napari_cryospin.engine.inference.halves import AutoDecoding
+from napari_cryospin.engine.inference.interface import Place
+from napari_cryospin.engine.judging.halves import HalfMaps
+from napari_cryospin.engine.models.backprojection import sphere
+from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map, map_of_grid
+from napari_cryospin.engine.run.training import signal_amplitude
+from napari_cryospin.engine.settings import DataSettings, ModelSettings
+from napari_cryospin.engine.simulate import simulate
+from napari_cryospin.engine.stages import DirectStage
+from napari_cryospin.engine.state.pose_table import PoseTable
+from napari_cryospin.engine.state.problem import Problem
+from particle_images import all_images, with_images
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_cryospin.engine.data.particles import Particles
+    from napari_cryospin.engine.inference.interface import PoseInference
+
+N, BOX, LIMIT, EPOCHS = 600, 32, 10, 5
+STAGE = DirectStage(
+    volume_update="closed form",
+    pose_update="gauss-newton",
+    pose_steps=2,
+    hypotheses=3,
+    searches=2,
+    until="criterion",
+    epochs=EPOCHS,
+    batch_size=500,
+)
+ROWS = torch.arange(N)
+SECOND = ROWS % 2 == 1
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Particles:
+    """Particles whose poses are uncertain: they can be turned to fit what is not in them."""
+    folder = tmp_path_factory.mktemp("noisy")
+    molecule = procedural_molecule(box=BOX, pixel_size=4.0)
+    simulate(molecule, folder, n_particles=N, pixel_size=4.0, snr=0.05, shift_std=0.0, seed=3)
+    return prepare(read_table(folder / "particles.star"), DataSettings(box=BOX))
+
+
+def half_of_noise(particles: Particles, seed: int) -> Particles:
+    """Return particles of which one half holds noise beyond the limit in place of signal."""
+    model = ImageModel.within(BOX, BOX / 2)
+    images = all_images(particles).clone()
+    coefficients = model.coefficients(images[SECOND])
+    noise = torch.randn(coefficients.shape, generator=torch.Generator().manual_seed(seed))
+    low = model.frequencies.norm(dim=1) <= LIMIT
+    images[SECOND] = model.images(torch.where(low, coefficients, noise))
+    return with_images(particles, images)
+
+
+def refined(particles: Particles, *, halves: bool) -> tuple[Problem, PoseInference]:
+    """Refine particles from the low frequencies of the true map."""
+    volume = HartleyVolume(BOX, signal_amplitude(particles, ROWS), torch.Generator().manual_seed(0))
+    truth = grid_of_map(torch.from_numpy(procedural_molecule(box=BOX, pixel_size=4.0)).float())
+    low = torch.where(volume.radius < LIMIT, truth, 0)
+    power = volume.amplitude[2:LIMIT].square().sum()
+    volume.assign(low * (power / low[volume.radius > 1].square().mean() / LIMIT).sqrt())
+    poses = PoseTable.empty(N, 1, torch.device("cpu"))
+    none = torch.zeros(N, dtype=torch.bool)
+    model = ModelSettings(shifts=False, outliers=False, halves=halves)
+    problem = Problem(particles, volume, poses, none, model, 0)
+    inference = AutoDecoding.of_stage(problem, STAGE, None, 0)
+    inference.begin()
+    for epoch in range(EPOCHS):
+        train(inference, epoch)
+    return problem, inference
+
+
+def train(inference: PoseInference, epoch: int, rows: Tensor = ROWS) -> None:
+    """Train an epoch."""
+    place = Place(epoch, epoch / EPOCHS)
+    for _ in inference.begin_epoch(place, rows):
+        pass
+    inference.set_place(place)
+    for batch in inference.batches(rows, torch.Generator().manual_seed(epoch)):
+        inference.train_batch(batch)
+    inference.end_epoch(rows)
+
+
+def beyond_the_limit(problem: Problem) -> tuple[float, float]:
+    """Return the mean FSC of the half-maps beyond the limit, and its standard error."""
+    made = HalfMaps.of(problem.particles, problem.poses, torch.ones(N, dtype=torch.bool))
+    one, two = (map_of_grid(grid).numpy() for grid in made.grids)
+    shells = np.arange(LIMIT + 2, BOX // 2)
+    numbers = np.bincount(frequency_shells(BOX).ravel())[shells]
+    # of a real map half of the coefficients are independent, and within a sphere as many as fill it
+    independent = float(sphere(BOX).mean()) * numbers.sum() / 2
+    mean = float(np.average(fsc(one, two)[shells], weights=numbers))
+    return mean, 1 / np.sqrt(2 * independent)
+
+
+def test_what_one_half_holds_beyond_the_limit_does_not_come_into_the_other(
+    noisy: Particles,
+) -> None:
+    def correlation(*, halves: bool) -> tuple[float, float]:
+        found = [
+            beyond_the_limit(refined(half_of_noise(noisy, seed), halves=halves)[0])
+            for seed in (0, 1)
+        ]
+        mean, error = np.mean(found, 0)
+        return mean, error / np.sqrt(len(found))
+
+    mean, error = correlation(halves=True)
+    assert abs(mean) < 3 * error
+    # one map for both turns the noise of one half to fit the signal of the other
+    mean, error = correlation(halves=False)
+    assert mean > 4 * error
