@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Signal, Slot
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_cryospin.gui.explorer.of_classes import class_words
 from napari_cryospin.gui.views.classes_view import ClassCertainty, ClassMembers, ClassTable
@@ -50,6 +50,9 @@ class ClassesPanel(QWidget):
     def _build(self) -> None:
         self.table, self.certainty = ClassTable(self), ClassCertainty(self)
         self.table.changed.connect(self._on_selection)
+        for view in (self.table, self.certainty):
+            # as high as the page leaves them: low ones do without scrolling
+            view.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.select = self._button("Select particles")
         self.select.setToolTip(
             "Select the particles of the selected classes in the table of particles"
@@ -84,9 +87,9 @@ class ClassesPanel(QWidget):
         save = SaveButtons(self.certainty, self)
         save.message.connect(self._explorer.message)
         left, right = QVBoxLayout(), QVBoxLayout()
+        left.addWidget(self.note)
         left.addWidget(self.table, 1)
         left.addLayout(turning_row(self, self.select, self.save, self.drop, self.take_back))
-        left.addWidget(self.note)
         right.addWidget(self.particle)
         right.addWidget(self.certainty, 1)
         right.addWidget(save)

@@ -36,7 +36,7 @@ def class_words(poses: PosesUpdated | None, particle: int) -> str:
         return ""
     own, weights = int(poses.classes[particle]), poses.class_weights[particle]
     others = " ".join(
-        f'<span style="color: {class_colour(n)}">■</span> {class_label(n)}: {weight:.2f}'
+        f'<span style="color: {class_colour(n)}">■</span>&nbsp;{class_label(n)}:&nbsp;{weight:.2f}'
         for n, weight in enumerate(weights)
     )
     return f"<b>Class {class_label(own)}</b> ({weights[own]:.2f}) · {others}"

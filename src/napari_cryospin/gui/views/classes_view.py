@@ -137,7 +137,8 @@ class ClassCertainty(ThemedPlot):
         for number, curve in enumerate(self._curves):
             curve.setVisible(number < n)
             if members is not None and number < n:
-                own = members.weights[members.own(number), number]
+                # rounded in records, to a little more than 1 as well
+                own = members.weights[members.own(number), number].clip(0, 1)
                 counts, _ = np.histogram(own, edges)
                 curve.setData(edges, 100 * counts / max(len(own), 1))
                 self._counts[f"class_{class_label(number)}"] = counts
