@@ -1,4 +1,4 @@
-"""Colours that several views share: one colour per head, everywhere the same."""
+"""Colours that several views share: one per head and one per class, everywhere the same."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ _HEADS = (
     "#E69F00 #56B4E9 #009E73 #F0E442 #0072B2 #D55E00 #CC79A7 "
     "#88CCEE #882255 #999933 #332288 #DDCC77 #44AA99 #AA4499 #CC6677"
 ).split()
+# Tol's "bright" and "light", as many as there may be classes
+_CLASSES = (
+    "#4477AA #EE6677 #228833 #CCBB44 #66CCEE #AA3377 #EE8866 #44BB99 #BBCC33 #99DDFF"
+).split()
 UNSEEN = "#707070"
 COLOURMAP = "magma"
 # the stages, where they are drawn over the colour map
@@ -37,6 +41,16 @@ def stage_colour(inference: Inference) -> str:
     """Return the colour ``#rrggbb`` of an inference, by its number in records."""
     known = inference.code < len(_STAGES)
     return _STAGES[inference.code] if known else head_colour(inference.code + 2)
+
+
+def class_colour(number: int) -> str:
+    """Return the colour ``#rrggbb`` of a class (from 0): other ones than the first heads have."""
+    return _CLASSES[number % len(_CLASSES)]
+
+
+def class_label(number: int) -> str:
+    """Return the number by which a class (from 0) is shown, as files have it."""
+    return str(number + 1)
 
 
 def head_label(head: int) -> str:

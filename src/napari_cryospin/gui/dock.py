@@ -18,6 +18,7 @@ from napari_cryospin.engine.run.demo import demo_settings
 from napari_cryospin.engine.runfolder import names
 from napari_cryospin.gui.arrangement import Arrangement
 from napari_cryospin.gui.canvas.layers import VolumeLayer
+from napari_cryospin.gui.explorer.class_chooser import ClassChooser
 from napari_cryospin.gui.explorer.posterior_panel import PosteriorPanel
 from napari_cryospin.gui.laboratory.compare_panel import ComparePanel
 from napari_cryospin.gui.laboratory.experiments_panel import ExperimentsPanel
@@ -59,6 +60,7 @@ class CryoSpinDock(QWidget):
         self.training = TrainingPanel(self.session)
         self.monitor = MonitorPanel(self.session)
         self.posterior = PosteriorPanel(self.session, napari_viewer)
+        self.classes = ClassChooser(self.posterior.explorer)
         self.results = ResultsPanel(self.session)
         self.experiments = ExperimentsPanel(self.session, self.queue)
         # in this dock until it is asked for in one of its own
@@ -124,6 +126,7 @@ class CryoSpinDock(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.classes)
         layout.addLayout(self._openers())
         layout.addWidget(line)
         layout.addWidget(self.run)

@@ -214,7 +214,8 @@ def test_every_view_saves_its_figure_and_its_data(
 ) -> None:
     panel.heads.on_canvas.setChecked(True)
     views = []
-    for place in range(panel.tabs.count()):
+    # the tab of the classes is there where there are several
+    for place in filter(panel.tabs.isTabVisible, range(panel.tabs.count())):
         panel.tabs.setCurrentIndex(place)
         page = panel.tabs.currentWidget()
         if page is panel.candidates:

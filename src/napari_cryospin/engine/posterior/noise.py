@@ -33,7 +33,12 @@ _FEWEST, _MOST = 8, 24
 
 @torch.no_grad()
 def estimate_noise(
-    grid: CoarseGrid, shifts: Tensor, *, radius: float, alive: Callable[[], None] | None = None
+    grid: CoarseGrid,
+    shifts: Tensor,
+    *,
+    radius: float,
+    of: Tensor | None = None,
+    alive: Callable[[], None] | None = None,
 ) -> NoiseSpectrum:
     """Return the noise by frequency shell.
 
@@ -49,12 +54,16 @@ def estimate_noise(
         Origin shifts (x, y) of all particles, pixels, shape (n, 2).
     radius
         Largest frequency radius, in units of 1/box.
+    of
+        Rows of the particles that the map is of, (m,); by default all are.
     alive
         Called now and then; it may raise to end the work.
     """
     likelihood, alive = grid.likelihood, alive or _nothing
     particles = likelihood.particles
-    rows = torch.linspace(0, particles.n - 1, min(PROBES, particles.n), device=shifts.device).long()
+    chosen = torch.arange(particles.n, device=shifts.device) if of is None else of
+    places = torch.linspace(0, len(chosen) - 1, min(PROBES, len(chosen)), device=shifts.device)
+    rows = chosen[places.long()]
     likelihood.noise = particles.noise(rows)
     for _ in range(_ROUNDS):
         alive()

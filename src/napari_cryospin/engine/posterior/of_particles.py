@@ -215,6 +215,7 @@ class ParticlePosteriors:
         noise: NoiseSpectrum | None = None,
         scales: ArrayLike | None = None,
         *,
+        of: ArrayLike | None = None,
         alive: Callable[[], None] | None = None,
     ) -> None:
         """Use a map.
@@ -229,6 +230,9 @@ class ParticlePosteriors:
             Noise of the images; by default estimated from what the map leaves of them.
         scales
             What the map is multiplied with to fit each particle, shape (n,); 1 by default.
+        of
+            Rows of the particles that the map is of, as of one class of several, (m,): the noise is
+            estimated from these. By default all are.
         alive
             Called now and then while the noise is estimated; it may raise to end the work.
         """
@@ -236,8 +240,17 @@ class ParticlePosteriors:
         self._grid = CoarseGrid(likelihood, self.options.nside, self.radius)
         if noise is None:
             origins = np.zeros((self.particles.n, 2)) if shifts is None else np.asarray(shifts)
-            tensor = torch.from_numpy(origins).float().to(self.particles.device)
-            likelihood.noise = estimate_noise(self._grid, tensor, radius=self.radius, alive=alive)
+            device = self.particles.device
+            tensor = torch.from_numpy(origins).float().to(device)
+            # a class without particles is judged by all
+            own = None if of is None or not np.size(of) else torch.from_numpy(np.asarray(of))
+            likelihood.noise = estimate_noise(
+                self._grid,
+                tensor,
+                radius=self.radius,
+                of=None if own is None else own.to(device),
+                alive=alive,
+            )
 
     @property
     def grid(self) -> CoarseGrid:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from napari_cryospin.engine.refining.candidate_modes import CandidateModes
 from napari_cryospin.engine.sums.finer import FinePosteriors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,6 +38,16 @@ class PosteriorSummary:
     rows: NDArray[np.int64]
     entropy: NDArray[np.float64]
     modes: ModeCells
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the figures of several lots of particles on one grid, by ascending row."""
+        rows = np.concatenate([part.rows for part in parts])
+        order = np.argsort(rows)
+        cells = np.concatenate([part.modes.cells for part in parts])[order]
+        weights = np.concatenate([part.modes.weights for part in parts])[order]
+        entropy = np.concatenate([part.entropy for part in parts])[order]
+        return cls(rows[order], entropy, ModeCells(parts[0].modes.nside, cells, weights))
 
     @property
     def multimodal_share(self) -> float:

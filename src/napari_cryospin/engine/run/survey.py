@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.posteriors import common_rotation, coverage
 from napari_cryospin.engine.geometry.cells import separation
 from napari_cryospin.engine.geometry.poses import Poses
@@ -108,6 +109,7 @@ def survey_epoch(
     *,
     options: PosteriorOptions | None = None,
     probes: int = PROBES,
+    of_class: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> EpochSurvey:
     """Return the figures of a recorded epoch.
@@ -124,24 +126,35 @@ def survey_epoch(
         How posteriors are computed.
     probes
         Number of particles that stand for all.
+    of_class
+        Class, from 0, whose particles are looked at, against its own map.
     progress
         Called with the particles done and their number; it may raise to end the work.
 
     Raises
     ------
     InputError
-        If the epoch's map or poses are missing or damaged.
+        If the epoch's map or poses are missing or damaged, or no particle is of the class.
     """
     volume, poses = read_epoch(folder, epoch, particles, truth)
     posteriors = ParticlePosteriors(particles, options)
     shifts = poses.shifts / particles.pixel_size
-    rows = probe_rows(poses.used, probes)
+    own = poses.used if poses.classes is None else poses.used & (poses.classes == of_class)
+    if not own.any():
+        raise InputError(f"No particle is of class {of_class + 1} in epoch {epoch + 1}.")
+    rows = probe_rows(own, probes)
 
     def alive() -> None:
         if progress is not None:
             progress(0, len(rows))
 
-    posteriors.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
+    posteriors.set_volume(
+        volume.maps[of_class],
+        shifts,
+        scales=poses.scales,
+        of=None if poses.classes is None else np.flatnonzero(own),
+        alive=alive,
+    )
     summary = summarise(posteriors, rows, shifts, progress)
     belongs = None if truth is None else truth.belongs
     survey = figures_of(summary, poses, belongs)

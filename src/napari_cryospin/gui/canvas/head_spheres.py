@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -22,6 +22,20 @@ CELLS_COLOURMAP = "viridis"
 _PERCENTILES = (2, 98)
 _LEVELS = 256
 _LEAST_PIXELS, _LEAST_SMALL_PIXELS = 15, 5
+
+
+@dataclass(frozen=True)
+class ToldCandidates:
+    """Candidates: view directions (k, 3), which has won, heads and weights, (k,) each."""
+
+    directions: NDArray[np.floating]
+    won: NDArray[np.bool_]
+    heads: NDArray[np.integer]
+    weights: NDArray[np.floating]
+
+    def those(self, chosen: NDArray[np.bool_]) -> ToldCandidates:
+        """Return some of them."""
+        return ToldCandidates(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""The live map: one Image layer, made once, then only given new data."""
+"""The live map, or that of each class: Image layers, made once, then only given new data."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Slot
 
 from napari_cryospin.gui.canvas.camera import show_right_handed
+from napari_cryospin.gui.canvas.class_places import ALONE, class_colours, places_on
 from napari_cryospin.gui.canvas.kept_layers import KeptLayers
 from napari_cryospin.gui.canvas.rays import choose_steps
 from napari_cryospin.gui.canvas.spheres import SHOWN, middle_of_volume
@@ -22,7 +24,11 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.work.session import Session
 
 VOLUME = "cryoSPIN volume"
+# as many classes as settings take
+_MOST_CLASSES = 10
 _KEY = "map"
+_KEYS = (_KEY, *(f"map of class {n}" for n in range(2, _MOST_CLASSES + 1)))
+_ONE_CLASS = "gray"
 # in standard deviations of the map: where the surface is drawn, and the range of its shading
 ISO_THRESHOLD = 3.5
 CONTRAST_LIMITS = (0.0, 12.0)
@@ -33,10 +39,15 @@ _SAME_SIZE = 1.1
 class VolumeLayer(QObject):
     """Shows the map that the explorer looks at, live or of a recorded epoch, in σ units.
 
+    Maps of several classes stand side by side, or one is shown where the first stands, each in a
+    layer and a colour of its own. napari's grid gives each layer a view of its own, and nothing is
+    moved then.
+
     Camera, contrast, threshold, selection and order belong to the user once the layer stands; the
-    camera is fitted to the first map, to one of another size in Å, and to a canvas of another size
-    until the user zooms. Maps of any shape go into the one layer: taking it away and making another
-    crashes some OpenGL drivers.
+    camera is fitted to the first map, to one of another size in Å, to another number side by side,
+    and to a canvas of another size until the user zooms. Maps of any shape go into the one layer of
+    their class, and layers of classes that are no more are hidden: taking one away and making
+    another crashes some OpenGL drivers.
 
     Parameters
     ----------
@@ -52,22 +63,30 @@ class VolumeLayer(QObject):
         super().__init__(session)
         load_units()
         self._session, self._explorer, self._viewer = session, explorer, viewer
-        self._kept = KeptLayers(viewer, (_KEY,), self)
+        self._kept = KeptLayers(viewer, _KEYS, self)
+        self._places = ALONE
         self._units = FittingUnits(viewer)
         # edge of the map that the camera was fitted to, in Å; 0 before the first
         self._fitted = 0.0 if self.layer is None else _length(self.layer)
+        self._fitted_places = ALONE
         # centre and zoom since the camera was fitted last
         self._left_as: tuple[tuple[float, ...], float] | None = None
         viewer.canvas.events.size.connect(self._on_canvas)
+        viewer.canvas.grid.events.enabled.connect(self._on_arranged)
         session.run_started.connect(self._on_run_started)
         session.run_opened.connect(self._on_run_opened)
         session.state_changed.connect(self._choose_steps)
         explorer.volume_changed.connect(self._on_volume)
+        explorer.class_changed.connect(self._on_arranged)
 
     @property
     def layer(self) -> Image | None:
-        """The layer, while it stands."""
+        """The layer, of the first class where there are several, while it stands."""
         return self._kept.get(_KEY)
+
+    def layer_of(self, number: int) -> Image | None:
+        """Return the layer of a class, from 0, while it stands."""
+        return self._kept.get(_KEYS[number])
 
     def bring_back(self) -> None:
         """Make the layer anew where the user has deleted it."""
@@ -86,26 +105,60 @@ class VolumeLayer(QObject):
 
     @Slot()
     def _choose_steps(self) -> None:
-        if self.layer is not None:
-            choose_steps(self._viewer, self.layer, hurried=self._session.active)
+        for key in _KEYS:
+            layer = self._kept.get(key)
+            if layer is not None:
+                choose_steps(self._viewer, layer, hurried=self._session.active)
 
     @Slot(object)
     def _on_volume(self, event: VolumeUpdated) -> None:
-        self._kept.draw(_KEY, lambda: self._draw(event))
+        n = min(len(event.maps), _MOST_CLASSES)
+        one = self._explorer.shown_class if n > 1 else None
+        self._places = places_on(self._viewer, n, one)
+        for number, key in enumerate(_KEYS):
+            if number < n and one in (None, number):
+                self._kept.draw(key, partial(self._draw, event, number))
+            else:
+                # what a run of more classes, or all side by side, has left is out of sight
+                self._kept.put_away(key)
 
-    def _draw(self, event: VolumeUpdated) -> None:
-        shown, scale = in_sigma(event.volume), (event.pixel_size,) * 3
-        layer = self.layer
+    @Slot()
+    @Slot(object)
+    def _on_arranged(self, _event: object = None) -> None:
+        """Place the maps anew, where one alone, all, or napari's grid are asked for."""
+        if self._explorer.volume is not None:
+            self._on_volume(self._explorer.volume)
+
+    def _draw(self, event: VolumeUpdated, number: int = 0) -> None:
+        shown, scale = in_sigma(event.maps[number]), (event.pixel_size,) * 3
+        layer = self.layer_of(number)
         if layer is None:
-            layer = self._make(shown, scale)
+            layer = self._make(shown, scale, number)
         else:
             layer.data = shown
             if tuple(layer.scale) != scale:
                 layer.scale = scale
+        place = self._places.offset(number, shown.shape[0] * event.pixel_size)
+        if tuple(layer.translate) != place:
+            layer.translate = place
+        self._colour(layer, number, several=len(event.maps) > 1)
         self._choose_steps()
         factor = _length(layer) / self._fitted if self._fitted else np.inf
-        if not 1 / _SAME_SIZE < factor < _SAME_SIZE:
+        other = self._places != self._fitted_places
+        if _length(layer) and (other or not 1 / _SAME_SIZE < factor < _SAME_SIZE):
             self._fit_camera(layer)
+
+    def _colour(self, layer: Image, number: int, *, several: bool) -> None:
+        """Let the first map be gray alone, and of its class's colour among several.
+
+        One that the user has given another colour keeps it.
+        """
+        if number:
+            return
+        own = class_colours(0)
+        before, after = (_ONE_CLASS, own.name) if several else (own.name, _ONE_CLASS)
+        if layer.colormap.name == before:
+            layer.colormap = own if several else after
 
     def _draw_nothing(self) -> None:
         """Make the layer with an empty map: 3D at once where there is nothing else to be seen."""
@@ -114,18 +167,18 @@ class VolumeLayer(QObject):
         if self.layer is None:
             self._make(np.zeros((2,) * 3, dtype=np.float32), (1.0,) * 3)
 
-    def _make(self, shown: np.ndarray, scale: tuple[float, ...]) -> Image:
+    def _make(self, shown: np.ndarray, scale: tuple[float, ...], number: int = 0) -> Image:
         layer = Image(
             shown,
-            name=VOLUME,
+            name=f"{VOLUME}, class {number + 1}" if number else VOLUME,
             scale=scale,
             rendering="iso",
             iso_threshold=ISO_THRESHOLD,
             contrast_limits=CONTRAST_LIMITS,
-            colormap="gray",
-            metadata={TAG: _KEY},
+            colormap=class_colours(number) if number else _ONE_CLASS,
+            metadata={TAG: _KEYS[number]},
         )
-        self._kept.add(_KEY, layer)
+        self._kept.add(_KEYS[number], layer)
         self._kept.later(self._select)
         return layer
 
@@ -136,21 +189,28 @@ class VolumeLayer(QObject):
             layers.selection.active = self.layer
 
     def _fit_camera(self, layer: Image) -> None:
-        """Let the map fill the canvas."""
+        """Let the map, or all that stand side by side, fill the canvas."""
         camera = self._viewer.scene.camera
         if not self._fitted:
             # once, for a first look; from here on the view is the user's
             self._viewer.dims.ndisplay = 3
             show_right_handed(camera)
             camera.angles = (0, 0, 0)
-        self._fitted = _length(layer)
-        camera.center = tuple(middle_of_volume(layer.data.shape[0], layer.scale[0]))
+        self._fitted, self._fitted_places = _length(layer), self._places
+        middle = middle_of_volume(layer.data.shape[0], layer.scale[0])
+        camera.center = tuple(middle + self._places.middle(self._fitted))
         self._fill_canvas()
 
     def _fill_canvas(self) -> None:
         camera = self._viewer.scene.camera
-        canvas = min(self._viewer.canvas.viewbox_size(self._viewer.layers))
-        camera.zoom = canvas / (2 * SHOWN * self._fitted)
+        camera.zoom = min(
+            pixels / ((maps - 1 + 2 * SHOWN) * self._fitted)
+            for pixels, maps in zip(
+                self._viewer.canvas.viewbox_size(self._viewer.layers),
+                (self._fitted_places.rows, self._fitted_places.columns),
+                strict=True,
+            )
+        )
         self._left_as = (tuple(camera.center), camera.zoom)
 
     @Slot()

@@ -7,7 +7,7 @@ do. See :mod:`napari_cryospin.gui.canvas.kept_layers` for what belongs to the us
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from napari_cryospin.gui.canvas.glass import glass_colours, lookup_table
 from napari_cryospin.gui.canvas.head_spheres import (
     Discs,
     HeadCells,
+    ToldCandidates,
     common_options,
     head_numbers,
     move_numbers,
@@ -75,26 +76,16 @@ _CHARACTERS: tuple[str, ...] = ("ÅÉÑŐ", "jgpq", "y 01", "2345", "6789")
 
 @dataclass(frozen=True)
 class PosteriorOnSphere:
-    """What the posterior sphere shows: values of directions (RING) and their colour limits."""
+    """What the posterior sphere shows: values of directions (RING) and their colour limits.
+
+    ``of_class`` is the number of the class whose map it is against, where there are several.
+    """
 
     particle: int
     nside: int
     values: NDArray[np.float32]
     limits: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class _Told:
-    """Candidates: view directions (k, 3), which has won, heads and weights, (k,) each."""
-
-    directions: NDArray[np.floating]
-    won: NDArray[np.bool_]
-    heads: NDArray[np.integer]
-    weights: NDArray[np.floating]
-
-    def those(self, chosen: NDArray[np.bool_]) -> _Told:
-        """Return some of them."""
-        return _Told(*(getattr(self, field.name)[chosen] for field in fields(self)))
+    of_class: str = ""
 
 
 class SphereLayers:
@@ -120,7 +111,7 @@ class SphereLayers:
     def __init__(self, viewer: ViewerModel, owner: QObject | None = None) -> None:
         self._viewer = viewer
         self._kept = KeptLayers(viewer, _KEYS, owner)
-        self._volume = (1, 1.0)
+        self._volume, self._offset = (1, 1.0), (0.0, 0.0, 0.0)
         self._unprepared = _CHARACTERS
         self._discs: dict[str, Discs] = {}
         self._last_click: NDArray[np.float64] | None = None
@@ -141,10 +132,15 @@ class SphereLayers:
         """Make the deleted spheres anew, from what was drawn last."""
         self._kept.bring_back()
 
-    def set_box(self, box: int, pixel_size: float) -> None:
-        """Place the spheres beside a volume of ``box`` pixels of ``pixel_size`` Å."""
-        if self._volume != (box, pixel_size):
-            self._volume = (box, pixel_size)
+    def set_box(
+        self, box: int, pixel_size: float, offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    ) -> None:
+        """Place the spheres beside a volume of ``box`` pixels of ``pixel_size`` Å.
+
+        ``offset`` is by how much that is moved, (z, y, x) in Å.
+        """
+        if (self._volume, self._offset) != ((box, pixel_size), offset):
+            self._volume, self._offset = (box, pixel_size), offset
             self._on_camera()
 
     @property
@@ -187,7 +183,7 @@ class SphereLayers:
             self._prepare_numbers()
             n = len(directions)
             shown = np.ones(n, bool) if numbered is None else np.isin(np.arange(n), numbered)
-            told = _Told(
+            told = ToldCandidates(
                 directions,
                 np.arange(n) == winner,
                 np.arange(n) if heads is None else heads,
@@ -250,6 +246,7 @@ class SphereLayers:
     def _draw_posterior(self, shown: PosteriorOnSphere) -> None:
         facing = healpix_centres(shown.nside) @ self._towards_eye
         layer, title = self._kept.get(POSTERIOR), f"Posterior of particle {shown.particle}"
+        title += f", class {shown.of_class}" if shown.of_class else ""
         if layer is None:
             layer = self._make_posterior(shown, title)
         elif layer.name != title and layer.name.startswith("Posterior of particle"):
@@ -279,7 +276,7 @@ class SphereLayers:
         self._kept.add(POSTERIOR, layer)
         return layer
 
-    def _draw_candidates(self, told: _Told) -> None:
+    def _draw_candidates(self, told: ToldCandidates) -> None:
         points = self._right.place(told.directions, height=1.04)
         sizes = _DISC * self._right.radius * np.where(told.won, 1.4, 1)
         # small behind the sphere, or they would seem to be in front
@@ -288,7 +285,7 @@ class SphereLayers:
         discs = Discs(points, sizes, told.heads, np.ones(n, bool), np.ones(n))
         self._draw_numbers(CANDIDATES, "Candidates", discs)
 
-    def _draw_others(self, told: _Told) -> None:
+    def _draw_others(self, told: ToldCandidates) -> None:
         points = self._right.place(told.directions, height=1.02)
         sizes = _SMALL * _DISC * self._right.radius * (0.5 + 0.5 * told.weights.astype(np.float64))
         sizes[told.directions @ self._towards_eye < 0] *= 0.6
@@ -350,14 +347,18 @@ class SphereLayers:
         camera = self._viewer.scene.camera
         self._axes, self._side = canvas_axes(self._viewer), towards_eye(camera)
         self._right, self._left = (
-            replace(beside_volume(*self._volume, side, *self._axes), side=self._side)
-            for side in (1, -1)
+            self._moved(beside_volume(*self._volume, side, *self._axes)) for side in (1, -1)
         )
         self._towards_eye = -self._side * np.array(camera.view_direction)[::-1]
 
     def _row(self, count: int) -> list[Sphere]:
         row = above_volume(*self._volume, count, *self._axes)
-        return [replace(sphere, side=self._side) for sphere in row]
+        return [self._moved(sphere) for sphere in row]
+
+    def _moved(self, sphere: Sphere) -> Sphere:
+        """Return a sphere beside the volume where that stands, with directions on their side."""
+        z, y, x = np.add(sphere.centre, self._offset).tolist()
+        return replace(sphere, centre=(z, y, x), side=self._side)
 
     def _on_camera(self, _event: Any = None) -> None:
         self._place()

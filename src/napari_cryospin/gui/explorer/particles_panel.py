@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
+from napari_cryospin.gui.explorer.of_classes import rows_of_class
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import turning_row
 from napari_cryospin.gui.views.particle_table import ParticleTableView
@@ -57,6 +58,8 @@ class ParticlesPanel(QWidget):
         self._explorer = explorer
         self._posterior_columns: dict[str, NDArray[np.float64]] = {}
         self._stale = True
+        # what the user has asked to be used, (n,), since this run is looked at
+        self._choice: NDArray[np.bool_] | None = None
         self._build()
         self._columns = Background(self)
         self._columns.done.connect(self._on_columns)
@@ -118,7 +121,7 @@ class ParticlesPanel(QWidget):
 
     @Slot()
     def _on_run_changed(self) -> None:
-        self._posterior_columns = {}
+        self._posterior_columns, self._choice = {}, None
         self.note.setText("")
         self.task.stop()
 
@@ -176,8 +179,10 @@ class ParticlesPanel(QWidget):
             "entropy": summary.entropy,
             "modes": summary.modes.counts.astype(np.float64),
         }
+        several = self._explorer.n_classes > 1
         self._ended(
-            f"Map of epoch {epoch + 1}: {100 * summary.multimodal_share:.0f} % of the particles "
+            f"{'Each against the map of its class, ' if several else 'Map of '}"
+            f"epoch {epoch + 1}: {100 * summary.multimodal_share:.0f} % of the particles "
             f"have more than one mode; median entropy {np.median(summary.entropy):.2f} nats."
         )
         self._stale = True
@@ -217,17 +222,34 @@ class ParticlesPanel(QWidget):
             self._explorer.message.emit(f"Saved {len(rows):,} particles in {path}.")
 
     @Slot(object)
+    def show_selected(self, particles: NDArray[np.int64]) -> None:
+        """Select particles in the table."""
+        if len(particles) and particles[-1] < self.table.model.rowCount():
+            self.table.select(particles)
+
+    @Slot(object)
+    def take_back(self, particles: NDArray[np.int64]) -> None:
+        """Use particles in training again."""
+        self._choose(particles, wanted=True)
+
+    @Slot(object)
     def _on_drop(self, particles: NDArray[np.int64]) -> None:
+        self._choose(particles, wanted=False)
+
+    def _choose(self, particles: NDArray[np.int64], *, wanted: bool) -> None:
         poses, session = self._explorer.session.latest_poses, self._explorer.session
         if poses is None or not session.active:
             self._explorer.message.emit("No run is under way: save the selection instead.")
             return
-        used = poses.used.copy()
-        used[particles] = False
+        # one choice after the other, though the poses tell of none before the next epoch
+        used = (poses.used if self._choice is None else self._choice).copy()
+        used[particles] = wanted
         try:
             session.set_used(used)
         except ValueError as error:
             self._explorer.message.emit(str(error))
+        else:
+            self._choice = used
 
     @Slot(int)
     def _on_said(self, word: int) -> None:
@@ -239,8 +261,10 @@ class ParticlesPanel(QWidget):
 
     @Slot()
     def _on_restore(self) -> None:
-        if self._explorer.session.active:
-            self._explorer.session.set_used(None)
+        poses, session = self._explorer.session.latest_poses, self._explorer.session
+        if session.active:
+            self._choice = None if poses is None else np.ones_like(poses.used)
+            session.set_used(None)
         else:
             self._explorer.message.emit("No run is under way.")
 
@@ -267,6 +291,12 @@ def columns_of(poses: PosesUpdated, numbers: NDArray[np.int64]) -> dict[str, NDA
         "used": poses.used,
         "by_hand": by_hand_of(poses),
     }
+    if poses.classes is not None and poses.class_weights is not None:
+        # no class of who has no pose yet
+        known = poses.winner >= 0
+        columns["class"] = np.where(known, poses.classes + 1, np.nan)
+        own = np.take_along_axis(poses.class_weights, poses.classes[:, None], 1)[:, 0]
+        columns["class_probability"] = np.where(known, own, np.nan)
     if poses.n_heads > 1:
         places = best_of_heads(poses.candidate_losses, poses.candidate_heads, poses.n_heads)
         disagreement = candidate_disagreement(of_heads(poses.candidates, places))
@@ -283,12 +313,29 @@ def summary_of(
     options: PosteriorOptions,
     report: Report,
 ) -> PosteriorSummary:
-    """Return figures of the posteriors of all particles against a map."""
+    """Return figures of the posteriors of all particles, each against the map of its class."""
     from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
-    from napari_cryospin.engine.posterior.summary import summarise
+    from napari_cryospin.engine.posterior.summary import PosteriorSummary, summarise
 
     posteriors = ParticlePosteriors(particles, options)
-    shifts = poses.shifts / particles.pixel_size
-    alive = partial(report, 0, particles.n)
-    posteriors.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
-    return summarise(posteriors, np.arange(particles.n), shifts, report)
+    shifts, done = poses.shifts / particles.pixel_size, 0
+    classes = np.zeros(particles.n, dtype=np.int64) if poses.classes is None else poses.classes
+
+    def progress(of_class: int, _of: int) -> None:
+        report(done + of_class, particles.n)
+
+    parts = []
+    for number, map_of_class in enumerate(volume.maps):
+        rows = np.flatnonzero(classes == number)
+        if not len(rows):
+            continue
+        posteriors.set_volume(
+            map_of_class,
+            shifts,
+            scales=poses.scales,
+            of=rows_of_class(poses, number),
+            alive=partial(progress, 0, 0),
+        )
+        parts.append(summarise(posteriors, rows, shifts, progress))
+        done += len(rows)
+    return PosteriorSummary.joined(parts)

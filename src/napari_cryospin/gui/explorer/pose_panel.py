@@ -10,7 +10,8 @@ import numpy as np
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_cryospin.gui.colours import DECODING, ENCODING
+from napari_cryospin.gui.colours import DECODING, ENCODING, class_label
+from napari_cryospin.gui.explorer.of_classes import class_words
 from napari_cryospin.gui.explorer.state import candidates_of, heads_of, winner_of
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import as_stretched, turning_box, turning_row
@@ -161,8 +162,9 @@ class PosePanel(QWidget):
 
     def wait_for(self, epoch: int) -> None:
         """Say that the posterior against the map of an epoch is being computed."""
-        # two lines, as with the answer: nothing moves
-        self.text.setText(f"Computing the posterior against the map of epoch {epoch + 1} …<br>")
+        # as many lines as with the answer: nothing moves
+        lines = "<br>" * (1 + (self._explorer.n_classes > 1))
+        self.text.setText(f"Computing the posterior against the map of epoch {epoch + 1} …{lines}")
 
     def show_trail(self, trail: Trajectory) -> None:
         """Show the way of the particle over the epochs."""
@@ -332,9 +334,22 @@ def describe(result: PosteriorResult) -> str:
         f"<b>Entropy</b> {posterior.entropy:.2f} nats on the grid "
         f"(like {equal:{'.1f' if equal < 10 else ',.0f'}} equal poses) · "
         f"<b>modes</b> {posterior.n_modes}{_covered(result)}<br>"
-        f"<b>Shift</b> {x:.1f}, {y:.1f} Å · <b>map</b> of epoch {request.volume.epoch + 1} "
-        f"({request.volume.inference.label})"
+        f"<b>Shift</b> {x:.1f}, {y:.1f} Å · <b>map</b> of {_of_class(result)}"
+        f"epoch {request.volume.epoch + 1} ({request.volume.inference.label})"
+        f"{_classes(result)}"
     )
+
+
+def _of_class(result: PosteriorResult) -> str:
+    request = result.request
+    several = len(request.volume.maps) > 1
+    return f"class {class_label(request.of_class)}, " if several else ""
+
+
+def _classes(result: PosteriorResult) -> str:
+    """Return a line with the class of the particle and the probability of each, of several."""
+    words = class_words(result.request.poses, result.posterior.particle)
+    return f"<br>{words}" if words else ""
 
 
 def _covered(result: PosteriorResult) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal, Slot
 
+from napari_cryospin.gui.explorer.of_classes import class_of
 from napari_cryospin.gui.explorer.posterior_worker import PosteriorService
 from napari_cryospin.gui.explorer.state import candidates_of
 from napari_cryospin.gui.work.resting_timer import RestingTimer
@@ -93,6 +94,7 @@ class PosteriorFeed(QObject):
             explorer.options,
             candidates_of(explorer.poses, particle),
             explorer.poses,
+            class_of(explorer.volume, explorer.poses, particle),
         )
         self.asked.emit()
 

@@ -20,20 +20,22 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cryospin.engine.run.pace import duration
-from napari_cryospin.gui.canvas.sphere_layers import PosteriorOnSphere, SphereLayers
+from napari_cryospin.gui.canvas.sphere_layers import SphereLayers
+from napari_cryospin.gui.colours import class_label
 from napari_cryospin.gui.explorer.branch_button import BranchButton
 from napari_cryospin.gui.explorer.candidates_panel import CandidatesPanel
+from napari_cryospin.gui.explorer.classes_panel import ClassesPanel
 from napari_cryospin.gui.explorer.heads_panel import HeadsPanel
 from napari_cryospin.gui.explorer.outliers_panel import OutliersPanel
 from napari_cryospin.gui.explorer.particles_panel import ParticlesPanel
-from napari_cryospin.gui.explorer.pose_panel import PosePanel, candidate_marks
+from napari_cryospin.gui.explorer.pose_panel import PosePanel
 from napari_cryospin.gui.explorer.posterior_feed import PosteriorFeed
+from napari_cryospin.gui.explorer.posterior_on_canvas import PosteriorOnCanvas
 from napari_cryospin.gui.explorer.state import Explorer
 from napari_cryospin.gui.explorer.survey_panel import SurveyPanel
 from napari_cryospin.gui.explorer.trail_reader import TrailReader
 from napari_cryospin.gui.explorer.views_panel import ViewsPanel
 from napari_cryospin.gui.views.flowing import turning_box
-from napari_cryospin.gui.views.mollweide_view import Scale
 from napari_cryospin.gui.views.particle_spin import ParticleSpin
 from napari_cryospin.gui.views.still import StillLine
 from napari_cryospin.gui.work.one_by_one import OneByOne
@@ -76,8 +78,8 @@ class PosteriorPanel(QWidget):
         self.explorer = Explorer(session, self)
         self.explorer.message.connect(session.message)
         self.layers = SphereLayers(viewer, self)
-        self.layers.direction_clicked = self._on_direction_clicked
         self.feed = PosteriorFeed(self.explorer, self._wanted, self, factory=factory)
+        self._spheres = PosteriorOnCanvas(self.explorer, self.feed, self.layers, viewer, self)
         self.trails = TrailReader(self.explorer, self)
         # the answer that each page shows
         self._seen: dict[QWidget, PosteriorResult] = {}
@@ -107,6 +109,7 @@ class PosteriorPanel(QWidget):
         self.candidates = CandidatesPanel(self.explorer)
         self.particles = ParticlesPanel(self.explorer)
         self.outliers = OutliersPanel(self.explorer)
+        self.classes = ClassesPanel(self.explorer)
         self.heads = HeadsPanel(self.explorer, self.layers)
         self.views = ViewsPanel(self.explorer)
         self.survey = SurveyPanel(self.explorer)
@@ -119,11 +122,13 @@ class PosteriorPanel(QWidget):
             ("Candidates", self.candidates),
             ("Particles", self.particles),
             ("Outliers", self.outliers),
+            ("Classes", self.classes),
             ("Heads", self.heads),
             ("Views", self.views),
             ("Data set", self.survey),
         ):
             self.tabs.addTab(panel, name)
+        self._show_classes()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(2)
@@ -204,6 +209,21 @@ class PosteriorPanel(QWidget):
         explorer.session.batch_done.connect(self._say_age)
         self.trails.ready.connect(self.pose.show_trail)
         self.tabs.currentChanged.connect(self._on_tab)
+        self.classes.select_asked.connect(self._on_class_selected)
+        self.classes.drop_asked.connect(self.particles.table.drop_asked)
+        self.classes.take_back_asked.connect(self.particles.take_back)
+        self.classes.save_asked.connect(self.particles.table.save_asked)
+
+    def _show_classes(self) -> None:
+        """Let the tab of the classes be there where there are several."""
+        place, several = self.tabs.indexOf(self.classes), self.explorer.n_classes > 1
+        if self.tabs.isTabVisible(place) != several:
+            self.tabs.setTabVisible(place, several)
+
+    @Slot(object)
+    def _on_class_selected(self, particles: NDArray[np.int64]) -> None:
+        self.tabs.setCurrentWidget(self.particles)
+        self.particles.show_selected(particles)
 
     def _set_numbers(self) -> None:
         numbers = self.explorer.numbers
@@ -225,6 +245,7 @@ class PosteriorPanel(QWidget):
     @Slot()
     def _on_run_changed(self) -> None:
         self._seen.clear()
+        self._show_classes()
         self.layers.new_run()
         self._set_numbers()
         self._say_age()
@@ -236,6 +257,7 @@ class PosteriorPanel(QWidget):
 
     @Slot(object)
     def _on_volume_changed(self, _volume: object) -> None:
+        self._show_classes()
         self._say_when()
         self._say_age()
         if self.explorer.epoch is not None and self.feed.result is not None:
@@ -245,7 +267,7 @@ class PosteriorPanel(QWidget):
     def _on_poses_changed(self, _poses: object) -> None:
         # healpy is imported by the first answer, off the main thread
         if self.feed.result is not None:
-            self._show_on_spheres()
+            self._spheres.mark()
 
     @Slot(object)
     def _on_recorded(self, epochs: list[int]) -> None:
@@ -292,7 +314,7 @@ class PosteriorPanel(QWidget):
     def _on_ready(self, _result: PosteriorResult) -> None:
         self._show_in_view()
         # the canvas takes as long as a page
-        self._pieces.add(self._draw_spheres)
+        self._pieces.add(self._spheres.draw)
         self._say_age()
 
     def _show_in_view(self) -> None:
@@ -302,22 +324,6 @@ class PosteriorPanel(QWidget):
             if result is not None and page.isVisible() and self._seen.get(page) is not result:
                 self._seen[page] = result
                 page.show_result(result)
-
-    def _draw_spheres(self) -> None:
-        result = self.feed.result
-        if result is None:
-            return
-        posterior, volume = result.posterior, result.request.volume
-        self.layers.set_box(volume.volume.shape[0], volume.pixel_size)
-        self.layers.show_posterior(
-            PosteriorOnSphere(
-                self.explorer.number(posterior.particle),
-                posterior.nside,
-                Scale.LOG.values(posterior.direction_probability),
-                Scale.LOG.levels,
-            )
-        )
-        self._show_on_spheres()
 
     @Slot(object)
     def _on_failed(self, failure: PosteriorFailure) -> None:
@@ -332,7 +338,9 @@ class PosteriorPanel(QWidget):
         shown = None if self.feed.result is None else self.feed.result.request
         parts = []
         if shown is not None:
-            parts.append(f"Posterior against the map of epoch {shown.volume.epoch + 1}")
+            several = len(shown.volume.maps) > 1
+            of_class = f"class {class_label(shown.of_class)} in " if several else ""
+            parts.append(f"Posterior against the map of {of_class}epoch {shown.volume.epoch + 1}")
             live = self.explorer.epoch is None and self.explorer.session.active
             if live:
                 parts.append(f"{duration(time.monotonic() - shown.asked)} ago")
@@ -345,27 +353,6 @@ class PosteriorPanel(QWidget):
         # what is said of seconds goes on while somebody looks
         self._ageing.start() if self.isVisible() else self._ageing.stop()
 
-    def _show_on_spheres(self) -> None:
-        poses = self.explorer.poses
-        if poses is None or self.feed.result is None:
-            return
-        # candidates as they were for the posterior that they stand on
-        marks = candidate_marks(self.feed.result)
-        self.layers.show_candidates(
-            marks.directions, marks.winner, marks.heads, marks.weights, marks.numbered
-        )
-        self.layers.show_views(poses.rotations[:, 2], poses.winning_head)
-
-    def _on_direction_clicked(self, direction: NDArray[np.float64]) -> None:
-        """Look from a clicked direction, upright as in the particle where a mode is near."""
-        rotation = None
-        if self.feed.result is not None and len(self.feed.result.posterior.modes):
-            modes = self.feed.result.posterior.modes
-            nearest = int((modes[:, 2] @ direction).argmax())
-            if modes[nearest, 2] @ direction > _NEAR:
-                rotation = modes[nearest]
-        self.layers.turner.toggle(direction, rotation)
-
 
 # pixels
 _NARROWEST = 340
@@ -373,5 +360,3 @@ _NARROWEST = 340
 _WIDE = 720
 # how often what is said of seconds is said anew, where no batch comes
 _AGE_INTERVAL_MS = 1500
-# cosine of the angle up to which a clicked direction means a mode
-_NEAR = 0.99

@@ -12,6 +12,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.engine.posterior.options import PosteriorOptions
+from napari_cryospin.gui.explorer.of_classes import rows_of_class
 from napari_cryospin.gui.work.background import told
 from napari_cryospin.gui.work.mailbox import Mailbox
 from napari_cryospin.gui.work.threads import WorkerThread, take_one_core
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.posterior.of_particles import ParticlePosterior, ParticlePosteriors
 
     PosteriorsFactory = Callable[[Particles, PosteriorOptions], ParticlePosteriors]
+
+
+# maps of classes that are kept ready at once, of some 200 MB each
+_MOST_READY = 2
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class PosteriorRequest:
         The poses that belong to the map, or None where none are known.
     asked
         When it was wished for, by ``time.monotonic``, seconds.
+    of_class
+        The particle's class, from 0, whose map the posterior is against.
     """
 
     generation: int
@@ -65,11 +72,17 @@ class PosteriorRequest:
     candidates: NDArray[np.floating]
     poses: PosesUpdated | None
     asked: float
+    of_class: int = 0
 
     @property
     def key(self) -> tuple[object, ...]:
         """What a map is made ready for: temperature and particle may change with it at hand."""
         return id(self.particles), self.options.radius
+
+    @property
+    def map(self) -> NDArray[np.float32]:
+        """The map of the particle's class."""
+        return self.volume.maps[self.of_class]
 
     def shares_map_with(self, other: PosteriorRequest) -> bool:
         """Whether the map, and what it is multiplied with to fit the particles, are the same."""
@@ -104,7 +117,7 @@ class _Ended(Exception):
 
 
 class _Worker(QObject):
-    """Lives in the second thread; keeps what computed for the last stack and map.
+    """Lives in the second thread; keeps what computed for the last stack and its maps.
 
     ``era`` is that of the maps that are looked at; one of another era is not taken up to its end.
     ``stop`` ends everything.
@@ -117,8 +130,8 @@ class _Worker(QObject):
         self._mailbox = mailbox
         self.era, self.stop = 0, threading.Event()
         self._factory = factory
-        self._posteriors: ParticlePosteriors | None = None
-        self._last: PosteriorRequest | None = None
+        # by class, the one that was asked for last at the end
+        self._ready: dict[int, tuple[ParticlePosteriors, PosteriorRequest]] = {}
 
     @Slot()
     def work(self) -> None:
@@ -133,9 +146,9 @@ class _Worker(QObject):
             angles = _angles(posterior)
         except _Ended:
             # the map is not taken up: the next wish begins anew
-            self._last = None
+            pass
         except Exception as error:  # whatever happens, the panel must hear of it
-            self._posteriors = self._last = None
+            self._ready.clear()
             self.done.emit(PosteriorFailure(request, told(error)))
         else:
             seconds = time.perf_counter() - start
@@ -145,19 +158,9 @@ class _Worker(QObject):
         from napari_cryospin.gui.canvas.spheres import healpix_mesh
         from napari_cryospin.gui.views.mollweide import index_table
 
-        last = self._last
-        if self._posteriors is None or last is None or last.key != request.key:
-            self._posteriors, last = self._factory(request.particles, request.options), None
-        if last is None or not request.shares_map_with(last):
-            self._posteriors.set_volume(
-                request.volume.volume,
-                request.shifts,
-                scales=request.scales,
-                alive=partial(self._require_wanted, request),
-            )
-        self._last = request
-        self._posteriors.options = request.options
-        posterior = self._posteriors.particle(
+        posteriors = self._against(request)
+        posteriors.options = request.options
+        posterior = posteriors.particle(
             request.particle,
             request.shifts[request.particle],
             request.candidates,
@@ -167,6 +170,26 @@ class _Worker(QObject):
         index_table(posterior.nside)
         healpix_mesh(posterior.nside)
         return posterior
+
+    def _against(self, request: PosteriorRequest) -> ParticlePosteriors:
+        """Return what computes against the map of the particle's class."""
+        # taken out: one that is not taken up to its end is gone
+        posteriors, last = self._ready.pop(request.of_class, (None, None))
+        if posteriors is None or last is None or last.key != request.key:
+            # those of another stack or low-pass serve no longer
+            fits = {n: one for n, one in self._ready.items() if one[1].key == request.key}
+            self._ready = dict(list(fits.items())[-(_MOST_READY - 1) :])
+            posteriors, last = self._factory(request.particles, request.options), None
+        if last is None or not request.shares_map_with(last):
+            posteriors.set_volume(
+                request.map,
+                request.shifts,
+                scales=request.scales,
+                of=rows_of_class(request.poses, request.of_class),
+                alive=partial(self._require_wanted, request),
+            )
+        self._ready[request.of_class] = posteriors, request
+        return posteriors
 
     def _require_wanted(self, request: PosteriorRequest) -> None:
         if self.stop.is_set() or request.era != self.era:
@@ -219,6 +242,7 @@ class PosteriorService(QObject):
         options: PosteriorOptions | None = None,
         candidates: NDArray[np.floating] | None = None,
         poses: PosesUpdated | None = None,
+        of_class: int = 0,
     ) -> None:
         """Ask for a posterior.
 
@@ -246,6 +270,7 @@ class PosteriorService(QObject):
             np.empty((0, 3, 3)) if candidates is None else candidates,
             poses,
             time.monotonic(),
+            of_class,
         )
         self._mailbox.put(self._wanted)
         self._pending = True

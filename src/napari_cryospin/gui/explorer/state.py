@@ -41,6 +41,8 @@ class Explorer(QObject):
         The state that is shown, or None before there is one.
     recorded
         Epochs that the run has recorded.
+    shown_class
+        Class whose map is shown, from 0, or None: all side by side.
     """
 
     particle_changed = Signal(int)
@@ -49,6 +51,7 @@ class Explorer(QObject):
     poses_changed = Signal(object)
     epoch_changed = Signal(object)
     recorded_changed = Signal(object)
+    class_changed = Signal(object)
     run_changed = Signal()
     message = Signal(str)
 
@@ -61,6 +64,7 @@ class Explorer(QObject):
         self.volume: VolumeUpdated | None = None
         self.poses: PosesUpdated | None = None
         self.recorded: list[int] = []
+        self.shown_class: int | None = None
         self._background = Background(self)
         self._background.done.connect(self._on_read)
         self._background.failed.connect(self._on_unreadable)
@@ -103,6 +107,23 @@ class Explorer(QObject):
     def scales(self) -> NDArray[np.floating] | None:
         """What the shown map is multiplied with to fit each particle, (n,)."""
         return None if self.poses is None else self.poses.scales
+
+    @property
+    def n_classes(self) -> int:
+        """Number of maps that are shown, 1 where there is none."""
+        return 1 if self.volume is None else len(self.volume.maps)
+
+    @property
+    def surveyed_class(self) -> int:
+        """The class that figures of many particles are of, from 0: the first of all shown."""
+        return self.shown_class or 0
+
+    @Slot(object)
+    def show_class(self, number: int | None) -> None:
+        """Show the map of one class, from 0, or all of them (None)."""
+        if number != self.shown_class:
+            self.shown_class = number
+            self.class_changed.emit(number)
 
     @Slot(int)
     def choose(self, particle: int) -> None:
@@ -155,6 +176,7 @@ class Explorer(QObject):
     @Slot(object)
     def _on_run(self, _event: object) -> None:
         self.epoch = self.volume = self.poses = None
+        self.show_class(None)
         settings = self.session.settings
         searched = SHIFT_EXTENT if settings is not None and settings.model.shifts else 0.0
         self.options = replace(self.options, shift_extent=searched)

@@ -10,6 +10,8 @@ from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_cryospin.engine.stages import Inference
+from napari_cryospin.gui.colours import class_label
+from napari_cryospin.gui.explorer.of_classes import rows_of_class
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import turning_box
 from napari_cryospin.gui.views.scrolling import scrolling_layout
@@ -74,6 +76,7 @@ class SurveyPanel(QWidget):
         self._timer.timeout.connect(self._next)
         explorer.run_changed.connect(self._on_run_changed)
         explorer.recorded_changed.connect(self._on_recorded)
+        explorer.class_changed.connect(self._on_class_changed)
 
     def _build(self) -> None:
         self.modes, self.coverage = ModesOverEpochs(self), CoverageView(self)
@@ -129,6 +132,11 @@ class SurveyPanel(QWidget):
         self._draw()
 
     @Slot(object)
+    def _on_class_changed(self, _number: object) -> None:
+        self._on_run_changed()
+        self._next()
+
+    @Slot(object)
     def _on_recorded(self, _epochs: object) -> None:
         self._next()
 
@@ -146,13 +154,15 @@ class SurveyPanel(QWidget):
         )
         if not missing or folder is None or particles is None or not self.isVisible():
             return
-        epoch = missing[-1]
+        epoch, of_class = missing[-1], explorer.surveyed_class
 
         def task(report: Report) -> EpochSurvey:
             from napari_cryospin.engine.run.survey import survey_epoch
             from napari_cryospin.engine.runfolder.folder import RunFolder
 
-            return survey_epoch(RunFolder(folder), epoch, particles, truth, progress=report)
+            return survey_epoch(
+                RunFolder(folder), epoch, particles, truth, of_class=of_class, progress=report
+            )
 
         if self.task.start(task):
             self._present, self._since = epoch, time.perf_counter()
@@ -204,7 +214,17 @@ class SurveyPanel(QWidget):
             for widget in (view, self._saves[view]):
                 widget.setVisible(shown)
         if ordered:
-            self.note.setText(describe(ordered[-1]))
+            self.note.setText(self._of_class() + describe(ordered[-1]))
+
+    def _of_class(self) -> str:
+        """Return which class the figures are of, where there are several."""
+        explorer = self._explorer
+        if explorer.n_classes == 1:
+            return ""
+        return (
+            f"Class {class_label(explorer.surveyed_class)} alone, its particles against its map "
+            "(another one: Class shown, below the tabs of the cryoSPIN dock). "
+        )
 
     @Slot()
     def _on_measure(self) -> None:
@@ -213,12 +233,13 @@ class SurveyPanel(QWidget):
             return
         explorer = self._explorer
         particles, volume, poses = explorer.particles, explorer.volume, explorer.poses
+        of_class = explorer.surveyed_class
         if particles is None or volume is None or poses is None or poses.truth_beside is None:
             self.note.setText("Calibration needs a map and the true poses.")
             return
 
         def task(report: Report) -> NDArray[np.float64]:
-            return levels_of(particles, volume, poses, report)
+            return levels_of(particles, volume, poses, of_class, report)
 
         if self.calibration.start(task):
             self.measure.setText("Stop")
@@ -239,9 +260,16 @@ class SurveyPanel(QWidget):
 
 
 def levels_of(
-    particles: Particles, volume: VolumeUpdated, poses: PosesUpdated, report: Report
+    particles: Particles,
+    volume: VolumeUpdated,
+    poses: PosesUpdated,
+    of_class: int,
+    report: Report,
 ) -> NDArray[np.float64]:
-    """Return the credible levels of the true poses of probe particles, refined until resolved."""
+    """Return the credible levels of the true poses of probe particles, refined until resolved.
+
+    The probes are of one class, from 0, and are compared with its map.
+    """
     assert poses.truth is not None
     from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
     from napari_cryospin.engine.posterior.options import PosteriorOptions
@@ -250,9 +278,10 @@ def levels_of(
 
     posteriors = ParticlePosteriors(particles, PosteriorOptions(depth=_DEPTH, enough=_ENOUGH))
     shifts = poses.shifts / particles.pixel_size
-    rows = probe_rows(poses.used)
+    of = rows_of_class(poses, of_class)
+    rows = probe_rows(poses.used if of is None else poses.used & (poses.classes == of_class))
     alive = partial(report, 0, len(rows))
-    posteriors.set_volume(volume.volume, shifts, scales=poses.scales, alive=alive)
+    posteriors.set_volume(volume.maps[of_class], shifts, scales=poses.scales, of=of, alive=alive)
     return credible_levels(posteriors, rows, shifts, poses.truth, progress=report)
 
 

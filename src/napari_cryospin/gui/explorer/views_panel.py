@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Slot
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
+from napari_cryospin.gui.colours import class_label
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.views.views_view import ViewsView
@@ -38,12 +39,17 @@ class ViewsPanel(QWidget):
         layout = scrolling_layout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(3)
+        self.note = QLabel(self)
+        self.note.setWordWrap(True)
+        self.note.hide()
+        layout.addWidget(self.note)
         layout.addWidget(self.view, 1)
         layout.addWidget(save)
         self._background = Background(self)
         self._background.done.connect(self._on_counted)
         self._background.failed.connect(explorer.message)
         explorer.poses_changed.connect(self._refresh)
+        explorer.class_changed.connect(self._refresh)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Catch up with what happened while the tab was hidden."""
@@ -53,12 +59,19 @@ class ViewsPanel(QWidget):
     @Slot()
     @Slot(object)
     def _refresh(self, _poses: object = None) -> None:
-        poses = self._explorer.poses
+        poses, of_class = self._explorer.poses, self._explorer.surveyed_class
         if poses is None or not self.isVisible():
             return
+        several = poses.classes is not None
+        self.note.setVisible(several)
+        if several:
+            self.note.setText(
+                f"Particles of class {class_label(of_class)}, relative to its map; Class shown, in "
+                "the cryoSPIN dock, chooses another."
+            )
 
         def task() -> tuple[NDArray[Any], int, NDArray[Any]]:
-            return counted(poses)
+            return counted(poses, of_class)
 
         self._background.submit(task)
 
@@ -69,17 +82,20 @@ class ViewsPanel(QWidget):
         self.view.set_in_plane(psi)
 
 
-def counted(poses: PosesUpdated) -> tuple[NDArray[Any], int, NDArray[Any]]:
+def counted(poses: PosesUpdated, of_class: int = 0) -> tuple[NDArray[Any], int, NDArray[Any]]:
     """Return the particles per direction, (12 nside²,), the nside, psi of each, degrees, (n,).
 
-    Only particles with a pose that are used count. Imports torch and healpy, so off the main
-    thread.
+    Only particles of a class (from 0) with a pose that are used count. Imports torch and healpy, so
+    off the main thread.
     """
     from napari_cryospin.engine.evaluation.views import counts_per_view, views_nside
     from napari_cryospin.engine.geometry.euler import euler_from_matrices
     from napari_cryospin.gui.views.mollweide import index_table
 
-    rotations = poses.rotations[poses.used & (poses.winner >= 0)]
+    counts = poses.used & (poses.winner >= 0)
+    if poses.classes is not None:
+        counts = counts & (poses.classes == of_class)
+    rotations = poses.rotations[counts]
     nside = views_nside(rotations[:, 2])
     # the main thread then finds it ready
     index_table(nside)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QLabel, QWidget
 
+from napari_cryospin.gui.colours import class_colour, class_label
 from napari_cryospin.gui.describe import stage_begins, stage_names
 from napari_cryospin.gui.views.epoch_plot import EpochPlot, HeadPlot
 from napari_cryospin.gui.views.fsc_view import FscView
@@ -35,6 +36,8 @@ _HEADS = {
     "random": "random_coverage",
     "weights off": "calibration_error",
 }
+# as many as settings take
+_MOST_CLASSES = 10
 _NOTE = "A lower loss is not a better map: look at the map, and at its resolution."
 
 
@@ -55,6 +58,7 @@ class MonitorPanel(QWidget):
             self._draw_switch,
             self._draw_posterior,
             self._draw_outliers,
+            self._draw_classes,
             self._draw_halves,
             self._draw_truth,
             self._draw_heads,
@@ -130,6 +134,17 @@ class MonitorPanel(QWidget):
             "Share of the images that are not likely to show the particle, and go into no map; the "
             "table of particles tells which they are"
         )
+        self.classes = EpochPlot(
+            "Classes",
+            "% of particles",
+            {class_label(n): class_colour(n) for n in range(_MOST_CLASSES)},
+            parent=self,
+        )
+        self.classes.setToolTip(
+            "Share of the particles whose most probable class is each, in the colours that their "
+            "maps have on the canvas"
+        )
+        self.classes.hide()
         self.halves = EpochPlot(
             "Resolution, FSC 0.143 of independent halves", "Å", {"halves": _BLUE}, parent=self
         )
@@ -144,6 +159,7 @@ class MonitorPanel(QWidget):
             self.switch,
             self.posterior,
             self.outliers,
+            self.classes,
             self.halves,
             self.pose_error,
             self.resolution,
@@ -163,6 +179,7 @@ class MonitorPanel(QWidget):
             self.switch,
             self.posterior,
             self.outliers,
+            self.classes,
             self.fsc,
             self.halves,
             self.pose_error,
@@ -265,6 +282,15 @@ class MonitorPanel(QWidget):
         self.outliers.setVisible(bool(share))
         self.outliers.set_curve("outliers", *_columns(share))
 
+    def _draw_classes(self) -> None:
+        n = max((len(done.class_share) for done in self._epochs.values()), default=0)
+        self.classes.setVisible(n > 1)
+        if n > 1:
+            self.classes.name_curves("Classes", [class_label(number) for number in range(n)])
+        for number in range(_MOST_CLASSES):
+            share = self._over(partial(_class_percent, number))
+            self.classes.set_curve(class_label(number), *_columns(share))
+
     def _draw_halves(self) -> None:
         self.fsc.setVisible(self._fsc is not None)
         self.fsc.show_curves({} if self._fsc is None else self._fsc.curves)
@@ -295,6 +321,10 @@ class MonitorPanel(QWidget):
 
 def _needed(done: EpochDone) -> float | None:
     return None if done.switch is None else done.switch.threshold
+
+
+def _class_percent(number: int, done: EpochDone) -> float | None:
+    return 100 * done.class_share[number] if number < len(done.class_share) else None
 
 
 def _switch_percent(figure: str, done: EpochDone) -> float | None:

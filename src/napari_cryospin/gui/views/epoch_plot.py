@@ -44,10 +44,8 @@ class EpochPlot(ThemedPlot):
         thin: Sequence[str] = (),
         parent: QWidget | None = None,
     ) -> None:
-        if len(curves) > 1:
-            names = [f'<span style="color: {c}">● {name}</span>' for name, c in curves.items()]
-            title = f"{title}: {', '.join(names)}"
-        super().__init__(title, left, "epoch", parent)
+        self._colours = dict(curves)
+        super().__init__(self._with_names(title, list(curves)), left, "epoch", parent)
         self._curves = {name: self._curve(c, name in thin) for name, c in curves.items()}
         self._lines: list[pg.InfiniteLine] = []
         self._begins: list[tuple[float, str]] = []
@@ -58,6 +56,17 @@ class EpochPlot(ThemedPlot):
     def set_curve(self, name: str, epochs: Sequence[float], values: Sequence[float]) -> None:
         """Replace the values of a curve."""
         self._curves[name].setData(epochs, values)
+
+    def name_curves(self, title: str, names: Sequence[str]) -> None:
+        """Name only some of the curves beside the title: those that have values."""
+        self.say(self._with_names(title, names))
+
+    def _with_names(self, title: str, names: Sequence[str]) -> str:
+        if len(names) < 2:
+            return title
+        colours = self._colours
+        named = [f'<span style="color: {colours[name]}">● {name}</span>' for name in names]
+        return f"{title}: {', '.join(named)}"
 
     def curve(self, name: str) -> pg.PlotDataItem:
         """Return a curve by its name."""

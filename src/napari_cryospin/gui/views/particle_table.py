@@ -60,6 +60,20 @@ _COLUMNS = (
         "junk. ✓ or ✗: it was said by hand",
     ),
     _Column(
+        "class",
+        "class",
+        "class",
+        0,
+        "Class whose map the particle is posed by: the most probable one",
+    ),
+    _Column(
+        "class_probability",
+        "p of\nclass",
+        "class_probability",
+        2,
+        "Probability of that class, given all maps",
+    ),
+    _Column(
         "log_likelihood",
         "log-\nlikelihood",
         "log_likelihood_nats",
@@ -262,9 +276,9 @@ class ParticleTableView(QWidget):
         Parameters
         ----------
         columns
-            ``particle`` and any of entropy (nats), modes, loss, scale, log_likelihood (nats),
-            explained, disagreement and error (degrees), used, by_hand; shape (n,) each. One
-            without any number is hidden.
+            ``particle`` and any of entropy (nats), modes, loss, scale, membership, class (from 1),
+            class_probability, log_likelihood (nats), explained, disagreement and error (degrees),
+            used, by_hand; shape (n,) each. One without any number is hidden.
         """
         bar = self.view.verticalScrollBar()
         place = bar.value()

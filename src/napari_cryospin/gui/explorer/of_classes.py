@@ -1,0 +1,42 @@
+"""Which class a particle is of, and which map its posterior is therefore against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cryospin.gui.colours import class_colour, class_label
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_cryospin.engine.events import PosesUpdated, VolumeUpdated
+
+
+def class_of(volume: VolumeUpdated, poses: PosesUpdated | None, particle: int) -> int:
+    """Return the class of a particle, from 0, of those that there are maps of."""
+    if poses is None or poses.classes is None:
+        return 0
+    # maps and poses come one after the other: those of the run before are no longer of these
+    own = int(poses.classes[particle])
+    return own if own < len(volume.maps) else 0
+
+
+def rows_of_class(poses: PosesUpdated | None, number: int) -> NDArray[np.int64] | None:
+    """Return the rows of the particles in use of a class, from 0, (m,); None of one map."""
+    if poses is None or poses.classes is None:
+        return None
+    return np.flatnonzero(poses.used & (poses.classes == number))
+
+
+def class_words(poses: PosesUpdated | None, particle: int) -> str:
+    """Return in words which class a particle is of, with the probability of each; "" of one."""
+    if poses is None or poses.classes is None or poses.class_weights is None:
+        return ""
+    own, weights = int(poses.classes[particle]), poses.class_weights[particle]
+    others = " ".join(
+        f'<span style="color: {class_colour(n)}">■</span>&nbsp;{class_label(n)}:&nbsp;{weight:.2f}'
+        for n, weight in enumerate(weights)
+    )
+    return f"<b>Class {class_label(own)}</b> ({weights[own]:.2f}) · {others}"
