@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
 from qtpy.QtCore import Qt
 
 from napari_cryospin.engine.runfolder.folder import RunFolder
@@ -15,6 +14,7 @@ from napari_cryospin.gui.work.states import SessionState
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
     from pytestqt.qtbot import QtBot
 
     from napari_cryospin.gui.dock import CryoSpinDock
