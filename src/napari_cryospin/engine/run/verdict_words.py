@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 _CAUSES = {
     Cause.OFF_CENTRE: "Estimate shifts: the particles are off-centre.",
     Cause.SEVERAL_STRUCTURES: (
-        "Select the particles of one of them and run again: export --which members, or others, "
-        "writes those that belong to this map, or do not."
+        "Run again with more classes (--classes 2, Classes in the dock), or with the particles of "
+        "one of them: export --which members, or others, writes those that belong to this map, or "
+        "do not."
     ),
     Cause.OUTLIERS: "Look at the images that do not belong, in the table of particles.",
     Cause.MATES: (
