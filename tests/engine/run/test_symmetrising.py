@@ -43,10 +43,10 @@ def test_projections_are_the_same_after_the_turn() -> None:
     rng = np.random.default_rng(3)
     poses.rotations = torch.from_numpy(random_rotations(20, rng)).float()
     poses.shifts = torch.from_numpy(rng.normal(0, 2, (20, 2))).float()
-    state = {"volume": volume.state_dict(), "poses": poses.state()}
+    state = {"maps": [volume.state_dict()], "poses": poses.state()}
     turned = turned_state(state, "D2")
     after = HartleyVolume(BOX, torch.ones(BOX), torch.Generator())
-    after.load_state_dict(turned["volume"])
+    after.load_state_dict(turned["maps"][0])
     found = PoseTable.empty(20, 0, CPU)
     found.load(turned["poses"])
     model = ImageModel.within(BOX, 10)
