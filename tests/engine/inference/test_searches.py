@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 import torch
 
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import exponential_map
 from napari_cryospin.engine.inference.searches import Searches, changed_share
 from napari_cryospin.engine.stages import DirectStage
@@ -141,4 +143,7 @@ def test_modes_are_others_beyond_ten_degrees() -> None:
     before = QUARTER[:1].repeat(4, 1, 1)
     angles = torch.deg2rad(torch.tensor([0.0, 9, 11, 180]))
     after = exponential_map(torch.stack((angles, 0 * angles, 0 * angles), 1)) @ before
-    assert changed_share(before, after) == 0.5
+    one, two = Poses.centred(before), Poses.centred(after)
+    assert changed_share(one, two) == 0.5
+    classes = torch.tensor([0, 1, 0, 0])
+    assert changed_share(replace(one, classes=classes), replace(two, classes=0 * classes)) == 0.75
