@@ -13,6 +13,7 @@ from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import exponential_map
 from napari_cryospin.engine.inference.searches import Searches, changed_share
 from napari_cryospin.engine.stages import DirectStage
+from napari_cryospin.engine.state.pose_table import PoseTable
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.state.problem import Problem
@@ -26,12 +27,9 @@ def problem_with(in_doubt: int) -> Problem:
     """Return particles of which the first so many have two modes."""
     losses = torch.ones(N, 2)
     losses[in_doubt:, 1] = 2
-    poses = SimpleNamespace(
-        candidates=QUARTER.expand(N, 2, 3, 3),
-        candidate_losses=losses,
-        rotations=QUARTER[:1].repeat(N, 1, 1),
-        members=torch.ones(N, dtype=torch.bool),
-    )
+    poses = PoseTable.empty(N, 2, torch.device("cpu"))
+    poses.candidates, poses.candidate_losses = QUARTER.repeat(N, 1, 1, 1), losses
+    poses.rotations = QUARTER[:1].repeat(N, 1, 1)
     return cast(
         "Problem",
         SimpleNamespace(
