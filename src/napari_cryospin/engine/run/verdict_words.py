@@ -134,7 +134,7 @@ def symmetry_words(found: MapSymmetry | None, *, symmetric: bool | None = None) 
             f"which this one is not ({halves}): it is likely to be wrong.",
             go_on,
         )
-    along = f"about the axis (x, y, z) = ({x:.2f}, {y:.2f}, {z:.2f})"
+    along = f"about the axis (x, y, z) = ({x:.2f}, {y:.2f}, {z:.2f})".replace("-", "−")
     return (f"The map looks {name}-symmetric {along}: {halves}.", go_on)
 
 
