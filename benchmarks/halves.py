@@ -64,7 +64,7 @@ def trials() -> list[Trial]:
     """Return all trials."""
     signal = [
         Trial("signal", molecule, n, snr, seed)
-        for seed, (n, snr) in enumerate(((1000, 0.02), (1500, 0.015)))
+        for seed, (n, snr) in enumerate(((3000, 0.01), (2000, 0.01)))
         for molecule in ("spike", "30S", "50S", "spliceosome", "Hsp90")
     ]
     return [*signal, *(Trial("noise", "noise", 1500, 0.1, seed) for seed in range(5))]

@@ -103,6 +103,15 @@ def pixel_size_warning(factor: float, pixel_size: float) -> str:
     )
 
 
+def views_warning(ratio: float, sampling: float) -> str:
+    """Return what is said of a map that is not known in all directions."""
+    return (
+        "preferred orientation limits the map: the half-maps agree far less along some directions "
+        f"than along others (cone ratio {ratio:.2f}, sampling {sampling:.2f}; 1 is even). Other "
+        "views, as of a tilted grid, would help; more of the same will not."
+    )
+
+
 def _symmetric(n: int, symmetry: str | None) -> str:
     named = "" if symmetry is None else f"{symmetry}, "
     turned = "after certain turns"
