@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_cryospin.engine.evaluation.directions import Directions
 from napari_cryospin.engine.judging.causes import Findings, look_for_causes
 from napari_cryospin.engine.judging.contrast import skewness
 from napari_cryospin.engine.judging.halves import HalfMaps
@@ -26,6 +27,7 @@ from napari_cryospin.engine.run.verdict_words import (
     evidence,
     pixel_size_warning,
     symmetry_words,
+    views_warning,
 )
 from napari_cryospin.engine.runfolder.verdict import Cause, Outcome, Verdict, Warned, WarningKind
 
@@ -167,7 +169,28 @@ def reach_verdict(
         )
         return _with_figures(verdict, resolution)
     measured = replace(_measured(training, halves, judged), halves=resolution)
-    return _with_figures(_told(measured, _warnings(training, halves)), resolution)
+    directions = _directions(training, halves)
+    warnings = (*_warnings(training, halves), *_views_warnings(directions))
+    verdict = replace(
+        _told(measured, warnings), cone_ratio=directions.ratio, sampling=directions.sampling
+    )
+    return _with_figures(verdict, resolution)
+
+
+def _directions(training: Training, halves: HalfMaps) -> Directions:
+    """Return how evenly the map is known in all directions."""
+    rotations = training.poses.rotations[training.members]
+    # of a symmetric molecule every particle is seen from as many sides as it has mates
+    views = (rotations[:, None, 2:] @ training.problem.group).flatten(0, 2)
+    one, two = (map_of_grid(grid).cpu().numpy() for grid in halves.grids)
+    return Directions.of(one, two, views.double().cpu().numpy())
+
+
+def _views_warnings(directions: Directions) -> tuple[Warned, ...]:
+    """Return what is said where preferred orientation limits the map."""
+    if not directions.limited:
+        return ()
+    return (Warned(WarningKind.VIEWS, views_warning(directions.ratio, directions.sampling)),)
 
 
 def _with_figures(verdict: Verdict, halves: HalfResolution | None) -> Verdict:

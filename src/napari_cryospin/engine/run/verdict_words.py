@@ -143,6 +143,15 @@ def _likelier(gain: float) -> str:
     return f"; held-out particles are {-gain:.1f} nats less likely each by a map that has it"
 
 
+def views_warning(ratio: float, sampling: float) -> str:
+    """Return what is said of a map that is not known in all directions."""
+    return (
+        "preferred orientation limits the map: the half-maps agree far less along some directions "
+        f"than along others (cone ratio {ratio:.2f}, sampling {sampling:.2f}; 1 is even). Other "
+        "views, as of a tilted grid, would help; more of the same will not."
+    )
+
+
 def _findings(measured: Measured) -> list[str]:
     """Return what was found where something was in doubt."""
     found, said = measured.findings, []
