@@ -10,10 +10,14 @@ from qtpy.QtCore import Qt
 
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.star import read_star
+from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.posterior.options import PosteriorOptions
-from napari_cryospin.engine.simulate import simulate
+from napari_cryospin.engine.run.survey import survey_epoch
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.simulate import Nuisances, simulate
 from napari_cryospin.gui.canvas.layers import VOLUME, in_sigma
 from napari_cryospin.gui.colours import class_colour
+from napari_cryospin.gui.explorer.views_panel import counted
 from napari_cryospin.gui.work.states import SessionState
 
 if TYPE_CHECKING:
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.dock import CryoSpinDock
 
 # milliseconds; a wait ends as soon as it is over, also on a machine that others load
-LONG = 180_000
+LONG = 60_000
 SECOND = f"{VOLUME}, class 2"
 BOX, PIXEL_SIZE, N = 32, 4.0, 200
 
@@ -39,7 +43,7 @@ def two_structures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     second *= first.std() / second.std()
     simulate(
         first, folder, n_particles=N, pixel_size=PIXEL_SIZE, snr=1.0, shift_std=0.0, seed=7,
-        second=second, second_share=0.5, junk=0.1,
+        second=second, nuisances=Nuisances(second_share=0.5, junk=0.1),
     )  # fmt: skip
     return folder / "particles.star"
 
@@ -62,12 +66,13 @@ def live(
     """A dock whose run of two classes has recorded two epochs, and goes on."""
     dock.posterior.explorer.options = PosteriorOptions(nside=4)
     dock.session.start(settings, tmp_path / "run")
-    dock.open_posterior.setChecked(True)
     # each class has particles, which a young run may not yet
     qtbot.waitUntil(
         lambda: len(dock.session.history) >= 2 and min(dock.session.history[-1].class_share) > 0.05,
         timeout=LONG,
     )
+    dock.open_posterior.setChecked(True)
+    qtbot.waitUntil(dock.posterior.isVisible, timeout=LONG)
     return dock
 
 
@@ -115,6 +120,7 @@ def test_two_classes_live(qtbot: QtBot, live: CryoSpinDock, tmp_path: Path) -> N
     _each_posterior_is_against_the_map_of_its_class(qtbot, live)
     _the_table_has_a_column(qtbot, live)
     _a_recorded_epoch_has_both_maps(qtbot, live)
+    _a_survey_is_of_one_class(live)
     _outliers_are_shown_beside_classes(qtbot, live)
     # what a class alone may be: the particles of the next run
     panel.tabs.setCurrentWidget(panel.classes)
@@ -174,7 +180,7 @@ def test_a_run_of_one_class_takes_the_further_maps_away(
     assert not live.classes.isVisible()
     assert not live.posterior.tabs.isTabVisible(live.posterior.tabs.indexOf(live.posterior.classes))
     live.tabs.setCurrentWidget(live.monitor)
-    assert live.monitor.classes.isHidden()
+    qtbot.waitUntil(live.monitor.classes.isHidden, timeout=LONG)
 
 
 def _maps_stand_side_by_side_or_alone(dock: CryoSpinDock) -> None:
@@ -268,6 +274,18 @@ def _a_recorded_epoch_has_both_maps(qtbot: QtBot, dock: CryoSpinDock) -> None:
     second = dock.volume.layer_of(1)
     assert np.array_equal(second.data, in_sigma(explorer.volume.maps[1]))
     explorer.show_epoch(None)
+
+
+def _a_survey_is_of_one_class(dock: CryoSpinDock) -> None:
+    session, options = dock.session, PosteriorOptions(nside=2)
+    folder, poses = RunFolder(session.folder), dock.posterior.explorer.poses
+    known = (folder, 0, session.particles, None)
+    first, second = (survey_epoch(*known, options=options, of_class=n, probes=9) for n in (0, 1))
+    assert first.entropy != second.entropy
+    with pytest.raises(InputError, match="No particle is of class 3 in epoch 1"):
+        survey_epoch(*known, options=options, of_class=2)
+    views, _, psi = counted(poses, 1)
+    assert views.sum() == len(psi) == (poses.used & (poses.classes == 1)).sum()
 
 
 def _outliers_are_shown_beside_classes(qtbot: QtBot, dock: CryoSpinDock) -> None:

@@ -28,7 +28,11 @@ from napari_cryospin.engine.posterior.refinement import (
     on_first_level,
     refine,
 )
-from napari_cryospin.engine.posterior.summary import credible_levels, summarise
+from napari_cryospin.engine.posterior.summary import (
+    PosteriorSummary,
+    credible_levels,
+    summarise,
+)
 from particle_images import all_images, with_images
 
 if TYPE_CHECKING:
@@ -149,6 +153,35 @@ def test_coloured_noise_is_found_by_shell(particles: Particles, true_map: Tensor
     expected = 1 + 4 / particles.mask_power
     assert variance[12:].mean() == pytest.approx(expected, rel=0.1)
     assert variance[4:10].mean() == pytest.approx(1, abs=0.12)
+
+
+def test_the_noise_is_that_of_the_particles_that_the_map_is_of(
+    particles: Particles, true_map: Tensor
+) -> None:
+    images, own = all_images(particles), np.arange(0, particles.n, 2)
+    # what a map of another class leaves of the others is not noise
+    images[1::2] *= 3
+    posteriors = ParticlePosteriors(
+        with_images(particles, images), PosteriorOptions(nside=4, depth=16)
+    )
+    found = []
+    for of in (None, own, np.empty(0, dtype=np.int64)):
+        posteriors.set_volume(true_map.numpy(), of=of)
+        found.append(float(posteriors.grid.likelihood.noise.variance[4:12].mean()))
+    every, alone, nobody = found
+    assert alone == pytest.approx(1, abs=0.2)
+    assert every > 3
+    assert nobody == every, "a class without particles is judged by all"
+
+
+def test_figures_of_two_lots_are_those_of_all(posteriors: ParticlePosteriors) -> None:
+    shifts, rows = np.zeros((200, 2)), np.arange(40)
+    whole = summarise(posteriors, rows, shifts)
+    lots = [summarise(posteriors, rows[start::2], shifts) for start in (1, 0)]
+    joined = PosteriorSummary.joined(lots)
+    assert np.array_equal(joined.rows, rows)
+    assert joined.entropy == pytest.approx(whole.entropy, abs=1e-4)
+    assert np.array_equal(joined.modes.counts, whole.modes.counts)
 
 
 def test_a_poor_map_leaves_noise_and_broad_posteriors(

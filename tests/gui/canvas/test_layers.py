@@ -138,3 +138,97 @@ def test_a_second_dock_takes_the_map_of_the_first_over(
     session.volume_updated.emit(update(1))
     assert list(viewer.layers) == [layer]
     assert camera.zoom == 7
+
+
+def of_classes(n: int, seed: int = 0, box: int = 8, pixel_size: float = 4.0) -> VolumeUpdated:
+    maps = [update(seed + number, box, pixel_size).volume for number in range(n)]
+    return VolumeUpdated(0, Inference.AMORTIZED, maps[0], pixel_size, tuple(maps[1:]))
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [
+        (3, [(0, 0), (0, 32), (0, 64)]),
+        (5, [(0, 0), (0, 32), (0, 64), (32, 0), (32, 32)]),
+    ],
+)
+def test_maps_of_classes_stand_in_rows_that_are_all_seen(
+    viewer: ViewerModel, session: Session, n: int, expected: list[tuple[int, int]]
+) -> None:
+    session.volume_updated.emit(of_classes(n))
+    layers, camera = list(viewer.layers), viewer.scene.camera
+    assert [layer.name for layer in layers] == [
+        VOLUME,
+        *(f"{VOLUME}, class {number}" for number in range(2, n + 1)),
+    ]
+    assert [tuple(layer.translate) for layer in layers] == [(0, *place) for place in expected]
+    for layer, shown in zip(layers, of_classes(n).maps, strict=True):
+        assert np.array_equal(layer.data, in_sigma(shown))
+    # voxel 4 of 8, 4 Å each, is the middle of the first
+    middle = [16 + max(place[axis] for place in expected) / 2 for axis in (0, 1)]
+    assert tuple(camera.center) == (16, *middle)
+    height, width = viewer.canvas.size
+    assert height / camera.zoom >= max(place[0] for place in expected) + 26
+    assert width / camera.zoom >= max(place[1] for place in expected) + 26
+
+
+def test_of_fewer_classes_the_further_maps_are_out_of_sight_and_come_back(
+    viewer: ViewerModel, session: Session
+) -> None:
+    session.volume_updated.emit(of_classes(2))
+    first, second = viewer.layers
+    second.iso_threshold = 7
+    session.run_started.emit(None)
+    assert not first.visible and not second.visible
+    session.volume_updated.emit(update(3))
+    assert list(viewer.layers) == [first, second]
+    assert (first.visible, second.visible) == (True, False)
+    assert tuple(viewer.scene.camera.center) == (16, 16, 16)
+    session.run_started.emit(None)
+    session.volume_updated.emit(of_classes(2, seed=5))
+    assert list(viewer.layers) == [first, second]
+    assert second.visible and second.iso_threshold == 7
+    assert np.array_equal(second.data, in_sigma(of_classes(2, seed=5).maps[1]))
+
+
+def test_a_colour_that_the_user_has_chosen_stays(viewer: ViewerModel, session: Session) -> None:
+    first = viewer.layers[VOLUME]
+    first.colormap = "red"
+    session.volume_updated.emit(of_classes(2))
+    assert first.colormap.name == "red"
+    first.colormap = "gray"
+    session.volume_updated.emit(of_classes(2))
+    assert first.colormap.name == "cryoSPIN class 1"
+    session.volume_updated.emit(update(1))
+    assert first.colormap.name == "gray"
+
+
+def test_a_hidden_or_deleted_map_of_a_class_stays_so(viewer: ViewerModel, session: Session) -> None:
+    session.volume_updated.emit(of_classes(3))
+    _, second, third = viewer.layers
+    second.visible = False
+    viewer.layers.remove(third)
+    session.volume_updated.emit(of_classes(3, seed=5))
+    assert not second.visible and third not in viewer.layers
+    assert len(viewer.layers) == 2
+    session.run_started.emit(None)
+    session.volume_updated.emit(of_classes(3, seed=6))
+    assert not second.visible
+    assert len(viewer.layers) == 3
+
+
+def test_a_class_alone_stands_where_the_first_does(session: Session) -> None:
+    viewer, explorer = ViewerModel(), Explorer(session)
+    VolumeLayer(session, explorer, viewer)
+    session.volume_updated.emit(of_classes(2))
+    first, second = viewer.layers
+    explorer.show_class(1)
+    assert (first.visible, second.visible) == (False, True)
+    assert tuple(second.translate) == (0, 0, 0)
+    session.volume_updated.emit(of_classes(2, seed=5))
+    assert (first.visible, second.visible) == (False, True)
+    assert np.array_equal(second.data, in_sigma(of_classes(2, seed=5).maps[1]))
+    explorer.show_class(None)
+    assert np.array_equal(first.data, in_sigma(of_classes(2, seed=5).maps[0]))
+    viewer.canvas.grid.enabled = True
+    assert tuple(second.translate) == (0, 0, 0)

@@ -122,7 +122,7 @@ class ClassCertainty(ThemedPlot):
         super().__init__(
             "How sure the class is", "% of the class", "probability of the own class", parent
         )
-        self._curves: list[pg.PlotDataItem] = []
+        self._bars: list[pg.BarGraphItem] = []
         self._counts: dict[str, NDArray[Any]] = {}
         self.setXRange(0, 1, padding=0.02)
 
@@ -131,16 +131,19 @@ class ClassCertainty(ThemedPlot):
         n = 0 if members is None else members.n_classes
         edges = np.linspace(0, 1, _BINS + 1)
         self._counts = {"from": edges[:-1], "to": edges[1:]}
-        while len(self._curves) < n:
-            pen = pg.mkPen(class_colour(len(self._curves)), width=2)
-            self._curves.append(self.plot(pen=pen, stepMode="center"))
-        for number, curve in enumerate(self._curves):
-            curve.setVisible(number < n)
+        while len(self._bars) < n:
+            brush = class_colour(len(self._bars))
+            self._bars.append(pg.BarGraphItem(x=[], height=[], width=0, brush=brush, pen=None))
+            self.addItem(self._bars[-1])
+        width = 0.9 / (_BINS * max(n, 1))
+        for number, bars in enumerate(self._bars):
+            bars.setVisible(number < n)
             if members is not None and number < n:
                 # rounded in records, to a little more than 1 as well
                 own = members.weights[members.own(number), number].clip(0, 1)
                 counts, _ = np.histogram(own, edges)
-                curve.setData(edges, 100 * counts / max(len(own), 1))
+                share = 100 * counts / max(len(own), 1)
+                bars.setOpts(x0=edges[:-1] + number * width, width=width, height=share)
                 self._counts[f"class_{class_label(number)}"] = counts
 
     def graphics(self) -> list[pg.GraphicsView]:
