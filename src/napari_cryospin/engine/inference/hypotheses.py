@@ -8,6 +8,7 @@ import torch
 
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.refining.candidate_modes import distinct
+from napari_cryospin.engine.state.pose_table import OF_CANDIDATES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,5 +106,5 @@ class Hypotheses:
             poses.with_candidates(self.most)
             return
         # a single hypothesis is the pose itself
-        for name in ("candidates", "candidate_shifts", "candidate_losses"):
+        for name in OF_CANDIDATES:
             setattr(poses, name, getattr(poses, name)[:, :0].clone())

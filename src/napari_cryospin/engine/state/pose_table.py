@@ -11,6 +11,9 @@ from torch import Tensor
 from napari_cryospin.engine.data.member import MEMBER, OPEN, overruled
 from napari_cryospin.engine.geometry.poses import Poses
 
+OF_CANDIDATES = ("candidates", "candidate_shifts", "candidate_losses", "candidate_classes")
+"""The names of what is told of candidates."""
+
 
 @dataclass
 class PoseTable:
@@ -231,11 +234,7 @@ class PoseTable:
         """
         n, heads = self.candidate_losses.shape
         nobody = self.empty(1, heads, self.rotations.device)
-        candidates = (
-            *("candidates", "candidate_shifts"),
-            *("candidate_losses", "candidate_classes"),
-        )
-        shared = {name: getattr(nobody, name)[:, :1] for name in candidates}
+        shared = {name: getattr(nobody, name)[:, :1] for name in OF_CANDIDATES}
         return self.state() | {
             name: value.expand(n, heads, *value.shape[2:]) for name, value in shared.items()
         }
