@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from cases import DATA, MOLECULES, Case
+from cases import Case
 from known import read_known
 from machine import write_table
 from oracle import oracle_fsc, oracle_poses
@@ -40,7 +40,12 @@ BOX = 32
 OFTEN = ("spike", "spliceosome", "30S")
 _CAP = ("--views", "cap", "--view-angle", "60")
 UNKIND = ("--realistic", "--off-centre", "0.04", "--junk", "0.2", *_CAP)
-_PAIRS = {"spike": "30S", "spliceosome": "50S", "30S": "spliceosome"}
+_PAIRS = {
+    "spike": "30S",
+    "spliceosome": "50S",
+    "30S": "spliceosome",
+    "kinase": "closed kinase",
+}
 # poses are as good as the oracle's where they are no worse by more than this share
 _AS_ORACLE = 1.05
 
@@ -55,9 +60,10 @@ class Trial:
     kind: str
     molecule: str
     seed: int
-    options: tuple[str, ...]
+    options: tuple[str, ...] = ()
     symmetry: str = "C1"
     imposed: bool = False
+    second: tuple[str, float] | None = None
 
     @property
     def goes_on(self) -> bool:
@@ -76,7 +82,8 @@ class Trial:
 
     def stack(self, folder: Path) -> Path:
         """Simulate it, and return its folder."""
-        return Case(self.molecule, 3000, self.seed, unkind=self.options).stack(folder / "stacks")
+        case = Case(self.molecule, 3000, self.seed, second=self.second, unkind=self.options)
+        return case.stack(folder / "stacks")
 
 
 def trials() -> list[Trial]:
@@ -91,11 +98,14 @@ def trials() -> list[Trial]:
         Trial("all at once", molecule, seed, UNKIND) for seed in (0, 1, 2, 3) for molecule in OFTEN
     ]
     for molecule, other in _PAIRS.items():
-        second = ("--second", str(DATA / MOLECULES[other]))
         found += [
-            Trial(f"{100 - percent}/{percent} {other}", molecule, seed, (*second, *share))
+            Trial(
+                f"{100 - percent}/{percent} {other}",
+                molecule,
+                seed,
+                second=(other, percent / 100),
+            )
             for percent in (30, 50)
-            for share in (("--second-share", f"{percent / 100:g}"),)
             for seed in (0, 1)
         ]
     for imposed in (True, False):

@@ -16,9 +16,10 @@ MOLECULES = {
     "50S": "maps/polnet_5A_4v4r_50S.mrc",
     "Hsp90": "atoms/2cg9_hsp90_sba1.pdb.gz",
     "kinase": "atoms/4ake_adenylate_kinase_open.cif",
+    "closed kinase": "atoms/1ake_adenylate_kinase_closed.pdb",
 }
 # of those that hold several copies
-CHAINS = {"kinase": "A"}
+CHAINS = {"kinase": "A", "closed kinase": "A"}
 BOX = 128
 COMMAND = [sys.executable, "-c", "from napari_cryospin.cli import main; main()"]
 
@@ -39,6 +40,8 @@ class Case:
         Variance of the clean images over variance of the noise, at box 128.
     shift
         Standard deviation of the shifts along each axis, as a share of the box.
+    second
+        Another molecule in the stack, and its share.
     unkind
         Further options of the simulator, such as ``("--junk", "0.3")``.
     """
@@ -48,14 +51,18 @@ class Case:
     seed: int = 0
     snr: float = 0.1
     shift: float = 0.0
+    second: tuple[str, float] | None = None
     unkind: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Name of the stack's folder."""
         moved = f"_shift{self.shift:g}" if self.shift else ""
-        words = "_".join(Path(word).name.lstrip("-") for word in self.unkind)
-        more = f"_{words}" if words else ""
+        words = [Path(word).name.lstrip("-") for word in self.unkind]
+        if self.second is not None:
+            other, share = self.second
+            words += ["second", Path(MOLECULES[other]).name, "second-share", f"{share:g}"]
+        more = "".join(f"_{word}" for word in words)
         return f"{self.molecule}_{self.n}_{self.snr:g}_seed{self.seed}{moved}{more}"
 
     def stack(self, folder: Path) -> Path:
@@ -63,20 +70,29 @@ class Case:
         target = folder / self.name
         if (target / "done").exists():
             return target
-        source = DATA / MOLECULES["spike" if self.molecule == "noise" else self.molecule]
-        if not source.exists():
-            sys.exit(f"The benchmark needs {source}, which is not there.")
-        if self.molecule in CHAINS:
-            source = with_chains(source, CHAINS[self.molecule], folder / "sources")
+        source = source_of("spike" if self.molecule == "noise" else self.molecule, folder)
         # without signal: so little of it that no particle holds any
         snr = 1e-9 if self.molecule == "noise" else self.snr
         options = ["--box", BOX, "--n-particles", self.n, "--snr", snr, "--seed", self.seed]
         if self.shift:
             options += ["--off-centre", self.shift]
+        if self.second is not None:
+            other, share = self.second
+            options += ["--second", source_of(other, folder), "--second-share", share]
         words = [*COMMAND, "simulate", source, *options, *self.unkind, "--out", target]
         subprocess.run([str(word) for word in words], check=True, capture_output=True)
         (target / "done").touch()
         return target
+
+
+def source_of(molecule: str, folder: Path) -> Path:
+    """Return the file of a molecule; of those that hold several copies a file of one."""
+    source = DATA / MOLECULES[molecule]
+    if not source.exists():
+        sys.exit(f"The benchmark needs {source}, which is not there.")
+    if molecule in CHAINS:
+        return with_chains(source, CHAINS[molecule], folder / "sources")
+    return source
 
 
 def with_chains(source: Path, chains: str, folder: Path) -> Path:

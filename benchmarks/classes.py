@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from cases import DATA, MOLECULES, Case, with_chains
+from cases import Case
 from known import read_known
 from machine import write_table
 from oracle import oracle_classes
@@ -42,8 +42,7 @@ if TYPE_CHECKING:
 
 BOX, N = 32, 3000
 # the third pair is one protein in two states
-_PAIRS = {"spike": "30S", "spliceosome": "50S", "kinase": "closed"}
-_CLOSED = "atoms/1ake_adenylate_kinase_closed.pdb"
+_PAIRS = {"spike": "30S", "spliceosome": "50S", "kinase": "closed kinase"}
 # classes are told as well as they can be from here on: in itself, and of the oracle's
 _TOLD, _OF_ORACLE = 0.9, 0.9
 
@@ -66,13 +65,8 @@ class Trial:
 
     def stack(self, folder: Path) -> Path:
         """Simulate it, and return its folder."""
-        if not self.other:
-            return Case(self.molecule, N, self.seed).stack(folder / "stacks")
-        second = DATA / MOLECULES.get(self.other, "")
-        if self.other == "closed":
-            second = with_chains(DATA / _CLOSED, "A", folder / "stacks" / "sources")
-        more = ("--second", str(second), "--second-share", f"{self.share:g}")
-        return Case(self.molecule, N, self.seed, unkind=more).stack(folder / "stacks")
+        second = (self.other, self.share) if self.other else None
+        return Case(self.molecule, N, self.seed, second=second).stack(folder / "stacks")
 
 
 def trials() -> list[Trial]:

@@ -37,6 +37,8 @@ class Known:
         The true map in the images' unit, (D, D, D).
     belongs
         Which particles belong to it, (n,): the others are junk, or of a second structure.
+    scales
+        What it is multiplied with to fit the images of each optics group, (n,).
     """
 
     particles: Particles
@@ -44,6 +46,7 @@ class Known:
     shifts: np.ndarray
     volume: np.ndarray
     belongs: np.ndarray
+    scales: np.ndarray
 
 
 def read_known(folder: Path, box: int) -> Known:
@@ -61,11 +64,19 @@ def read_known(folder: Path, box: int) -> Known:
     assert truth is not None and truth.volume is not None and table.shifts is not None
     shifts = table.shifts[particles.rows] / particles.pixel_size
     model = ImageModel.within(particles.box, particles.box / 2)
+    # all optics groups are among them
     rows = torch.from_numpy(np.flatnonzero(truth.belongs)[:500])
     poses = torch.from_numpy(truth.rotations[rows.numpy()]).float()
     slices = Projector(torch.from_numpy(truth.volume)).slices(poses, model.frequencies)
     moved = model.shift(slices, -torch.from_numpy(shifts[rows.numpy()]).float())
-    predicted = particles.ctf(rows, model.frequencies) * moved
+    predicted = particles.transfer(rows, model) * moved
     observed = particles.observed(rows, model).coefficients
-    scale = float((predicted * observed).sum() / predicted.square().sum())
-    return Known(particles, truth.rotations, shifts, scale * truth.volume, truth.belongs)
+    cross, power = (predicted * observed).sum(1), predicted.square().sum(1)
+    scale = float(cross.sum() / power.sum())
+    optics = particles.table.optics_index[particles.rows]
+    scales = np.ones(particles.n)
+    groups = np.unique(optics)
+    for group in groups if len(groups) > 1 else ():
+        own = optics[rows.numpy()] == group
+        scales[optics == group] = float(cross[own].sum() / power[own].sum()) / scale
+    return Known(particles, truth.rotations, shifts, scale * truth.volume, truth.belongs, scales)

@@ -60,6 +60,7 @@ def _oracle(
         held.assign(grid_of_map(torch.from_numpy(volume)))
         maps.append(held)
     poses = PoseTable.empty(particles.n, 1, torch.device("cpu"), len(maps))
+    poses.scales = torch.from_numpy(known.scales).float()
     if shifts:
         poses.shifts = torch.from_numpy(known.shifts).float()
     nobody = torch.zeros(particles.n, dtype=torch.bool)
@@ -112,6 +113,7 @@ def oracle_fsc(known: Known) -> float:
     poses = PoseTable.empty(particles.n, 1, torch.device("cpu"))
     poses.rotations = torch.from_numpy(known.rotations).float()
     poses.shifts = torch.from_numpy(known.shifts).float()
+    poses.scales = torch.from_numpy(known.scales).float()
     model = ImageModel.within(particles.box, particles.box / 2)
     rows = np.flatnonzero(known.belongs)
     found = divide(back_project(particles, poses, torch.from_numpy(rows), model))

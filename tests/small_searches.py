@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SMALL = {
+    "geometry.symmetry_axes._NSIDE": 1,
     "geometry.symmetry_search._LEAST": 1.1,
     "geometry.symmetry_search._NSIDE": 1,
     "judging.confidence._MOST_RADIUS": 6.0,

@@ -21,6 +21,7 @@ DOORS = {
         "engine/inference/direct.py",
         "engine/inference/marginal.py",
         "engine/inference/winners_teacher.py",
+        "engine/judging/symmetry_gain.py",
     },
 }
 

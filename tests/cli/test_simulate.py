@@ -55,6 +55,7 @@ def test_options_of_a_realistic_stack_have_their_say(small_stack: Path, tmp_path
         ("--background", 0.2),
         ("--off-centre", 0.05),
         ("--defocus-error", 200),
+        ("--groups", 2),
         ("--true-amplitude-contrast", 0.2),
         ("--views", "belt", "--view-angle", 10),
         ("--symmetry", "C2"),

@@ -133,8 +133,8 @@ class Follower:
         if event.before:
             self.line("The run had finished already: nothing was left to do.")
         self.line(f"Map and poses are in {event.folder}")
-        if event.halves is not None:
-            self.line(event.halves_sentence())
+        if halves := event.halves_sentence():
+            self.line(halves)
         if event.verdict is not None:
             self.line(f"Verdict: {event.verdict.outcome}")
             for reason in event.verdict.sentences:

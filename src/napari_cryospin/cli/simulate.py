@@ -110,6 +110,14 @@ def simulate(
             rich_help_panel=_NOISE,
         ),
     ] = None,
+    groups: Annotated[
+        int | None,
+        typer.Option(
+            help="Optics groups, each with noise of another colour and of twice the variance of "
+            "the one before, in micrographs of a defocus each [1].",
+            rich_help_panel=_NOISE,
+        ),
+    ] = None,
     views: Annotated[
         Views | None,
         typer.Option(
@@ -195,6 +203,7 @@ def simulate(
         "beads": beads,
         "bead_height": bead_height,
         "second_share": second_share,
+        "groups": groups,
     }
     with told_plainly(), cleaned_up():
         require_named(out)

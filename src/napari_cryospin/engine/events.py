@@ -213,8 +213,9 @@ class Finished(Event):
     left: tuple[str, ...] = ()
 
     def halves_sentence(self) -> str:
-        """Return in words how far the half-maps agree; nothing where that is not known."""
-        return "" if self.halves is None else self.halves.sentence()
+        """Return in words how far the half-maps agree; nothing where the verdict says so."""
+        told = self.verdict is not None and self.verdict.shared_by_halves is not None
+        return "" if told or self.halves is None else self.halves.sentence()
 
     def sentence(self) -> str:
         """Return in words what is left of a run without results."""

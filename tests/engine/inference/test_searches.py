@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 import torch
 
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import exponential_map
 from napari_cryospin.engine.inference.searches import Searches, changed_share
 from napari_cryospin.engine.stages import DirectStage
+from napari_cryospin.engine.state.pose_table import PoseTable
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.state.problem import Problem
@@ -24,12 +27,9 @@ def problem_with(in_doubt: int) -> Problem:
     """Return particles of which the first so many have two modes."""
     losses = torch.ones(N, 2)
     losses[in_doubt:, 1] = 2
-    poses = SimpleNamespace(
-        candidates=QUARTER.expand(N, 2, 3, 3),
-        candidate_losses=losses,
-        rotations=QUARTER[:1].repeat(N, 1, 1),
-        members=torch.ones(N, dtype=torch.bool),
-    )
+    poses = PoseTable.empty(N, 2, torch.device("cpu"))
+    poses.candidates, poses.candidate_losses = QUARTER.repeat(N, 1, 1, 1), losses
+    poses.rotations = QUARTER[:1].repeat(N, 1, 1)
     return cast(
         "Problem",
         SimpleNamespace(
@@ -141,4 +141,7 @@ def test_modes_are_others_beyond_ten_degrees() -> None:
     before = QUARTER[:1].repeat(4, 1, 1)
     angles = torch.deg2rad(torch.tensor([0.0, 9, 11, 180]))
     after = exponential_map(torch.stack((angles, 0 * angles, 0 * angles), 1)) @ before
-    assert changed_share(before, after) == 0.5
+    one, two = Poses.centred(before), Poses.centred(after)
+    assert changed_share(one, two) == 0.5
+    classes = torch.tensor([0, 1, 0, 0])
+    assert changed_share(replace(one, classes=classes), replace(two, classes=0 * classes)) == 0.75

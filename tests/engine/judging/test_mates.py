@@ -10,21 +10,20 @@ from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.evaluation.alignment import PoseAlignment, apply_alignment
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
 from napari_cryospin.engine.geometry.symmetry import point_group
-from napari_cryospin.engine.judging.mates import closed, find_mates, frequent_turns, name_of_group
+from napari_cryospin.engine.judging.mates import closed, find_mates, frequent_turns
 
 
 @pytest.mark.parametrize("name", ["C2", "C3", "C4", "C7", "D2", "D3", "D4", "D6", "T", "O", "I1"])
-def test_groups_are_named_from_some_of_their_turns(name: str) -> None:
+def test_groups_are_made_of_some_of_their_turns(name: str) -> None:
     group = point_group(name)
     frame = random_rotations(1, np.random.default_rng(0))[0]
     turns = [frame @ turn @ frame.T for turn in group if angular_distance(turn, np.eye(3)) > 1]
     found = closed(turns[::2])
     assert len(found) == len(group)
-    assert name_of_group(found) == name.rstrip("1")
 
 
-def test_no_turns_are_no_group() -> None:
-    assert name_of_group(closed([])) is None
+def test_no_turns_are_the_identity_alone() -> None:
+    assert len(closed([])) == 1
 
 
 def modes_of(group: np.ndarray, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +63,7 @@ def test_a_symmetric_map_has_the_mates_of_its_group() -> None:
     spread = 0.05 * volume.std()
     one, two = ((volume + rng.normal(0, spread, volume.shape)).astype(np.float32) for _ in range(2))
     found = find_mates(*modes_of(point_group("C3")), (one, two))
-    assert found.symmetry == "C3"
+    assert len(found.turns) == 3
     assert found.alike > 0.95
 
 
@@ -73,6 +72,5 @@ def test_a_map_without_symmetry_has_no_mates() -> None:
     volume = procedural_molecule(box=32, pixel_size=4.0)
     found = find_mates(*modes_of(point_group("C2")), (volume, volume))
     assert len(found.turns) == 1
-    assert found.symmetry is None
     assert found.tried is not None
     assert found.tried < 0.8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +16,15 @@ from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.member import APART, BELONGS, OPEN
 from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.texts import numbers_of
+from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.branching import make_branch
 from napari_cryospin.engine.run.checkpoint_reading import read_last_checkpoint, require_poses
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.export import last_poses
 from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.run.said_later import say_later
 from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.lock import RunLock
 from napari_cryospin.engine.state.pose_table import PoseTable
 from small_searches import made_small
 
@@ -162,6 +166,44 @@ def test_what_is_said_while_it_ends_in_a_search_is_kept(settings: Settings, tmp_
                 run.controls.stop(results=False)
     assert asked and by_hand(run.folder)[KEPT].tolist() == [1, 1, 1]
     assert [one.command for one in run.folder.commands()] == ["members"]
+
+
+def test_it_is_said_of_a_run_that_has_ended(
+    steered: RunFolder, settings: Settings, tmp_path: Path
+) -> None:
+    """Exports, branches and repetitions heed it; what was written stays."""
+    shutil.copytree(steered.path, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    star = folder.star_path.read_bytes()
+    say_later(folder, [(np.array([30, 31, N + 5]), APART), (np.array([5]), OPEN)])
+    expected = SAID.copy()
+    expected[[30, 31]], expected[5] = APART, OPEN
+    assert np.array_equal(by_hand(folder), expected)
+    others = last_poses(folder).some("others").table.image_index
+    assert {30, 31, 80} <= set(others.tolist())
+    assert folder.star_path.read_bytes() == star
+    # once more, of the same moment: one command
+    say_later(folder, [(np.array([31]), OPEN)])
+    assert [one.command for one in folder.commands()] == ["members"] * 4
+    assert folder.commands()[-1].apart == "31,81"
+    make_branch(folder.path, 4, tmp_path / "branch", changes={"direct.epochs": 3})
+    assert by_hand(RunFolder(tmp_path / "branch"))[[30, 80]].tolist() == [APART, APART]
+    again = Reconstruction(folder.settings(), tmp_path / "again", commands=folder.commands())
+    steer(again, [])
+    assert np.array_equal(by_hand(again.folder), by_hand(folder))
+    assert (memberships(again.folder.star_path)[[30, 80]] == 0).all()
+    # resumed with more epochs, it trains without them
+    steer(Reconstruction.resume(folder.path, changes={"direct.epochs": 3}), [])
+    assert (memberships(folder.star_path)[[30, 80]] == 0).all()
+
+
+def test_it_is_not_said_of_a_run_that_is_written(steered: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(steered.path, tmp_path / "run")
+    lock = RunLock.acquire(tmp_path / "run")
+    with pytest.raises(InputError):
+        say_later(RunFolder(tmp_path / "run"), [(np.array([30]), APART)])
+    lock.release()
+    assert np.array_equal(by_hand(RunFolder(tmp_path / "run")), SAID)
 
 
 def test_a_checkpoint_of_an_earlier_version_has_nothing_said(steered: RunFolder) -> None:

@@ -10,15 +10,18 @@ import pytest
 import torch
 
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.geometry.symmetry_axes import SymmetryFrame
+from napari_cryospin.engine.half_resolution import HalfResolution
 from napari_cryospin.engine.judging.causes import Findings
 from napari_cryospin.engine.judging.centring import Centring
 from napari_cryospin.engine.judging.evidence import Judgement
 from napari_cryospin.engine.judging.mates import Mates
 from napari_cryospin.engine.judging.misfit import Misfit
+from napari_cryospin.engine.judging.symmetry import MapSymmetry
 from napari_cryospin.engine.judging.variability import Variability
 from napari_cryospin.engine.run.judgement import Measured
 from napari_cryospin.engine.run.rejudging import judge_again
-from napari_cryospin.engine.run.verdict_words import advice, evidence
+from napari_cryospin.engine.run.verdict_words import advice, by_halves, evidence
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.verdict import Cause, Outcome
 
@@ -67,6 +70,7 @@ def said(found: Found, **figures: object) -> tuple[Outcome, Cause | None, str]:
     measured = Measured(JUDGED, found, **known)
     words = (
         *evidence(JUDGED, measured),
+        *by_halves(measured.halves),
         *advice(measured.outcome, measured.cause),
     )
     return measured.outcome, measured.cause, " ".join(words)
@@ -76,6 +80,21 @@ def test_a_map_that_explains_the_particles_has_converged() -> None:
     outcome, cause, words = said(GOOD)
     assert (outcome, cause) == (Outcome.CONVERGED, None)
     assert "explains 99 % of the signal" in words
+
+
+def test_independent_halves_have_a_word() -> None:
+    outcome, _, words = said(GOOD, halves=HalfResolution(9.04, shared=30.0))
+    assert outcome is Outcome.CONVERGED
+    assert "Resolution 9.0 Å (FSC 0.143, independent halves; what they share is coarser" in words
+    *_, words = said(GOOD, halves=HalfResolution(8.0, nyquist=True, shared=30.0))
+    assert "Resolution better than 8.0 Å, Nyquist" in words
+    # halves that share poses tell nothing: the verdict has no word on them
+    outcome, _, words = said(GOOD, halves=HalfResolution(8.0))
+    assert outcome is Outcome.CONVERGED and "halves" not in words
+    # poses that each half is sure of, and that nothing of the other confirms
+    outcome, cause, words = said(GOOD, halves=HalfResolution(31.0, shared=30.0))
+    assert (outcome, cause) == (Outcome.UNCERTAIN, Cause.TOO_LITTLE_SIGNAL)
+    assert "No resolution: independent halves agree on nothing finer" in words
 
 
 def test_particles_off_centre_are_told_to_be_shifted() -> None:
@@ -140,6 +159,41 @@ def test_mates_are_a_symmetry_or_a_cause() -> None:
         assert (outcome, cause) == expected
         assert "2 mates" in words
         assert ("differ from it by more than noise" in words) == (cause is Cause.MATES)
+
+
+def symmetry(correlation: float, gain: float) -> MapSymmetry:
+    frame = SymmetryFrame(np.eye(3), np.zeros(3), correlation)
+    return MapSymmetry("C4", frame, correlation, 0.98, gain, 0.1)
+
+
+def test_a_symmetry_is_named_with_its_axis_and_what_to_do() -> None:
+    outcome, _, words = said(GOOD, symmetry=symmetry(0.97, 0.5))
+    assert outcome is Outcome.CONVERGED
+    assert "looks C4-symmetric about the axis (x, y, z) = (0.00, 0.00, 1.00)" in words
+    assert "correlation 0.97 after its turns, 0.98 between its halves" in words
+    assert "Go on with C4" in words
+
+
+def test_a_pseudo_symmetry_is_told_and_not_advised() -> None:
+    outcome, cause, words = said(GOOD, symmetry=symmetry(0.72, -20.0))
+    assert (outcome, cause) == (Outcome.CONVERGED, None)
+    assert "nearly C4-symmetric, a pseudo-symmetry: correlation 0.72" in words
+    assert "20.0 nats less likely" in words
+    assert "Go on" not in words
+    # nor is that of an average of mates, which looks symmetric
+    turns = np.stack((np.eye(3), np.diag([-1.0, -1.0, 1.0])))
+    mates = replace(GOOD, misfit=BAD, mates=Mates(turns, 0.95, 0.95))
+    _, cause, words = said(mates, symmetry=symmetry(0.97, 0.5))
+    assert cause is Cause.MATES
+    assert "pseudo-symmetry" in words and "the particles differ from it" in words
+    assert "Go on" not in words
+
+
+def test_a_map_without_the_symmetry_of_its_particles_is_uncertain() -> None:
+    outcome, cause, words = said(GOOD, symmetry=symmetry(0.2, 6.0))
+    assert (outcome, cause) == (Outcome.UNCERTAIN, None)
+    assert "6.0 nats likelier each by a C4-symmetric map, which this one is not" in words
+    assert "Go on with C4" in words
 
 
 def test_poses_that_are_unsure_for_no_other_reason_lack_signal() -> None:

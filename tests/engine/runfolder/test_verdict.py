@@ -24,6 +24,10 @@ FULL = Verdict(
     shares=(0.7, 0.3),
     mates=4,
     symmetry="C4",
+    symmetry_axis=(0.0, 0.6, 0.8),
+    symmetry_correlation=0.97,
+    symmetry_allowed=0.98,
+    symmetry_gain=0.5,
     warnings=(Warned(WarningKind.CONTRAST, "inverted."),),
 )
 
@@ -49,6 +53,10 @@ def test_the_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
         ("cause", "the weather"),
         ("cause", 3),
         ("symmetry", 4),
+        ("pseudo_symmetry", ["C3"]),
+        ("symmetry_axis", "up"),
+        ("symmetry_axis", [0.0, "up"]),
+        ("symmetry_gain", "much"),
         ("shares", "half"),
         ("shares", [0.5, "half"]),
         ("misfit", "little"),

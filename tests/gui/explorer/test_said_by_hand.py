@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from qtpy.QtCore import Qt
 
 from napari_cryospin.engine.data.member import APART, BELONGS, OPEN
 from napari_cryospin.engine.posterior.options import PosteriorOptions
+from napari_cryospin.engine.run.checkpoint_reading import read_last_checkpoint
 from napari_cryospin.engine.runfolder.folder import RunFolder
-from napari_cryospin.gui.work.by_hand import NO_RUN
+from napari_cryospin.engine.runfolder.lock import RunLock
+from napari_cryospin.gui.work.by_hand import LATER, NO_RUN
 from napari_cryospin.gui.work.states import SessionState
 
 if TYPE_CHECKING:
@@ -110,12 +113,24 @@ def test_images_are_taken_back_while_a_run_trains(
     commands = [one for one in RunFolder(tmp_path / "run").commands() if one.command == "members"]
     assert (commands[-1].belong, commands[-1].apart) == ("5-6,10", "8")
 
-    # the run has ended: the window says so, and nothing changes
+    # the run has ended: exports and branches heed what is said, and the window tells so
     with qtbot.waitSignal(session.message, timeout=LONG) as told:
         qtbot.mouseClick(table.buttons.words[APART], LEFT)
-    assert told.args == [NO_RUN]
+    assert told.args == [LATER]
+    assert session.latest_poses.by_hand[[4, 5, 9, 7]].tolist() == [APART] * 4
+    state = read_last_checkpoint(RunFolder(tmp_path / "run"), torch.device("cpu"))
+    assert np.flatnonzero(state["poses"]["by_hand"].numpy()).tolist() == [4, 5, 7, 9]
+    assert not state["poses"]["membership"][[4, 5, 7, 9]].any()
+    with qtbot.waitSignal(session.message, timeout=LONG):
+        qtbot.mouseClick(table.buttons.undo, LEFT)
     assert session.latest_poses.by_hand[[4, 7]].tolist() == [BELONGS, APART]
-    assert not table.buttons.undo.isEnabled()
+    # not while another process writes it: what was shown is taken back
+    lock = RunLock.acquire(tmp_path / "run")
+    with qtbot.waitSignal(session.message, timeout=LONG) as told:
+        qtbot.mouseClick(table.buttons.words[APART], LEFT)
+    lock.release()
+    assert "is being written" in told.args[0] or "in use" in told.args[0]
+    assert session.latest_poses.by_hand[[4, 7]].tolist() == [BELONGS, APART]
     # those of which it was said are found again
     panel.tabs.setCurrentWidget(page)
     gallery.clear_selection()

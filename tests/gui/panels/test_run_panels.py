@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QObject, Qt
 
@@ -15,7 +16,10 @@ from napari_cryospin.engine.events import (
     Progress,
     Switched,
 )
+from napari_cryospin.engine.fsc_events import FscUpdated
+from napari_cryospin.engine.half_resolution import HalfResolution
 from napari_cryospin.engine.run.controls import Controls
+from napari_cryospin.engine.runfolder import fsc
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.verdict import Outcome, Verdict
 from napari_cryospin.engine.settings import Settings
@@ -138,7 +142,7 @@ def test_every_phase_has_its_own_words_and_no_time_of_the_one_before(
 def test_the_verdict_is_said_and_gone_with_the_next_run(
     session: Session, box: RunPanel, tmp_path: Path
 ) -> None:
-    session.finished.emit(Finished(tmp_path, False, True, 12.0, VERDICT))
+    session.finished.emit(Finished(tmp_path, False, True, HalfResolution(12.0), VERDICT))
     assert "Several structures compete" in box.message.text()
     assert "Another one." in box.message.toolTip()
     assert "half-maps with shared poses: 12.0 Å, an upper bound" in box.message.toolTip()
@@ -184,6 +188,39 @@ def test_the_monitor_draws_what_each_stage_measures(qtbot: QtBot, session: Sessi
     assert list(monitor.posterior.curve("weights off").getData()[1]) == [2]
     assert list(monitor.gain.curve("gain").getData()[1]) == [2.0, 2.5]
     assert "marginalisation" in monitor.note.text()
+
+
+def test_the_monitor_draws_how_far_independent_halves_agree(qtbot: QtBot, session: Session) -> None:
+    monitor = MonitorPanel(session)
+    qtbot.addWidget(monitor)
+    with qtbot.waitExposed(monitor):
+        monitor.show()
+    end(session, 0, Inference.MARGINAL, 0)
+    qtbot.waitUntil(lambda: not monitor._pieces.isActive())
+    assert not monitor.fsc.isVisible() and not monitor.halves.isVisible()
+    shells = np.arange(17)
+    told = FscUpdated(
+        1,
+        HalfResolution(12.0, shared=20.0),
+        {
+            fsc.FREQUENCY: shells / 160,
+            fsc.CORRECTED: np.linspace(1, 0, 17),
+            fsc.SHARED: (shells <= 8) * 1.0,
+        },
+    )
+    session._on_event(told)
+    end(session, 1, Inference.DIRECT, 1, resolution_halves=told.reached)
+    qtbot.waitUntil(lambda: monitor.fsc.isVisible() and monitor.halves.isVisible())
+    assert list(monitor.halves.curve("halves").getData()[1]) == [12.0]
+    assert len(monitor.fsc.curve(fsc.CORRECTED).getData()[1]) == 17
+    # a line up to where the halves share a map
+    assert monitor.fsc.limit.isVisible()
+    assert monitor.fsc.limit.value() == pytest.approx(1 / 20)
+    assert "corrected" in monitor.fsc._title and "truth" not in monitor.fsc._title
+    # the marks are resolutions
+    axis = monitor.fsc.getAxis("bottom")
+    ((_, places),) = axis.tickValues(0, 0.1, 200)
+    assert axis.tickStrings(places, 1, 1)[-1] == "10"
 
 
 def test_a_batch_draws_the_loss_alone(qtbot: QtBot, session: Session) -> None:

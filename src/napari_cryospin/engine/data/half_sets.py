@@ -27,3 +27,17 @@ def half_sets(given: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArr
     if given is not None and set(np.unique(given[rows])) == {1, 2}:
         return given[rows]
     return np.asarray(rows % 2 + 1, dtype=np.int64)
+
+
+def half_sets_of(
+    given: NDArray[np.int64] | None, rows: NDArray[np.int64], used: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return the half-sets of the used ones among all particles of a run, (n,), bool.
+
+    Where all of these are in one half they alternate: there are two maps all the same, which have
+    poses in common.
+    """
+    found = half_sets(given, rows)[used]
+    if len(np.unique(found)) < 2:
+        return np.asarray(np.arange(len(found)) % 2 + 1, dtype=np.int64)
+    return found

@@ -89,6 +89,9 @@ class Nuisances:
         Height of the beads, standard deviations of the noise.
     second_share
         Share of the second structure among the particles, 0 to 1.
+    groups
+        Number of optics groups: the variance of the noise doubles from one to the next, and its
+        colour is another; their micrographs, of 100 particles each, have a defocus each.
 
     Raises
     ------
@@ -113,6 +116,7 @@ class Nuisances:
     beads: float = 0.0
     bead_height: float = 20.0
     second_share: float = 0.3
+    groups: int = 1
 
     def __post_init__(self) -> None:
         # by their names too: a script need not import them
@@ -137,10 +141,15 @@ class Nuisances:
             raise InputError("No kind of junk was named: give some with --junk-kinds.")
         if self.views != Views.UNIFORM and not 0 < self.view_angle:
             raise InputError("--view-angle must be above 0 degrees.")
+        if not 1 <= self.groups <= _MOST_GROUPS:
+            raise InputError(
+                f"--groups must be from 1 to {_MOST_GROUPS}, and {self.groups} is not."
+            )
         if self.true_amplitude_contrast is not None and not 0 <= self.true_amplitude_contrast <= 1:
             raise InputError("--true-amplitude-contrast must be from 0 to 1.")
 
 
+_MOST_GROUPS = 9
 _RANGES = {
     "ice": 1.0,
     "envelope": 10_000.0,

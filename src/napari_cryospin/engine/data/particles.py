@@ -12,7 +12,7 @@ from napari_cryospin.engine.data.member import OPEN
 from napari_cryospin.engine.data.observed import Observed
 from napari_cryospin.engine.data.set_aside import SetAside
 from napari_cryospin.engine.models.image import ImageModel
-from napari_cryospin.engine.models.noise import NoiseSpectrum, mean_power
+from napari_cryospin.engine.models.noise import NoiseSpectrum, mean_power, shells_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.image_store import ImageStore
+    from napari_cryospin.engine.data.noise_groups import NoiseFilters
     from napari_cryospin.engine.data.table import ParticleTable
 
 _CPU = torch.device("cpu")
@@ -60,6 +61,9 @@ class Particles:
         Rows of the table that were to be used, but for their images.
     device
         Where images, coefficients and CTFs come to lie.
+    noise_filters
+        What coefficients and CTFs are multiplied with, so that images of all optics groups and
+        micrographs have the same noise; None where they have it as they are.
     """
 
     table: ParticleTable
@@ -72,6 +76,7 @@ class Particles:
     ctf_applied: Tensor | None = None
     set_aside: SetAside = field(default_factory=SetAside.none)
     device: torch.device = _CPU
+    noise_filters: NoiseFilters | None = None
 
     @property
     def n(self) -> int:
@@ -100,6 +105,7 @@ class Particles:
             ctf_parameters=parameters,
             ctf_applied=applied,
             device=device,
+            noise_filters=self.noise_filters and self.noise_filters.to(device),
         )
 
     def images(self, rows: Tensor) -> Tensor:
@@ -127,7 +133,7 @@ class Particles:
         deviation: Tensor | None = None,
         images: Tensor | None = None,
     ) -> Observed:
-        """Return what inference sees of particles.
+        """Return what inference sees of particles: all of the same noise.
 
         Parameters
         ----------
@@ -151,8 +157,7 @@ class Particles:
             :meth:`images` of the particles, where they are at hand already.
         """
         coefficients = self._coefficients(rows, model, images)
-        # a CTF is the same at k and −k
-        values = self.ctf(rows, model.frequencies[::2]).repeat_interleave(2, 1)
+        values = self.transfer(rows, model)
         if scales is None:
             scales = torch.ones(len(rows), device=self.device)
         else:
@@ -174,10 +179,25 @@ class Particles:
         power = mean_power(self._coefficients(rows, model))
         return NoiseSpectrum.of_residuals(power, model, self.mask_power)
 
+    def weights(self, rows: Tensor, model: ImageModel) -> Tensor | None:
+        """Return what makes the noise of particles (m,) that of all, (m, K); None: it is."""
+        if self.noise_filters is None:
+            return None
+        return self.noise_filters.at(rows, shells_of(model))
+
+    def transfer(self, rows: Tensor, model: ImageModel) -> Tensor:
+        """Return what multiplies a projection in :meth:`observed`, but for the scale, (m, K)."""
+        # a CTF is the same at k and −k
+        values = self.ctf(rows, model.frequencies[::2]).repeat_interleave(2, 1)
+        weights = self.weights(rows, model)
+        return values if weights is None else weights * values
+
     def _coefficients(
         self, rows: Tensor, model: ImageModel, images: Tensor | None = None
     ) -> Tensor:
-        return model.coefficients(self.images(rows) if images is None else images)
+        found = model.coefficients(self.images(rows) if images is None else images)
+        weights = self.weights(rows, model)
+        return found if weights is None else weights * found
 
     def ctf(self, rows: Tensor | None, frequencies: Tensor) -> Tensor:
         """Return the CTF of particles.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
+from napari_cryospin.engine.data.noise_groups import NoiseFilters, NoiseGroups
 from napari_cryospin.engine.data.normalise import soft_mask
 from napari_cryospin.engine.data.particles import Particles
 from napari_cryospin.engine.data.resize import Sizes, working_sizes
@@ -37,12 +38,15 @@ class Prepared:
         Rows of the table that are not used.
     notes
         What the user should know of the images, one sentence each.
+    noise
+        Factors that give each group of images the noise of all, (G, D/2); None: they have it.
     """
 
     kept: NDArray[np.int64]
     factors: Tensor
     set_aside: SetAside
     notes: tuple[str, ...]
+    noise: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,11 @@ class Plan:
         """The soft mask, (D, D)."""
         return soft_mask(self.box, self.across)
 
+    @cached_property
+    def noise_groups(self) -> NoiseGroups:
+        """Which of the images may have the same noise."""
+        return NoiseGroups.of_table(self.table, self.rows)
+
     def particles(self, prepared: Prepared, store: ImageStore) -> Particles:
         """Return the particles whose images live in a store."""
         rows = self.rows[prepared.kept]
@@ -121,7 +130,14 @@ class Plan:
             tuple(dict.fromkeys((*self.notes, *prepared.notes))),
             _ctf_applied(self.table, rows),
             prepared.set_aside,
+            noise_filters=self._noise_filters(prepared),
         )
+
+    def _noise_filters(self, prepared: Prepared) -> NoiseFilters | None:
+        if prepared.noise is None:
+            return None
+        of = torch.from_numpy(self.noise_groups.of[prepared.kept])
+        return NoiseFilters(prepared.noise, of)
 
 
 def with_contrast(table: ParticleTable, settings: DataSettings) -> ParticleTable:

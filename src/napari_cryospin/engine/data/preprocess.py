@@ -9,8 +9,10 @@ import torch
 
 from napari_cryospin.engine.data.bad_images import Inspection, sample
 from napari_cryospin.engine.data.image_store import MemoryHome
+from napari_cryospin.engine.data.noise_groups import Spectra, filters_of
 from napari_cryospin.engine.data.normalise import background, normalise
 from napari_cryospin.engine.data.plan import Plan, Prepared
+from napari_cryospin.engine.data.ramps import ramp_share, without_ramps
 from napari_cryospin.engine.data.resize import fourier_crop, real_crop
 from napari_cryospin.engine.data.stack import StackReader
 from napari_cryospin.engine.data.usual import Usual
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from napari_cryospin.engine.data.image_store import Home
     from napari_cryospin.engine.data.particles import Particles
-    from napari_cryospin.engine.data.table import ParticleTable
+    from napari_cryospin.engine.data.table import OpticsGroup, ParticleTable
     from napari_cryospin.engine.settings import DataSettings
 
 # raw images in memory at a time; what is made of them on the way takes about five times as much
@@ -95,21 +97,30 @@ def prepare_images(
     powers = torch.empty(len(rows), dtype=torch.float64)
     members = table.optics_index[rows]
     inspection = Inspection(table, rows)
-    done = 0
+    alike = plan.noise_groups
+    spectra = Spectra(len(alike.optics), plan.mask) if alike.several else None
+    done, notes = 0, list[str]()
     for group, crop in zip(plan.groups, sizes.crops, strict=True):
         optics = table.optics[group]
         across = plan.diameter / optics.pixel_size
         chunks = _chunks(np.flatnonzero(members == group), optics.box)
         some = sample(np.flatnonzero(members == group), len(chunks[0]))
-        usual = Usual.of(torch.from_numpy(reader.read(rows[some])), across)
+        sample_images = torch.from_numpy(reader.read(rows[some]))
+        usual, ramps = Usual.of(sample_images, across), ramp_share(sample_images, across)
+        if ramps:
+            notes.append(_ramps(ramps, optics, several=len(plan.groups) > 1))
         for chunk in chunks:
             raw = torch.from_numpy(reader.read(rows[chunk]))
             part, raw = inspection.mend(chunk, raw, usual, across)
             if len(part):
+                raw = without_ramps(raw, across) if ramps else raw
                 normalised, noisy[part], scale = normalise(raw, across)
                 small = fourier_crop(real_crop(normalised, crop), sizes.box)
                 inspection.measure(part, small, scale)
                 powers[part] = small[:, outside].double().square().mean(1)
+                if spectra is not None:
+                    usable = noisy[part]
+                    spectra.add(alike.of[part[usable.numpy()]], small[usable])
                 home.put(part, small * plan.mask)
             done += len(chunk)
             if progress:
@@ -117,7 +128,6 @@ def prepare_images(
     inspection.set_beads_aside(members)
     kept = inspection.kept()
     noisy, powers, members = noisy[kept], powers[kept], members[kept]
-    notes = []
     if not noisy.all():
         notes.append(
             f"{int((~noisy).sum())} images have no noise in the background: they are scaled by "
@@ -130,7 +140,34 @@ def prepare_images(
             "say so; export --invert writes the inverted images."
         )
         factors = -factors
-    return Prepared(kept, factors, inspection.set_aside(), (*notes, *inspection.notes()))
+    noise = None
+    if spectra is not None:
+        noise = filters_of(alike, spectra.power, spectra.counts, spectra.independent)
+    if noise is not None:
+        notes.append(_differing(noise, plan))
+    return Prepared(kept, factors, inspection.set_aside(), (*notes, *inspection.notes()), noise)
+
+
+def _ramps(share: float, optics: OpticsGroup, *, several: bool) -> str:
+    """Return in words that ramps are removed from the images of an optics group."""
+    whose = f" of the optics group {optics.name}" if several else ""
+    return (
+        f"Linear ramps are removed from the images{whose}: they hold {100 * share:.1f} % of the "
+        "power of the background."
+    )
+
+
+def _differing(noise: Tensor, plan: Plan) -> str:
+    """Return in words that groups of images have noise of their own, and where it differs most."""
+    variance = noise[:, 1:].square()
+    ratio = variance.amax(0) / variance.amin(0)
+    shell = int(ratio.argmax()) + 1
+    period = plan.box * plan.sizes.pixel_size / shell
+    return (
+        f"The noise of {len(noise)} groups of images (optics groups, or micrographs) differs, most "
+        f"at {period:.0f} Å by a factor of {float(ratio.max()):.1f} in variance: they are weighed "
+        "by frequency, group by group."
+    )
 
 
 def _chunks(members: NDArray[np.int64], box: int) -> list[NDArray[np.int64]]:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # of the file, and of what prepares its images: files of other versions are made anew
-VERSION = 2
+VERSION = 3
 _MAGIC = b"cryospin images\0"
 # magic, version, box, number of images, bytes of the trailer and their checksum, key
 _HEADER = struct.Struct("<16sIIQQI64s")
@@ -80,6 +80,7 @@ class _Trailer:
             "units": self.units.numpy(),
             "numbers": self.numbers.numpy(),
             "sums": self.sums,
+            "noise": np.empty(0) if prepared.noise is None else prepared.noise.numpy(),
             "said": np.frombuffer(
                 json.dumps({"asked": aside.asked, "notes": prepared.notes}).encode(), np.uint8
             ),
@@ -98,6 +99,7 @@ class _Trailer:
                 torch.from_numpy(arrays["factors"]),
                 SetAside(rows, reasons, said["asked"]),
                 tuple(said["notes"]),
+                torch.from_numpy(arrays["noise"]) if arrays["noise"].size else None,
             )
             units, numbers = (torch.from_numpy(arrays[name]) for name in ("units", "numbers"))
             return cls(prepared, units, numbers, arrays["sums"])

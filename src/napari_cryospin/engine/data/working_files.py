@@ -70,8 +70,9 @@ def key_of(plan: Plan) -> str:
     """Return what tells the working images of a plan from all others, 64 hexadecimal digits.
 
     It is made of the rows in use, the image files with their sizes and times of change, and the
-    sizes, mask and contrast of the images. A file is told by its own name, whatever link leads to
-    it; of its times, copying tools set one as they like, and the system the other.
+    sizes, mask and contrast of the images, and of which may have the same noise. A file is told by
+    its own name, whatever link leads to it; of its times, copying tools set one as they like, and
+    the system the other.
     """
     table, rows = plan.table, plan.rows
     told = hashlib.sha256(f"{VERSION} {plan.sizes} {plan.diameter!r}".encode())
@@ -87,6 +88,7 @@ def key_of(plan: Plan) -> str:
         told.update(os.fsencode(path) + f"\n{found.st_size} {times}\n".encode())
     for numbers in (stacks.reshape(-1), table.image_index[rows], table.optics_index[rows]):
         told.update(np.ascontiguousarray(numbers, "<i8").tobytes())
+    told.update(np.ascontiguousarray(plan.noise_groups.of, "<i8").tobytes())
     return told.hexdigest()
 
 

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
 # FSC below which half-maps agree no more
 THRESHOLD = 0.143
-# phases are random from where the FSC without a mask falls below this; the shells next to there
-# have a part of those that are not
-_RANDOM_BELOW, _BESIDE = 0.8, 2
+# phases are random from where the FSC without a mask falls below this
+_RANDOM_BELOW = 0.8
 _SEED = 0
 _TINY = 1e-6
 
@@ -59,7 +58,7 @@ class HalfFsc:
         randomised = fsc(*(mask * _random_phases(each, start, noise) for each in (one, two)))
         shells = np.arange(len(masked))
         own = np.clip(randomised, 0, 1 - _TINY)
-        corrected = np.where(shells < start + _BESIDE, masked, (masked - own) / (1 - own))
+        corrected = np.where(shells < start, masked, (masked - own) / (1 - own))
         return cls(unmasked, masked, randomised, corrected, mask)
 
 

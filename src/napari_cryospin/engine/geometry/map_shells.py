@@ -39,19 +39,20 @@ class Shells:
         self.points: NDArray[np.float64] = points[inside].astype(np.float64)
         shell = np.rint(radius[inside]).astype(np.int64) - first
         self._shell = torch.from_numpy(shell)
-        self._count = torch.bincount(self._shell).float()
+        # sums over shells are products with this
+        self._inside = torch.nn.functional.one_hot(self._shell).float()
 
     def correlations(self, one: Tensor, other: Tensor) -> Tensor:
-        """Return the correlation of values (m,) about their means in every shell, (s,)."""
+        """Return the correlation of values (..., m) about their means in every shell, (..., s)."""
         one, other = self._about_means(one), self._about_means(other)
-        product = torch.bincount(self._shell, (one * other.conj()).real)
-        power = [torch.bincount(self._shell, each.abs().square()) for each in (one, other)]
+        product = (one * other.conj()).real @ self._inside
+        power = [each.abs().square() @ self._inside for each in (one, other)]
         return product / (power[0] * power[1]).sqrt().clamp(min=_TINY)
 
     def _about_means(self, values: Tensor) -> Tensor:
-        parts = [torch.bincount(self._shell, part) for part in (values.real, values.imag)]
-        real, imaginary = (part.float() / self._count for part in parts)
-        return values - torch.complex(real, imaginary)[self._shell]
+        count = self._inside.sum(0)
+        means = torch.complex(*(part @ self._inside / count for part in (values.real, values.imag)))
+        return values - means[..., self._shell]
 
 
 class MapTransform:
@@ -82,18 +83,19 @@ class MapTransform:
         Parameters
         ----------
         points
-            Frequencies (x, y, z), in units of 1/box, (m, 3).
+            Frequencies (x, y, z), in units of 1/box, (..., 3).
         middle
             What lies there comes to the middle of the box, (x, y, z), voxels, (3,).
 
         Returns
         -------
         Tensor
-            Complex, (m,).
+            Complex, (...).
         """
         # the grid ends one step before its first point comes again
         scale = 1 / (self._half - 0.5)
         where = torch.from_numpy(scale * (self._padded * points + 0.5))
-        sampled = values_at(self._grid, where.float())
+        sampled = values_at(self._grid, where.float().reshape(-1, 3))
         phase = torch.from_numpy(2 * np.pi * points @ middle / self._box).float()
-        return torch.complex(sampled[0], sampled[1]) * torch.polar(torch.ones_like(phase), phase)
+        values = torch.complex(sampled[0], sampled[1]).reshape(phase.shape)
+        return values * torch.polar(torch.ones_like(phase), phase)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 _COARSE, _FINE = (2, 5), (2, 8)
 # level of the frames that are tried, and how many of them are refined
 _NSIDE, _REFINED = 4, 12
+# likeness at low frequency from which on a frame is worth being refined
+_PROMISING = 0.3
+# frames that are compared at once
+_AT_ONCE = 256
 _TINY = 1e-9
 
 
@@ -98,32 +103,42 @@ class FrameSearch:
             How many of the best of them are refined, none of them near to another.
         """
         makers = _makers(group)
-        likeness = np.array([self._of(self._coarse, f, self._middle, makers) for f in frames])
-        places = _apart(frames, likeness, group, refined)
+        places = _apart(frames, self._likeness(frames, makers), group, refined)
         found = [self._refined(frames[place], makers) for place in places]
         rotation, middle, _ = max(found, key=lambda each: each[2])
         # along a single axis nothing tells the middle
         free = rotation @ group.mean(0) @ rotation.T
         middle = middle - free @ (middle - self._middle)
         turns = [turn for turn in group if np.abs(turn - np.eye(3)).max() > _TINY]
-        alike = (self._of(self._fine, rotation, middle, turn[None]) for turn in turns)
-        return SymmetryFrame(rotation, middle, min(alike, default=1.0))
+        alike = (self._of(self._fine, rotation[None], middle, turn[None])[0] for turn in turns)
+        return SymmetryFrame(rotation, middle, min(map(float, alike), default=1.0))
+
+    def promises(self, frames: NDArray[np.float64], group: NDArray[np.float64]) -> bool:
+        """Return whether one of frames (n, 3, 3) is worth being refined."""
+        return float(self._likeness(frames, _makers(group)).max()) >= _PROMISING
+
+    def _likeness(
+        self, frames: NDArray[np.float64], makers: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return how alike the map is at low frequency in frames (n, 3, 3), (n,)."""
+        parts = np.array_split(frames, math.ceil(len(frames) / _AT_ONCE))
+        return np.concatenate(
+            [self._of(self._coarse, part, self._middle, makers) for part in parts]
+        )
 
     def _of(
         self,
         shells: Shells,
-        frame: NDArray[np.float64],
+        frames: NDArray[np.float64],
         middle: NDArray[np.float64],
         turns: NDArray[np.float64],
-    ) -> float:
-        """Return the mean correlation of the map with itself after turns (t, 3, 3) in a frame."""
+    ) -> NDArray[np.float64]:
+        """Return how the map correlates with itself after turns (t, 3, 3) in frames, mean, (n,)."""
         points, at = shells.points, self._transform.at
-        before = at(points, middle)
-        found = [
-            shells.correlations(before, at(points @ (frame @ turn @ frame.T), middle)).mean()
-            for turn in turns
-        ]
-        return float(torch.stack(found).mean())
+        before, back = at(points, middle), frames.swapaxes(1, 2)
+        after = (at(points @ (frames @ turn @ back), middle) for turn in turns)
+        found = [shells.correlations(before, values).mean(1) for values in after]
+        return np.asarray(torch.stack(found).mean(0).double().numpy())
 
     def _refined(
         self, frame: NDArray[np.float64], makers: NDArray[np.float64]
@@ -135,7 +150,8 @@ class FrameSearch:
             return turned, self._middle + 10 * values[3:]
 
         def loss(values: NDArray[np.float64]) -> float:
-            return -self._of(self._fine, *of(values), makers)
+            turned, centre = of(values)
+            return -float(self._of(self._fine, turned[None], centre, makers)[0])
 
         simplex = np.concatenate((np.zeros((1, 6)), 0.1 * np.eye(6)))
         options = {"initial_simplex": simplex, "maxfev": 400, "xatol": 1e-3, "fatol": 1e-5}

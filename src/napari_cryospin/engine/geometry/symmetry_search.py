@@ -57,7 +57,8 @@ def likely_groups(
             if len(group) <= larger_than:
                 continue
             frames = np.concatenate([_frames(name, group, fold, each) for each in directions])
-            found.append((name, search.best(frames, group, _REFINED)))
+            if search.promises(frames, group):
+                found.append((name, search.best(frames, group, _REFINED)))
     return sorted(found, key=lambda each: (-len(point_group(each[0])), -each[1].correlation))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.inference.class_sums import ClassSums
 from napari_cryospin.engine.inference.hypotheses import Hypotheses
 from napari_cryospin.engine.inference.interface import (
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
-    from napari_cryospin.engine.geometry.poses import Poses
     from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.kernels import Slicer
     from napari_cryospin.engine.models.image import ImageModel
@@ -111,7 +111,7 @@ class DirectInference(PoseInference):
         self._settled_at: int | None = None
         self._looked: int | None = None
         self._epochs = 0
-        self._before = self.poses.rotations
+        self._before = self.poses.copied()
         n, device, n_maps = self.particles.n, problem.device, len(problem.maps)
         # one for each further map: the same pose may be of any
         most = stage.hypotheses + n_maps - 1
@@ -215,7 +215,7 @@ class DirectInference(PoseInference):
             # with the search, or not at all: one that is stopped has changed nothing
             self.poses.set_membership(rows, membership)
             self._looked = epoch
-        self._before = self.poses.rotations.clone()
+        self._before = self.poses.copied()
 
     def batches(self, rows: Tensor, order: torch.Generator) -> list[Tensor]:
         """Return the rows of all batches of an epoch."""
@@ -267,7 +267,7 @@ class DirectInference(PoseInference):
         self._epochs += 1
         own = self.poses.members[rows]
         members = rows[own] if bool(own.any()) else rows
-        before, after = self._before[members], self.poses.rotations[members]
+        before, after = self._before[members], self.poses.at(members)
         changed = changed_share(before, after, self.problem.group)
         if self._settled_at is not None or self.searches.go_on(changed, self.radius):
             return
@@ -369,7 +369,7 @@ class DirectInference(PoseInference):
             "map_updates": None if self._updates is None else self._updates.state(),
             "noise": self._noise.variance,
             "statistics": None if self._sums is None else self._sums.state(),
-            "before": self._before,
+            "before": vars(self._before),
             "settled_at": self._settled_at,
             "epochs": self._epochs,
             "looked": self._looked,
@@ -393,6 +393,6 @@ class DirectInference(PoseInference):
         if state["statistics"] is not None:
             self._sums = ClassSums(self.model, self.problem)
             self._sums.load_state(state["statistics"])
-        self._before, self._settled_at = state["before"], state["settled_at"]
+        self._before, self._settled_at = Poses(**state["before"]), state["settled_at"]
         self._epochs, self._looked = state["epochs"], state["looked"]
         self.searches.load_state(state["searches"])

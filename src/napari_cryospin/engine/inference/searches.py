@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.candidates import doubt
 
@@ -63,7 +64,7 @@ class Searches:
         self._known = torch.full((n,), math.isinf(limit), device=device)
         self._done = 0
         self._further = False
-        self._before: Tensor | None = None
+        self._before: Poses | None = None
         self.at: int | None = None
 
     def begin(self) -> None:
@@ -121,7 +122,7 @@ class Searches:
         radius
             Frequency radius that the candidates were judged by, in units of 1/box.
         """
-        stage, rotations = self._stage, self._problem.poses.rotations
+        stage = self._stage
         possible = stage.until == "criterion" and self._done < stage.searches
         if not (possible and changed < _QUIET):
             return False
@@ -130,7 +131,7 @@ class Searches:
             if self._share(several) <= _WORTH or not self._found_much:
                 return False
             self._doubtful = several | outlying
-        self._before, self._further = rotations.clone(), True
+        self._before, self._further = self._problem.poses.copied(), True
         return True
 
     @property
@@ -138,9 +139,9 @@ class Searches:
         """Whether enough particles have another mode than they had before the last search."""
         if self._before is None:
             return True
-        rotations = self._problem.poses.rotations
-        members, group = self._members, self._problem.group
-        return changed_share(self._before[members], rotations[members], group) > _FOUND
+        members, group = self._members.nonzero().flatten(), self._problem.group
+        present = self._problem.poses.at(members)
+        return changed_share(self._before[members], present, group) > _FOUND
 
     @property
     def _members(self) -> Tensor:
@@ -160,17 +161,21 @@ class Searches:
             "known": self._known,
             "done": self._done,
             "further": self._further,
-            "before": self._before,
+            "before": None if self._before is None else vars(self._before),
             "at": self.at,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
         self._doubtful, self._done, self.at = state["doubtful"], state["done"], state["at"]
-        self._further, self._before = state["further"], state["before"]
+        self._further, before = state["further"], state["before"]
+        self._before = None if before is None else Poses(**before)
         self._known = state["known"]
 
 
-def changed_share(before: Tensor, after: Tensor, group: Tensor | None = None) -> float:
-    """Return the share of rotations (n, 3, 3) that have turned into another mode, and no mate's."""
-    return float((angular_distance(before, after, group) > _OTHER_MODE).float().mean())
+def changed_share(before: Poses, after: Poses, group: Tensor | None = None) -> float:
+    """Return the share of poses (n,) in another mode, and no mate's, or of another map."""
+    changed = angular_distance(before.rotations, after.rotations, group) > _OTHER_MODE
+    if before.classes is not None and after.classes is not None:
+        changed |= before.classes != after.classes
+    return float(changed.float().mean())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.inference.asking import Measure, compared
 from napari_cryospin.engine.inference.class_sums import ClassSums
 from napari_cryospin.engine.inference.guesses import best_of, drawn
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_cryospin.engine.data.observed import Observed
+    from napari_cryospin.engine.geometry.poses import Poses
     from napari_cryospin.engine.inference.encoding import Encoding
     from napari_cryospin.engine.inference.interface import Place
     from napari_cryospin.engine.settings import ModelSettings
@@ -233,4 +234,4 @@ def _centred(measure: Measure, seen: Observed, poses: Poses) -> Poses:
     pull = 2 / (len(measure.model.frequencies) * spread**2)
     normal = fit.normal[:, 3:, 3:] + pull * torch.eye(2, device=fit.normal.device)
     step = torch.linalg.solve(normal, fit.gradient[:, 3:])
-    return Poses(poses.rotations, poses.shifts - step)
+    return replace(poses, shifts=poses.shifts - step)

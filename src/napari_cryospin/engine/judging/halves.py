@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from napari_cryospin.engine.data.half_sets import half_sets
+from napari_cryospin.engine.data.half_sets import half_sets_of
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.sums import MapSums
@@ -46,10 +46,7 @@ class HalfMaps:
         """Return the half-maps of the used particles (n,), bool, with a symmetry (g, 3, 3)."""
         model = ImageModel.within(particles.box, particles.box / 2, particles.device)
         chosen = used.cpu().numpy()
-        halves = half_sets(particles.table.half_set, particles.rows)[chosen]
-        if len(set(halves)) == 1:
-            # of one half alone: two maps all the same, which are not independent
-            halves = np.arange(len(halves)) % 2 + 1
+        halves = half_sets_of(particles.table.half_set, particles.rows, chosen)
         one, two = (
             torch.from_numpy(np.flatnonzero(chosen)[halves == number]).to(particles.device)
             for number in (1, 2)

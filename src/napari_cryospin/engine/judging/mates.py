@@ -57,11 +57,6 @@ class Mates:
     alike: float
     tried: float | None = None
 
-    @property
-    def symmetry(self) -> str | None:
-        """Name of the point group; None without mates, or where they are no group."""
-        return name_of_group(self.turns)
-
     @classmethod
     def none(cls, tried: float | None = None) -> Mates:
         """Return no mates but each pose itself."""
@@ -164,18 +159,3 @@ def closed(turns: list[NDArray[np.float64]]) -> NDArray[np.float64]:
         waiting.append(turn @ turn)
         group.append(turn)
     return np.array(group)
-
-
-def name_of_group(turns: NDArray[np.float64]) -> str | None:
-    """Return the name of a point group from its elements (g, 3, 3), such as C4, D2, T, O or I."""
-    g = len(turns)
-    if g == 1:
-        return None
-    angles = angular_distance(turns[1:], np.eye(3))
-    fold = round(360 / max(float(angles.min()), 1.0))
-    if fold == g:
-        return f"C{g}"
-    named = {(12, 3): "T", (24, 4): "O", (60, 5): "I"}
-    if (g, fold) in named:
-        return named[g, fold]
-    return f"D{fold}" if 2 * fold == g else None

@@ -77,7 +77,8 @@ class ParticleFit:
             projected = model.project(present, poses.at(part))
             images = particles.images(part)
             observed = particles.observed(part, model, scales=poses.scales[part], images=images)
-            gains.append(gains_of(observed.coefficients, projected * observed.ctf, precision))
+            predicted, weights = projected * observed.ctf, particles.weights(part, model)
+            gains.append(gains_of(observed.coefficients, predicted, precision, weights))
             powers.append(images.square().sum((1, 2)))
         found = cls.told_by(torch.cat(gains, 1), torch.cat(powers), particles)
         measured.log_likelihood[rows] = found.log_likelihood
@@ -105,7 +106,9 @@ class ParticleFit:
         return cls(log_likelihood, (explained / excess).where(tells, torch.nan))
 
 
-def gains_of(coefficients: Tensor, predicted: Tensor, precision: Tensor) -> Tensor:
+def gains_of(
+    coefficients: Tensor, predicted: Tensor, precision: Tensor, weights: Tensor | None = None
+) -> Tensor:
     """Return what predictions gain, in nats and in power: numerators of the two figures, (2, b).
 
     Parameters
@@ -114,6 +117,9 @@ def gains_of(coefficients: Tensor, predicted: Tensor, precision: Tensor) -> Tens
         Images, and projections with CTF and scale, (b, K).
     precision
         One over the variance of the noise, (K,).
+    weights
+        What both were multiplied with for the sake of the noise, (b, K): power is told without.
     """
     gain = predicted * (2 * coefficients - predicted)
-    return torch.stack(((gain @ precision) / 2, gain.sum(1)))
+    power = gain if weights is None else gain / weights.square()
+    return torch.stack(((gain @ precision) / 2, power.sum(1)))

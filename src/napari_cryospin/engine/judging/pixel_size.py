@@ -67,7 +67,7 @@ def fitting_pixel_size(problem: Problem, halves: HalfMaps) -> PixelSizeFit | Non
         total += _by_shell(observed.square(), shells, n_shells)
         for place, factor in enumerate(_TRIED):
             tried = replace(particles, pixel_size=factor * particles.pixel_size)
-            predicted = slices * tried.ctf(rows, model.frequencies)
+            predicted = slices * tried.transfer(rows, model)
             cross[place] += _by_shell(observed * predicted, shells, n_shells)
             power[place] += _by_shell(predicted.square(), shells, n_shells)
     explained = cross.clamp(min=0).square() / power.clamp(min=_TINY)

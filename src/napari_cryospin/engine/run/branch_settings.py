@@ -97,6 +97,11 @@ def plan_branch(
                 "The map does not lie on the axes of another symmetry: napari-cryospin symmetrise, "
                 "or the button in Results, turns it to them."
             )
+        if name == "model.classes":
+            raise InputError(
+                "Other classes need maps from the beginning on: start a new run with --classes "
+                "(Classes in the dock); --warm-start begins it with this map and encoder."
+            )
         anew = _begins_anew(name, after, state, clock) or anew
     first = clock.stage == 0 and after.starts > 1 and not _best_taken(state)
     alone = first and (anew or switch_at is not None)

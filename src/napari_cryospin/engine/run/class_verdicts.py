@@ -42,7 +42,7 @@ def reach_verdicts(training: Training, halves: Sequence[HalfMaps | None] = ()) -
         The half-maps of each class, where they have been made already.
     """
     if not training.problem.others:
-        return reach_verdict(training, *halves)
+        return reach_verdict(training, next(iter(halves), None))
     shares, each = training.class_share, {}
     made = dict(enumerate(halves))
     for number, share in enumerate(shares):

@@ -14,7 +14,7 @@ import torch
 from napari_cryospin.engine.data.class_columns import class_columns
 from napari_cryospin.engine.data.cs_writer import write_cs
 from napari_cryospin.engine.data.density import read_map
-from napari_cryospin.engine.data.half_sets import half_sets
+from napari_cryospin.engine.data.half_sets import half_sets_of
 from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.member import MEMBER
 from napari_cryospin.engine.data.plan import with_contrast
@@ -148,7 +148,7 @@ def last_poses(folder: RunFolder) -> LastPoses:
         only(table, used),
         found.rotations[found.used].astype(np.float64),
         found.shifts[found.used].astype(np.float64) * pixel_size,
-        half_sets(table.half_set, rows)[found.used],
+        half_sets_of(table.half_set, rows, found.used),
         found.scales[found.used].astype(np.float64),
         found.membership[found.used].astype(np.float64),
         found.log_likelihood[found.used].astype(np.float64),

@@ -28,6 +28,7 @@ from napari_cryospin.engine.runfolder.fsc import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_cryospin.engine.judging.halves import HalfMaps
     from napari_cryospin.engine.run.training import Training
 
 
@@ -95,6 +96,13 @@ class HalfComparison:
 
 def _never_falls(curve: NDArray[np.float64]) -> bool:
     return bool((curve[1:] >= THRESHOLD).all())
+
+
+@torch.no_grad()
+def compare(training: Training, halves: HalfMaps) -> HalfComparison:
+    """Compare the half-maps that a run ends with."""
+    one, two = (map_of_grid(grid).cpu().numpy() for grid in halves.grids)
+    return HalfComparison.of(one, two, training.particles.pixel_size, independent_limit(training))
 
 
 def independent_limit(training: Training) -> float | None:

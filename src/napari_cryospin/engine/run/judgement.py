@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_cryospin.engine.evaluation.directions import Directions
 from napari_cryospin.engine.judging.causes import Findings, look_for_causes
 from napari_cryospin.engine.judging.contrast import skewness
 from napari_cryospin.engine.judging.halves import HalfMaps
@@ -17,19 +18,23 @@ from napari_cryospin.engine.judging.refined import with_refined_poses
 from napari_cryospin.engine.judging.symmetry import MapSymmetry, find_symmetry
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.agreement import SIGNIFICANT, agreement
+from napari_cryospin.engine.run.half_comparison import compare
 from napari_cryospin.engine.run.others import structure_of
 from napari_cryospin.engine.run.verdict_words import (
     advice,
+    by_halves,
     contrast_warning,
     evidence,
     pixel_size_warning,
     symmetry_words,
+    views_warning,
 )
 from napari_cryospin.engine.runfolder.verdict import Cause, Outcome, Verdict, Warned, WarningKind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_cryospin.engine.half_resolution import HalfResolution
     from napari_cryospin.engine.judging.evidence import Judgement
     from napari_cryospin.engine.judging.misfit import Misfit
     from napari_cryospin.engine.run.training import Training
@@ -56,7 +61,7 @@ class Measured:
 
     ``agree`` and ``rival`` are of :func:`~.agreement.agreement`; ``expected_right`` and they are
     modulo the mates of the findings where ``modulo_mates`` says so. ``symmetry`` is larger than the
-    one that the run was told.
+    one that the run was told, ``halves`` says how far the half-maps agree.
     """
 
     judged: Judgement
@@ -65,12 +70,18 @@ class Measured:
     agree: float | None
     rival: bool
     symmetry: MapSymmetry | None = None
+    halves: HalfResolution | None = None
 
     @property
     def symmetric(self) -> bool:
         """Whether the molecule has the symmetry: particles may differ from an average of mates."""
         found = self.symmetry
         return found is not None and (found.true or found.missed) and self.cause is not Cause.MATES
+
+    @property
+    def alone(self) -> bool:
+        """Whether independent halves agree on nothing but what they share."""
+        return self.halves is not None and self.halves.shared is not None and not self.halves.found
 
     @property
     def modulo_mates(self) -> bool:
@@ -93,7 +104,8 @@ class Measured:
         missed = self.symmetry is not None and self.symmetry.missed
         if self.not_found_again or cause is Cause.MATES or missed:
             return Outcome.UNCERTAIN
-        return Outcome.CONVERGED if self.expected_right >= _CERTAIN else Outcome.UNCERTAIN
+        sure = self.expected_right >= _CERTAIN and not self.alone
+        return Outcome.CONVERGED if sure else Outcome.UNCERTAIN
 
     @property
     def not_found_again(self) -> bool:
@@ -110,7 +122,7 @@ class Measured:
         differ = self.agree is not None and self.agree < _AGREE
         if found is Cause.SEVERAL_STRUCTURES and differ and not self.findings.others_show_one:
             return None
-        unsure = self.expected_right < _CERTAIN
+        unsure = self.expected_right < _CERTAIN or self.alone
         if self.symmetry is not None and self.symmetry.missed:
             # the map is at fault
             return found
@@ -119,7 +131,9 @@ class Measured:
         return found
 
 
-def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict:
+def reach_verdict(
+    training: Training, halves: HalfMaps | None = None, resolution: HalfResolution | None = None
+) -> Verdict:
     """Return the verdict on the present map and poses of a run.
 
     Parameters
@@ -128,6 +142,8 @@ def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict
         The run.
     halves
         Its half-maps, where they have been made already.
+    resolution
+        How far they agree, where that is known already.
     """
     judged = training.judge()
     group = training.problem.group
@@ -136,21 +152,53 @@ def reach_verdict(training: Training, halves: HalfMaps | None = None) -> Verdict
         symmetry = _symmetry(training, halves)
         said = ("Too few particles were held out to judge the map.", *symmetry_words(symmetry))
         return Verdict(Outcome.UNKNOWN, said, **_figures_of(symmetry))
+    halves = halves or HalfMaps.of(training.particles, training.poses, training.placed, group)
+    resolution = resolution or compare(training, halves).resolution
     weak = judged.mean_gain < SIGNIFICANT * judged.gain_error
     information = float(judged.information.mean())
     if weak or information < _LEAST_INFORMATION:
         cause, outcome = Cause.TOO_LITTLE_SIGNAL, Outcome.NO_STRUCTURE
-        return Verdict(
+        verdict = Verdict(
             outcome,
-            (*evidence(judged, None), *advice(outcome, cause)),
+            (*evidence(judged, None), *by_halves(resolution), *advice(outcome, cause)),
             judged.mean_gain,
             judged.gain_error,
             information,
             starts_agree=agreement(training.starts.ended)[0],
             cause=cause,
         )
-    halves = halves or HalfMaps.of(training.particles, training.poses, training.placed, group)
-    return _told(_measured(training, halves, judged), _warnings(training, halves))
+        return _with_figures(verdict, resolution)
+    measured = replace(_measured(training, halves, judged), halves=resolution)
+    directions = _directions(training, halves)
+    warnings = (*_warnings(training, halves), *_views_warnings(directions))
+    verdict = replace(
+        _told(measured, warnings), cone_ratio=directions.ratio, sampling=directions.sampling
+    )
+    return _with_figures(verdict, resolution)
+
+
+def _directions(training: Training, halves: HalfMaps) -> Directions:
+    """Return how evenly the map is known in all directions."""
+    rotations = training.poses.rotations[training.members]
+    # of a symmetric molecule every particle is seen from as many sides as it has mates
+    views = (rotations[:, None, 2:] @ training.problem.group).flatten(0, 2)
+    one, two = (map_of_grid(grid).cpu().numpy() for grid in halves.grids)
+    return Directions.of(one, two, views.double().cpu().numpy())
+
+
+def _views_warnings(directions: Directions) -> tuple[Warned, ...]:
+    """Return what is said where preferred orientation limits the map."""
+    if not directions.limited:
+        return ()
+    return (Warned(WarningKind.VIEWS, views_warning(directions.ratio, directions.sampling)),)
+
+
+def _with_figures(verdict: Verdict, halves: HalfResolution | None) -> Verdict:
+    """Return a verdict with the figures that independent halves tell."""
+    if halves is None or halves.shared is None:
+        return verdict
+    found = halves.angstrom if halves.found else None
+    return replace(verdict, resolution=found, shared_by_halves=halves.shared)
 
 
 def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
@@ -161,7 +209,7 @@ def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
     several = cause is Cause.SEVERAL_STRUCTURES
     return Verdict(
         outcome,
-        (*evidence(judged, measured), *advice(outcome, cause)),
+        (*evidence(judged, measured), *by_halves(measured.halves), *advice(outcome, cause)),
         judged.mean_gain,
         judged.gain_error,
         float(judged.information.mean()),

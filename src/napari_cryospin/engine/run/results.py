@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from napari_cryospin.engine.data.class_columns import class_columns
-from napari_cryospin.engine.data.half_sets import half_sets
+from napari_cryospin.engine.data.half_sets import half_sets_of
 from napari_cryospin.engine.data.mrc_writer import write_map
 from napari_cryospin.engine.data.star import write_star
 from napari_cryospin.engine.events import Progress
@@ -18,7 +18,7 @@ from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.encoder_file import write_encoder
 from napari_cryospin.engine.run.fullsize import first_group, full_size
-from napari_cryospin.engine.run.half_comparison import HalfComparison, independent_limit
+from napari_cryospin.engine.run.half_comparison import HalfComparison, compare
 from napari_cryospin.engine.runfolder.class_files import of_class
 from napari_cryospin.engine.runfolder.fsc import TRUTH, TRUTH_MASKED
 
@@ -71,7 +71,7 @@ class _OfClass:
         particles, group = training.particles, training.problem.group
         halves = HalfMaps.of(particles, training.poses, training.placed, group)
         one, two = (_map(grid) for grid in halves.grids)
-        found = HalfComparison.of(one, two, particles.pixel_size, independent_limit(training))
+        found = compare(training, halves)
         curve = found.unmasked
         prior = torch.from_numpy((1 - curve) / np.clip(curve, 0.01, 1)).clamp(min=1e-3)
         volume = _map(divide(halves.sums[0] + halves.sums[1], prior))
@@ -133,7 +133,7 @@ def write_results(
         particles.rows[used],
         rotations=rotations[used].astype(np.float64),
         shifts=shifts[used].astype(np.float64),
-        half_set=half_sets(particles.table.half_set, particles.rows)[used],
+        half_set=half_sets_of(particles.table.half_set, particles.rows, used),
         scales=poses.scales.cpu().numpy()[used],
         membership=poses.membership.cpu().numpy()[used],
         log_likelihood=training.fit.log_likelihood.cpu().numpy()[used],

@@ -21,10 +21,10 @@ _CPU = torch.device("cpu")
 
 
 def turned_state(state: dict[str, Any], symmetry: str) -> dict[str, Any]:
-    """Return map and poses of a checkpoint as they are on the axes of a point group.
+    """Return maps and poses of a checkpoint as they are on the axes of a point group.
 
-    The map becomes the mean over the turns of the group. Poses have no candidates any more: those
-    of a map without the symmetry were of its mates.
+    Each class's map becomes the mean over the turns of the group. Poses have no candidates any
+    more: those of a map without the symmetry were of its mates.
 
     Parameters
     ----------
@@ -33,17 +33,19 @@ def turned_state(state: dict[str, Any], symmetry: str) -> dict[str, Any]:
     symmetry
         Name of the group.
     """
-    volume = _volume(state["volume"])
-    shown = map_of_grid(volume.grid().detach()).numpy()
-    group = point_group(symmetry)
-    frame = symmetry_frame(shown, group)
-    turned = (replace(frame, rotation=frame.rotation @ turn).turned(shown) for turn in group)
-    volume.assign(grid_of_map(torch.from_numpy(np.mean(list(turned), axis=0))))
-    poses = PoseTable.empty(len(state["poses"]["losses"]), 0, _CPU)
-    poses.load(state["poses"])
-    poses = turned_poses(poses, frame)
-    poses.with_candidates(0)
-    return {"volume": volume.state_dict(), "poses": poses.state()}
+    group, maps = point_group(symmetry), [_volume(each) for each in state["maps"]]
+    before = PoseTable.empty(len(state["poses"]["losses"]), 0, _CPU)
+    before.load(state["poses"])
+    before.with_candidates(0)
+    poses = replace(before, rotations=before.rotations.clone(), shifts=before.shifts.clone())
+    for number, volume in enumerate(maps):
+        shown = map_of_grid(volume.grid().detach()).numpy()
+        frame = symmetry_frame(shown, group)
+        turned = (replace(frame, rotation=frame.rotation @ turn).turned(shown) for turn in group)
+        volume.assign(grid_of_map(torch.from_numpy(np.mean(list(turned), axis=0))))
+        rows = (before.classes == number).nonzero().flatten()
+        poses.set_at(rows, turned_poses(before, frame).at(rows))
+    return {"maps": [volume.state_dict() for volume in maps], "poses": poses.state()}
 
 
 def _volume(state: dict[str, Tensor]) -> HartleyVolume:

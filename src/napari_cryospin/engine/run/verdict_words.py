@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from napari_cryospin.engine.runfolder.verdict import Cause, Outcome
 
 if TYPE_CHECKING:
+    from napari_cryospin.engine.half_resolution import HalfResolution
     from napari_cryospin.engine.judging.evidence import Judgement
     from napari_cryospin.engine.judging.symmetry import MapSymmetry
     from napari_cryospin.engine.run.judgement import Measured
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 _CAUSES = {
     Cause.OFF_CENTRE: "Estimate shifts: the particles are off-centre.",
     Cause.SEVERAL_STRUCTURES: (
-        "Select the particles of one of them and run again: export --which members, or others, "
-        "writes those that belong to this map, or do not."
+        "Run again with more classes (--classes 2, Classes in the dock), or with the particles of "
+        "one of them: export --which members, or others, writes those that belong to this map, or "
+        "do not."
     ),
     Cause.OUTLIERS: "Look at the images that do not belong, in the table of particles.",
     Cause.MATES: (
@@ -69,6 +71,11 @@ def evidence(judged: Judgement, measured: Measured | None) -> tuple[str, ...]:
         )
     symmetry = symmetry_words(measured.symmetry, symmetric=measured.symmetric)
     return (*said, *_findings(measured), *symmetry)
+
+
+def by_halves(halves: HalfResolution | None) -> tuple[str, ...]:
+    """Return what independent halves say, in words; nothing where they share poses."""
+    return () if halves is None or halves.shared is None else (halves.sentence(),)
 
 
 def advice(outcome: Outcome, cause: Cause | None) -> tuple[str, ...]:
@@ -127,13 +134,22 @@ def symmetry_words(found: MapSymmetry | None, *, symmetric: bool | None = None) 
             f"which this one is not ({halves}): it is likely to be wrong.",
             go_on,
         )
-    along = f"about the axis (x, y, z) = ({x:.2f}, {y:.2f}, {z:.2f})"
+    along = f"about the axis (x, y, z) = ({x:.2f}, {y:.2f}, {z:.2f})".replace("-", "−")
     return (f"The map looks {name}-symmetric {along}: {halves}.", go_on)
 
 
 def _likelier(gain: float) -> str:
     """Return how much less likely particles are by a map that has a symmetry, in words."""
     return f"; held-out particles are {-gain:.1f} nats less likely each by a map that has it"
+
+
+def views_warning(ratio: float, sampling: float) -> str:
+    """Return what is said of a map that is not known in all directions."""
+    return (
+        "preferred orientation limits the map: the half-maps agree far less along some directions "
+        f"than along others (cone ratio {ratio:.2f}, sampling {sampling:.2f}; 1 is even). Other "
+        "views, as of a tilted grid, would help; more of the same will not."
+    )
 
 
 def _findings(measured: Measured) -> list[str]:

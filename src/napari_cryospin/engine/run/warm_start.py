@@ -13,6 +13,7 @@ from napari_cryospin.engine.models.encoders.choice import shape_of
 from napari_cryospin.engine.models.volume import grid_of_map
 from napari_cryospin.engine.run.encoder_file import read_encoder
 from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.runfolder.class_files import maps_of_classes
 from napari_cryospin.engine.runfolder.encoder import SavedEncoder
 from napari_cryospin.engine.runfolder.folder import RunFolder
 
@@ -82,11 +83,13 @@ def _begin_warm(training: Training, path: Path) -> str:
     maps = folder.maps()
     if not maps:
         raise InputError(f"{path} holds no map yet: wait for its first epoch.")
-    volume, pixel_size = read_map(maps[-1])
-    fitted = torch.from_numpy(fit_map(volume, pixel_size, particles.box, particles.pixel_size))
-    # of coarser images the same wave has larger values, and a projection fewer of them
-    fitted *= (saved.box / particles.box) ** 2
-    training.volume.assign(grid_of_map(fitted).float().to(particles.device))
+    # of fewer classes than there are now the others begin at random
+    for own, each in zip(training.problem.maps, maps_of_classes(maps[-1]), strict=False):
+        volume, pixel_size = read_map(each)
+        fitted = torch.from_numpy(fit_map(volume, pixel_size, particles.box, particles.pixel_size))
+        # of coarser images the same wave has larger values, and a projection fewer of them
+        fitted *= (saved.box / particles.box) ** 2
+        own.assign(grid_of_map(fitted).float().to(particles.device))
     _, encoder = read_encoder(folder, particles.device, particles.box)
     training.inference.begin_warm(encoder.state_dict())
     return f"The run begins with the encoder and the map of {path}."

@@ -26,6 +26,10 @@ _NUMBERS = (
     "symmetry_correlation",
     "symmetry_allowed",
     "symmetry_gain",
+    "resolution",
+    "shared_by_halves",
+    "cone_ratio",
+    "sampling",
 )
 _WRONG_KIND = "its {} is something else"
 
@@ -65,6 +69,7 @@ class WarningKind(StrEnum):
 
     CONTRAST = "contrast"
     PIXEL_SIZE = "pixel size"
+    VIEWS = "views"
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,12 @@ class Verdict:
         The figures above are then those of the largest one.
     same_classes
         Pairs of classes that show one structure, from 1, such as "1 3".
+    resolution, shared_by_halves
+        Where independent halves agree no more, Å, and what is coarser they have in common. None
+        where halves share poses; the first also where they agree on nothing else.
+    cone_ratio, sampling
+        How evenly the map is known: area under the lowest FSC in a cone over that under the highest
+        (cFAR), and the sampling compensation factor of the views; 1 is even.
     warnings
         What else is likely to be wrong.
     """
@@ -162,6 +173,10 @@ class Verdict:
     class_shares: tuple[float, ...] | None = None
     class_outcomes: tuple[str, ...] | None = None
     same_classes: tuple[str, ...] | None = None
+    resolution: float | None = None
+    shared_by_halves: float | None = None
+    cone_ratio: float | None = None
+    sampling: float | None = None
     warnings: tuple[Warned, ...] = ()
 
     def figures(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import scipy.fft
 import torch
 
 from napari_cryospin.engine.data.nuisances import Noise
+from napari_cryospin.engine.simulate.groups import colour, deviations, group_of
 from napari_cryospin.engine.simulate.streams import Stream, stream
 
 if TYPE_CHECKING:
@@ -49,14 +50,17 @@ class MicrographNoise:
         self._background = stream(seed, Stream.BACKGROUND)
 
     def noise(self, rows: NDArray[np.int64], white: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return noise of unit variance, (n, D, D), made of white noise of unit variance."""
-        noise = white
-        if self._nuisances.noise == Noise.COLOURED:
-            filtered = scipy.fft.rfft2(white) * self._amplitude
+        """Return noise, (n, D, D), of unit variance on average, made of white noise of the same."""
+        noise, groups = white, self._nuisances.groups
+        if self._nuisances.noise == Noise.COLOURED or groups > 1:
+            amplitude = np.stack([self._amplitude(group) for group in range(groups)])
+            filtered = scipy.fft.rfft2(white) * amplitude[group_of(rows, groups)]
             noise = scipy.fft.irfft2(filtered, s=white.shape[1:])
         share = self._nuisances.ice
         if share:
             noise = np.sqrt(1 - share) * noise + np.sqrt(share) * self._structure(rows)
+        if groups > 1:
+            noise = deviations(groups)[group_of(rows, groups), None, None] * noise
         return np.asarray(noise, dtype=np.float32)
 
     def under(self, n: int) -> NDArray[np.float32]:
@@ -104,13 +108,14 @@ class MicrographNoise:
         kx = np.fft.rfftfreq(self._box, self._pixel_size)
         return np.stack(np.meshgrid(kx, ky), -1)
 
-    @property
-    def _amplitude(self) -> NDArray[np.float32]:
-        """Return the root of the noise's power spectrum, whose mean over all pixels is 1."""
+    def _amplitude(self, group: int) -> NDArray[np.float32]:
+        """Return the root of a group's power spectrum, whose mean over all pixels is 1."""
         k = np.hypot(self._frequencies[..., 0], self._frequencies[..., 1])
-        envelope = np.exp(-(self._nuisances.envelope or _OWN_ENVELOPE) * k**2 / 2)
-        detector = np.exp(-2 * _DETECTOR * k * 2 * self._pixel_size)
-        power = detector * (1 + _EXCESS * envelope / (1 + (_LENGTH * k) ** 2) ** 0.5)
+        power = colour(group, k)
+        if self._nuisances.noise == Noise.COLOURED:
+            envelope = np.exp(-(self._nuisances.envelope or _OWN_ENVELOPE) * k**2 / 2)
+            detector = np.exp(-2 * _DETECTOR * k * 2 * self._pixel_size)
+            power = power * detector * (1 + _EXCESS * envelope / (1 + (_LENGTH * k) ** 2) ** 0.5)
         amplitude = np.sqrt(power)
         return np.asarray(amplitude / np.sqrt(_mean_power(amplitude, self._box)), np.float32)
 

@@ -23,6 +23,7 @@ class Stream(IntEnum):
     ICE = 11
     RAMPS = 12
     BACKGROUND = 13
+    MICROGRAPHS = 14
 
 
 def stream(seed: int, purpose: Stream, *which: int) -> np.random.Generator:

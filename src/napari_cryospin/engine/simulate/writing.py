@@ -27,6 +27,7 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing, require_absent
 from napari_cryospin.engine.geometry.rotations import random_rotations
 from napari_cryospin.engine.simulate.fragments import radius_of
+from napari_cryospin.engine.simulate.groups import MICROGRAPH, in_groups, micrograph_names
 from napari_cryospin.engine.simulate.images import Transfer
 from napari_cryospin.engine.simulate.painting import Painting
 from napari_cryospin.engine.simulate.scene import Scene, plan
@@ -132,6 +133,9 @@ def simulate(
     moved = shift_std or nuisances.off_centre * side
     path = out / IMAGES
     table = _random_table(path, box, n_particles, pixel_size, moved, defocus_range, rng)
+    table = in_groups(table, nuisances.groups, defocus_range, seed)
+    several = nuisances.groups > 1
+    own: dict[str, ArrayLike] = {MICROGRAPH: micrograph_names(n_particles)} if several else {}
     truth = _true_table(table, nuisances, seed)
     radius = max(map(radius_of, maps))
     scene = plan(n_particles, box, radius, nuisances, seed, two=second is not None)
@@ -144,7 +148,7 @@ def simulate(
         new = {name: files.enter_context(replacing(out / name)) for name in names}
         painting = Painting(maps, Transfer(truth, nuisances.envelope), scene, nuisances, seed)
         _write_images(new[IMAGES], painting, snr, rng, progress)
-        write_star(new[TABLE], blind, rows, rotations=None, shifts=None)
+        write_star(new[TABLE], blind, rows, rotations=None, shifts=None, more=own)
         write_star(
             new[TRUE_TABLE],
             truth,
@@ -152,7 +156,7 @@ def simulate(
             rotations=truth.rotations,
             shifts=truth.shifts,
             scales=scene.contrast,
-            more=_truth_columns(scene),
+            more=_truth_columns(scene) | own,
         )
         for name, each in zip(true_maps, maps, strict=True):
             with mrcfile.new(new[name], overwrite=True) as mrc:

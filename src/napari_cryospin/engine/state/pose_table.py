@@ -106,6 +106,10 @@ class PoseTable:
         classes = self.classes[rows] if self.n_classes > 1 else None
         return Poses(self.rotations[rows], self.shifts[rows], classes)
 
+    def copied(self) -> Poses:
+        """Return a copy of all present poses, (n,)."""
+        return self.at(torch.arange(len(self.losses), device=self.rotations.device))
+
     def set_at(self, rows: Tensor, poses: Poses) -> None:
         """Give particles ``rows`` (m,) other poses."""
         self.rotations[rows], self.shifts[rows] = poses.rotations, poses.shifts

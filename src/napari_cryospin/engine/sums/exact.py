@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # slices with less than this share of the mean weight are left out: they carry nothing
 _NEGLIGIBLE = 1e-4
 # points of a sum up to which every shift is computed at every pose; else at so many poses of each
-# image, and those of them that have less than this probability go into no map
+# image and map, and those of them that have less than this probability go into no map
 _FEW_POINTS, _SHIFTED, _LEAST = 6_000, 32, 1e-4
 
 
@@ -105,7 +105,7 @@ class ExactSum(PoseSum):
     @property
     def _everywhere(self) -> bool:
         """Whether every shift is computed at every pose."""
-        return self.n_maps * self.quadrature.n_points <= _FEW_POINTS
+        return self.quadrature.n_points <= _FEW_POINTS
 
     @property
     def _n_points(self) -> int:
@@ -113,7 +113,7 @@ class ExactSum(PoseSum):
         quadrature = self.quadrature
         if self._everywhere:
             return self.n_maps * quadrature.n_points
-        return len(self._slices) + (len(quadrature.shifts) - 1) * _SHIFTED
+        return len(self._slices) + (len(quadrature.shifts) - 1) * self.n_maps * _SHIFTED
 
     def _block(self, images: Observed, collect: bool, look_beyond: bool) -> Posteriors:
         quadrature, used = self.quadrature, self.quadrature.n_used
@@ -167,7 +167,11 @@ class ExactSum(PoseSum):
         weighted = signal[..., :used] * self._precision[:used]
         if self._everywhere:
             return _Moved(None, signal, self._judging.cross(weighted), power[:, None])
-        cells = log_p.topk(min(_SHIFTED, log_p.shape[1]), 1).indices
+        # of each map: one that is worse without a shift may be better with it
+        of_map = log_p.unflatten(1, (self.n_maps, -1))
+        first = torch.arange(0, log_p.shape[1], of_map.shape[2], device=log_p.device)
+        places = of_map.topk(min(_SHIFTED, of_map.shape[2]), 2).indices
+        cells = (places + first[:, None]).flatten(1)
         cross = self._judging.at(cells).cross(weighted)
         return _Moved(cells, signal, cross, power.gather(1, cells)[:, None])
 

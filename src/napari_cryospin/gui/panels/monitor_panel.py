@@ -146,7 +146,7 @@ class MonitorPanel(QWidget):
         )
         self.classes.hide()
         self.halves = EpochPlot(
-            "Resolution, FSC 0.143 of independent halves", "Å", {"halves": _BLUE}, parent=self
+            "Resolution, FSC 0.143 of halves", "Å", {"halves": _BLUE}, parent=self
         )
         self.fsc = FscView(self)
         self.gain.hide()

@@ -101,12 +101,13 @@ class ResultsPanel(QWidget):
     def _this_run(self) -> QGroupBox:
         box = QGroupBox("This run")
         column = QVBoxLayout(box)
+        # above the verdict, which may be longer than the screen is high
+        self.symmetry = SymmetryRow(self._session)
+        column.addWidget(self.symmetry)
         self.summary = QLabel()
         self.summary.setObjectName("results_summary")
         self.summary.setWordWrap(True)
         column.addWidget(self.summary)
-        self.symmetry = SymmetryRow(self._session)
-        column.addWidget(self.symmetry)
         self.fsc = FscView()
         self.fsc.hide()
         column.addWidget(self.fsc)

@@ -10,7 +10,10 @@ from napari_cryospin.engine.data.member import APART, BELONGS, OPEN
 
 # what was said of an image, behind its membership
 MARKS = {BELONGS: " ✓", APART: " ✗", OPEN: ""}
-_HOW = "{} (key {}). A run that is under way heeds it from its next batch on"
+_HOW = (
+    "{} (key {}). A run that is under way heeds it from its next batch on; of one that has ended, "
+    "exports and branches do"
+)
 _BUTTONS = (
     (BELONGS, "Belongs: keep", "K", "Take the selected back: they show the particle"),
     (APART, "Does not belong", "D", "Set the selected apart: they do not show the particle"),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # columns of fsc.csv, their name and colour, in the order of their names; the last ones lie on top
 _CURVES = {
     HALVES: ("half-maps", "#56B4E9"),
-    RANDOMISED: ("random phases", "#999999"),
+    RANDOMISED: ("random", "#999999"),
     UNMASKED: ("no mask", "#E69F00"),
     MASKED: ("masked", "#CC79A7"),
     CORRECTED: ("corrected", "#56B4E9"),
@@ -47,7 +47,7 @@ _INDEPENDENT = (
     "below 0.143"
 )
 # names of curves that one line of the title holds
-_IN_A_LINE = 4
+_IN_A_LINE = 3
 # marks of the axis are no nearer than this, as a share of it
 _APART = 0.09
 # resolutions that marks stand at, Å
@@ -91,6 +91,8 @@ class FscView(ThemedPlot):
             self.addItem(line, ignoreBounds=True)
         self.limit.hide()
         self.getAxis("left").setWidth(34)
+        # a title of two lines
+        self.setMinimumHeight(175)
         self.setYRange(0, 1, padding=0.03)
         self.restyle()
 

@@ -9,6 +9,8 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.engine.data.member import APART, BELONGS, OPEN, overruled
+from napari_cryospin.gui.work.background import Background
+from napari_cryospin.gui.work.states import SessionState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,10 +20,16 @@ if TYPE_CHECKING:
 
 # steps that can be undone
 _STEPS = 100
+_WORDS = (BELONGS, APART, OPEN)
+_ENDED = (SessionState.FINISHED, SessionState.STOPPED, SessionState.FAILED)
 # nothing was asked for
 _NOTHING = np.int8(2)
 
-NO_RUN = "No run is under way: branch from an epoch of this one, and say it there."
+NO_RUN = "There is no run whose particles could be said to belong."
+LATER = (
+    "Said in the run's last checkpoint: exports, branches and the run itself, where it goes on, "
+    "heed it; what it has written stays as it is."
+)
 
 
 class ByHand(QObject):
@@ -41,13 +49,16 @@ class ByHand(QObject):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._session = session
+        self._later = Background(self)
+        self._later.done.connect(self._on_later)
+        self._later.failed.connect(self._on_failed)
         self.forget()
         session.state_changed.connect(self._on_state)
 
     @property
     def can_undo(self) -> bool:
         """Whether there is a step to undo."""
-        return bool(self._before) and self._session.active
+        return bool(self._before)
 
     def forget(self) -> None:
         """Forget what was asked for: another run is looked at."""
@@ -59,7 +70,7 @@ class ByHand(QObject):
     def say(self, particles: NDArray[np.int64], word: int) -> None:
         """Say of particles (m,) that they belong, are apart, or open."""
         poses = self._session.latest_poses
-        if poses is None or not self._session.active:
+        if poses is None or self._session.folder is None:
             self._session.message.emit(NO_RUN)
             return
         before = by_hand_of(poses)[particles]
@@ -73,7 +84,7 @@ class ByHand(QObject):
         if not self.can_undo:
             return
         particles, before = self._before.pop()
-        for word in (BELONGS, APART, OPEN):
+        for word in _WORDS:
             some = particles[before == word]
             if len(some):
                 self._ask(some, word)
@@ -94,9 +105,12 @@ class ByHand(QObject):
 
     @Slot(object)
     def _on_state(self, _state: object) -> None:
-        if not self._session.active:
-            # what a run that has ended did not take, it never will
-            self._asked = None
+        folder = self._session.folder
+        kept = folder is not None and folder.is_dir()
+        if self._asked is not None and kept and self._session.state in _ENDED:
+            # what the run did not take before it ended
+            words = [(np.flatnonzero(self._asked == word), word) for word in _WORDS]
+            self._say_later([(rows, word) for rows, word in words if len(rows)])
         self.changed.emit()
 
     def _ask(self, particles: NDArray[np.int64], word: int) -> None:
@@ -105,6 +119,32 @@ class ByHand(QObject):
             self._asked = np.full(len(self._told.used), _NOTHING)
         self._asked[particles] = word
         self._session.say(particles, word)
+        if not self._session.active:
+            self._say_later([(particles, word)])
+
+    def _say_later(self, said: list[tuple[NDArray[np.int64], int]]) -> None:
+        """Say it of the run in the folder, which this session does not run."""
+        folder = self._session.folder
+
+        def task() -> None:
+            from napari_cryospin.engine.run.said_later import say_later
+            from napari_cryospin.engine.runfolder.folder import RunFolder
+
+            assert folder is not None
+            say_later(RunFolder(folder), said)
+
+        self._later.submit(task)
+
+    @Slot(object)
+    def _on_later(self, _none: object) -> None:
+        self._session.message.emit(LATER)
+
+    @Slot(str)
+    def _on_failed(self, sentence: str) -> None:
+        self._asked, self._before = None, []
+        self._session.message.emit(sentence)
+        self._session.show_again()
+        self.changed.emit()
 
 
 def by_hand_of(poses: PosesUpdated) -> NDArray[np.int8]:

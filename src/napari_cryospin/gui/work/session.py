@@ -174,18 +174,16 @@ class Session(QObject):
         self._controls.set_switch(at)
 
     def set_used(self, used: NDArray[np.bool_] | None) -> None:
-        """Use only these particles, (n,), from the next epoch on; None takes all of them.
-
-        Raises
-        ------
-        ValueError
-            If fewer than two particles remain.
-        """
+        """Use only these particles, (n,), or all; see :meth:`.Controls.set_used`."""
         self._controls.set_used(used)
 
     def say(self, particles: NDArray[np.int64], word: int) -> None:
         """Say of particles (m,) whether they belong; see :meth:`.Controls.say`."""
         self._controls.say(particles, word)
+        self.show_again()
+
+    def show_again(self) -> None:
+        """Show the poses with what was said by hand since."""
         self._show_poses(None)
 
     def stop(self, keep: bool = True) -> None:
