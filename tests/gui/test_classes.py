@@ -249,7 +249,7 @@ def _the_table_has_a_column(qtbot: QtBot, dock: CryoSpinDock) -> None:
     table = panel.particles.table
     qtbot.waitUntil(lambda: "class" in table.model.columns, timeout=LONG)
     assert np.array_equal(table.model.columns["class"], poses.classes + 1)
-    place = [table.model.headerData(n, Qt.Orientation.Horizontal) for n in range(8)].index("class")
+    place = [table.model.headerData(n, Qt.Orientation.Horizontal) for n in range(10)].index("class")
     assert not table.view.isColumnHidden(place)
     table.view.sortByColumn(place, Qt.SortOrder.DescendingOrder)
     assert table.model.data(table.model.index(0, place)) == "2"

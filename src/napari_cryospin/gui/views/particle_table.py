@@ -60,20 +60,6 @@ _COLUMNS = (
         "junk. ✓ or ✗: it was said by hand",
     ),
     _Column(
-        "class",
-        "class",
-        "class",
-        0,
-        "Class whose map the particle is posed by: the most probable one",
-    ),
-    _Column(
-        "class_probability",
-        "p of\nclass",
-        "class_probability",
-        2,
-        "Probability of that class, given all maps",
-    ),
-    _Column(
         "log_likelihood",
         "log-\nlikelihood",
         "log_likelihood_nats",
@@ -87,6 +73,20 @@ _COLUMNS = (
         2,
         "Share of the particle's power beyond the noise that the map explained at the end of the "
         "last epoch",
+    ),
+    _Column(
+        "class",
+        "class",
+        "class",
+        0,
+        "Class whose map the particle is posed by: the most probable one",
+    ),
+    _Column(
+        "class_probability",
+        "p of\nclass",
+        "class_probability",
+        2,
+        "Probability of that class, given all maps",
     ),
     _Column(
         "disagreement",
