@@ -253,14 +253,16 @@ OF_THE_LAST_CHECKPOINT: dict[str, Damage] = {
     "poses-nan": poses(rotations=lambda value: value * torch.nan),
     "poses-flat": poses(rotations=lambda value: value.flatten()),
     "winners-below": poses(winner=lambda value: value - 99),
+    "classes-beyond": poses(classes=lambda value: value + 7),
+    "maps-of-others": checkpoint(lambda state: state["maps"].append(state["maps"][0])),
     "map-nan": checkpoint(
-        lambda state: state["volume"].update(
-            {name: value * torch.nan for name, value in state["volume"].items()}
+        lambda state: state["maps"][0].update(
+            {name: value * torch.nan for name, value in state["maps"][0].items()}
         )
     ),
     "map-smaller": checkpoint(
-        lambda state: state["volume"].update(
-            {n: v[:-1] if v.ndim == 3 else v for n, v in state["volume"].items()}
+        lambda state: state["maps"][0].update(
+            {n: v[:-1] if v.ndim == 3 else v for n, v in state["maps"][0].items()}
         )
     ),
     "used-none": checkpoint(lambda state: state.update(used=torch.zeros(40, dtype=torch.bool))),

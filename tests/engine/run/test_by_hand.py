@@ -71,7 +71,7 @@ def steer(
 
 
 def by_hand(folder: RunFolder) -> np.ndarray:
-    return require_poses(read_last_checkpoint(folder, CPU), N).by_hand.numpy()
+    return require_poses(read_last_checkpoint(folder, CPU), N, 1).by_hand.numpy()
 
 
 def memberships(path: Path) -> np.ndarray:
@@ -210,7 +210,7 @@ def test_a_checkpoint_of_an_earlier_version_has_nothing_said(steered: RunFolder)
     state = read_last_checkpoint(steered, CPU)
     for name in ("by_hand", "found_membership"):
         del state["poses"][name]
-    poses = require_poses(state, N)
+    poses = require_poses(state, N, 1)
     assert (poses.by_hand == OPEN).all()
     assert torch.equal(poses.found_membership, state["poses"]["membership"])
     table = PoseTable.empty(N, 1, CPU)

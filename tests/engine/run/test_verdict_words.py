@@ -109,7 +109,7 @@ def test_two_structures_are_told_with_their_shares() -> None:
     outcome, cause, words = said(found)
     assert (outcome, cause) == (Outcome.UNEXPLAINED, Cause.SEVERAL_STRUCTURES)
     assert "about 70 % and 30 %" in words
-    assert "Select" in words
+    assert "--classes 2" in words
     # however little is left unexplained
     assert said(replace(found, misfit=GOOD.misfit))[0] is Outcome.UNEXPLAINED
 
