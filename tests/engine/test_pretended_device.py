@@ -102,6 +102,9 @@ STAGES: dict[str, list[Any]] = {
         COARSE,
         DirectStage(epochs=1, hypotheses=2, pose_steps=2),
     ],
+    "halves": [
+        DirectStage(epochs=2, volume_update="closed form", pose_steps=2, hypotheses=2),
+    ],
     "closed form": [
         DirectStage(epochs=2, until="criterion", volume_update="closed form", pose_steps=2),
     ],
@@ -152,6 +155,7 @@ def case(simulated: Path, name: str, shifts: bool) -> Settings:
         settings.stages = [stage.model_copy() for stage in STAGES[name]]
         settings.model.scales, settings.held_out = not shifts, 0.05 * (not shifts)
         settings.starts = 1 + (name == "criterion")
+    settings.model.halves = True if name == "halves" else None
     return settings
 
 

@@ -39,10 +39,12 @@ if TYPE_CHECKING:
 
 # particles from which on halves are independent where nothing is said
 _MANY = 1000
-# frequency radius up to which the maps of the halves are made common, in units of 1/box; masks,
-# slicing and inserting mix frequencies, so that noise that is aligned to what is common agrees some
-# way beyond: the halves share nothing beyond the sum of both
-_COMMON, _MIXED = 6, 4
+# frequency radius up to which the maps of the halves are made common, in units of 1/box and as a
+# share of the box, at most; with less in common poses of weak particles are lost
+_COMMON, _COMMON_SHARE = 10, 1 / 5
+# masks, slicing and inserting mix frequencies, so that noise that is aligned to what is common
+# agrees some way beyond: the halves share nothing beyond the sum of both
+_MIXED = 4
 # slices of such a map reach one further
 _REACH = 1
 # particles of a half that tell its noise at first
@@ -97,9 +99,10 @@ class IndependentHalves(PoseInference):
     ) -> None:
         super().__init__(problem)
         particles, box, device = problem.particles, problem.particles.box, problem.device
-        self._limit = min(_COMMON + _MIXED, box // 2 - 1)
+        common = min(_COMMON, int(_COMMON_SHARE * box))
+        self._limit = min(common + _MIXED, box // 2 - 1)
         self._known_by = radius
-        self._shared = (frequency_radius(box) <= _COMMON).to(device)
+        self._shared = (frequency_radius(box) <= common).to(device)
         self._both = MapUpdates(problem.maps, box, device, memory=1)
         self._present = [True, True]
         sets = torch.from_numpy(half_sets(particles.table.half_set, particles.rows))
@@ -115,7 +118,7 @@ class IndependentHalves(PoseInference):
                 part=(sets == number).to(device),
             )
             begins = self._first_noise(own, noise)
-            self._halves.append(DirectInference(own, searching, begins, limit=_COMMON + _REACH))
+            self._halves.append(DirectInference(own, searching, begins, limit=common + _REACH))
 
     @classmethod
     def of_stage(

@@ -274,6 +274,10 @@ class Training(Standing):
         order = stream(self.settings.seed, "order", self.clock.epoch)
         return self.inference.batches(self.rows_in_epoch, order)
 
+    def map(self) -> NDArray[np.float32]:
+        """Return a copy of the first class's map, (z, y, x), as of :meth:`maps`."""
+        return self.maps()[0]
+
     def maps(self) -> list[NDArray[np.float32]]:
         """Return a copy of each class's map, (z, y, x), in the unit of the normalised images."""
         return [map_of_grid(grid).cpu().numpy().copy() for grid in self.problem.grids]
