@@ -39,9 +39,10 @@ for module in iter_modules(runfolder.__path__):
     # what little of the engine comes with the room
     rooms = {name.removeprefix(f"{ENGINE}.") for name in loaded if name.startswith(f"{ENGINE}.")}
     words = {"errors", "events", "failures", "files", "presets", "registry", "settings", "stages"}
-    words |= {"switch_at", "switch_figures", "symmetry_names"}
+    words |= {"switch_at", "switch_figures", "symmetry_names", "half_resolution"}
+    words |= {"event", "live_events", "steering_events"}
     own = {name for name in rooms if name.partition(".")[0] == "runfolder"}
-    assert rooms - own - words <= {"data", "data.mrc_writer"}
+    assert rooms - own - words <= {"data", "data.mrc_writer", "data.member"}
     assert len(loaded) < MOST_MODULES
 
 

@@ -17,11 +17,12 @@ DOORS = {
     "inserter": {"engine/models/sums.py"},
     "insert_slices": {"engine/kernels/reference.py"},
     "grid_sample": {"engine/geometry/slices.py"},
-    "MapUpdate": {
+    "MapUpdate": {"engine/models/map_updates.py", "engine/judging/symmetry_gain.py"},
+    "MapUpdates": {
         "engine/inference/direct.py",
+        "engine/inference/halves.py",
         "engine/inference/marginal.py",
         "engine/inference/winners_teacher.py",
-        "engine/judging/symmetry_gain.py",
     },
 }
 

@@ -183,9 +183,18 @@ def test_a_pseudo_symmetry_is_told_and_not_advised() -> None:
     # nor is that of an average of mates, which looks symmetric
     turns = np.stack((np.eye(3), np.diag([-1.0, -1.0, 1.0])))
     mates = replace(GOOD, misfit=BAD, mates=Mates(turns, 0.95, 0.95))
-    _, cause, words = said(mates, symmetry=symmetry(0.97, 0.5))
+    _, cause, words = said(mates, symmetry=symmetry(0.97, 0.1))
     assert cause is Cause.MATES
     assert "pseudo-symmetry" in words and "the particles differ from it" in words
+    assert "Go on" not in words
+    # unless particles prefer a map that has it: poses are wrong then
+    _, cause, words = said(mates, symmetry=symmetry(0.97, 0.5))
+    assert cause is None
+    assert "Go on with C4" in words
+    # they tell mates apart at their poses
+    apart = replace(symmetry(0.97, 0.5), told_apart=5.0)
+    words = said(GOOD, symmetry=apart)[2]
+    assert "at their poses particles are 5.0 nats less likely by it" in words
     assert "Go on" not in words
 
 

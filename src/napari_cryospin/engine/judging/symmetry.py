@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from napari_cryospin.engine.geometry.symmetry import point_group
 from napari_cryospin.engine.geometry.symmetry_search import likely_groups
 from napari_cryospin.engine.judging.mates import Mates
 from napari_cryospin.engine.judging.symmetry_gain import SymmetryGain
+from napari_cryospin.engine.judging.symmetry_local import local_gain
 from napari_cryospin.engine.models.volume import map_of_grid
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _SURE, _NO_DIFFERENCE = 0.9, 2.0
 # correlation at low frequency below which no group is looked at; of those that the map is not alike
 # after, particles must prefer one by so many standard errors
 _LEAST, _SIGNIFICANT = 0.4, 3.0
+# mates are others where particles tell them apart by so many nats
+_TOLD_APART = 1.0
 # the largest group that the particles gain so much of the most by
 _OF_MOST = 0.5
 # rotation vector of no meaning: what is compared is read between the points of both maps
@@ -60,6 +63,9 @@ class MapSymmetry:
     gain, gain_error
         How much more likely held-out particles are by a map that has the group than by one that has
         not, mean and standard error, nats each; None where too few were held out.
+    told_apart
+        How much less likely particles are at their poses by half-maps that have the group, at all
+        frequencies, median, nats; None where the map is not alike.
     """
 
     name: str
@@ -68,6 +74,7 @@ class MapSymmetry:
     allowed: float
     gain: float | None
     gain_error: float | None
+    told_apart: float | None = None
 
     @property
     def alike(self) -> bool:
@@ -78,6 +85,8 @@ class MapSymmetry:
     def true(self) -> bool:
         """Whether the particles have it: the map looks the same, and they say nothing else."""
         sure = self.correlation >= _SURE * self.allowed
+        if self.told_apart is not None and self.told_apart > _TOLD_APART:
+            return False
         if self.gain is None or self.gain_error is None:
             return sure
         return self.alike and self.gain > (-_NO_DIFFERENCE * self.gain_error if sure else 0.0)
@@ -85,9 +94,16 @@ class MapSymmetry:
     @property
     def missed(self) -> bool:
         """Whether the particles have it, and this map has not: it shows a wrong structure."""
-        if self.true or self.gain is None or self.gain_error is None:
+        if self.alike or self.gain is None or self.gain_error is None:
             return False
         return self.gain > _SIGNIFICANT * self.gain_error
+
+    @property
+    def proven(self) -> bool:
+        """Whether the particles prefer a map that has it, and not only see no difference."""
+        if self.gain is None or self.gain_error is None:
+            return False
+        return self.missed or (self.true and self.gain > _SIGNIFICANT * self.gain_error)
 
     @property
     def pseudo(self) -> bool:
@@ -151,7 +167,8 @@ def find_symmetry(
             return None
         seen = MapSymmetry(name, frame, *measured, None, None)
         if seen.alike and found is None:
-            seen = _asked(asked, seen)
+            apart = -float(local_gain(problem, halves, name, frame).median())
+            seen = replace(_asked(asked, seen), told_apart=apart)
             found = seen if seen.true else None
         looked.append(seen)
     known = 1 if found is None else len(point_group(found.name))
@@ -216,6 +233,4 @@ def _asked(asked: SymmetryGain | None, seen: MapSymmetry) -> MapSymmetry:
         return seen
     gain = asked.of(seen.name, seen.frame)
     error = float(gain.std()) / len(gain) ** 0.5
-    return MapSymmetry(
-        seen.name, seen.frame, seen.correlation, seen.allowed, float(gain.mean()), error
-    )
+    return replace(seen, gain=float(gain.mean()), gain_error=error)

@@ -84,6 +84,13 @@ class Measured:
         return self.halves is not None and self.halves.shared is not None and not self.halves.found
 
     @property
+    def _found(self) -> Cause | None:
+        """The cause that the findings speak for; mates that are proven alike are none."""
+        found = self.findings.cause
+        proven = self.symmetry is not None and self.symmetry.proven
+        return None if proven and found is Cause.MATES else found
+
+    @property
     def modulo_mates(self) -> bool:
         """Whether poses are counted modulo the mates: the map has some, and explains particles."""
         return len(self.findings.mates.turns) > 1 and not self.findings.unexplained
@@ -93,7 +100,7 @@ class Measured:
         """What it comes to."""
         if self.expected_right < _MOSTLY:
             return Outcome.STUCK
-        cause = self.findings.cause
+        cause = self._found
         good = cause is Cause.OUTLIERS and self.findings.only_some_do_not_fit
         if self.findings.unexplained and not good:
             return Outcome.UNEXPLAINED
@@ -118,13 +125,13 @@ class Measured:
 
         Starts that come to different maps tell nothing of the particles by what one map leaves.
         """
-        found = self.findings.cause
+        found = self._found
         differ = self.agree is not None and self.agree < _AGREE
         if found is Cause.SEVERAL_STRUCTURES and differ and not self.findings.others_show_one:
             return None
         unsure = self.expected_right < _CERTAIN or self.alone
-        if self.symmetry is not None and self.symmetry.missed:
-            # the map is at fault
+        if self.symmetry is not None and self.symmetry.proven:
+            # a run without the symmetry is at fault
             return found
         if found is None and unsure and self.outcome in (Outcome.UNCERTAIN, Outcome.STUCK):
             return Cause.TOO_LITTLE_SIGNAL

@@ -122,8 +122,10 @@ def symmetry_words(found: MapSymmetry | None, *, symmetric: bool | None = None) 
     name, halves = found.name, f"correlation {found.correlation:.2f}"
     halves += f" after its turns, {found.allowed:.2f} between its halves without any"
     if not (found.true if symmetric is None else symmetric):
-        less = "" if found.gain is None else _likelier(found.gain)
-        if found.true:
+        less = "" if found.gain is None or found.gain > 0 else _likelier(found.gain)
+        if found.told_apart is not None and found.told_apart > 1:
+            less = f"; at their poses particles are {found.told_apart:.1f} nats less likely by it"
+        elif found.true:
             less = ", but the particles differ from it"
         return (f"The map is nearly {name}-symmetric, a pseudo-symmetry: {halves}{less}.",)
     x, y, z = found.axis
