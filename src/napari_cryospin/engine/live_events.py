@@ -94,6 +94,8 @@ class PosesUpdated(Event):
         Head of each candidate, (n, K); −1 where there is none. None: each is a head of its own.
     candidate_counts
         Where only some candidates are told: how many of all lie within 20° of each, (n, K).
+    candidate_classes
+        Class whose map each candidate is a pose of, from 0, (n, K); None where there is one map.
     classes, class_weights
         Class of each particle, from 0, (n,), and the probability of each, (n, C); None where there
         is one map.
@@ -118,6 +120,7 @@ class PosesUpdated(Event):
     explained: NDArray[np.float32]
     candidate_heads: NDArray[np.int16] | None = None
     candidate_counts: NDArray[np.int16] | None = None
+    candidate_classes: NDArray[np.uint8] | None = None
     classes: NDArray[np.int64] | None = None
     class_weights: NDArray[np.float32] | None = None
     truth_beside: TruthBeside | None = field(default=None, repr=False)

@@ -180,6 +180,7 @@ def poses_event(
         explained=fit.explained.cpu().numpy().copy(),
         candidate_heads=told.heads,
         candidate_counts=told.counts,
+        candidate_classes=told.classes,
         classes=poses.classes.cpu().numpy().copy() if poses.n_classes > 1 else None,
         class_weights=poses.class_weights.cpu().numpy().copy() if poses.n_classes > 1 else None,
         truth_beside=truth.in_frame_of if truth else None,

@@ -42,6 +42,8 @@ class ToldCandidates(NamedTuple):
         Head of each, (n, k); −1 where there is none. None: each is a head of its own.
     counts
         How many of all candidates lie within 20° of each, (n, k). None: all are here.
+    classes
+        The class whose map each is a pose of, from 0, (n, k). None: there is one class.
     """
 
     rotations: NDArray[np.float32]
@@ -50,6 +52,7 @@ class ToldCandidates(NamedTuple):
     winner: NDArray[np.int64]
     heads: NDArray[np.int16] | None = None
     counts: NDArray[np.int16] | None = None
+    classes: NDArray[np.uint8] | None = None
 
 
 def told_candidates(poses: PoseTable, *, recorded: bool) -> ToldCandidates:
@@ -86,6 +89,7 @@ def told_candidates(poses: PoseTable, *, recorded: bool) -> ToldCandidates:
         _over(poses.winner, turns).cpu().numpy(),
         _over(place, turns).cpu().numpy().astype(np.int16),
         torch.cat(counts).cpu().numpy().astype(np.int16),
+        _classes(poses, poses.candidate_classes[rows, here]),
     )
 
 
@@ -96,7 +100,12 @@ def _all(poses: PoseTable, winner: Tensor, heads: NDArray[np.int16] | None) -> T
         poses.candidate_losses.cpu().numpy().copy(),
         winner.cpu().numpy().copy(),
         heads,
+        classes=_classes(poses, poses.candidate_classes),
     )
+
+
+def _classes(poses: PoseTable, told: Tensor) -> NDArray[np.uint8] | None:
+    return None if poses.n_classes == 1 else told.cpu().numpy().copy()
 
 
 def _kept(losses: Tensor, rotations: Tensor, turns: int) -> Tensor:

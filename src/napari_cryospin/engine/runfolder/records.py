@@ -21,11 +21,14 @@ order, and the best four of the others that lie 20° or more from better ones.
   ``candidate_losses``, K float16: the same of each candidate
 * ``candidate_heads``, K uint8: head of each candidate; 255 where there is none
 * ``candidate_counts``, K uint16: how many of all candidates lie within 20° of each
+* ``class``, uint8, from 0; ``class_weights``, C float16: the probability of each of C classes;
+  ``candidate_classes``, K uint8: the class whose map each candidate is a pose of
 
-The last two are there where an encoder was asked at several turns; else each candidate is a head of
-its own. This makes 31 bytes per particle and epoch, and 14 more for each candidate, or 17. Records
-of earlier versions have no membership, which is read as 1, or call the winner ``winning_head``; the
-first have no scale, log-likelihood and share explained, which are read as 1 and not known.
+Heads and counts are there where an encoder was asked at several turns; else each candidate is a
+head of its own. Classes are there where there are several. This makes 31 bytes per particle and
+epoch, and 14 more for each candidate, or 17. Records of earlier versions have no membership, which
+is read as 1, or call the winner ``winning_head``; the first have no scale, log-likelihood and share
+explained, which are read as 1 and not known.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ _SCALE = 32767
 _WINNER, _WINNER_BEFORE = "winner", "winning_head"
 _FITS = ("scale", "log_likelihood", "explained")
 _MEMBERSHIP = "membership"
-_CLASSES = ("class", "class_weights")
+_CLASSES = ("class", "class_weights", "candidate_classes")
 _MOST_CANDIDATES, _NO_HEAD = 10_000, 255
 _HEADS = ("candidate_heads", "candidate_counts")
 _LARGEST = float(np.finfo(np.float16).max)
@@ -200,6 +203,7 @@ def _row_type(
             *([(_HEADS[0], "u1", (candidates,))] if heads else []),
             *([(_HEADS[1], "<u2", (candidates,))] if heads else []),
             *([(_CLASSES[0], "u1"), (_CLASSES[1], "<f2", (classes,))] if classes > 1 else []),
+            *([(_CLASSES[2], "u1", (candidates,))] if classes > 1 else []),
         ]
     )
 
@@ -225,6 +229,7 @@ def _table(poses: PosesUpdated) -> NDArray[np.void]:
         table["candidate_counts"] = 1 if counts is None else counts
     if classes > 1:
         table[_CLASSES[0]], table[_CLASSES[1]] = poses.classes, poses.class_weights
+        table[_CLASSES[2]] = poses.candidate_classes
     return table
 
 
@@ -317,6 +322,7 @@ def _event(table: NDArray[np.void], epoch: int) -> PosesUpdated:
         explained=explained,
         candidate_heads=heads,
         candidate_counts=counts,
+        candidate_classes=table[_CLASSES[2]].copy() if several else None,
         classes=table[_CLASSES[0]].astype(np.int64) if several else None,
         class_weights=table[_CLASSES[1]].astype(np.float32) if several else None,
     )

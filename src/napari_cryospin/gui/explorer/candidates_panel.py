@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_cryospin.gui.explorer.state import heads_of, losses_of, winner_of
+from napari_cryospin.gui.explorer.state import (
+    candidates_there,
+    heads_of,
+    losses_of,
+    winner_of,
+)
 from napari_cryospin.gui.views.candidates_view import Candidates, CandidatesView
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import as_stretched, turning_box
@@ -112,7 +117,7 @@ def _numbers(
     """Return how many candidates each mode has, those that were not recorded among them."""
     if poses.candidate_counts is None:
         return np.array([sum(heads.values()) for heads in said])
-    counted = poses.candidate_counts[particle][np.isfinite(poses.candidate_losses[particle])]
+    counted = poses.candidate_counts[particle][candidates_there(poses, particle)]
     return np.asarray(counted[places], dtype=np.int64)
 
 

@@ -238,7 +238,7 @@ def heads_of(poses: PosesUpdated | None, particle: int) -> NDArray[np.int64]:
     """Return the head of each of the candidates of a particle, (K,)."""
     if poses is None:
         return np.empty(0, dtype=np.int64)
-    here = _there(poses, particle)
+    here = candidates_there(poses, particle)
     return poses.heads(particle)[here]
 
 
@@ -252,16 +252,21 @@ def winner_of(poses: PosesUpdated | None, particle: int) -> int:
     """Return which of the candidates of a particle won, or −1."""
     if poses is None or poses.winner[particle] < 0:
         return -1
-    found = np.flatnonzero(np.flatnonzero(_there(poses, particle)) == poses.winner[particle])
+    found = np.flatnonzero(
+        np.flatnonzero(candidates_there(poses, particle)) == poses.winner[particle]
+    )
     return int(found[0]) if len(found) else -1
 
 
-def _there(poses: PosesUpdated, particle: int) -> NDArray[np.bool_]:
+def candidates_there(poses: PosesUpdated, particle: int) -> NDArray[np.bool_]:
     """Return which candidates of a particle there are, (K,)."""
     # the candidates of a particle that no head has seen yet are placeholders
     if poses.winner[particle] < 0:
         return np.zeros(poses.candidate_losses.shape[1], dtype=bool)
     there: NDArray[np.bool_] = np.isfinite(poses.candidate_losses[particle])
+    if poses.candidate_classes is not None and poses.classes is not None:
+        # poses of another map have no place beside this one
+        there &= poses.candidate_classes[particle] == poses.classes[particle]
     return there
 
 
@@ -270,5 +275,5 @@ def _told(
 ) -> NDArray[np.float32]:
     if poses is None:
         return np.empty(shape, dtype=np.float32)
-    told: NDArray[np.float32] = getattr(poses, name)[particle][_there(poses, particle)]
+    told: NDArray[np.float32] = getattr(poses, name)[particle][candidates_there(poses, particle)]
     return told
