@@ -41,6 +41,8 @@ BOX = 64
 _THRESHOLD = 0.143
 # the truth is to end below this share of Nyquist, or there is nothing to tell
 _BELOW = 0.7
+# B-factors of the envelopes that see to it, Å²: in units of the squared Nyquist period
+_ENVELOPES = {"spike": 2400, "30S": 3900, "50S": 3900, "spliceosome": 5900, "Hsp90": 1200}
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class Trial:
 def trials() -> list[Trial]:
     """Return all trials."""
     signal = [
-        Trial("signal", molecule, n, snr, seed)
-        for seed, (n, snr) in enumerate(((3000, 0.01), (2000, 0.01)))
+        Trial("signal", molecule, 3000, 0.03, seed)
+        for seed in (0, 1)
         for molecule in ("spike", "30S", "50S", "spliceosome", "Hsp90")
     ]
     return [*signal, *(Trial("noise", "noise", 1500, 0.1, seed) for seed in range(5))]
@@ -79,7 +81,9 @@ RECORDED = ResultsFile("halves", KEYS, FIGURES)
 
 def run(trial: Trial, folder: Path) -> dict[str, object]:
     """Reconstruct a stack, and return the figures of the result, frequencies in shells."""
-    stack = Case(trial.molecule, trial.n, trial.seed, trial.snr).stack(folder / "stacks")
+    unkind = ("--envelope", str(_ENVELOPES[trial.molecule])) if trial.kind == "signal" else ()
+    case = Case(trial.molecule, trial.n, trial.seed, trial.snr, unkind=unkind)
+    stack = case.stack(folder / "stacks")
     out = folder / "halves" / "_".join(trial.key)
     truth = ("--truth-star", stack / "truth.star", "--truth-map", stack / "truth.mrc")
     words = ("--box", BOX, "--threads", 1, "--seed", trial.seed, *truth)

@@ -145,7 +145,7 @@ def test_who_closes_again_does_not_wait(
 ) -> None:
     # its results take long
     monkeypatch.setattr(
-        "napari_cryospin.engine.run.reconstruction.reach_verdict", lambda *_: time.sleep(4)
+        "napari_cryospin.engine.run.reconstruction.reach_verdicts", lambda *_: time.sleep(4)
     )
     thread, closed = training.session._thread.thread, gone(training, docked(training))
     answered(Ending.KEEP)
