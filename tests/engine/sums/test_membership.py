@@ -154,7 +154,7 @@ def test_what_is_said_by_hand_enters_a_map(with_junk: Problem) -> None:
         outliers = Outliers.of(members, points, grid, white, with_junk.particles.mask_power)
         total = ExactSum(points, grid, white, outliers)
         seen = with_junk.observed(some, points.model)
-        return total.posteriors(seen, collect=True).membership, total.collected().weight
+        return total.posteriors(seen, collect=True).membership, total.collected()[0].weight
 
     rows = torch.arange(with_junk.particles.n)
     outliers = Outliers.of(members, points, grid, white, with_junk.particles.mask_power)
