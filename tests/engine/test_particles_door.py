@@ -17,7 +17,7 @@ TAKE_IMAGES = {
     "engine/inference/posterior_teacher.py",
     "engine/inference/winners_teacher.py",
     "engine/judging/particle_fit.py",
-    "engine/run/training.py",
+    "engine/run/first_maps.py",
 }
 
 

@@ -112,6 +112,11 @@ class Stage(Section):
         """Names of the settings that change nothing, as the others are."""
         return frozenset()
 
+    @property
+    def finds_axes(self) -> bool:
+        """Whether it turns its map to the axes of the symmetry when it ends."""
+        return False
+
 
 class AmortizedStage(Stage):
     """Auto-encoding: an encoder with several heads proposes poses, and learns by a teacher."""
@@ -171,6 +176,11 @@ class AmortizedStage(Stage):
     def summary(self) -> str:
         """Return who teaches the encoder."""
         return f"taught by {self.teacher}"
+
+    @property
+    def finds_axes(self) -> bool:
+        """Whether it turns its map to the axes of the symmetry when it ends."""
+        return self.teacher == "posterior"
 
     @property
     def idle(self) -> frozenset[str]:

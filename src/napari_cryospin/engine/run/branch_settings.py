@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.schedule import Schedule
 from napari_cryospin.engine.runfolder.fingerprint import binding_settings, flat_settings
-from napari_cryospin.engine.stages import AmortizedStage, Inference
+from napari_cryospin.engine.stages import Inference
 from napari_cryospin.engine.switch_at import SwitchAt, ends_of
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def plan_branch(
         _end_encoding(after, clock, switch_at)
     anew = switch_back or symmetrise is not None
     for name in _changed(before, binding_settings(after), clock):
-        if name == "model.symmetry" and not _finds_axes(after.stages[clock.stage]):
+        if name == "model.symmetry" and not after.stages[clock.stage].finds_axes:
             raise InputError(
                 "The map does not lie on the axes of another symmetry: napari-cryospin symmetrise, "
                 "or the button in Results, turns it to them."
@@ -145,14 +145,9 @@ def _decode_again(settings: Settings, state: dict[str, Any], clock: Clock) -> Cl
     return replace(clock, stage=clock.stage + 1, stage_epoch=0, batch=0)
 
 
-def _finds_axes(stage: Stage) -> bool:
-    """Whether a stage turns its map to the axes of the symmetry when it ends."""
-    return isinstance(stage, AmortizedStage) and stage.teacher == "posterior"
-
-
 def _decodes(stage: Stage) -> bool:
     """Whether a stage is auto-decoding that heeds a symmetry."""
-    return stage.inference == Inference.DIRECT and stage.heeds("symmetry")
+    return stage.inference.is_fine and stage.heeds("symmetry")
 
 
 def last_encoding(settings: Settings, clock: Clock) -> int | None:
