@@ -25,10 +25,11 @@ _WORST = (
     Outcome.UNEXPLAINED,
     Outcome.COMPETING,
     Outcome.UNCERTAIN,
+    Outcome.CONVERGED,
     Outcome.NO_STRUCTURE,
     Outcome.UNKNOWN,
-    Outcome.CONVERGED,
 )
+_NOTHING = (Outcome.NO_STRUCTURE, Outcome.UNKNOWN)
 
 
 def reach_verdicts(training: Training, halves: Sequence[HalfMaps | None] = ()) -> Verdict:
@@ -53,7 +54,9 @@ def reach_verdicts(training: Training, halves: Sequence[HalfMaps | None] = ()) -
         return Verdict(Outcome.UNKNOWN, ("No class holds enough particles to be judged.",))
     main = max(each, key=shares.__getitem__)
     same = _same(training, list(each))
-    worst = min(each.values(), key=lambda one: _WORST.index(one.outcome))
+    # a class that images of nothing have gathered in takes nothing from the others
+    telling = [one for one in each.values() if one.outcome not in _NOTHING] or [*each.values()]
+    worst = min(telling, key=lambda one: _WORST.index(one.outcome))
     cause = worst.cause or (Cause.SAME_CLASSES if same else None)
     return replace(
         each[main],
