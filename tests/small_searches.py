@@ -25,6 +25,8 @@ _SMALL = {
     "judging.mates._PROMISING": 1.1,
     "judging.misfit._PARTICLES": 100,
     "judging.pixel_size._PARTICLES": 20,
+    "judging.same_maps._NSIDE": 1,
+    "judging.same_maps._REFINED": 1,
     "judging.variability._STARTS": 1,
     "judging.variability._STEPS": 1,
     "sums.finding_members._RADIUS": 4,
