@@ -74,6 +74,9 @@ def test_classes_that_are_the_same_are_told(
     assert found.outcome is Outcome.CONVERGED and found.cause is Cause.SAME_CLASSES
     assert found.same_classes == ("1 2",)
     assert "Classes 1 and 2 are the same structure." in found.reasons
+    # the smaller of them adds nothing
+    verdicts[0] = Verdict(Outcome.UNCERTAIN, ("Few.",))
+    assert reach_verdicts(training_with((0.1, 0.9))).outcome is Outcome.CONVERGED
     again = Verdict.of_figures(
         found.figures()
         | {"class_shares": [0.5, 0.5]}
@@ -88,3 +91,10 @@ def test_classes_that_are_the_same_are_told(
 
 def test_nobody_in_any_class_is_not_judged(verdicts: dict[int, Verdict]) -> None:
     assert reach_verdicts(training_with((0.01, 0.01), 100)).outcome is Outcome.UNKNOWN
+
+
+def test_one_class_that_holds_all_is_told(verdicts: dict[int, Verdict]) -> None:
+    verdicts |= {1: GOOD}
+    found = reach_verdicts(training_with((0.0, 1.0, 0.0)))
+    assert found.outcome is Outcome.CONVERGED and found.cause is Cause.SAME_CLASSES
+    assert "one class holds nearly all" in " ".join(found.reasons)

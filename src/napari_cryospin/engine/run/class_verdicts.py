@@ -54,15 +54,18 @@ def reach_verdicts(training: Training, halves: Sequence[HalfMaps | None] = ()) -
         return Verdict(Outcome.UNKNOWN, ("No class holds enough particles to be judged.",))
     main = max(each, key=shares.__getitem__)
     same = _same(training, list(each))
-    # a class that images of nothing have gathered in takes nothing from the others
-    telling = [one for one in each.values() if one.outcome not in _NOTHING] or [*each.values()]
+    # a class that images of nothing have gathered in takes nothing from the others, nor does one
+    # that shows a part of the particles of a larger one
+    again = {min(pair, key=shares.__getitem__) for pair in same}
+    alone = [one for n, one in each.items() if n not in again]
+    telling = [one for one in alone if one.outcome not in _NOTHING] or alone
     worst = min(telling, key=lambda one: _WORST.index(one.outcome))
-    cause = worst.cause or (Cause.SAME_CLASSES if same else None)
+    cause = worst.cause or (Cause.SAME_CLASSES if same or len(each) == 1 else None)
     return replace(
         each[main],
         outcome=worst.outcome,
         cause=cause,
-        reasons=(*_words(shares, each, main), *_same_words(same)),
+        reasons=(*_words(shares, each, main), *_same_words(same, alone=len(each) == 1)),
         class_shares=shares,
         class_outcomes=tuple(
             str(each[n].outcome) if n in each else "" for n, _ in enumerate(shares)
@@ -94,6 +97,8 @@ def _words(shares: tuple[float, ...], each: dict[int, Verdict], main: int) -> li
     return said
 
 
-def _same_words(same: list[tuple[int, int]]) -> list[str]:
+def _same_words(same: list[tuple[int, int]], *, alone: bool) -> list[str]:
     said = [f"Classes {one + 1} and {two + 1} are the same structure." for one, two in same]
+    if alone:
+        said.append("The particles are of the same structure: one class holds nearly all.")
     return [*said, "Fewer classes are enough."] if said else []
