@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -46,3 +48,14 @@ def test_starts_that_came_to_other_poses_do_not_agree() -> None:
     starts = [start(truth, 20.0), start(random_rotations(N, rng), 19.0)]
     found, _ = agreement(starts, point_group("C4"), None, torch.from_numpy(truth).float())
     assert found is not None and found < 0.5
+
+
+def test_poses_of_other_classes_are_in_other_frames() -> None:
+    rng = np.random.default_rng(5)
+    truth, turn = random_rotations(N, rng), random_rotations(1, rng)[0]
+    # the other start has put a third of the particles into a class with a frame of its own
+    classes = torch.arange(N) % 3 == 0
+    other = np.where(classes.numpy()[:, None, None], truth @ turn, truth)
+    starts = [start(truth, 20.0), replace(start(other, 19.0), classes=classes.long())]
+    assert agreement(starts)[0] == 1.0
+    assert agreement([starts[0], replace(starts[1], classes=None)])[0] < 0.8

@@ -69,6 +69,17 @@ def _gains(start: Start) -> dict[int, float]:
     return dict(zip(judged.rows.tolist(), judged.gain.tolist(), strict=True))
 
 
+def _of_one_class(start: Start, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which particles, (n,), are in the class that most of some are in, in a start.
+
+    Poses of different classes are told in different frames.
+    """
+    if start.classes is None or not seen.any():
+        return seen
+    classes = start.classes.cpu().numpy()
+    return np.asarray(classes == np.bincount(classes[seen]).argmax())
+
+
 def _same_poses(
     first: Start,
     second: Start,
@@ -86,6 +97,8 @@ def _same_poses(
     seen = np.isfinite(modes[:, 0, 0, 0]) & np.isfinite(own[:, 0, 0, 0])
     if members is not None:
         seen &= members.cpu().numpy()
+    for start in (first, second):
+        seen &= _of_one_class(start, seen)
     if not seen.any():
         return None
     modes, own = modes[seen], own[seen, 0]

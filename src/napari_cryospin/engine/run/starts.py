@@ -22,7 +22,7 @@ class Start:
     """What a start of the first stage came to: its maps, poses and inference, and how it is judged.
 
     ``judgement`` is None without held-out particles; ``likely`` are its likeliest poses,
-    (n, k, 3, 3).
+    (n, k, 3, 3). ``classes`` are those of the particles, (n,); None where there is one.
     """
 
     maps: list[dict[str, Tensor]]
@@ -30,6 +30,7 @@ class Start:
     inference: dict[str, Any]
     judgement: Judgement | None
     likely: Tensor
+    classes: Tensor | None = None
 
 
 class Starts:
@@ -53,6 +54,7 @@ class Starts:
                 inference.state(),
                 judgement,
                 inference.likely_poses(),
+                poses.classes.clone() if poses.n_classes > 1 else None,
             )
         )
 
@@ -82,6 +84,7 @@ class Starts:
                 "inference": start.inference,
                 "judgement": None if start.judgement is None else vars(start.judgement),
                 "likely": start.likely,
+                "classes": start.classes,
             }
             for start in self.ended
         ]
@@ -95,6 +98,7 @@ class Starts:
                 kept["inference"],
                 None if kept["judgement"] is None else Judgement(**kept["judgement"]),
                 kept["likely"],
+                kept["classes"],
             )
             for kept in state
         ]
