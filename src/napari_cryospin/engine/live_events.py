@@ -102,6 +102,8 @@ class PosesUpdated(Event):
     truth_beside
         Where the truth is known, what gives the true poses, (n, 3, 3), in the frame of poses, of
         which some are in use, (n,).
+    has_truth
+        Which particles have a true pose: those that belong to the true map, bool, (n,).
     """
 
     epoch: int
@@ -124,6 +126,7 @@ class PosesUpdated(Event):
     classes: NDArray[np.int64] | None = None
     class_weights: NDArray[np.float32] | None = None
     truth_beside: TruthBeside | None = field(default=None, repr=False)
+    has_truth: NDArray[np.bool_] | None = field(default=None, repr=False)
     by_hand: NDArray[np.int8] | None = None
 
     @property
@@ -157,3 +160,10 @@ class PosesUpdated(Event):
         if self.truth_beside is None:
             return None
         return self.truth_beside(self.rotations, self.used)
+
+    def truth_of(self, particle: int) -> NDArray[np.float32] | None:
+        """Return the true pose of a particle, (3, 3); None where it has none that is known."""
+        if self.truth is None or not (self.has_truth is None or self.has_truth[particle]):
+            return None
+        pose: NDArray[np.float32] = self.truth[particle]
+        return pose

@@ -140,7 +140,7 @@ def read_epoch(
     if not poses.used.any():
         raise InputError(f"{folder.poses_path(epoch)} is damaged: it uses no particles.")
     if truth is not None:
-        poses = replace(poses, truth_beside=truth.in_frame_of)
+        poses = replace(poses, truth_beside=truth.in_frame_of, has_truth=truth.belongs)
     volumes, pixel_size = _read_maps(folder.epoch_map_path(epoch), particles)
     return VolumeUpdated.of(epoch, poses.inference, volumes, pixel_size), poses
 
@@ -184,6 +184,7 @@ def poses_event(
         classes=poses.classes.cpu().numpy().copy() if poses.n_classes > 1 else None,
         class_weights=poses.class_weights.cpu().numpy().copy() if poses.n_classes > 1 else None,
         truth_beside=truth.in_frame_of if truth else None,
+        has_truth=truth.belongs if truth else None,
     )
 
 

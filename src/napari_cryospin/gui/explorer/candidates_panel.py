@@ -79,7 +79,7 @@ class CandidatesPanel(QWidget):
             return
         particle, places = posterior.particle, beside.places
         shown = request.candidates[places]
-        truth = None if poses.truth is None else poses.truth[particle]
+        truth = poses.truth_of(particle)
         heads, winner = heads_of(poses, particle), winner_of(poses, particle)
         said = tuple(_said(heads, beside.modes == mode, place) for mode, place in enumerate(places))
         self.note.setText(_told(poses, len(request.candidates)))

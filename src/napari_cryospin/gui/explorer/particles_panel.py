@@ -302,7 +302,10 @@ def columns_of(poses: PosesUpdated, numbers: NDArray[np.int64]) -> dict[str, NDA
         disagreement = candidate_disagreement(of_heads(poses.candidates, places))
         columns["disagreement"] = np.where(poses.winner >= 0, disagreement, np.nan)
     if poses.truth is not None:
-        columns["error"] = angular_distance(poses.rotations, poses.truth)
+        errors = angular_distance(poses.rotations, poses.truth)
+        columns["error"] = (
+            errors if poses.has_truth is None else np.where(poses.has_truth, errors, np.nan)
+        )
     return columns
 
 

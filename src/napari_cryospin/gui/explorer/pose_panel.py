@@ -280,7 +280,7 @@ def marks_of(explorer: Explorer, result: PosteriorResult, trail: Trajectory | No
     marks = Marks(
         candidate_marks(result),
         poses.rotations[particle, 2],
-        None if poses.truth is None else poses.truth[particle, 2],
+        None if (true := poses.truth_of(particle)) is None else true[2],
     )
     if trail is None or len(trail.epochs) == 0:
         return marks
@@ -312,9 +312,9 @@ def candidate_marks(result: PosteriorResult) -> CandidateMarks:
 def mode_rows(result: PosteriorResult) -> ModeRows:
     """Return the rows of the table of modes."""
     posterior, poses = result.posterior, result.request.poses
-    truth = None
-    if poses is not None and poses.truth is not None:
-        truth = int(posterior.mode_of(poses.truth[posterior.particle][None])[0])
+    truth, true = None, None if poses is None else poses.truth_of(posterior.particle)
+    if true is not None:
+        truth = int(posterior.mode_of(true[None])[0])
     return ModeRows(
         posterior.mode_weights,
         posterior.mode_distances,
