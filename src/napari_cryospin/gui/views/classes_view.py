@@ -9,9 +9,10 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem, QWidget
 
 from napari_cryospin.gui.colours import class_colour, class_label
+from napari_cryospin.gui.views.row_table import RowTable
 from napari_cryospin.gui.views.themed import ThemedPlot
 
 if TYPE_CHECKING:
@@ -58,25 +59,13 @@ class ClassMembers:
         return own
 
 
-class ClassTable(QTableWidget):
+class ClassTable(RowTable):
     """A row for each class; several may be selected. ``changed`` tells of another selection."""
 
     changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, len(_COLUMNS), parent)
-        for column, (name, tip) in enumerate(zip(_COLUMNS, _TIPS, strict=True)):
-            item = QTableWidgetItem(name)
-            item.setToolTip(tip)
-            self.setHorizontalHeaderItem(column, item)
-        self.verticalHeader().setVisible(False)
-        self.verticalHeader().setDefaultSectionSize(20)
-        self.verticalHeader().setMinimumSectionSize(20)
-        header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setStretchLastSection(True)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        super().__init__(tuple(zip(_COLUMNS, _TIPS, strict=True)), 20, parent)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setMinimumHeight(90)
         self.itemSelectionChanged.connect(self.changed)

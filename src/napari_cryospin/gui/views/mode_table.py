@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal, Slot
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem, QWidget
 
 from napari_cryospin.gui.colours import head_label
+from napari_cryospin.gui.views.row_table import RowTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,25 +54,13 @@ class ModeRows:
     truth: int | None
 
 
-class ModeTable(QTableWidget):
+class ModeTable(RowTable):
     """``chosen`` carries the number of the mode that the user clicks."""
 
     chosen = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, len(_COLUMNS), parent)
-        for column, (name, tip) in enumerate(zip(_COLUMNS, _TIPS, strict=True)):
-            item = QTableWidgetItem(name)
-            item.setToolTip(tip)
-            self.setHorizontalHeaderItem(column, item)
-        self.verticalHeader().setVisible(False)
-        self.verticalHeader().setDefaultSectionSize(18)
-        self.verticalHeader().setMinimumSectionSize(18)
-        header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setStretchLastSection(True)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        super().__init__(tuple(zip(_COLUMNS, _TIPS, strict=True)), 18, parent)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.cellClicked.connect(self._on_clicked)
 
