@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 import sys
-from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.allocator import share_arenas
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from napari_cryospin.gui.work.garbage import put_off
 
 _MODULES = ("run.reconstruction", "run.demo", "run.following")
 _ENDINGS = {"linux": ".so", "darwin": ".dylib"}
@@ -27,29 +22,9 @@ def import_engine() -> None:
     """Import what the engine needs: off the main thread, once for the process."""
     share_arenas()
     load_torch_libraries()
-    with _no_collection():
+    with put_off():
         for name in _MODULES:
             import_module(f"napari_cryospin.engine.{name}")
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Put off the collection of garbage: what is made within is there to stay.
-
-    A million new objects have Python look for garbage among all that there are, several times, and
-    each time no thread goes on for up to half a second.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        # puts what was made among the old, where it does not call for the next search
-        gc.freeze()
-        gc.unfreeze()
-        gc.enable()
 
 
 @cache

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from qtpy.QtCore import QCoreApplication, QObject, Qt, QThread, Slot
 
+from napari_cryospin.gui.work.garbage import Collector
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -105,6 +107,7 @@ class WorkerThread:
     def start(self) -> None:
         """Start the thread."""
         self._running.add(self)
+        Collector.hold()
         self.thread.start()
 
     def leave(self, *_: object) -> None:
@@ -124,7 +127,7 @@ class WorkerThread:
             self._hurry()
         self.thread.quit()
         if self.thread.wait(self._timeout_ms):
-            self._running.discard(self)
+            self.forget(self)
         else:
             logger.warning("The thread %s did not end in time", self.thread.objectName())
 
@@ -137,6 +140,8 @@ class WorkerThread:
     def forget(cls, thread: WorkerThread) -> None:
         """Let go of a thread that has ended."""
         cls._running.discard(thread)
+        if not cls._running:
+            Collector.let_go()
 
     @classmethod
     def end_all(cls) -> None:

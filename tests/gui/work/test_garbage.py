@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+import pytest
+from qtpy.QtCore import QObject, Signal, Slot
+
+from napari_cryospin.gui.work.garbage import Collector, put_off
+from napari_cryospin.gui.work.threads import WorkerThread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytestqt.qtbot import QtBot
+
+MANY = 20_000
+
+
+class Ring:
+    """Garbage once nobody holds it; counted by nobody else."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+class Littering(QObject):
+    """Leaves garbage behind on its thread."""
+
+    done = Signal()
+    first: weakref.ref[Ring] | None = None
+
+    @Slot()
+    def work(self) -> None:
+        self.first = weakref.ref(Ring())
+        for _ in range(MANY):
+            Ring()
+        self.done.emit()
+
+
+@pytest.fixture
+def collecting(qtbot: QtBot) -> Iterator[list[int]]:
+    """Threads that looked for garbage; the test begins with none of ours there."""
+    WorkerThread.end_all()
+    qtbot.waitUntil(gc.isenabled)
+    threads: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            threads.append(threading.get_ident())
+
+    gc.callbacks.append(note)
+    yield threads
+    gc.callbacks.remove(note)
+
+
+def test_a_worker_leaves_its_garbage_to_the_main_thread(
+    qtbot: QtBot, collecting: list[int]
+) -> None:
+    """A timer that another thread destroys ends the program."""
+    owner, worker = QObject(), Littering()
+    thread = WorkerThread(worker, owner, "cryospin-test")
+    thread.thread.started.connect(worker.work)
+    collecting.clear()
+    with qtbot.waitSignal(worker.done):
+        thread.start()
+    qtbot.waitUntil(lambda: worker.first is not None and worker.first() is None)
+    assert set(collecting) == {threading.get_ident()}
+    thread.end()
+    qtbot.waitUntil(gc.isenabled)
+
+
+def test_it_is_left_to_python_again_only_with_the_last_thread(
+    qtbot: QtBot, collecting: list[int]
+) -> None:
+    owner = QObject()
+    threads = [WorkerThread(QObject(), owner, "cryospin-test") for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    threads[0].end()
+    assert not gc.isenabled()
+    threads[1].end()
+    # from the event loop, not from within whatever has ended it
+    assert not gc.isenabled()
+    qtbot.waitUntil(gc.isenabled)
+
+
+def test_an_import_goes_on_while_threads_come_and_go(qtbot: QtBot, collecting: list[int]) -> None:
+    with put_off():
+        Collector.hold()
+    assert not gc.isenabled()
+    with put_off():
+        collecting.clear()
+        Collector.let_go()
+        qtbot.wait(600)
+        assert not gc.isenabled()
+        assert not collecting
+    assert gc.isenabled()
+
+
+def test_a_program_that_ends_collects_as_before(collecting: list[int]) -> None:
+    """As where a script goes on after the window was closed."""
+    Collector.hold()
+    assert Collector._only is not None
+    # not by its signal, which ends much of napari as well
+    Collector._only._on_quit()
+    assert not gc.isenabled()
+    Collector.let_go()
+    assert gc.isenabled()
+
+
+def test_where_collecting_is_switched_off_it_stays_so(qtbot: QtBot, collecting: list[int]) -> None:
+    gc.disable()
+    try:
+        Collector.hold()
+        ring = Ring()
+        gone = weakref.ref(ring)
+        del ring
+        junk = [Ring() for _ in range(MANY)]
+        del junk
+        collecting.clear()
+        qtbot.wait(600)
+        assert gone() is not None
+        assert not collecting
+        Collector.let_go()
+        qtbot.wait(600)
+        assert not gc.isenabled()
+        assert not collecting
+    finally:
+        gc.enable()
+        gc.collect()
