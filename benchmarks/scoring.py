@@ -21,11 +21,14 @@ from napari_cryospin.engine.geometry.symmetry import point_group
 from napari_cryospin.engine.models.image import ImageModel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 # poses within this angle of the truth are in the right mode, degrees
 RIGHT = 30.0
 SUCCESS_MEAN, SUCCESS_FSC = 5.0, 0.9
+# poses and maps are as good as the oracle's where they are no worse by more than this share
+_AS_ORACLE = 0.05
 _BOX, _RADIUS = 32, 12
 
 
@@ -78,6 +81,13 @@ def score(
         fsc_fraction=found.fsc_fraction_of_nyquist,
         shift_error_px=None if shift is None else shift / pixel_size,
     )
+
+
+def is_right(row: Mapping[str, str]) -> bool:
+    """Return whether poses and map of a row of results are right, or as good as the oracle's."""
+    worst = max(SUCCESS_MEAN, (1 + _AS_ORACLE) * float(row["oracle_mean"]))
+    least = min(SUCCESS_FSC, (1 - _AS_ORACLE) * float(row["oracle_fsc"]))
+    return float(row["mean"]) <= worst and float(row["fsc"]) >= least
 
 
 def pose_errors(

@@ -44,7 +44,6 @@ def ramp_share(images: Tensor, diameter: float) -> float:
     shares = []
     for each in (along, wave):
         unit = each / each.square().sum(1, keepdim=True).clamp(min=_TINY).sqrt()
-        # of what lies along x and along y; a few images with something else tell nothing
         # of what lies along x and along y
         shares.append((pixels @ unit.T).square().sum(1) / (power * pixels.shape[1]))
     ramp, other = shares
