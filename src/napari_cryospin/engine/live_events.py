@@ -152,6 +152,17 @@ class PosesUpdated(Event):
         return np.where(self.winner < 0, -1, heads[:, 0]).astype(np.int64)
 
     @cached_property
+    def own_losses(self) -> NDArray[np.float32]:
+        """Losses of the candidates, (n, K); NaN also for those against a map of another class.
+
+        Each map has a frame of its own: poses are compared with those of the same map.
+        """
+        if self.candidate_classes is None or self.classes is None:
+            return self.candidate_losses
+        own = self.candidate_classes == self.classes[:, None]
+        return np.where(own, self.candidate_losses, np.float32(np.nan))
+
+    @cached_property
     def truth(self) -> NDArray[np.float32] | None:
         """True poses in the frame of these, (n, 3, 3), where the truth is known.
 

@@ -9,9 +9,11 @@ import pytest
 
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.views import (
+    best_of_heads,
     candidate_disagreement,
     counts_per_view,
     mean_per_view,
+    of_heads,
 )
 from napari_cryospin.engine.geometry.rotations import angular_distance, random_rotations
 from napari_cryospin.engine.geometry.sphere import pixels_of_directions
@@ -88,6 +90,33 @@ def test_trajectories_are_in_the_frame_of_the_epoch_that_is_looked_at(run: RunFo
     assert angular_distance(reader.read(5, reference=4).rotations[4], way.rotations[4]) > 1
 
 
+def test_each_class_has_a_frame_of_its_own(run: RunFolder) -> None:
+    from dataclasses import replace
+
+    first, n = read_poses(run, 3), 200
+    turns = random_rotations(2, np.random.default_rng(0))
+    classes = np.arange(n) % 2
+    several = replace(
+        first,
+        classes=classes,
+        class_weights=np.eye(2, dtype=np.float32)[classes],
+        candidate_classes=np.zeros(first.candidate_losses.shape, np.uint8),
+    )
+    write_poses(run, replace(several, epoch=4))
+    # the map of each class is turned by itself, and one particle goes to the other class
+    turned = (first.rotations @ turns[classes]).astype(np.float32)
+    gone = classes.copy()
+    gone[6] = 1
+    write_poses(run, replace(several, epoch=5, rotations=turned, classes=gone))
+    reader = TrajectoryReader(run)
+    for particle in (4, 5):
+        way = reader.read(particle, reference=4)
+        assert list(way.epochs[-2:]) == [4, 5]
+        assert angular_distance(way.rotations[-1], first.rotations[particle]) < 0.1
+    assert list(reader.read(6, reference=4).epochs[-1:]) == [4]
+    assert list(reader.read(6, reference=5).epochs) == [5]
+
+
 def test_a_recorded_epoch_is_read_as_it_was(run: RunFolder) -> None:
     snapshot = read_snapshot(run)
     volume, poses = read_epoch(run, 0, snapshot.particles, snapshot.truth)
@@ -114,6 +143,29 @@ def test_disagreement_is_the_mean_over_pairs() -> None:
     expected = np.mean([angular_distance(poses[:, a], poses[:, b]) for a, b in pairs], 0)
     assert np.allclose(candidate_disagreement(poses), expected)
     assert (candidate_disagreement(poses[:, :1]) == 0).all()
+
+
+def test_heads_without_a_candidate_take_no_part() -> None:
+    poses = random_rotations(15, np.random.default_rng(0)).reshape(5, 3, 3, 3)
+    losses = np.ones((5, 3))
+    losses[:, 1] = np.nan
+    losses[4, 2] = np.nan
+    found = of_heads(poses, best_of_heads(losses, None, 3))
+    expected = angular_distance(poses[:4, 0], poses[:4, 2])
+    assert np.allclose(candidate_disagreement(found)[:4], expected)
+    assert np.isnan(candidate_disagreement(found)[4])
+
+
+def test_candidates_are_compared_within_the_class_of_a_particle(run: RunFolder) -> None:
+    from dataclasses import replace
+
+    poses = read_poses(run, 0)
+    n, k = poses.candidate_losses.shape
+    of = np.broadcast_to(np.arange(k) % 2, (n, k)).astype(np.uint8)
+    several = replace(poses, classes=np.arange(n) % 2, candidate_classes=of)
+    kept = np.isfinite(several.own_losses)
+    assert (kept == (np.isfinite(poses.candidate_losses) & (of == np.arange(n)[:, None] % 2))).all()
+    assert (poses.own_losses == poses.candidate_losses).all()
 
 
 def test_figures_per_view_equal_brute_force() -> None:

@@ -34,9 +34,10 @@ def best_of_heads(
         Number M of heads.
     """
     n, k = losses.shape
+    there = np.isfinite(losses)
     if heads is None:
-        return np.broadcast_to(np.arange(k), (n, k))
-    known = np.where(np.isfinite(losses), losses, np.inf)
+        return np.where(there, np.arange(k), -1)
+    known = np.where(there, losses, np.inf)
     places = np.full((n, n_heads), -1)
     for head in range(n_heads):
         own = np.where(heads == head, known, np.inf)
@@ -46,8 +47,10 @@ def best_of_heads(
 
 
 def of_heads(values: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the values, (n, K, …), of the best candidates of the heads, (n, M, …)."""
-    return values[np.arange(len(values))[:, None], places]
+    """Return the values, (n, K, …), of the best candidates of the heads, (n, M, …); NaN of none."""
+    found = values[np.arange(len(values))[:, None], places]
+    found[places < 0] = np.nan
+    return found
 
 
 def candidate_disagreement(candidates: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -56,22 +59,28 @@ def candidate_disagreement(candidates: NDArray[np.floating]) -> NDArray[np.float
     Parameters
     ----------
     candidates
-        Poses of M heads, shape (n, M, 3, 3).
+        Poses of M heads, shape (n, M, 3, 3); NaN where a head has none.
 
     Returns
     -------
     ndarray
-        Shape (n,); 0 for a single head.
+        Shape (n,); 0 for a single head, NaN where no two have one.
     """
     n, heads = candidates.shape[:2]
-    total, pairs = np.zeros(n), 0
+    if heads < 2:
+        return np.zeros(n)
+    there = np.isfinite(candidates).all((2, 3))
+    total, pairs = np.zeros(n), np.zeros(n)
     for first in range(heads):
         for second in range(first + 1, heads):
             for start in range(0, n, _PARTICLES):
                 part = slice(start, start + _PARTICLES)
-                total[part] += angular_distance(candidates[part, first], candidates[part, second])
-            pairs += 1
-    return total / max(pairs, 1)
+                both = there[part, first] & there[part, second]
+                angles = angular_distance(candidates[part, first], candidates[part, second])
+                total[part] += np.where(both, angles, 0)
+                pairs[part] += both
+    total[pairs == 0] = np.nan
+    return total / np.maximum(pairs, 1)
 
 
 def views_nside(directions: NDArray[np.floating]) -> int:

@@ -80,6 +80,8 @@ class Trajectory:
         (E,); −1 where the particle had not been seen yet.
     losses
         Loss after each epoch, (E,); NaN where the particle had not been seen yet.
+    classes
+        Class after each epoch, from 0, (E,); 0 where there is one map.
     notes
         Which epochs could not be read and are left out, one sentence each.
     """
@@ -89,6 +91,7 @@ class Trajectory:
     rotations: NDArray[np.float32]
     winner: NDArray[np.int64]
     losses: NDArray[np.float32]
+    classes: NDArray[np.int64]
     notes: tuple[str, ...] = ()
 
 
@@ -170,6 +173,9 @@ def trajectory(folder: RunFolder, particle: int) -> Trajectory:
         rotations=np.array([poses.rotations[0] for poses in found], np.float32).reshape(-1, 3, 3),
         winner=np.array([poses.winning_head[0] for poses in found], np.int64),
         losses=np.array([poses.losses[0] for poses in found], np.float32),
+        classes=np.array(
+            [0 if poses.classes is None else poses.classes[0] for poses in found], np.int64
+        ),
         notes=tuple(notes),
     )
 

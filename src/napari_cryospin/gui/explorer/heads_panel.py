@@ -9,6 +9,7 @@ import numpy as np
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QWidget
 
+from napari_cryospin.gui.explorer.of_classes import told_of_class
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import turning_row
 from napari_cryospin.gui.views.heads_view import HeadsView
@@ -67,6 +68,7 @@ class HeadsPanel(QWidget):
         self._background.done.connect(self._on_cells)
         self._background.failed.connect(explorer.message)
         explorer.poses_changed.connect(self._on_poses_changed)
+        explorer.class_changed.connect(self._on_poses_changed)
         explorer.session.epoch_done.connect(self._on_history)
         explorer.run_changed.connect(self._on_run_changed)
 
@@ -173,14 +175,17 @@ class HeadsPanel(QWidget):
             self._say("No head has spoken yet.")
             self._forget()
             return
-        self._say(_LAST.format(earlier + 1) if earlier is not None else "")
+        of_class = explorer.surveyed_class
+        notes = [] if earlier is None else [_LAST.format(earlier + 1)]
+        notes += [] if poses.classes is None else [told_of_class(of_class)]
+        self._say(" ".join(notes))
 
         def task() -> _Cells:
             shown = poses
             if earlier is not None:
                 assert folder is not None and particles is not None
                 shown = _recorded_poses(known, folder, earlier, particles, truth)
-            return _Cells(poses, shown, folder, *cells_of(shown, wanted))
+            return _Cells(poses, shown, folder, *cells_of(shown, wanted, of_class))
 
         self._background.submit(task)
 
@@ -220,11 +225,14 @@ def _recorded_poses(
     return read_epoch(RunFolder(folder), epoch, particles, truth)[1]
 
 
-def cells_of(poses: PosesUpdated, figure: str) -> tuple[NDArray[np.floating], str]:
+def cells_of(
+    poses: PosesUpdated, figure: str, of_class: int = 0
+) -> tuple[NDArray[np.floating], str]:
     """Return a figure of each head by view direction, (M, 12 nside²), and what it is.
 
-    The direction is the true one where it is known, else that of the present pose. Imports torch
-    and healpy, so off the main thread.
+    It is of particles of a class (from 0), and of candidates against its map. The direction is the
+    true one where it is known, else that of the present pose. Imports torch and healpy, so off the
+    main thread.
     """
     from napari_cryospin.engine.evaluation.views import best_of_heads, mean_per_view, of_heads
     from napari_cryospin.engine.geometry.rotations import angular_distance
@@ -232,12 +240,16 @@ def cells_of(poses: PosesUpdated, figure: str) -> tuple[NDArray[np.floating], st
     from napari_cryospin.gui.views.mollweide import index_table
 
     seen = poses.winner >= 0
-    places = best_of_heads(poses.candidate_losses, poses.candidate_heads, poses.n_heads)
-    losses = of_heads(poses.candidate_losses, places)
+    if poses.classes is not None:
+        seen = seen & (poses.classes == of_class)
+    places = best_of_heads(poses.own_losses, poses.candidate_heads, poses.n_heads)
+    losses = of_heads(poses.own_losses, places)
     values: NDArray[Any] = losses
     views, label = poses.rotations[:, 2], _LOSS
-    if poses.truth is not None:
-        views = poses.truth[:, 2]
+    true = seen if poses.has_truth is None else seen & poses.has_truth
+    # a class of another structure than the truth's has none but by mistake
+    if poses.truth is not None and 2 * true.sum() > seen.sum():
+        seen, views = true, poses.truth[:, 2]
         if figure == _ERROR:
             best = of_heads(poses.candidates, places)
             errors = angular_distance(best, poses.truth[:, None])

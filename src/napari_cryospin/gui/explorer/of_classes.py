@@ -30,6 +30,14 @@ def rows_of_class(poses: PosesUpdated | None, number: int) -> NDArray[np.int64] 
     return np.flatnonzero(poses.used & (poses.classes == number))
 
 
+def told_of_class(number: int) -> str:
+    """Return in words which particles the figures of a page are of."""
+    return (
+        f"Particles of class {class_label(number)}, relative to its map; Class shown, in the "
+        "cryoSPIN dock, chooses another."
+    )
+
+
 def class_words(poses: PosesUpdated | None, particle: int) -> str:
     """Return in words which class a particle is of, with the probability of each; "" of one."""
     if poses is None or poses.classes is None or poses.class_weights is None:

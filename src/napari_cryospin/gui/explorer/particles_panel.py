@@ -298,7 +298,7 @@ def columns_of(poses: PosesUpdated, numbers: NDArray[np.int64]) -> dict[str, NDA
         own = np.take_along_axis(poses.class_weights, poses.classes[:, None], 1)[:, 0]
         columns["class_probability"] = np.where(known, own, np.nan)
     if poses.n_heads > 1:
-        places = best_of_heads(poses.candidate_losses, poses.candidate_heads, poses.n_heads)
+        places = best_of_heads(poses.own_losses, poses.candidate_heads, poses.n_heads)
         disagreement = candidate_disagreement(of_heads(poses.candidates, places))
         columns["disagreement"] = np.where(poses.winner >= 0, disagreement, np.nan)
     if poses.truth is not None:

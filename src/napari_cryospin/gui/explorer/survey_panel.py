@@ -10,8 +10,7 @@ from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_cryospin.engine.stages import Inference
-from napari_cryospin.gui.colours import class_label
-from napari_cryospin.gui.explorer.of_classes import rows_of_class
+from napari_cryospin.gui.explorer.of_classes import rows_of_class, told_of_class
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.flowing import turning_box
 from napari_cryospin.gui.views.scrolling import scrolling_layout
@@ -221,10 +220,7 @@ class SurveyPanel(QWidget):
         explorer = self._explorer
         if explorer.n_classes == 1:
             return ""
-        return (
-            f"Class {class_label(explorer.surveyed_class)} alone, its particles against its map "
-            "(another one: Class shown, below the tabs of the cryoSPIN dock). "
-        )
+        return f"{told_of_class(explorer.surveyed_class)} "
 
     @Slot()
     def _on_measure(self) -> None:

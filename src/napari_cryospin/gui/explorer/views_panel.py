@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_cryospin.gui.colours import class_label
+from napari_cryospin.gui.explorer.of_classes import told_of_class
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.scrolling import scrolling_layout
 from napari_cryospin.gui.views.views_view import ViewsView
@@ -65,10 +65,7 @@ class ViewsPanel(QWidget):
         several = poses.classes is not None
         self.note.setVisible(several)
         if several:
-            self.note.setText(
-                f"Particles of class {class_label(of_class)}, relative to its map; Class shown, in "
-                "the cryoSPIN dock, chooses another."
-            )
+            self.note.setText(told_of_class(of_class))
 
         def task() -> tuple[NDArray[Any], int, NDArray[Any]]:
             return counted(poses, of_class)
