@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.events import Event
+from napari_cryospin.engine.runfolder.fsc import FREQUENCY
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +27,11 @@ class FscUpdated(Event):
     epoch: int
     resolution: HalfResolution
     curves: dict[str, NDArray[np.float64]] = field(repr=False)
+
+    @property
+    def columns(self) -> dict[str, NDArray[np.float64]]:
+        """The curves, without the frequency."""
+        return {name: curve for name, curve in self.curves.items() if name != FREQUENCY}
 
     @property
     def reached(self) -> float | None:

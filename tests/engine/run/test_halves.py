@@ -107,9 +107,16 @@ def test_what_a_run_of_halves_leaves_behind(undisturbed: RunFolder) -> None:
 def test_the_correlation_is_told_after_every_epoch_of_halves(
     in_halves: Settings, tmp_path: Path
 ) -> None:
-    stream = list(Reconstruction(in_halves, tmp_path / "run").run())
+    stream, run = [], RunFolder(tmp_path / "run")
+    for event in Reconstruction(in_halves, run.path).run():
+        if isinstance(event, events.EpochDone) and isinstance(stream[-1], FscUpdated):
+            # who looks at the folder meanwhile sees it as well
+            corrected = stream[-1].curves[fsc.CORRECTED]
+            assert np.allclose(run.fsc()[fsc.CORRECTED], corrected, atol=1e-4)
+        stream.append(event)
     told = [event for event in stream if isinstance(event, FscUpdated)]
     assert [event.epoch for event in told] == [2, 3]
+    assert all(isinstance(stream[stream.index(event) + 1], events.EpochDone) for event in told)
     for event in told:
         # the live maps are made common at low frequency
         assert event.curves[fsc.UNMASKED][1:6] == pytest.approx(1, abs=0.02)

@@ -223,6 +223,26 @@ def test_the_monitor_draws_how_far_independent_halves_agree(qtbot: QtBot, sessio
     assert axis.tickStrings(places, 1, 1)[-1] == "10"
 
 
+def test_the_monitor_draws_what_another_process_wrote_of_its_halves(
+    qtbot: QtBot, session: Session, tmp_path: Path
+) -> None:
+    monitor = MonitorPanel(session)
+    qtbot.addWidget(monitor)
+    with qtbot.waitExposed(monitor):
+        monitor.show()
+    run, curve = RunFolder(tmp_path), np.linspace(1, 0, 17)
+    session.folder = tmp_path
+    # half-maps that share their poses say nothing of how it goes
+    run.write_fsc({fsc.HALVES: curve}, 4.0)
+    end(session, 0, Inference.DIRECT, 0)
+    qtbot.waitUntil(lambda: not monitor._pieces.isActive())
+    assert not monitor.fsc.isVisible()
+    run.write_fsc({fsc.CORRECTED: curve, fsc.SHARED: (np.arange(17) <= 8) * 1.0}, 4.0)
+    end(session, 1, Inference.DIRECT, 1)
+    qtbot.waitUntil(monitor.fsc.isVisible)
+    assert len(monitor.fsc.curve(fsc.CORRECTED).getData()[1]) == 17
+
+
 def test_a_batch_draws_the_loss_alone(qtbot: QtBot, session: Session) -> None:
     """What is linked with it keeps its range, so that nothing else is painted."""
     monitor = MonitorPanel(session)

@@ -224,6 +224,9 @@ class Loop:
             resolution_halves=halves.reached if halves else None,
         )
         self.lock.require_held()
+        # first: who follows the run looks for all of an epoch once its figures are there
+        if halves is not None:
+            self.folder.write_fsc(halves.columns, self.pixel_size)
         self.folder.append_metrics(done)
         self.folder.write_epoch_maps(clock.epoch, maps, self.pixel_size)
         write_poses(self.folder, self.poses_event(recorded=True))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QLabel, QWidget
 
+from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.fsc import SHARED
 from napari_cryospin.gui.colours import class_colour, class_label
 from napari_cryospin.gui.describe import stage_begins, stage_names
 from napari_cryospin.gui.views.epoch_plot import EpochPlot, HeadPlot
@@ -292,8 +294,14 @@ class MonitorPanel(QWidget):
             self.classes.set_curve(class_label(number), *_columns(share))
 
     def _draw_halves(self) -> None:
-        self.fsc.setVisible(self._fsc is not None)
-        self.fsc.show_curves({} if self._fsc is None else self._fsc.curves)
+        session = self._session
+        curves = {} if self._fsc is None else self._fsc.curves
+        # of a run that is opened, or that another process writes: what it has written
+        if not curves and not session.active and session.folder is not None:
+            written = RunFolder(session.folder).fsc()
+            curves = written if SHARED in written else {}
+        self.fsc.setVisible(bool(curves))
+        self.fsc.show_curves(curves)
         reached = self._over(lambda done: done.resolution_halves)
         self.halves.setVisible(bool(reached))
         self.halves.set_curve("halves", *_columns(reached))
