@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ class Case:
         if self.second is not None:
             other, share = self.second
             options += ["--second", source_of(other, folder), "--second-share", share]
+        # what is left of a simulation that was ended
+        shutil.rmtree(target, ignore_errors=True)
         words = [*COMMAND, "simulate", source, *options, *self.unkind, "--out", target]
         subprocess.run([str(word) for word in words], check=True, capture_output=True)
         (target / "done").touch()

@@ -294,3 +294,6 @@ def _outliers_are_shown_beside_classes(qtbot: QtBot, dock: CryoSpinDock) -> None
     qtbot.waitUntil(lambda: panel.outliers.gallery.particle_at(0) is not None, timeout=LONG)
     panel.tabs.setCurrentWidget(panel.heads)
     assert panel.heads.isVisible()
+    qtbot.waitUntil(lambda: "of class 1" in panel.heads.note.text(), timeout=LONG)
+    panel.tabs.setCurrentWidget(panel.views)
+    qtbot.waitUntil(lambda: "compensation factor" in panel.views.view.text.text(), timeout=LONG)

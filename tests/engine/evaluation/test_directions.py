@@ -14,11 +14,13 @@ from napari_cryospin.engine.evaluation.directions import (
     cone_directions,
     conical_fsc,
     sampling_factor,
+    sampling_of,
 )
 from napari_cryospin.engine.evaluation.fsc import fsc
 from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.projection import Projector
 from napari_cryospin.engine.geometry.rotations import random_rotations
+from napari_cryospin.engine.geometry.symmetry import point_group
 from napari_cryospin.engine.kernels import PosedImages, inserter
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.image import ImageModel
@@ -73,6 +75,14 @@ def test_sampling_is_as_published(radius: float) -> None:
     assert sampling_factor(np.tile([0.0, 0, 1], (5000, 1)), radius) < 0.02
 
 
+def test_the_mates_of_a_symmetric_map_are_views_as_well() -> None:
+    along_z = np.tile(np.eye(3), (100, 1, 1))
+    # from above, below and four sides, each by four of the 24 mates
+    six = np.tile(np.concatenate((np.eye(3), -np.eye(3))), (400, 1))
+    found = sampling_of(along_z, point_group("O"), 32)
+    assert found == pytest.approx(sampling_factor(six, 8.0), rel=0.01)
+
+
 def test_preferred_orientation_is_told_from_even_views() -> None:
     even = random_rotations(N, np.random.default_rng(0))
     assert not known(even).limited
@@ -101,4 +111,4 @@ def known(rotations: NDArray[np.float64]) -> Directions:
         sums.add_images(PosedImages(seen[half::2], ones, own, model.frequencies))
         maps.append(map_of_grid(divide(sums.total())).numpy())
     assert fsc(*maps)[3] > 0.5
-    return Directions.of(maps[0], maps[1], rotations[:, 2])
+    return Directions.of(maps[0], maps[1], rotations, np.eye(3)[None])

@@ -191,6 +191,8 @@ def test_views_are_counted_in_words(qtbot: QtBot) -> None:
     assert describe(counts) == (
         "100 particles · most crowded direction 3.8 × the mean · 1 of 48 directions empty"
     )
+    view.set_views(counts, 2, 0.934)
+    assert "sampling compensation factor 0.93" in view.text.text()
     assert list(view._histogram.opts["height"][[0, -1]]) == [2, 2]
     assert "particles" in view.describe(0.0, 0.0)
     assert view.describe(1.99, 0.99) == ""

@@ -58,11 +58,17 @@ class Directions:
 
     @classmethod
     def of(
-        cls, one: NDArray[np.float32], two: NDArray[np.float32], views: NDArray[np.float64]
+        cls,
+        one: NDArray[np.float32],
+        two: NDArray[np.float32],
+        rotations: NDArray[np.floating],
+        group: NDArray[np.floating],
     ) -> Self:
-        """Return how evenly half-maps (D, D, D) are known, with views (n, 3) of their particles."""
-        radius = max(_RADIUS_SHARE * len(one) / 2, 1.0)
-        return cls(conical_fsc(one, two), sampling_factor(views, radius))
+        """Return how evenly half-maps (D, D, D) are known, with the poses of their particles.
+
+        Poses are (n, 3, 3), the point group of the map (g, 3, 3).
+        """
+        return cls(conical_fsc(one, two), sampling_of(rotations, group, len(one)))
 
 
 def cone_directions() -> NDArray[np.float64]:
@@ -100,6 +106,16 @@ def conical_fsc(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[n
         power = np.sqrt(first * second)
         curves.append(np.divide(cross, power, out=np.ones(n), where=power > 0))
     return np.array(curves)
+
+
+def sampling_of(rotations: NDArray[np.floating], group: NDArray[np.floating], box: int) -> float:
+    """Return the sampling compensation factor of particles at half of Nyquist.
+
+    Poses are (n, 3, 3), the point group of the map (g, 3, 3): of a symmetric molecule each particle
+    is seen from as many sides as it has mates.
+    """
+    views = (rotations[:, None, 2:] @ group).reshape(-1, 3)
+    return sampling_factor(views, max(_RADIUS_SHARE * box / 2, 1.0))
 
 
 def sampling_factor(views: NDArray[np.float64], radius: float) -> float:

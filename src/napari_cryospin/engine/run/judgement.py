@@ -186,11 +186,9 @@ def reach_verdict(
 
 def _directions(training: Training, halves: HalfMaps) -> Directions:
     """Return how evenly the map is known in all directions."""
-    rotations = training.poses.rotations[training.members]
-    # of a symmetric molecule every particle is seen from as many sides as it has mates
-    views = (rotations[:, None, 2:] @ training.problem.group).flatten(0, 2)
+    rotations = training.poses.rotations[training.members].double().cpu().numpy()
     one, two = (map_of_grid(grid).cpu().numpy() for grid in halves.grids)
-    return Directions.of(one, two, views.double().cpu().numpy())
+    return Directions.of(one, two, rotations, training.problem.group.double().cpu().numpy())
 
 
 def _views_warnings(directions: Directions) -> tuple[Warned, ...]:

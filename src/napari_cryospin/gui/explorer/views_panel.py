@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.explorer.state import Explorer
 
 
+# particles whose directions tell how evenly all sample the map
+_MOST = 10_000
+
+# particles per direction, nside, psi of each particle, how evenly their views sample the map
+_Answer = tuple["NDArray[Any]", int, "NDArray[Any]", float | None]
+
+
 class ViewsPanel(QWidget):
     """Distribution of view directions and in-plane angles of all present poses.
 
@@ -67,15 +74,22 @@ class ViewsPanel(QWidget):
         if several:
             self.note.setText(told_of_class(of_class))
 
-        def task() -> tuple[NDArray[Any], int, NDArray[Any]]:
-            return counted(poses, of_class)
+        particles, settings = self._explorer.particles, self._explorer.session.settings
+        symmetry = "C1" if settings is None else settings.model.symmetry
+
+        def task() -> _Answer:
+            views = counted(poses, of_class)
+            return (
+                *views,
+                None if particles is None else evenness(poses, of_class, particles.box, symmetry),
+            )
 
         self._background.submit(task)
 
     @Slot(object)
-    def _on_counted(self, answer: tuple[NDArray[Any], int, NDArray[Any]]) -> None:
-        counts, nside, psi = answer
-        self.view.set_views(counts, nside)
+    def _on_counted(self, answer: _Answer) -> None:
+        counts, nside, psi, sampling = answer
+        self.view.set_views(counts, nside, sampling)
         self.view.set_in_plane(psi)
 
 
@@ -89,12 +103,31 @@ def counted(poses: PosesUpdated, of_class: int = 0) -> tuple[NDArray[Any], int, 
     from napari_cryospin.engine.geometry.euler import euler_from_matrices
     from napari_cryospin.gui.views.mollweide import index_table
 
-    counts = poses.used & (poses.winner >= 0)
-    if poses.classes is not None:
-        counts = counts & (poses.classes == of_class)
-    rotations = poses.rotations[counts]
+    rotations = _of_class(poses, of_class)
     nside = views_nside(rotations[:, 2])
     # the main thread then finds it ready
     index_table(nside)
     psi = euler_from_matrices(rotations)[:, 2] % 360
     return counts_per_view(rotations[:, 2], nside), nside, psi
+
+
+def evenness(poses: PosesUpdated, of_class: int, box: int, symmetry: str) -> float | None:
+    """Return the sampling compensation factor of the views of a class; None where it has none.
+
+    That of large stacks is of every so many particles. Off the main thread, as :func:`counted`.
+    """
+    from napari_cryospin.engine.evaluation.directions import sampling_of
+    from napari_cryospin.engine.geometry.symmetry import point_group
+
+    rotations = _of_class(poses, of_class)
+    if not len(rotations):
+        return None
+    return sampling_of(rotations[:: -(-len(rotations) // _MOST)], point_group(symmetry), box)
+
+
+def _of_class(poses: PosesUpdated, of_class: int) -> NDArray[Any]:
+    """Return the poses of the particles in use that have one, of a class, (m, 3, 3)."""
+    chosen = poses.used & (poses.winner >= 0)
+    if poses.classes is not None:
+        chosen = chosen & (poses.classes == of_class)
+    return poses.rotations[chosen]

@@ -57,13 +57,15 @@ class ViewsView(ThemedWidget):
         layout.addWidget(self.in_plane, 2)
         self.restyle()
 
-    def set_views(self, counts: NDArray[np.int64], nside: int) -> None:
-        """Show the particles of each direction (RING), (12 nside²,)."""
+    def set_views(
+        self, counts: NDArray[np.int64], nside: int, sampling: float | None = None
+    ) -> None:
+        """Show the particles of each direction (RING), (12 nside²,), and how evenly they sample."""
         self._counts, self._nside = counts, nside
         levels = (0.0, float(max(counts.max(), 1)))
         self.map.set_values(counts, nside, _COLOURMAP, levels)
         self._bar.setLevels(levels)
-        self.text.setText(describe(counts))
+        self.text.setText(describe(counts, sampling))
 
     def set_in_plane(self, psi: NDArray[np.floating]) -> None:
         """Show the in-plane angles of the particles, degrees, (n,)."""
@@ -104,14 +106,20 @@ class ViewsView(ThemedWidget):
         self.hover.setText(self.describe(point.x(), point.y()))
 
 
-def describe(counts: NDArray[np.int64]) -> str:
-    """Return in words how evenly particles are spread over directions, (12 nside²,)."""
+def describe(counts: NDArray[np.int64], sampling: float | None = None) -> str:
+    """Return in words how evenly particles are spread over directions, (12 nside²,).
+
+    ``sampling`` is the sampling compensation factor of their views.
+    """
     total, cells = int(counts.sum()), len(counts)
     if total == 0:
         return "No particle has a pose yet."
     crowded = counts.max() / (total / cells)
     empty = int((counts == 0).sum())
-    return (
+    told = (
         f"{total:,} particles · most crowded direction {crowded:.1f} × the mean · "
         f"{empty} of {cells} directions empty"
     )
+    if sampling is None:
+        return told
+    return f"{told} · sampling compensation factor {sampling:.2f} (1: even, 0.81: side views alone)"
