@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from qtpy.QtGui import QShowEvent
-    from qtpy.QtWidgets import QLayout
 
     from napari_cryospin.engine.data.particles import Particles
     from napari_cryospin.engine.events import PosesUpdated, VolumeUpdated
@@ -93,26 +92,30 @@ class SurveyPanel(QWidget):
         layout = scrolling_layout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(2)
-        self._saves: dict[QWidget, SaveButtons] = {}
+        # above the plots: it tells what is awaited while they are empty
+        layout.addWidget(self.bar)
+        layout.addWidget(self.note)
+        self._columns: dict[QWidget, QWidget] = {}
         over_epochs = [self._column(one) for one in (self.modes, self.head_coverage, self.coverage)]
         calibrations = [self._column(one) for one in (self.weights, self.reliability)]
         layout.addLayout(turning_box(self, *over_epochs), 1)
         layout.addLayout(turning_box(self, *calibrations), 1)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.note)
+        self._draw()
 
-    def _column(self, view: SurveyPlot | WeightsView | ReliabilityView) -> tuple[QLayout, int]:
+    def _column(self, view: SurveyPlot | WeightsView | ReliabilityView) -> tuple[QWidget, int]:
         """Return a plot with its buttons below."""
-        self._saves[view] = SaveButtons(view, self)
-        self._saves[view].message.connect(self._explorer.message)
+        save = SaveButtons(view, self)
+        save.message.connect(self._explorer.message)
         row = QHBoxLayout()
         if view is self.reliability:
             row.addWidget(self.measure)
         row.addStretch()
-        row.addWidget(self._saves[view])
-        column = QVBoxLayout()
-        column.addWidget(view, 1)
-        column.addLayout(row)
+        row.addWidget(save)
+        column = self._columns[view] = QWidget(self)
+        layout = QVBoxLayout(column)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(view, 1)
+        layout.addLayout(row)
         return column, 1
 
     def showEvent(self, event: QShowEvent | None) -> None:
@@ -210,8 +213,7 @@ class SurveyPanel(QWidget):
             (self.head_coverage, bool(weighed)),
             (self.weights, bool(weighed)),
         ):
-            for widget in (view, self._saves[view]):
-                widget.setVisible(shown)
+            self._columns[view].setVisible(shown)
         if ordered:
             self.note.setText(self._of_class() + describe(ordered[-1]))
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 _WON = "Particles won by each head"
+# characters that a narrow dock has room for in a line of a title
+_WIDTH = 34
 
 
 class EpochPlot(ThemedPlot):
@@ -64,9 +66,15 @@ class EpochPlot(ThemedPlot):
     def _with_names(self, title: str, names: Sequence[str]) -> str:
         if len(names) < 2:
             return title
-        colours = self._colours
-        named = [f'<span style="color: {colours[name]}">● {name}</span>' for name in names]
-        return f"{title}: {', '.join(named)}"
+        lines, width = [f"{title}:"], len(title)
+        for name in names:
+            width += len(f"● {name}, ")
+            if width > _WIDTH:
+                lines.append("")
+                width = len(f"● {name}, ")
+            end = "" if name == names[-1] else ","
+            lines[-1] += f' <span style="color: {self._colours[name]}">● {name}</span>{end}'
+        return "<br>".join(lines)
 
     def curve(self, name: str) -> pg.PlotDataItem:
         """Return a curve by its name."""

@@ -51,9 +51,9 @@ class ViewsView(ThemedWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
+        layout.addWidget(self.text)
         layout.addWidget(self._canvas, 3)
-        for label in (self.hover, self.text):
-            layout.addWidget(label)
+        layout.addWidget(self.hover)
         layout.addWidget(self.in_plane, 2)
         self.restyle()
 
