@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from pytestqt.wait_signal import _AbstractSignalBlocker
 from qtpy.QtCore import QCoreApplication, QSettings
 
 from napari_cryospin.engine.events import EpochDone
@@ -55,6 +57,25 @@ def imported() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def waits_on_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test waits for no signal that a worker's thread emits.
+
+    What waits is told on that thread, and stops its timer there: Qt keeps the timer, and ends the
+    program when it is due, in another test.
+    """
+    cleanup, wrong = _AbstractSignalBlocker._cleanup, []
+
+    def checked(blocker: _AbstractSignalBlocker) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            wrong.append(blocker)
+        cleanup(blocker)
+
+    monkeypatch.setattr(_AbstractSignalBlocker, "_cleanup", checked)
+    yield
+    assert not wrong, "A signal of a worker's thread was waited for."
 
 
 @pytest.fixture(autouse=True)

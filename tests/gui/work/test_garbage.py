@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 import pytest
-from qtpy.QtCore import QObject, Signal, Slot
+from qtpy.QtCore import QObject, Slot
 
 from napari_cryospin.gui.work.garbage import Collector, put_off
 from napari_cryospin.gui.work.threads import WorkerThread
@@ -29,15 +29,14 @@ class Ring:
 class Littering(QObject):
     """Leaves garbage behind on its thread."""
 
-    done = Signal()
     first: weakref.ref[Ring] | None = None
 
     @Slot()
     def work(self) -> None:
-        self.first = weakref.ref(Ring())
+        first = weakref.ref(Ring())
         for _ in range(MANY):
             Ring()
-        self.done.emit()
+        self.first = first
 
 
 @pytest.fixture
@@ -64,8 +63,7 @@ def test_a_worker_leaves_its_garbage_to_the_main_thread(
     thread = WorkerThread(worker, owner, "cryospin-test")
     thread.thread.started.connect(worker.work)
     collecting.clear()
-    with qtbot.waitSignal(worker.done):
-        thread.start()
+    thread.start()
     qtbot.waitUntil(lambda: worker.first is not None and worker.first() is None)
     assert set(collecting) == {threading.get_ident()}
     thread.end()

@@ -151,9 +151,12 @@ def test_a_finished_run_can_be_opened(qtbot: QtBot, session: Session, finished_r
 def test_a_run_that_is_started_meanwhile_is_not_replaced_by_an_opened_one(
     qtbot: QtBot, session: Session, settings: Settings, tmp_path: Path, finished_run: Path
 ) -> None:
+    answered: list[object] = []
+    # on the worker's thread; what it says is not heard any more
+    session._follower._opener._worker.done.connect(lambda _, seen: answered.append(seen))
     session.open_run(finished_run)
-    with qtbot.waitSignal(session._follower._opener._worker.done, timeout=LONG):
-        session.start(settings, tmp_path / "new")
+    session.start(settings, tmp_path / "new")
+    qtbot.waitUntil(lambda: len(answered) == 1, timeout=LONG)
     assert session.folder == tmp_path / "new"
     assert session.settings is settings
 
