@@ -21,7 +21,7 @@ from napari_cryospin.engine.judging.symmetry import MapSymmetry
 from napari_cryospin.engine.judging.variability import Variability
 from napari_cryospin.engine.run.judgement import Measured
 from napari_cryospin.engine.run.rejudging import judge_again
-from napari_cryospin.engine.run.verdict_words import advice, by_halves, evidence
+from napari_cryospin.engine.run.verdict_words import advice, by_halves, evidence, views_warning
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.verdict import Cause, Outcome
 
@@ -232,6 +232,18 @@ def test_poses_that_another_start_does_not_find_are_uncertain() -> None:
     assert said(GOOD, agree=0.86)[0] is Outcome.CONVERGED
     # a second start that came to another map, which the particles do not prefer, says nothing
     assert said(GOOD, agree=0.2)[0] is Outcome.CONVERGED
+
+
+@pytest.mark.parametrize(
+    ("sampling", "symmetric", "asked"),
+    [(0.02, False, True), (0.02, True, False), (0.4, False, False)],
+)
+def test_views_of_one_unit_of_a_symmetric_molecule_are_thought_of(
+    sampling: float, symmetric: bool, asked: bool
+) -> None:
+    said = views_warning(0.3, sampling, symmetric=symmetric)
+    assert "tilted grid" in said
+    assert ("(--symmetry)" in said) is asked
 
 
 def test_a_map_without_a_cause_says_so() -> None:

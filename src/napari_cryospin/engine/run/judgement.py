@@ -177,7 +177,7 @@ def reach_verdict(
         return _with_figures(verdict, resolution)
     measured = replace(_measured(training, halves, judged), halves=resolution)
     directions = _directions(training, halves)
-    warnings = (*_warnings(training, halves), *_views_warnings(directions))
+    warnings = (*_warnings(training, halves), *_views_warnings(directions, training))
     verdict = replace(
         _told(measured, warnings), cone_ratio=directions.ratio, sampling=directions.sampling
     )
@@ -191,11 +191,13 @@ def _directions(training: Training, halves: HalfMaps) -> Directions:
     return Directions.of(one, two, rotations, training.problem.group.double().cpu().numpy())
 
 
-def _views_warnings(directions: Directions) -> tuple[Warned, ...]:
+def _views_warnings(directions: Directions, training: Training) -> tuple[Warned, ...]:
     """Return what is said where preferred orientation limits the map."""
     if not directions.limited:
         return ()
-    return (Warned(WarningKind.VIEWS, views_warning(directions.ratio, directions.sampling)),)
+    symmetric = len(training.problem.group) > 1
+    text = views_warning(directions.ratio, directions.sampling, symmetric=symmetric)
+    return (Warned(WarningKind.VIEWS, text),)
 
 
 def _with_figures(verdict: Verdict, halves: HalfResolution | None) -> Verdict:

@@ -29,6 +29,8 @@ _CAUSES = {
         "A particle tells too little: more particles, or less noisy ones, are needed."
     ),
 }
+# views that sample a map worse than this are of one unit of a symmetric molecule, or of one side
+_ONE_UNIT = 0.1
 _UNEXPLAINED = (
     "No cause was found among those that are looked for. Real particles that flex or are damaged "
     "leave something unexplained too: look at the map before you trust it."
@@ -145,12 +147,22 @@ def _likelier(gain: float) -> str:
     return f"; held-out particles are {-gain:.1f} nats less likely each by a map that has it"
 
 
-def views_warning(ratio: float, sampling: float) -> str:
-    """Return what is said of a map that is not known in all directions."""
-    return (
+def views_warning(ratio: float, sampling: float, *, symmetric: bool) -> str:
+    """Return what is said of a map that is not known in all directions.
+
+    ``symmetric`` is whether the run was told of a symmetry.
+    """
+    said = (
         "preferred orientation limits the map: the half-maps agree far less along some directions "
         f"than along others (cone ratio {ratio:.2f}, sampling {sampling:.2f}; 1 is even). Other "
         "views, as of a tilted grid, would help; more of the same will not."
+    )
+    if symmetric or sampling >= _ONE_UNIT:
+        return said
+    # all mates are as likely: particles may go to those that are known best, which makes them so
+    return (
+        f"{said} Or the molecule is symmetric, and all particles went to one of its units, so that "
+        "the map is known from there alone: a run with its symmetry (--symmetry) tells."
     )
 
 
