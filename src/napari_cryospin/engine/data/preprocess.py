@@ -14,6 +14,7 @@ from napari_cryospin.engine.data.normalise import background, normalise
 from napari_cryospin.engine.data.plan import Plan, Prepared
 from napari_cryospin.engine.data.ramps import ramp_share, without_ramps
 from napari_cryospin.engine.data.resize import fourier_crop, real_crop
+from napari_cryospin.engine.data.slow_background import slow_share, without_slow
 from napari_cryospin.engine.data.stack import StackReader
 from napari_cryospin.engine.data.usual import Usual
 from napari_cryospin.engine.models.noise import usual_ones
@@ -107,13 +108,18 @@ def prepare_images(
         some = sample(np.flatnonzero(members == group), len(chunks[0]))
         sample_images = torch.from_numpy(reader.read(rows[some]))
         usual, ramps = Usual.of(sample_images, across), ramp_share(sample_images, across)
+        slow, several = slow_share(sample_images, across), len(plan.groups) > 1
         if ramps:
-            notes.append(_ramps(ramps, optics, several=len(plan.groups) > 1))
+            notes.append(_removed("Linear ramps are", "they hold", ramps, optics, several=several))
+        if slow:
+            said = "A background of low frequency is", "it holds"
+            notes.append(_removed(*said, slow, optics, several=several))
         for chunk in chunks:
             raw = torch.from_numpy(reader.read(rows[chunk]))
             part, raw = inspection.mend(chunk, raw, usual, across)
             if len(part):
                 raw = without_ramps(raw, across) if ramps else raw
+                raw = without_slow(raw) if slow else raw
                 normalised, noisy[part], scale = normalise(raw, across)
                 small = fourier_crop(real_crop(normalised, crop), sizes.box)
                 inspection.measure(part, small, scale)
@@ -148,12 +154,12 @@ def prepare_images(
     return Prepared(kept, factors, inspection.set_aside(), (*notes, *inspection.notes()), noise)
 
 
-def _ramps(share: float, optics: OpticsGroup, *, several: bool) -> str:
-    """Return in words that ramps are removed from the images of an optics group."""
+def _removed(what: str, holds: str, share: float, optics: OpticsGroup, *, several: bool) -> str:
+    """Return in words what is removed from the images of an optics group."""
     whose = f" of the optics group {optics.name}" if several else ""
     return (
-        f"Linear ramps are removed from the images{whose}: they hold {100 * share:.1f} % of the "
-        "power of the background."
+        f"{what} removed from the images{whose}: {holds} {100 * share:.1f} % of the power of the "
+        "background."
     )
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # of the file, and of what prepares its images: files of other versions are made anew
-VERSION = 3
+VERSION = 4
 _MAGIC = b"cryospin images\0"
 # magic, version, box, number of images, bytes of the trailer and their checksum, key
 _HEADER = struct.Struct("<16sIIQQI64s")
