@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -43,12 +44,12 @@ def problem_with(in_doubt: int) -> Problem:
     )
 
 
-def begun(problem: Problem, **settings: object) -> Searches:
+def begun(problem: Problem, limit: float = math.inf, **settings: object) -> Searches:
     """Return the searches of a stage after its first one."""
     stage = DirectStage(
         **{"until": "criterion", "epochs": 40, "searches": 4, "searched": "doubtful"} | settings
     )
-    searches = Searches(problem, stage, 8.0)
+    searches = Searches(problem, stage, 8.0, limit)
     searches.begin()
     if searches.due(0):
         searches.made(0)
@@ -96,6 +97,20 @@ def test_one_that_ends_by_its_criterion_searches_once_poses_are_quiet() -> None:
 @pytest.mark.parametrize(("in_doubt", "again"), [(0, False), (2, False), (3, True), (30, True)])
 def test_little_doubt_is_not_worth_a_search(in_doubt: int, again: bool) -> None:
     assert begun(problem_with(in_doubt)).go_on(0.0, 8.0) is again
+
+
+def test_poses_found_by_low_frequencies_alone_are_looked_at_once_more() -> None:
+    problem = problem_with(2)
+    searches = begun(problem, limit=7.0)
+    assert searches.chosen(ROWS).tolist() == ROWS.tolist()
+    searches.found(ROWS)
+    assert not searches.go_on(0.1, 8.0)
+    assert searches.go_on(0.01, 8.0)
+    assert searches.chosen(ROWS).tolist() == [0, 1]
+    searches.made(5)
+    # and then only where there is much doubt
+    turned(problem, 30)
+    assert not searches.go_on(0.0, 8.0)
 
 
 @pytest.mark.parametrize(("found", "again"), [(0, False), (1, False), (2, True)])

@@ -128,7 +128,9 @@ class Searches:
             return False
         if stage.searched == "doubtful":
             several, outlying = doubt(self._problem, radius)
-            if self._share(several) <= _WORTH or not self._found_much:
+            # poses that were found by low frequencies alone are worth another look in any case
+            first = not math.isinf(self._limit) and self._done == 1
+            if not (first or (self._share(several) > _WORTH and self._found_much)):
                 return False
             self._doubtful = several | outlying
         self._before, self._further = self._problem.poses.copied(), True
