@@ -43,7 +43,7 @@ class Littering(QObject):
 def collecting(qtbot: QtBot) -> Iterator[list[int]]:
     """Threads that looked for garbage; the test begins with none of ours there."""
     WorkerThread.end_all()
-    qtbot.waitUntil(gc.isenabled)
+    qtbot.waitUntil(gc.isenabled, timeout=60_000)
     threads: list[int] = []
 
     def note(phase: str, info: dict[str, int]) -> None:

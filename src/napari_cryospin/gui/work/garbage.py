@@ -114,6 +114,8 @@ class Collector(QObject):
             return
         if not _pause.only(_THREADS):
             return
+        # who switches it off and on again, as dask does, has switched it on for all threads
+        gc.disable()
         due = [
             number > threshold > 0
             for number, threshold in zip(gc.get_count(), gc.get_threshold(), strict=True)

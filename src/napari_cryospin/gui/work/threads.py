@@ -129,6 +129,8 @@ class WorkerThread:
         if self.thread.wait(self._timeout_ms):
             self.forget(self)
         else:
+            # it is let go of when it ends after all
+            self._left = True
             logger.warning("The thread %s did not end in time", self.thread.objectName())
 
     @classmethod
