@@ -68,7 +68,7 @@ def without_slow(images: Tensor) -> Tensor:
 
     What a particle itself shows of it goes as well: where it is removed that is the lesser part.
     """
-    unit = _orthonormal(_polynomials(images.shape[-1], _DEGREE)).to(images)
+    unit = _whole(images.shape[-1]).to(images)
     flat = images.flatten(1)
     return (flat - (flat @ unit) @ unit.T).view_as(images)
 
@@ -78,7 +78,13 @@ def _number(degree: int) -> int:
     return (degree + 1) * (degree + 2) // 2
 
 
-@lru_cache(maxsize=4)
+# a stack is freed of it in chunks
+@lru_cache(maxsize=1)
+def _whole(box: int) -> Tensor:
+    """Return the polynomials that are removed, orthonormal over a box, (N², p)."""
+    return _orthonormal(_polynomials(box, _DEGREE)).float()
+
+
 def _polynomials(box: int, degree: int) -> Tensor:
     """Return polynomials over the pixels of a box, (N², p), those of low degree first."""
     along = np.polynomial.legendre.legvander((np.arange(box) + 0.5) / box * 2 - 1, degree)
