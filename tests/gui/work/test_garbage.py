@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 MANY = 20_000
 
 
+def automatic() -> bool:
+    """Whether Python collects by itself, on any thread."""
+    return gc.isenabled() and gc.get_threshold()[0] > 0
+
+
 class Ring:
     """Garbage once nobody holds it; counted by nobody else."""
 
@@ -43,7 +48,7 @@ class Littering(QObject):
 def collecting(qtbot: QtBot) -> Iterator[list[int]]:
     """Threads that looked for garbage; the test begins with none of ours there."""
     WorkerThread.end_all()
-    qtbot.waitUntil(gc.isenabled, timeout=60_000)
+    qtbot.waitUntil(automatic, timeout=60_000)
     threads: list[int] = []
 
     def note(phase: str, info: dict[str, int]) -> None:
@@ -67,7 +72,7 @@ def test_a_worker_leaves_its_garbage_to_the_main_thread(
     qtbot.waitUntil(lambda: worker.first is not None and worker.first() is None)
     assert set(collecting) == {threading.get_ident()}
     thread.end()
-    qtbot.waitUntil(gc.isenabled)
+    qtbot.waitUntil(automatic)
 
 
 def test_it_is_left_to_python_again_only_with_the_last_thread(
@@ -78,24 +83,24 @@ def test_it_is_left_to_python_again_only_with_the_last_thread(
     for thread in threads:
         thread.start()
     threads[0].end()
-    assert not gc.isenabled()
+    assert not automatic()
     threads[1].end()
     # from the event loop, not from within whatever has ended it
-    assert not gc.isenabled()
-    qtbot.waitUntil(gc.isenabled)
+    assert not automatic()
+    qtbot.waitUntil(automatic)
 
 
 def test_an_import_goes_on_while_threads_come_and_go(qtbot: QtBot, collecting: list[int]) -> None:
     with put_off():
         Collector.hold()
-    assert not gc.isenabled()
+    assert not automatic()
     with put_off():
         collecting.clear()
         Collector.let_go()
         qtbot.wait(600)
-        assert not gc.isenabled()
+        assert not automatic()
         assert not collecting
-    assert gc.isenabled()
+    assert automatic()
 
 
 def test_a_program_that_ends_collects_as_before(collecting: list[int]) -> None:
@@ -104,9 +109,21 @@ def test_a_program_that_ends_collects_as_before(collecting: list[int]) -> None:
     assert Collector._only is not None
     # not by its signal, which ends much of napari as well
     Collector._only._on_quit()
-    assert not gc.isenabled()
+    assert not automatic()
     Collector.let_go()
-    assert gc.isenabled()
+    assert automatic()
+
+
+def test_what_dask_makes_of_it_does_not_stay(qtbot: QtBot, collecting: list[int]) -> None:
+    from dask.utils import disable_gc
+
+    Collector.hold()
+    # as it decorates a function at the import of a module
+    sliced = disable_gc()(lambda: None)
+    Collector.let_go()
+    qtbot.waitUntil(automatic)
+    sliced()
+    assert automatic()
 
 
 def test_where_collecting_is_switched_off_it_stays_so(qtbot: QtBot, collecting: list[int]) -> None:
@@ -124,7 +141,7 @@ def test_where_collecting_is_switched_off_it_stays_so(qtbot: QtBot, collecting: 
         assert not collecting
         Collector.let_go()
         qtbot.wait(600)
-        assert not gc.isenabled()
+        assert not automatic()
         assert not collecting
     finally:
         gc.enable()

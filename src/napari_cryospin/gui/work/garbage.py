@@ -27,16 +27,21 @@ _THREADS, _IMPORT = "threads of ours", "an import"
 
 
 class _Pause:
-    """Python collects nothing by itself as long as there is a reason."""
+    """Python collects nothing by itself as long as there is a reason.
+
+    Not by ``gc.disable``: a decorator of dask's remembers whether that was so at its import, and
+    leaves it so for ever.
+    """
 
     def __init__(self) -> None:
-        self._lock, self._reasons, self._wanted = threading.Lock(), set[str](), True
+        self._lock, self._reasons = threading.Lock(), set[str]()
+        self.thresholds = gc.get_threshold()
 
     def add(self, reason: str) -> None:
         with self._lock:
             if not self._reasons:
-                self._wanted = gc.isenabled()
-                gc.disable()
+                self.thresholds = gc.get_threshold()
+                gc.set_threshold(0)
             self._reasons.add(reason)
 
     def remove(self, reason: str) -> None:
@@ -44,12 +49,12 @@ class _Pause:
             if reason not in self._reasons:
                 return
             self._reasons.remove(reason)
-            if self._wanted and not self._reasons:
-                gc.enable()
+            if not self._reasons:
+                gc.set_threshold(*self.thresholds)
 
     def only(self, reason: str) -> bool:
-        """Whether this alone keeps Python from it, and nobody had switched it off before."""
-        return self._wanted and self._reasons == {reason}
+        """Whether this alone keeps Python from it, and nobody has switched it off."""
+        return gc.isenabled() and self._reasons == {reason}
 
 
 _pause = _Pause()
@@ -114,11 +119,9 @@ class Collector(QObject):
             return
         if not _pause.only(_THREADS):
             return
-        # who switches it off and on again, as dask does, has switched it on for all threads
-        gc.disable()
         due = [
             number > threshold > 0
-            for number, threshold in zip(gc.get_count(), gc.get_threshold(), strict=True)
+            for number, threshold in zip(gc.get_count(), _pause.thresholds, strict=True)
         ]
         if all(due) and time.monotonic() >= self._next_full:
             since = time.perf_counter()
