@@ -157,6 +157,14 @@ def test_compare_writes_a_table(
     assert again.exit_code == 2 and "is there already" in again.stderr
 
 
+def test_a_table_leaves_out_what_no_run_has(finished_experiment: Path, tmp_path: Path) -> None:
+    alone = finished_experiment / "seed-0_switch-2"
+    assert call("compare", alone, "--out", tmp_path / "one.csv").exit_code == 0
+    with (tmp_path / "one.csv").open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert row["run"] == alone.name and "branch_of" not in row
+
+
 def test_compare_refuses_what_is_no_run(finished_experiment: Path, tmp_path: Path) -> None:
     nothing = call("compare", tmp_path)
     assert nothing.exit_code == 2 and "is no run folder" in nothing.stderr

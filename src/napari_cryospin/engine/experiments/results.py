@@ -140,10 +140,13 @@ def write_results(path: Path, settings: Iterable[str], results: Iterable[CellRes
 
 
 def write_table(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as CSV, or, where the name ends with .tsv, parted by tabs."""
+    """Write columns of rows as CSV, or, where the name ends with .tsv, parted by tabs."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(columns), restval="", delimiter=delimiter)
+        # rows have figures as well that no run of the table has, and it no column for
+        writer = csv.DictWriter(
+            file, list(columns), restval="", extrasaction="ignore", delimiter=delimiter
+        )
         writer.writeheader()
         writer.writerows(rows)
 
