@@ -25,6 +25,7 @@ FULL = Verdict(
     mates=4,
     symmetry="C4",
     symmetry_axis=(0.0, 0.6, 0.8),
+    symmetry_frame=(0.0, 1.0, 0.0, -0.8, 0.0, 0.6, 0.6, 0.0, 0.8, 0.5, -0.25, 1.0),
     symmetry_correlation=0.97,
     symmetry_allowed=0.98,
     symmetry_gain=0.5,

@@ -27,6 +27,8 @@ _RADIUS_SHARE = 0.5
 _TINY = 1e-9
 # below both of these preferred orientation limits the map: side views alone sample by the second
 LEAST_RATIO, LEAST_SAMPLING = 0.5, 0.81
+ONE_UNIT = 0.1
+"""Views that sample a map worse than this are of one side, or of a unit of a symmetric molecule."""
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,6 @@ def find_symmetry(
         Diameter of the ball that holds the particle, pixels.
     """
     shown = map_of_grid(problem.volume.grid().detach()).cpu().numpy()
-    one, two = (map_of_grid(grid).cpu().numpy() for grid in halves.grids)
     groups = [
         (name, frame)
         for name, frame in likely_groups(shown, len(problem.group))
@@ -162,7 +161,7 @@ def find_symmetry(
     looked: list[MapSymmetry] = []
     found = None
     for name, frame in groups:
-        measured = _correlation((one, two), point_group(name), frame, across)
+        measured = half_correlation(halves, point_group(name), frame, across)
         if measured is None:
             return None
         seen = MapSymmetry(name, frame, *measured, None, None)
@@ -182,19 +181,26 @@ def find_symmetry(
     return found or max(near, key=lambda each: each.correlation, default=None)
 
 
-def _correlation(
-    halves: tuple[NDArray[np.float32], NDArray[np.float32]],
-    group: NDArray[np.float64],
-    frame: SymmetryFrame,
-    across: float,
+def half_correlation(
+    halves: HalfMaps, group: NDArray[np.float64], frame: SymmetryFrame, across: float
 ) -> tuple[float, float] | None:
     """Return how half-maps correlate after the turns of a group, at least, and without any.
 
-    None where they agree in too few shells.
+    A mean over the shells in which they agree; None where these are too few.
+
+    Parameters
+    ----------
+    halves
+        The half-maps.
+    group, frame
+        Turns of the group, (g, 3, 3), and the frame in which they are.
+    across
+        Diameter of the ball that holds the particle, pixels.
     """
-    shells = Shells(_FIRST, min(_LAST, len(halves[0]) // 2 - 1))
+    maps = [map_of_grid(grid).cpu().numpy() for grid in halves.grids]
+    shells = Shells(_FIRST, min(_LAST, len(maps[0]) // 2 - 1))
     base = frame.rotation @ Rotation.from_rotvec(_BASE).as_matrix()
-    masked = [MapTransform(half * _ball(len(half), frame.middle, across)) for half in halves]
+    masked = [MapTransform(half * _ball(len(half), frame.middle, across)) for half in maps]
 
     def at(turn: NDArray[np.float64]) -> list[Tensor]:
         points = shells.points @ (frame.rotation @ turn @ frame.rotation.T @ base).T

@@ -1,7 +1,8 @@
-"""What particles say, at the poses that they have, of a map that looks symmetric."""
+"""What particles say of a symmetry at the poses that they have, by what half-maps predict."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _TINY = 1e-9
 
 
-@torch.no_grad()
 def local_gain(problem: Problem, halves: HalfMaps, name: str, frame: SymmetryFrame) -> Tensor:
     """Return how much more likely particles are by half-maps with a group, nats, (m,).
 
@@ -41,24 +41,49 @@ def local_gain(problem: Problem, halves: HalfMaps, name: str, frame: SymmetryFra
     name, frame
         The group, and the frame in which the map has it.
     """
-    particles, device = problem.particles, problem.device
-    model = ImageModel.within(particles.box, particles.box / 2, device)
     turns = torch.from_numpy(frame.rotation @ point_group(name) @ frame.rotation.T).float()
     centred = replace(frame, rotation=np.eye(3))
     moved = replace(problem, poses=turned_poses(problem.poses, centred))
-    own = problem.group if len(problem.group) > 1 else None
-    shells = shells_of(model)
+    return _gain((moved, problem.group), (moved, turns.to(problem.device)), halves.rows)
+
+
+def gain_of(other: Problem, problem: Problem, rows: tuple[Tensor, Tensor], radius: float) -> Tensor:
+    """Return how much more likely particles are by the poses of another run of them, nats, (m,).
+
+    They are compared as by :func:`local_gain`, each run with the symmetry that it has.
+
+    Parameters
+    ----------
+    other, problem
+        The two runs.
+    rows
+        Rows of the particles of two halves, which both have given poses.
+    radius
+        Frequency radius up to which they are compared, in units of 1/box.
+    """
+    return _gain((problem, problem.group), (other, other.group), rows, radius)
+
+
+@torch.no_grad()
+def _gain(
+    without: tuple[Problem, Tensor],
+    with_group: tuple[Problem, Tensor],
+    rows: tuple[Tensor, Tensor],
+    radius: float = math.inf,
+) -> Tensor:
+    """Return how much more likely particles are by the second poses and group, nats, (m,)."""
+    particles = without[0].particles
+    model = ImageModel.within(particles.box, min(radius, particles.box / 2), particles.device)
     found = []
-    for group in (own, turns.to(device)):
-        one, two = (
-            back_project(particles, moved.poses, rows, model, group) for rows in halves.rows
-        )
-        made = HalfMaps(halves.rows, (one, two))
-        found.append(_products(Predictions(moved, made, model, None), shells))
-    (without, left), (with_group, _) = found
-    # the noise as what the map without it leaves
+    for problem, group in (without, with_group):
+        turns = group if len(group) > 1 else None
+        one, two = (back_project(particles, problem.poses, half, model, turns) for half in rows)
+        predictions = Predictions(problem, HalfMaps(rows, (one, two)), model, None)
+        found.append(_products(predictions, shells_of(model)))
+    (before, left), (after, _) = found
+    # the noise as what the first leaves
     variance = left.clamp(min=_TINY)
-    return 0.5 * ((without - with_group) / variance).sum(1)
+    return 0.5 * ((before - after) / variance).sum(1)
 
 
 def _products(predictions: Predictions, shells: Tensor) -> tuple[Tensor, Tensor]:

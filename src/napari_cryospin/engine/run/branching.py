@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from napari_cryospin.engine.geometry.symmetry_axes import SymmetryFrame
     from napari_cryospin.engine.run.branch_settings import Plan
     from napari_cryospin.engine.runfolder.clock import Clock
     from napari_cryospin.engine.runfolder.commands import Command
@@ -54,6 +55,7 @@ def make_branch(
     changes: Mapping[str, Any] | None = None,
     switch_back: bool = False,
     symmetrise: str | None = None,
+    frame: SymmetryFrame | None = None,
 ) -> None:
     """Make the run folder of a branch, which :meth:`.Reconstruction.resume` runs to its end.
 
@@ -83,6 +85,8 @@ def make_branch(
         the present stage is begun anew; ``switch_at`` is then about this stage.
     symmetrise
         Point group with which auto-decoding is begun anew, map and poses turned to its axes.
+    frame
+        Where these axes are in the map; by default they are sought.
 
     Raises
     ------
@@ -120,7 +124,7 @@ def make_branch(
     parent = Parent.of(folder, out, at, switch_at, switch_back, changes, symmetrise)
     state |= {"inference": inference, "fingerprint": fingerprint.figures(), **_edits(state, plan)}
     if symmetrise is not None:
-        state |= turned_state(state, plan.settings.model.symmetry)
+        state |= turned_state(state, plan.settings.model.symmetry, frame)
     temporary = out.with_name(f".{out.name}.{token_hex(8)}.writing")
     try:
         temporary.mkdir(parents=True)

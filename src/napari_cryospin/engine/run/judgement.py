@@ -20,6 +20,7 @@ from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.agreement import SIGNIFICANT, agreement
 from napari_cryospin.engine.run.half_comparison import compare
 from napari_cryospin.engine.run.others import structure_of
+from napari_cryospin.engine.run.symmetry_trials import tried_symmetry, worth_a_trial
 from napari_cryospin.engine.run.verdict_words import (
     advice,
     by_halves,
@@ -175,9 +176,18 @@ def reach_verdict(
             cause=cause,
         )
         return _with_figures(verdict, resolution)
-    measured = replace(_measured(training, halves, judged), halves=resolution)
+    plain = replace(_measured(training, halves, judged), halves=resolution)
+    measured = _with_symmetry(training, plain, _symmetry(training, halves))
     directions = _directions(training, halves)
-    warnings = (*_warnings(training, halves), *_views_warnings(directions, training))
+    converged = measured.outcome is Outcome.CONVERGED
+    told = training.settings.model.symmetry
+    if worth_a_trial(told, measured.symmetry, directions.sampling, converged=converged):
+        tried = tried_symmetry(training, halves, _across(training))
+        measured = measured if tried is None else _with_symmetry(training, plain, tried)
+    warnings = _warnings(training, halves)
+    if measured.symmetry is None or not measured.symmetry.missed:
+        # views of a wrong map are not the molecule's
+        warnings = (*warnings, *_views_warnings(directions, training))
     verdict = replace(
         _told(measured, warnings), cone_ratio=directions.ratio, sampling=directions.sampling
     )
@@ -246,6 +256,7 @@ def _figures_of(found: MapSymmetry | None, *, symmetric: bool | None = None) -> 
     return {
         "symmetry" if symmetric else "pseudo_symmetry": found.name,
         "symmetry_axis": found.axis,
+        "symmetry_frame": tuple(map(float, (*found.frame.rotation.ravel(), *found.frame.middle))),
         "symmetry_correlation": found.correlation,
         "symmetry_allowed": found.allowed,
         "symmetry_gain": found.gain,
@@ -281,18 +292,25 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
         rows = (training.placed & ~members).nonzero().flatten()
         others = structure_of(training, rows)
         findings = look_for_causes(training.problem, halves, misfit, judged, strangers, others)
-    symmetry = _symmetry(training, halves)
+    return Measured(judged, findings, expected_right, agree, rival)
+
+
+def _with_symmetry(training: Training, plain: Measured, symmetry: MapSymmetry | None) -> Measured:
+    """Return what was measured, of a map that has a symmetry; poses count modulo its mates."""
+    measured = replace(plain, symmetry=symmetry)
     if symmetry is not None and not symmetry.pseudo:
         # of a map that has not the symmetry of its particles no turn means anything
         mates = symmetry.mates if symmetry.true else Mates.none()
-        findings = replace(findings, mates=mates)
-    measured = Measured(judged, findings, expected_right, agree, rival, symmetry)
+        measured = replace(measured, findings=replace(plain.findings, mates=mates))
     if not measured.modulo_mates:
         return measured
-    turns = findings.mates.turns
+    turns = measured.findings.mates.turns
     on_device = torch.from_numpy(turns).float().to(training.problem.device)
-    modulo = float(training.pose_confidence(on_device)[fitting].mean())
-    return Measured(judged, findings, modulo, *agreement(ended, turns, members, present), symmetry)
+    fitting = _fitting(measured.judged.rows, training.members, measured.findings.misfit)
+    expected_right = float(training.pose_confidence(on_device)[fitting].mean())
+    present = training.poses.rotations
+    agree, rival = agreement(training.starts.ended, turns, training.members, present)
+    return replace(measured, expected_right=expected_right, agree=agree, rival=rival)
 
 
 def _misfit(training: Training, halves: HalfMaps) -> Misfit | None:

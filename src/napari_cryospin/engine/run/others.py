@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cryospin.engine.judging.others import Others
-from napari_cryospin.engine.run.epoch import train_epoch
+from napari_cryospin.engine.run.apart import settings_apart, train_apart
 from napari_cryospin.engine.run.training import Training
 from napari_cryospin.engine.stages import MarginalStage
 from napari_cryospin.engine.state.problem import evenly_spread
@@ -31,19 +31,15 @@ def structure_of(training: Training, rows: Tensor) -> Others | None:
     """
     if len(rows) < _FEWEST:
         return None
-    particles, settings = training.particles, training.settings.model_copy(deep=True)
+    particles = training.particles
     resolution = particles.box * particles.pixel_size / _RADIUS
-    settings.stages = [MarginalStage(batch_size=_BATCH, epochs=_EPOCHS, low_pass_end=resolution)]
-    settings.starts, settings.warm_start, settings.held_out = 1, None, _HELD_OUT
+    stage = MarginalStage(batch_size=_BATCH, epochs=_EPOCHS, low_pass_end=resolution)
+    settings = settings_apart(training, [stage])
+    settings.held_out = _HELD_OUT
     settings.model.symmetry, settings.model.outliers = "C1", True
     alone = Training(particles, settings)
     judging = alone.held_out[rows]
-    some = torch.cat((evenly_spread(rows[~judging], _MOST), rows[judging]))
-    used = torch.zeros(particles.n, dtype=torch.bool)
-    used[some.cpu()] = True
-    alone.choose(used.numpy())
-    while not alone.stage_due:
-        train_epoch(alone)
+    train_apart(alone, torch.cat((evenly_spread(rows[~judging], _MOST), rows[judging])))
     _, judges = alone.learning_and_held()
     own = alone.inference.scores(judges) if len(judges) > 1 else None
     # the same images by the run's map, where it has them

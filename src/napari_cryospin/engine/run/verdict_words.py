@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_cryospin.engine.evaluation.directions import ONE_UNIT
 from napari_cryospin.engine.runfolder.verdict import Cause, Outcome
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ _CAUSES = {
         "A particle tells too little: more particles, or less noisy ones, are needed."
     ),
 }
-# views that sample a map worse than this are of one unit of a symmetric molecule, or of one side
-_ONE_UNIT = 0.1
 _UNEXPLAINED = (
     "No cause was found among those that are looked for. Real particles that flex or are damaged "
     "leave something unexplained too: look at the map before you trust it."
@@ -134,8 +133,8 @@ def symmetry_words(found: MapSymmetry | None, *, symmetric: bool | None = None) 
     go_on = f"Go on with {name}: the button in Results, or napari-cryospin symmetrise."
     if found.missed and found.gain is not None:
         return (
-            f"The particles are {found.gain:.1f} nats likelier each by a {name}-symmetric map, "
-            f"which this one is not ({halves}): it is likely to be wrong.",
+            f"The particles are {found.gain:.1f} nats likelier each by a map of symmetry {name}, "
+            f"which this one has not ({halves}): it is likely to be wrong.",
             go_on,
         )
     along = f"about the axis (x, y, z) = ({x:.2f}, {y:.2f}, {z:.2f})".replace("-", "−")
@@ -157,7 +156,7 @@ def views_warning(ratio: float, sampling: float, *, symmetric: bool) -> str:
         f"than along others (cone ratio {ratio:.2f}, sampling {sampling:.2f}; 1 is even). Other "
         "views, as of a tilted grid, would help; more of the same will not."
     )
-    if symmetric or sampling >= _ONE_UNIT:
+    if symmetric or sampling >= ONE_UNIT:
         return said
     # all mates are as likely: particles may go to those that are known best, which makes them so
     return (

@@ -127,6 +127,9 @@ class Verdict:
         Point group that the map nearly has, and the particles have not.
     symmetry_axis
         Direction of the main axis of either in the map, (x, y, z).
+    symmetry_frame
+        The frame in which the map has its axes: a rotation, row by row, and where they meet, from
+        the middle of the box, (x, y, z), working pixels; 12 numbers.
     symmetry_correlation, symmetry_allowed
         Least correlation of the half-maps after a turn of it, and without any.
     symmetry_gain
@@ -167,6 +170,7 @@ class Verdict:
     symmetry: str | None = None
     pseudo_symmetry: str | None = None
     symmetry_axis: tuple[float, ...] | None = None
+    symmetry_frame: tuple[float, ...] | None = None
     symmetry_correlation: float | None = None
     symmetry_allowed: float | None = None
     symmetry_gain: float | None = None
@@ -213,7 +217,7 @@ class Verdict:
             {name: figures.get(name) for name in kind}
             for kind in (
                 ("symmetry", "pseudo_symmetry"),
-                ("shares", "symmetry_axis", "class_shares"),
+                ("shares", "symmetry_axis", "symmetry_frame", "class_shares"),
             )
         )
         texts = {name: figures.get(name) for name in ("class_outcomes", "same_classes")}
@@ -236,6 +240,7 @@ class Verdict:
             **names,
             shares=_tuple(lists["shares"]),
             symmetry_axis=_tuple(lists["symmetry_axis"]),
+            symmetry_frame=_tuple(lists["symmetry_frame"]),
             class_shares=_tuple(lists["class_shares"]),
             class_outcomes=_tuple(texts["class_outcomes"]),
             same_classes=_tuple(texts["same_classes"]),
