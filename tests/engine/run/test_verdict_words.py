@@ -71,7 +71,7 @@ def said(found: Found, **figures: object) -> tuple[Outcome, Cause | None, str]:
     words = (
         *evidence(JUDGED, measured),
         *by_halves(measured.halves),
-        *advice(measured.outcome, measured.cause),
+        *advice(measured.outcome, measured.cause, missed_symmetry=measured.missed_symmetry),
     )
     return measured.outcome, measured.cause, " ".join(words)
 
@@ -201,8 +201,10 @@ def test_a_pseudo_symmetry_is_told_and_not_advised() -> None:
 def test_a_map_without_the_symmetry_of_its_particles_is_uncertain() -> None:
     outcome, cause, words = said(GOOD, symmetry=symmetry(0.2, 6.0))
     assert (outcome, cause) == (Outcome.UNCERTAIN, None)
-    assert "6.0 nats likelier each by a C4-symmetric map, which this one is not" in words
+    assert "6.0 nats likelier each by a map of symmetry C4, which this one has not" in words
     assert "Go on with C4" in words
+    # another start would tell nothing of it
+    assert "--starts" not in words
 
 
 def test_poses_that_are_unsure_for_no_other_reason_lack_signal() -> None:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.stages import Stage
 
 
-def settings_apart(training: Training, stages: Sequence[Stage]) -> Settings:
-    """Return settings of a run that begins from nothing, by other stages, from a single start."""
+def settings_apart(training: Training, stages: Sequence[Stage], starts: int = 1) -> Settings:
+    """Return settings of a run that begins from nothing, by other stages."""
     settings = training.settings.model_copy(deep=True)
     settings.stages = list(stages)
-    settings.starts, settings.warm_start = 1, None
+    settings.starts, settings.warm_start = starts, None
     return settings
 
 

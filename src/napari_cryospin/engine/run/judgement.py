@@ -80,6 +80,11 @@ class Measured:
         return found is not None and (found.true or found.missed) and self.cause is not Cause.MATES
 
     @property
+    def missed_symmetry(self) -> bool:
+        """Whether the molecule has a symmetry that its map has not."""
+        return self.symmetry is not None and self.symmetry.missed
+
+    @property
     def alone(self) -> bool:
         """Whether independent halves agree on nothing but what they share."""
         return self.halves is not None and self.halves.shared is not None and not self.halves.found
@@ -109,8 +114,7 @@ class Measured:
             return Outcome.UNEXPLAINED
         if self.agree is not None and self.agree < _AGREE and self.rival:
             return Outcome.COMPETING
-        missed = self.symmetry is not None and self.symmetry.missed
-        if self.not_found_again or cause is Cause.MATES or missed:
+        if self.not_found_again or cause is Cause.MATES or self.missed_symmetry:
             return Outcome.UNCERTAIN
         sure = self.expected_right >= _CERTAIN and not self.alone
         return Outcome.CONVERGED if sure else Outcome.UNCERTAIN
@@ -185,7 +189,7 @@ def reach_verdict(
         tried = tried_symmetry(training, halves, _across(training))
         measured = measured if tried is None else _with_symmetry(training, plain, tried)
     warnings = _warnings(training, halves)
-    if measured.symmetry is None or not measured.symmetry.missed:
+    if not measured.missed_symmetry:
         # views of a wrong map are not the molecule's
         warnings = (*warnings, *_views_warnings(directions, training))
     verdict = replace(
@@ -224,9 +228,10 @@ def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
     outcome, cause = measured.outcome, measured.cause
     misfit, moved, varied = findings.misfit, findings.centring, findings.variability
     several = cause is Cause.SEVERAL_STRUCTURES
+    advised = advice(outcome, cause, missed_symmetry=measured.missed_symmetry)
     return Verdict(
         outcome,
-        (*evidence(judged, measured), *by_halves(measured.halves), *advice(outcome, cause)),
+        (*evidence(judged, measured), *by_halves(measured.halves), *advised),
         judged.mean_gain,
         judged.gain_error,
         float(judged.information.mean()),

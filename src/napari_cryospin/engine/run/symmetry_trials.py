@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 # groups of several axes of many turns, the largest first: O and I share T, and no more
 _TRIED = ("I", "O", "T")
-# particles of a trial, at least and at most, and the frequency radius that it goes to
-_FEWEST, _MOST, _RADIUS = 300, 3000, 16
+# particles of a trial, at least and at most, the frequency radius that it goes to, and its starts:
+# one in five ends in a wrong map
+_FEWEST, _MOST, _RADIUS, _STARTS = 300, 3000, 16, 2
 # epochs of its refinement, at most: where the symmetry is right poses settle in six or seven
 _EPOCHS = 10
 # degrees within which a pose is as the alignment of both runs has it
@@ -90,7 +91,7 @@ def tried_symmetry(training: Training, halves: HalfMaps, across: float) -> MapSy
     for name in _TRIED:
         if not _is_part(training.settings.model.symmetry, name):
             continue
-        settings = settings_apart(training, _stages(training.particles))
+        settings = settings_apart(training, _stages(training.particles), _STARTS)
         settings.model.symmetry = name
         settings.model.outliers = settings.model.halves = False
         alone = Training(training.particles, settings)

@@ -79,12 +79,14 @@ def by_halves(halves: HalfResolution | None) -> tuple[str, ...]:
     return () if halves is None or halves.shared is None else (halves.sentence(),)
 
 
-def advice(outcome: Outcome, cause: Cause | None) -> tuple[str, ...]:
-    """Return what can be done, in words."""
+def advice(
+    outcome: Outcome, cause: Cause | None, *, missed_symmetry: bool = False
+) -> tuple[str, ...]:
+    """Return what can be done, in words; of a symmetry that was missed that is said with it."""
     said = [] if cause is None else [_CAUSES[cause]]
     if outcome is Outcome.UNEXPLAINED and cause is None:
         said.append(_UNEXPLAINED)
-    if outcome is Outcome.UNCERTAIN and cause is None:
+    if outcome is Outcome.UNCERTAIN and cause is None and not missed_symmetry:
         said.append(_NOT_FOUND_AGAIN)
     if outcome is Outcome.COMPETING:
         said.append(_COMPETING)
