@@ -40,7 +40,7 @@ _TRIED = ("I", "O", "T")
 # one in five ends in a wrong map
 _FEWEST, _MOST, _RADIUS, _STARTS = 300, 3000, 16, 2
 # epochs of its refinement, at most: where the symmetry is right poses settle in six or seven
-_EPOCHS = 10
+_EPOCHS = 8
 # degrees within which a pose is as the alignment of both runs has it
 _ALIGNED = 15.0
 
