@@ -14,9 +14,12 @@ from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.texts import numbers_of
 from napari_cryospin.engine.errors import InputError
+from napari_cryospin.engine.models.volume import map_of_grid
 from napari_cryospin.engine.run.export import export_poses
 from napari_cryospin.engine.run.inferring import infer
 from napari_cryospin.engine.run.reconstruction import Reconstruction
+from napari_cryospin.engine.run.rejudging import training_of
+from napari_cryospin.engine.run.results import write_results
 from napari_cryospin.engine.run.snapshot import read_snapshot
 from napari_cryospin.engine.runfolder.class_files import maps_of_classes, of_class
 from napari_cryospin.engine.runfolder.folder import RunFolder
@@ -100,6 +103,24 @@ def test_particles_of_classes_are_exported_and_inferred(classed: Settings, tmp_p
         assert classed.data.stack is not None
         infer(folder, classed.data.stack, tmp_path / "inferred.star")
     assert set(column(tmp_path / "inferred.star", CLASS)) <= {1, 2}
+
+
+def test_an_empty_class_keeps_the_number_of_the_others(classed: Settings, tmp_path: Path) -> None:
+    classed.model.classes = 3
+    with made_small():
+        for event in Reconstruction(classed, tmp_path / "run").run():
+            assert not isinstance(event, events.Failed)
+        folder = RunFolder(tmp_path / "run")
+        training = training_of(folder)
+    # as where it empties after a stop that wrote results
+    training.poses.classes[training.poses.classes == 1] = 2
+    list(write_results(folder, training, None))
+    maps = maps_of_classes(folder.map_path)
+    assert [each.name for each in maps] == [f"map_class{n}.mrc" for n in (1, 2, 3)]
+    left = map_of_grid(training.problem.grids[1]).numpy()
+    assert np.array_equal(read_map(maps[1])[0], left)
+    for path in folder.half_map_paths:
+        assert not of_class(path, 2).exists() and of_class(path, 3).exists()
 
 
 @pytest.mark.parametrize("after", [1, 2])

@@ -39,6 +39,18 @@ def test_discarding_removes_what_the_run_wrote_and_nothing_else(
     assert folder.exists() == bool(mine)
 
 
+def test_nothing_is_left_of_several_classes(unjudged: Settings, tmp_path: Path) -> None:
+    unjudged.model.classes, folder = 2, tmp_path / "run"
+    run = Reconstruction(unjudged, folder)
+    for event in run.run():
+        if isinstance(event, events.Progress) and event.task == "Judging the map":
+            assert (folder / "map_class2.mrc").is_file()
+            (folder / "map_class_of_mine.mrc").write_text("mine")
+            run.controls.stop(keep=False)
+    assert isinstance(event, events.Finished) and event.left == ()
+    assert [each.name for each in folder.iterdir()] == ["map_class_of_mine.mrc"]
+
+
 def test_discarding_a_resumed_run_before_it_begins(unjudged: Settings, copied_run: Path) -> None:
     run = Reconstruction.resume(copied_run)
     run.controls.stop(keep=False)

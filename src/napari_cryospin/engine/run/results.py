@@ -91,7 +91,8 @@ def write_results(
 
     The maps are ``half1.mrc``, ``half2.mrc``, ``map.mrc``, and ``map_fullsize.mrc`` in the box of
     the particles on disk. Of several classes these are those of the largest one, and all are in
-    ``half1_class1.mrc``, ``half2_class1.mrc``, ``map_class1.mrc`` and so on.
+    ``half1_class1.mrc``, ``half2_class1.mrc``, ``map_class1.mrc`` and so on; one that nobody is in
+    has no half-maps, and the map that it was left with.
 
     The maps are closed-form back-projections of the images at their final poses, the map weighted
     by the FSC of the halves. Particles that were dropped from training, or have no pose yet, are in
@@ -108,9 +109,15 @@ def write_results(
     for number, _ in enumerate(training.problem.maps):
         own = training.of_class(number) if several else training
         made.append(_OfClass.of(own) if bool((own.used & placed).any()) else None)
-        if several and (last := made[-1]) is not None:
+        if several:
             one, two, both = (of_class(path, number + 1) for path in paths)
-            last.write((one, two, both), particles.pixel_size)
+            if (last := made[-1]) is not None:
+                last.write((one, two, both), particles.pixel_size)
+                continue
+            # its map as it was left, for maps are numbered by their order
+            write_map(both, _map(training.problem.grids[number]), particles.pixel_size)
+            for path in (one, two):
+                path.unlink(missing_ok=True)
     main = made[training.main_class]
     assert main is not None, "no particle is in use"
     main.write(paths, particles.pixel_size)

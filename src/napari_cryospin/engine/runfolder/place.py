@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import is_left_over, real, require_absent
 from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.class_files import further_classes
 from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
 from napari_cryospin.engine.runfolder.lock import is_claim, is_lock
 from napari_cryospin.engine.runfolder.reading import numbered
@@ -115,6 +116,8 @@ def clear_run(folder: Path) -> tuple[str, ...]:
     paths = [folder / name for name in files if os.path.lexists(folder / name)]
     for part in names.PARTS:
         paths += [path for _, path in numbered(folder, part)]
+    maps = (*(folder / name for name in (names.MAP, *names.HALF_MAPS)), *paths)
+    paths += [each for path in maps for each in further_classes(path)]
     paths += [folder / names.ENCODER / name for name in names.IN_ENCODER]
     paths += _left_over(folder)
     left = []
