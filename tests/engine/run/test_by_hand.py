@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,11 @@ from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.texts import numbers_of
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run.branching import make_branch
-from napari_cryospin.engine.run.checkpoint_reading import read_last_checkpoint, require_poses
+from napari_cryospin.engine.run.checkpoint_reading import (
+    read_checkpoint,
+    read_last_checkpoint,
+    require_poses,
+)
 from napari_cryospin.engine.run.controls import Controls
 from napari_cryospin.engine.run.export import last_poses
 from napari_cryospin.engine.run.reconstruction import Reconstruction
@@ -195,6 +200,39 @@ def test_it_is_said_of_a_run_that_has_ended(
     # resumed with more epochs, it trains without them
     steer(Reconstruction.resume(folder.path, changes={"direct.epochs": 3}), [])
     assert (memberships(folder.star_path)[[30, 80]] == 0).all()
+
+
+def test_a_branch_from_a_point_at_the_end_heeds_it(steered: RunFolder, tmp_path: Path) -> None:
+    """As after auto-encoding, which leaves a branch point of its last epoch, too."""
+    shutil.copytree(steered.path, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    end = folder.checkpoints()[-1]
+    point = folder.branch_point_path(int(read_last_checkpoint(folder, CPU)["clock"]["epoch"]))
+    os.link(end, point)
+    os.link(end, tmp_path / "of_another_run.pt")
+    say_later(folder, [(np.array([30]), APART)])
+    for path, word in ((point, APART), (end, APART), (tmp_path / "of_another_run.pt", OPEN)):
+        assert require_poses(read_checkpoint(path, CPU), N, 1).by_hand[30] == word
+
+
+def test_it_stands_against_what_a_killed_run_says_again(settings: Settings, tmp_path: Path) -> None:
+    run = Reconstruction(settings, tmp_path / "run")
+    saying = [
+        (count(events.EpochDone, 2), lambda: None),
+        (count(events.BatchDone, 1), lambda: run.controls.say(APARTS, APART)),
+    ]
+
+    def after_a_word(event: events.Event) -> bool:
+        if saying and saying[0][0](event):
+            saying.pop(0)[1]()
+        return isinstance(event, events.MembersChosen)
+
+    with made_small():
+        kill(run, after_a_word)
+    assert (by_hand(run.folder) == OPEN).all() and len(run.folder.commands()) == 1
+    say_later(run.folder, [(np.array(APARTS[:1]), BELONGS)])
+    steer(Reconstruction.resume(run.folder.path), [])
+    assert by_hand(run.folder)[APARTS].tolist() == [BELONGS, APART]
 
 
 def test_it_is_not_said_of_a_run_that_is_written(steered: RunFolder, tmp_path: Path) -> None:

@@ -26,11 +26,15 @@ from napari_cryospin.engine.run.turned_state import turned_state
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.parent import read_parent
 from napari_cryospin.engine.runfolder.symmetry import found_symmetry, symmetrised_name
+from napari_cryospin.engine.stages import AmortizedStage
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.symmetry_names import parts_of
+from small_searches import made_small
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_cryospin.engine.settings import Settings
 
 CPU = torch.device("cpu")
 
@@ -107,6 +111,24 @@ def test_what_cannot_be_gone_on_with_is_told(copied_run: Path, tmp_path: Path) -
         make_branch(out, at, tmp_path / "again", changes=changes)
     with pytest.raises(InputError, match="has the symmetry C2 already"):
         make_symmetrised(out, "C2", tmp_path / "again")
+
+
+def test_it_goes_on_from_the_end_of_a_run_that_never_switched(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Its branch point is from before the best start was chosen."""
+    settings.model.encoder, settings.model.encoder_width = "polar", 16
+    settings.starts, settings.model.symmetry = 2, "C1"
+    settings.stages = [AmortizedStage(teacher="posterior", epochs=1, batch_size=80, lessons=2)]
+    with made_small():
+        *_, last = Reconstruction(settings, tmp_path / "run").run()
+    assert isinstance(last, events.Finished)
+    folder = RunFolder(tmp_path / "run")
+    at = branch_epochs(folder.path)[-1]
+    assert at in folder.branch_points()
+    make_symmetrised(folder.path, "C2", tmp_path / "c2")
+    parent = read_parent(RunFolder(tmp_path / "c2"))
+    assert parent is not None and parent.symmetrise == "C2"
 
 
 def test_the_verdict_names_what_is_gone_on_with(copied_run: Path) -> None:

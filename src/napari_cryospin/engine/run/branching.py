@@ -97,7 +97,7 @@ def make_branch(
     folder, changes = RunFolder(run), dict(changes or {})
     settings = folder.settings()
     _require_free(out, folder)
-    state = read_checkpoint(_point(folder, at), _CPU)
+    state = read_checkpoint(_point(folder, at, ended=symmetrise is not None), _CPU)
     clock = _clock_in(state, settings, folder)
     if "fingerprint" not in state:
         raise InputError(
@@ -163,8 +163,14 @@ def branch_epochs(run: Path) -> list[int]:
     return list(points_of(run))
 
 
-def _point(folder: RunFolder, at: int) -> Path:
+def _point(folder: RunFolder, at: int, *, ended: bool) -> Path:
+    """Return the file to begin from; where the run has ``ended`` then, its checkpoint goes first.
+
+    A branch point is from before the end of its stage, of which poses and the best start come.
+    """
     points = points_of(folder.path)
+    if ended:
+        points |= dict(numbered(folder.path, names.CHECKPOINTS))
     if at not in points:
         raise InputError(no_branch_point(folder.path, at, list(points)))
     return points[at]

@@ -20,11 +20,16 @@ _KEPT = 2
 def write_checkpoint(folder: RunFolder, state: dict[str, Any], epoch: int) -> Path:
     """Write a checkpoint; the last few are kept."""
     path = folder.checkpoint_path(epoch)
-    with writing(path) as file:
-        torch.save(state, file)
+    write_state(path, state)
     for old in folder.checkpoints()[:-_KEPT]:
         old.unlink()
     return path
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a state in place of a file; other links to that file keep what they were."""
+    with writing(path) as file:
+        torch.save(state, file)
 
 
 def keep_branch_point(
@@ -49,8 +54,7 @@ def keep_branch_point(
     if state is None:
         linked(folder.checkpoint_path(epoch), path)
     else:
-        with writing(path) as file:
-            torch.save(state, file)
+        write_state(path, state)
     points = folder.branch_points()
     kept = evenly(sorted(number for number in points if number <= epoch), most)
     for number, old in points.items():
