@@ -3,8 +3,9 @@
 What two maps of one reconstruction have in common may be noise that both were aligned to. Here each
 half-set has poses, shifts and a map of its own. Both begin with the map of the stage before below a
 limit, by which each finds its poses anew; and below that limit their maps are made common after
-every epoch, which keeps them in one frame. Beyond it, what they agree on is in the particles: the
-"gold standard" (Henderson et al. 2012; Scheres and Chen 2012).
+every epoch, which keeps them in one frame; the second takes the hand of the first, where low
+frequencies have none. Beyond the limit, what they agree on is in the particles: the "gold standard"
+(Henderson et al. 2012; Scheres and Chen 2012).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from napari_cryospin.engine.data.half_sets import half_sets
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
+from napari_cryospin.engine.inference.one_hand import of_other_hand, take_other_hand, turned
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.map_updates import MapUpdates
 from napari_cryospin.engine.models.noise import NoiseSpectrum
@@ -49,6 +51,8 @@ _MIXED = 4
 _REACH = 1
 # particles of a half that tell its noise at first
 _TELLING = 1000
+# a half, its particles in an epoch, and the sums that its maps are made of, (C, 2, (D+1)³)
+_Made = tuple[DirectInference, "Tensor", "Tensor | None"]
 
 
 class AutoDecoding(DirectInference):
@@ -241,6 +245,7 @@ class IndependentHalves(PoseInference):
             for half, part in zip(self._halves, self._rows(rows), strict=True)
             if len(part)
         ]
+        made = self._of_one_hand(made)
         sums = [inserted for *_, inserted in made if inserted is not None]
         whole = len(sums) == len(made)
         total = torch.stack(sums).sum(0) if whole else None
@@ -251,6 +256,20 @@ class IndependentHalves(PoseInference):
             half.finish_epoch(part, own)
         if total is not None:
             self._both(total, self.noise)
+
+    def _of_one_hand(self, made: list[_Made]) -> list[_Made]:
+        """Return halves with their sums; the second one takes the hand of the first."""
+        if len(made) < 2 or any(inserted is None for *_, inserted in made):
+            return made
+        first, (half, part, inserted) = made
+        assert first[-1] is not None and inserted is not None
+        least = int(frequency_radius(self.particles.box)[self._shared.cpu()].max()) + 1
+        for number, (one, other) in enumerate(zip(first[-1], inserted, strict=True)):
+            if of_other_hand(one, other, least):
+                take_other_hand(self.poses, half.hypotheses, half.problem.rows, number)
+                inserted = inserted.clone()
+                inserted[number] = turned(other)
+        return [first, (half, part, inserted)]
 
     def state(self) -> dict[str, Any]:
         """Return what both halves know, for a checkpoint."""
