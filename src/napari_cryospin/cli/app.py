@@ -213,6 +213,10 @@ def posterior(
     epoch: Annotated[
         int | None, typer.Option(help="Recorded epoch, from 1 (the last state).", min=1)
     ] = None,
+    class_number: Annotated[
+        int | None,
+        typer.Option("--class", help="Class whose map it is against, from 1 (its own).", min=1),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     png: Annotated[Path | None, typer.Option(help="PNG file for a Mollweide heatmap.")] = None,
 ) -> None:
@@ -224,7 +228,7 @@ def posterior(
         if png is not None:
             # before anything is computed: where the viewer is missing, it says so
             from napari_cryospin.gui.views.heatmap import write_heatmap
-        found = posterior_of(
+        found, classes = posterior_of(
             run,
             particle,
             nside=nside,
@@ -232,10 +236,11 @@ def posterior(
             low_pass=low_pass,
             temperature=temperature,
             epoch=epoch,
+            class_number=class_number,
         )
         if png is not None:
             write_heatmap(found, png)
-        print_posterior(found, particle, as_json=as_json)
+        print_posterior(found, particle, classes, as_json=as_json)
 
 
 @app.command()

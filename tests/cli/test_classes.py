@@ -1,0 +1,97 @@
+"""Commands that look at a run of several classes: each particle beside the map of its own class."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from command_calls import call, is_one_sentence
+from napari_cryospin.engine.geometry.euler import matrices_from_euler
+from napari_cryospin.engine.geometry.rotations import angular_distance
+from napari_cryospin.engine.runfolder.class_files import of_class
+from napari_cryospin.engine.runfolder.folder import RunFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def copied(run_of_two: Path, tmp_path: Path) -> Path:
+    """A copy of the run of two classes that a test may change."""
+    return shutil.copytree(run_of_two, tmp_path / "run")
+
+
+def particle_of(run: Path, number: int) -> int:
+    """Row of the table, from 1, of the first particle of a class, from 1."""
+    return int(np.flatnonzero(RunFolder(run).poses().classes == number - 1)[0]) + 1
+
+
+def posterior(run: Path, particle: int, *options: object) -> dict[str, Any]:
+    result = call("posterior", run, "--particle", particle, "--nside", 4, "--json", *options)
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def from_pose_of(run: Path, particle: int, found: dict[str, Any]) -> float:
+    """Degrees between the best pose of a posterior and the one that the run has."""
+    best = matrices_from_euler(np.array(found["best_rot_tilt_psi_deg"]))
+    return float(angular_distance(best, RunFolder(run).poses().rotations[particle - 1]))
+
+
+def test_a_posterior_is_against_the_map_of_the_particle_s_class(run_of_two: Path) -> None:
+    for number in (1, 2):
+        particle = particle_of(run_of_two, number)
+        own = posterior(run_of_two, particle)
+        assert (own["class"], own["class_of_map"]) == (number, number)
+        assert own == posterior(run_of_two, particle, "--class", number)
+        other = posterior(run_of_two, particle, "--class", 3 - number)
+        assert (other["class"], other["class_of_map"]) == (number, 3 - number)
+        assert from_pose_of(run_of_two, particle, own) < 5
+        assert from_pose_of(run_of_two, particle, other) > 20
+        recorded = posterior(run_of_two, particle, "--epoch", 2)
+        assert from_pose_of(run_of_two, particle, recorded) < 5
+
+
+@pytest.mark.parametrize("options", [(), ("--class", 1)])
+def test_a_run_of_one_class_says_nothing_of_classes(
+    command_run: Path, options: tuple[object, ...]
+) -> None:
+    found = posterior(command_run, 3, *options)
+    assert "class" not in found and "class_of_map" not in found
+    assert found == posterior(command_run, 3)
+
+
+@pytest.mark.parametrize("line", [("posterior", "--particle", 1)])
+def test_a_class_that_is_not_there_is_one_sentence(
+    run_of_two: Path, command_run: Path, line: tuple[object, ...]
+) -> None:
+    command, *options = line
+    for run, sentence in (
+        (run_of_two, "There is no class 3: the run has classes 1 to 2."),
+        (command_run, "There is no class 3: the run has one class."),
+    ):
+        refused = call(command, run, *options, "--class", 3)
+        assert refused.exit_code == 2 and is_one_sentence(refused)
+        assert sentence in refused.stderr
+
+
+def test_a_class_that_nobody_is_in_takes_no_other_s_place(copied: Path) -> None:
+    """At the end of a run it has no file: the next class's is not its map."""
+    folder, particle = RunFolder(copied), particle_of(copied, 2)
+    own = posterior(copied, particle)
+    of_class(folder.map_path, 1).unlink()
+    assert posterior(copied, particle) == own
+    refused = call("posterior", copied, "--particle", particle, "--class", 1)
+    assert refused.exit_code == 2 and is_one_sentence(refused)
+    assert "There is no map of class 1" in refused.stderr
+
+
+def test_the_class_is_told_in_words(run_of_two: Path) -> None:
+    words = ("posterior", run_of_two, "--particle", particle_of(run_of_two, 2), "--nside", 2)
+    assert " of class 2: entropy" in call(*words).stdout
+    assert " of class 2, against the map of class 1: entropy" in call(*words, "--class", 1).stdout
