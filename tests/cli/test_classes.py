@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from command_calls import call, is_one_sentence
+from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.geometry.euler import matrices_from_euler
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.runfolder.class_files import of_class
 from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.records import write_poses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +60,51 @@ def test_a_posterior_is_against_the_map_of_the_particle_s_class(run_of_two: Path
         assert from_pose_of(run_of_two, particle, recorded) < 5
 
 
+def survey(run: Path, *options: object) -> list[dict[str, Any]]:
+    result = call("survey", run, "--probes", 10, "--json", *options)
+    assert result.exit_code == 0, result.output
+    rows: list[dict[str, Any]] = json.loads(result.stdout, parse_constant=pytest.fail)
+    return rows
+
+
+def test_a_survey_is_of_the_largest_class_or_the_one_that_is_named(
+    run_of_two: Path, tmp_path: Path
+) -> None:
+    # class 1 is the largest
+    largest = survey(run_of_two)
+    assert [row["class"] for row in largest] == [1, 1]
+    assert largest == survey(run_of_two, "--class", 1)
+    table = tmp_path / "survey.csv"
+    second = survey(run_of_two, "--class", 2, "--csv", table)
+    assert [row["class"] for row in second] == [2, 2]
+    # an epoch in which nobody is of the class is no damage
+    assert second[0]["entropy"] is None and second[0]["epoch"] == 0
+    assert second[1]["entropy"] not in (None, largest[1]["entropy"])
+    assert [line.split(",")[-1] for line in table.read_text().splitlines()] == ["class", "2", "2"]
+
+
+def test_the_largest_class_need_not_be_the_first(copied: Path) -> None:
+    run, told = RunFolder(copied), RunFolder(copied).poses()
+    swapped = {"classes": 1 - told.classes, "class_weights": told.class_weights[:, ::-1]}
+    write_poses(run, replace(told, epoch=2, **swapped))
+    run.write_epoch_maps(2, [read_map(of_class(run.map_path, n))[0] for n in (2, 1)], 4.0)
+    assert {row["class"] for row in survey(copied)} == {2}
+
+
+def test_a_survey_says_in_words_which_class_it_is_of(run_of_two: Path) -> None:
+    result = call("survey", run_of_two, "--probes", 5, "--class", 2)
+    assert "Particles of class 2, relative to its map" in result.stdout
+    assert "nobody is in the class" in result.stdout
+    assert "Note:" not in result.stderr
+
+
+def test_a_class_that_never_has_anybody_is_one_sentence(copied: Path) -> None:
+    RunFolder(copied).poses_path(1).unlink()
+    refused = call("survey", copied, "--class", 2)
+    assert refused.exit_code == 2 and is_one_sentence(refused)
+    assert "No particle is of class 2 in any epoch" in refused.stderr
+
+
 @pytest.mark.parametrize("options", [(), ("--class", 1)])
 def test_a_run_of_one_class_says_nothing_of_classes(
     command_run: Path, options: tuple[object, ...]
@@ -64,9 +112,11 @@ def test_a_run_of_one_class_says_nothing_of_classes(
     found = posterior(command_run, 3, *options)
     assert "class" not in found and "class_of_map" not in found
     assert found == posterior(command_run, 3)
+    assert all("class" not in row for row in survey(command_run, *options))
+    assert "class" not in call("survey", command_run, "--probes", 5, *options).stdout
 
 
-@pytest.mark.parametrize("line", [("posterior", "--particle", 1)])
+@pytest.mark.parametrize("line", [("posterior", "--particle", 1), ("survey",)])
 def test_a_class_that_is_not_there_is_one_sentence(
     run_of_two: Path, command_run: Path, line: tuple[object, ...]
 ) -> None:

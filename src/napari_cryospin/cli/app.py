@@ -251,13 +251,17 @@ def survey(
     ] = 200,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     csv: Annotated[Path | None, typer.Option(help="CSV file for the figures.")] = None,
+    class_number: Annotated[
+        int | None,
+        typer.Option("--class", help="Class that is looked at, from 1 (the largest).", min=1),
+    ] = None,
 ) -> None:
     """Show how sure the poses are, epoch by epoch: modes, entropy (nats), what holds the truth."""
     with told_plainly():
         from napari_cryospin.cli.report import print_survey, survey_of, write_survey
 
         _require_new(csv, "--csv")
-        found = survey_of(run, probes)
+        found = survey_of(run, probes, class_number)
         if csv is not None:
             write_survey(found, csv)
         print_survey(found, as_json=as_json)

@@ -198,23 +198,38 @@ def _shares(found: ParticlePosterior) -> list[float]:
     return [float(share) for share in probability / probability.sum()]
 
 
-def survey_of(run: Path, probes: int) -> list[EpochSurvey]:
+def survey_of(run: Path, probes: int, class_number: int | None = None) -> list[EpochSurvey]:
     """Return the figures of all recorded epochs of a run.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    probes
+        Number of particles that stand for all.
+    class_number
+        Class whose particles are looked at, from 1; the largest by default.
 
     Raises
     ------
     InputError
-        If there is no run, no recorded epoch, or none that can be read.
+        If there is no run, no such class, nobody in it in any epoch, no recorded epoch, or none
+        that can be read.
     """
     from napari_cryospin.cli.progress import task_bar
+    from napari_cryospin.engine.run.asked_class import largest_class, number_of_classes
     from napari_cryospin.engine.run.snapshot import read_snapshot
-    from napari_cryospin.engine.run.survey import survey_epoch
+    from napari_cryospin.engine.run.survey import EmptyClass, survey_epoch
+    from napari_cryospin.engine.runfolder.class_files import require_class
     from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.runfolder.records import recorded_epochs
 
     folder = RunFolder(run)
     snapshot = read_snapshot(folder)
     print_notes(snapshot.notes)
+    if class_number is not None:
+        require_class(class_number, number_of_classes(snapshot.poses))
+    of_class = largest_class(snapshot.poses) if class_number is None else class_number - 1
     epochs = recorded_epochs(folder)
     if not epochs:
         raise InputError(f"{run} has recorded no poses: it was made by an earlier version.")
@@ -224,14 +239,17 @@ def survey_of(run: Path, probes: int) -> list[EpochSurvey]:
         for place, epoch in enumerate(epochs):
             report(place, len(epochs))
             try:
-                found.append(
-                    survey_epoch(folder, epoch, snapshot.particles, snapshot.truth, probes=probes)
-                )
+                known = (folder, epoch, snapshot.particles, snapshot.truth)
+                found.append(survey_epoch(*known, probes=probes, of_class=of_class))
+            except EmptyClass as nobody:
+                found.append(nobody.survey)
             except InputError as error:
                 problems.append(str(error))
         report(len(epochs), len(epochs))
     if not found:
         raise InputError(problems[0])
+    if all(one.empty for one in found):
+        raise InputError(f"No particle is of class {of_class + 1} in any epoch that can be read.")
     print_notes(f"{text.rstrip('.')}: the epoch is left out." for text in problems)
     return found
 
@@ -247,6 +265,8 @@ def print_survey(found: list[EpochSurvey], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([one.figures() for one in found], indent=2))
         return
+    if (number := found[0].class_number) is not None:
+        typer.echo(f"Particles of class {number}, relative to its map (--class chooses another).")
     typer.echo(
         "epoch  inference        modes>1  entropy  pair       winner in   covered     weights off  "
         "truth in    best   any\n"
@@ -254,6 +274,10 @@ def print_survey(found: list[EpochSurvey], *, as_json: bool) -> None:
         "candidates  mode   mode"
     )
     for one in found:
+        if one.empty:
+            label = Inference(one.inference).label
+            typer.echo(f"{one.epoch + 1:5d}  {label:15}  nobody is in the class")
+            continue
         pair = "" if math.isnan(one.pair_angle) else f"{one.pair_angle:.0f}, "
         typer.echo(
             f"{one.epoch + 1:5d}  {Inference(one.inference).label:15}  "
