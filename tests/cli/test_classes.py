@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 
 from command_calls import call, is_one_sentence
 from napari_cryospin.engine.data.density import read_map
+from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.geometry.euler import matrices_from_euler
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.runfolder.class_files import of_class
@@ -20,6 +22,10 @@ from napari_cryospin.engine.runfolder.records import write_poses
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+# of none of the runs: it is not looked at
+TRUTH = "--truth-star", "truth.star", "--truth-map", "truth.mrc"
 
 
 @pytest.fixture
@@ -105,10 +111,55 @@ def test_a_class_that_never_has_anybody_is_one_sentence(copied: Path) -> None:
     assert "No particle is of class 2 in any epoch" in refused.stderr
 
 
+def truth_of(run: Path) -> tuple[object, ...]:
+    return (
+        *("--truth-star", run.parent / "truth.star"),
+        *("--truth-map", run.parent / "truth.mrc"),
+    )
+
+
+def test_one_class_is_compared_with_the_truth(run_of_two: Path) -> None:
+    result = call("evaluate", run_of_two, *truth_of(run_of_two), "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    # the truth is of the smaller class, and map.mrc of the larger one
+    assert found["class"] == 2
+    assert found["n_particles"] == (RunFolder(run_of_two).poses().classes == 1).sum()
+    assert found["mean_pose_error_deg"] < 1
+    assert found["fsc_0.5_fraction_of_nyquist"] > 0.8
+    named = call("evaluate", run_of_two, *truth_of(run_of_two), "--class", 2)
+    assert re.search(r"^class +2$", named.stdout, re.MULTILINE)
+
+
+def test_a_class_without_the_truth_s_particles_is_one_sentence(run_of_two: Path) -> None:
+    refused = call("evaluate", run_of_two, *truth_of(run_of_two), "--class", 1)
+    assert refused.exit_code == 2 and is_one_sentence(refused)
+    assert "none of the particles of class 1 belongs to the first structure" in refused.stderr
+
+
+def test_the_largest_class_is_compared_where_the_truth_does_not_tell(copied: Path) -> None:
+    folder = RunFolder(copied)
+    truth = read_star(folder.settings().data.stack.with_name("truth.star"))
+    plain, star = read_star(folder.settings().data.stack), copied / "truth.star"
+    write_star(
+        star, plain, np.arange(truth.n_particles), rotations=truth.rotations, shifts=truth.shifts
+    )
+    files = "--truth-star", star, "--truth-map", truth.source.with_name("truth_class2.mrc")
+    found = json.loads(call("evaluate", copied, *files, "--json").stdout)
+    assert found["class"] == 1 and found["mean_pose_error_deg"] < 1
+    second = json.loads(call("evaluate", copied, *files, "--class", 2, "--json").stdout)
+    assert second["class"] == 2 and second["mean_pose_error_deg"] < 1
+    of_class(folder.map_path, 2).unlink()
+    refused = call("evaluate", copied, *files, "--class", 2)
+    assert refused.exit_code == 2 and is_one_sentence(refused)
+
+
 @pytest.mark.parametrize("options", [(), ("--class", 1)])
 def test_a_run_of_one_class_says_nothing_of_classes(
-    command_run: Path, options: tuple[object, ...]
+    command_run: Path, small_stack: Path, options: tuple[object, ...]
 ) -> None:
+    truth = "--truth-star", small_stack / "truth.star", "--truth-map", small_stack / "truth.mrc"
+    assert "class" not in call("evaluate", command_run, *truth, *options).stdout
     found = posterior(command_run, 3, *options)
     assert "class" not in found and "class_of_map" not in found
     assert found == posterior(command_run, 3)
@@ -116,7 +167,9 @@ def test_a_run_of_one_class_says_nothing_of_classes(
     assert "class" not in call("survey", command_run, "--probes", 5, *options).stdout
 
 
-@pytest.mark.parametrize("line", [("posterior", "--particle", 1), ("survey",)])
+@pytest.mark.parametrize(
+    "line", [("posterior", "--particle", 1), ("survey",), ("evaluate", *TRUTH)]
+)
 def test_a_class_that_is_not_there_is_one_sentence(
     run_of_two: Path, command_run: Path, line: tuple[object, ...]
 ) -> None:

@@ -178,17 +178,20 @@ def evaluate(
     symmetry: Annotated[
         str, typer.Option(help="Point group of the true map: poses are compared modulo it.")
     ] = "C1",
+    class_number: Annotated[
+        int | None,
+        typer.Option(
+            "--class", help="Class to compare, from 1 (the one of most true particles).", min=1
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare a run with the truth: pose error (degrees), resolution (Å), hand."""
     with told_plainly():
         from napari_cryospin.cli.report import print_evaluation
-        from napari_cryospin.engine.evaluation.report import evaluate as compare
-        from napari_cryospin.engine.runfolder.folder import RunFolder
+        from napari_cryospin.engine.evaluation.report import evaluate_run
 
-        folder = RunFolder(run)
-        folder.settings()
-        found = compare(folder.star_path, folder.map_path, truth_star, truth_map, symmetry)
+        found = evaluate_run(run, truth_star, truth_map, symmetry, class_number)
         print_evaluation(found, as_json=as_json)
 
 
