@@ -15,6 +15,7 @@ from command_calls import call, is_one_sentence
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.geometry.euler import matrices_from_euler
+from napari_cryospin.engine.geometry.hand import mirrored_map
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.runfolder.class_files import of_class
 from napari_cryospin.engine.runfolder.folder import RunFolder
@@ -198,3 +199,47 @@ def test_the_class_is_told_in_words(run_of_two: Path) -> None:
     words = ("posterior", run_of_two, "--particle", particle_of(run_of_two, 2), "--nside", 2)
     assert " of class 2: entropy" in call(*words).stdout
     assert " of class 2, against the map of class 1: entropy" in call(*words, "--class", 1).stdout
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_the_mirrored_map_is_that_of_the_class(
+    copied: Path, tmp_path: Path, interrupted: bool
+) -> None:
+    folder = RunFolder(copied)
+    maps = {number: read_map(of_class(folder.map_path, number))[0] for number in (1, 2)}
+    if interrupted:
+        for path in copied.glob("map*.mrc"):
+            path.unlink()
+    out, beside = tmp_path / "out.star", tmp_path / "out_map.mrc"
+    for number in (2, 1):
+        result = call("export", copied, "--out", out, "--flip-hand", "--classes", number)
+        assert result.exit_code == 0, result.output
+        assert f"{beside}: the mirror image of the map of class {number}." in result.stdout
+        assert np.array_equal(read_map(beside)[0], mirrored_map(maps[number]))
+        assert not list(tmp_path.glob("out_map_class*"))
+        out.unlink()
+        beside.unlink()
+
+
+@pytest.mark.parametrize("options", [(), ("--classes", "2,1")])
+def test_several_classes_have_a_mirrored_map_each(
+    run_of_two: Path, tmp_path: Path, options: tuple[object, ...]
+) -> None:
+    out = tmp_path / "out.star"
+    result = call("export", run_of_two, "--out", out, "--flip-hand", *options)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.glob("*.mrc")) == [
+        "out_map_class1.mrc",
+        "out_map_class2.mrc",
+    ]
+    for number in (1, 2):
+        path = of_class(tmp_path / "out_map.mrc", number)
+        assert f"{path}: the mirror image of the map of class {number}." in result.stdout
+        own = read_map(of_class(RunFolder(run_of_two).map_path, number))[0]
+        assert np.array_equal(read_map(path)[0], mirrored_map(own))
+    # none of them is replaced
+    out.unlink()
+    of_class(tmp_path / "out_map.mrc", 1).unlink()
+    refused = call("export", run_of_two, "--out", out, "--flip-hand")
+    assert refused.exit_code == 2 and is_one_sentence(refused)
+    assert "out_map_class2.mrc is there already" in refused.stderr
