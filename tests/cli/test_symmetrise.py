@@ -68,6 +68,14 @@ def test_what_it_cannot_do_is_one_sentence(
     assert [path.name for path in copied_run.parent.iterdir()] == [copied_run.name]
 
 
+def test_an_empty_folder_name_is_not_the_default(copied_run: Path) -> None:
+    told(copied_run, "C3")
+    result = call("symmetrise", copied_run, "--out", "", "--no-run")
+    assert result.exit_code == 2 and is_one_sentence(result)
+    assert "was named: give one with --out" in result.stderr
+    assert [path.name for path in copied_run.parent.iterdir()] == [copied_run.name]
+
+
 def test_a_folder_without_a_run_is_told_to_be_none(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nothing"):
         result = call("symmetrise", folder)
