@@ -90,6 +90,20 @@ def found_run(small_stack: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def run_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run that found two structures; nothing is trained, copy it to change it.
+
+    Class 1 is the larger one and holds the second structure of the truth, class 2 the first one. In
+    the first of the two recorded epochs nobody is of class 2. Beside it lie the stack, truth.star,
+    truth.mrc and truth_class2.mrc.
+    """
+    from found_classes import write_run_of_two
+
+    folder = tmp_path_factory.mktemp("two_classes")
+    return write_run_of_two(folder)
+
+
+@pytest.fixture(scope="session")
 def short_settings(small_stack: Path) -> Settings:
     """Settings of a run of a second on the small stack, with the truth: 2 + 2 epochs."""
     from napari_cryospin.engine.settings import Settings

@@ -15,7 +15,7 @@ from napari_cryospin.engine.data.particles import Particles
 from napari_cryospin.engine.data.table import ParticleTable
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.fsc import fsc, resolution
-from napari_cryospin.engine.evaluation.report import Evaluation, evaluate
+from napari_cryospin.engine.evaluation.report import Evaluation, evaluate, evaluate_run
 from napari_cryospin.engine.experiments.execution import ExperimentRun
 from napari_cryospin.engine.experiments.plan import Experiment
 from napari_cryospin.engine.geometry.euler import euler_from_matrices, matrices_from_euler
@@ -63,6 +63,7 @@ __all__ = [
     "branch_epochs",
     "euler_from_matrices",
     "evaluate",
+    "evaluate_run",
     "events",
     "fsc",
     "infer",

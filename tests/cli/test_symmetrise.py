@@ -68,6 +68,21 @@ def test_what_it_cannot_do_is_one_sentence(
     assert [path.name for path in copied_run.parent.iterdir()] == [copied_run.name]
 
 
+def test_an_empty_folder_name_is_not_the_default(copied_run: Path) -> None:
+    told(copied_run, "C3")
+    result = call("symmetrise", copied_run, "--out", "", "--no-run")
+    assert result.exit_code == 2 and is_one_sentence(result)
+    assert "was named: give one with --out" in result.stderr
+    assert [path.name for path in copied_run.parent.iterdir()] == [copied_run.name]
+
+
+def test_a_folder_without_a_run_is_told_to_be_none(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nothing"):
+        result = call("symmetrise", folder)
+        assert result.exit_code == 2 and is_one_sentence(result)
+        assert f"{folder} is no run folder" in result.stderr
+
+
 def test_a_run_goes_on_by_itself(copied_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A finished run is resumed: its verdict names a group, and the second run is under way."""
     told(copied_run, "C2")

@@ -178,17 +178,20 @@ def evaluate(
     symmetry: Annotated[
         str, typer.Option(help="Point group of the true map: poses are compared modulo it.")
     ] = "C1",
+    class_number: Annotated[
+        int | None,
+        typer.Option(
+            "--class", help="Class to compare, from 1 (the one of most true particles).", min=1
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare a run with the truth: pose error (degrees), resolution (Å), hand."""
     with told_plainly():
         from napari_cryospin.cli.report import print_evaluation
-        from napari_cryospin.engine.evaluation.report import evaluate as compare
-        from napari_cryospin.engine.runfolder.folder import RunFolder
+        from napari_cryospin.engine.evaluation.report import evaluate_run
 
-        folder = RunFolder(run)
-        folder.settings()
-        found = compare(folder.star_path, folder.map_path, truth_star, truth_map, symmetry)
+        found = evaluate_run(run, truth_star, truth_map, symmetry, class_number)
         print_evaluation(found, as_json=as_json)
 
 
@@ -213,6 +216,10 @@ def posterior(
     epoch: Annotated[
         int | None, typer.Option(help="Recorded epoch, from 1 (the last state).", min=1)
     ] = None,
+    class_number: Annotated[
+        int | None,
+        typer.Option("--class", help="Class whose map it is against, from 1 (its own).", min=1),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     png: Annotated[Path | None, typer.Option(help="PNG file for a Mollweide heatmap.")] = None,
 ) -> None:
@@ -224,7 +231,7 @@ def posterior(
         if png is not None:
             # before anything is computed: where the viewer is missing, it says so
             from napari_cryospin.gui.views.heatmap import write_heatmap
-        found = posterior_of(
+        found, classes = posterior_of(
             run,
             particle,
             nside=nside,
@@ -232,10 +239,11 @@ def posterior(
             low_pass=low_pass,
             temperature=temperature,
             epoch=epoch,
+            class_number=class_number,
         )
         if png is not None:
             write_heatmap(found, png)
-        print_posterior(found, particle, as_json=as_json)
+        print_posterior(found, particle, classes, as_json=as_json)
 
 
 @app.command()
@@ -246,13 +254,17 @@ def survey(
     ] = 200,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     csv: Annotated[Path | None, typer.Option(help="CSV file for the figures.")] = None,
+    class_number: Annotated[
+        int | None,
+        typer.Option("--class", help="Class that is looked at, from 1 (the largest).", min=1),
+    ] = None,
 ) -> None:
     """Show how sure the poses are, epoch by epoch: modes, entropy (nats), what holds the truth."""
     with told_plainly():
         from napari_cryospin.cli.report import print_survey, survey_of, write_survey
 
         _require_new(csv, "--csv")
-        found = survey_of(run, probes)
+        found = survey_of(run, probes, class_number)
         if csv is not None:
             write_survey(found, csv)
         print_survey(found, as_json=as_json)

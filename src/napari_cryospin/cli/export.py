@@ -34,7 +34,8 @@ def export(
     flip_hand: Annotated[
         bool,
         typer.Option(
-            "--flip-hand", help="Poses of the other hand, and the mirrored map beside them."
+            "--flip-hand",
+            help="Poses of the other hand, and the mirrored map beside them, of each class.",
         ),
     ] = False,
     invert: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import typer
@@ -21,6 +21,19 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.evaluation.report import Evaluation
     from napari_cryospin.engine.posterior.of_particles import ParticlePosterior
     from napari_cryospin.engine.run.survey import EpochSurvey
+
+
+class OfClasses(NamedTuple):
+    """Class of a particle of a run of several, and the one whose map is looked at, from 1."""
+
+    own: int
+    asked: int
+
+    @property
+    def words(self) -> str:
+        """What is said of them behind the particle."""
+        asked = "" if self.asked == self.own else f", against the map of class {self.asked}"
+        return f" of class {self.own}{asked}"
 
 
 def print_evaluation(found: Evaluation, *, as_json: bool) -> None:
@@ -45,8 +58,9 @@ def posterior_of(
     low_pass: float | None,
     temperature: float,
     epoch: int | None,
-) -> ParticlePosterior:
-    """Return the posterior of a particle of a run against one of its maps.
+    class_number: int | None = None,
+) -> tuple[ParticlePosterior, OfClasses | None]:
+    """Return the posterior of a particle of a run against one of its maps, and which of several.
 
     Parameters
     ----------
@@ -60,16 +74,20 @@ def posterior_of(
         Å, or None.
     epoch
         Recorded epoch, from 1; the last state by default.
+    class_number
+        Class whose map it is against, from 1; the particle's own by default.
 
     Raises
     ------
     InputError
-        If the run has no map, the particle or the epoch does not exist, or a number is no power of
-        two.
+        If the run has no map, the particle, the epoch or the class does not exist, or a number is
+        no power of two.
     """
     from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
     from napari_cryospin.engine.posterior.options import SHIFT_EXTENT, PosteriorOptions
+    from napari_cryospin.engine.run.asked_class import in_class, map_of, number_of_classes
     from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
+    from napari_cryospin.engine.runfolder.class_files import require_class
     from napari_cryospin.engine.runfolder.folder import RunFolder
 
     _require_power_of_two("--nside", nside, 16)
@@ -95,8 +113,16 @@ def posterior_of(
     )
     posteriors = ParticlePosteriors(particles, options)
     shifts = poses.shifts / particles.pixel_size
-    posteriors.set_volume(volume.volume, shifts, scales=poses.scales)
-    return posteriors.particle(place, shifts[place])
+    if class_number is not None:
+        require_class(class_number, number_of_classes(poses))
+    if poses.classes is None:
+        posteriors.set_volume(volume.volume, shifts, scales=poses.scales)
+        return posteriors.particle(place, shifts[place]), None
+    own = int(poses.classes[place])
+    asked = own if class_number is None else class_number - 1
+    of = np.flatnonzero(in_class(poses, asked))
+    posteriors.set_volume(map_of(volume, asked), shifts, scales=poses.scales, of=of)
+    return posteriors.particle(place, shifts[place]), OfClasses(own + 1, asked + 1)
 
 
 def _place_of(number: int, particles: Particles) -> int:
@@ -116,7 +142,9 @@ def _require_power_of_two(name: str, value: int, most: int) -> None:
         raise InputError(f"{name} must be a power of two from 1 to {most}, not {value}.")
 
 
-def print_posterior(found: ParticlePosterior, particle: int, *, as_json: bool) -> None:
+def print_posterior(
+    found: ParticlePosterior, particle: int, classes: OfClasses | None = None, *, as_json: bool
+) -> None:
     """Print a summary of the posterior of a particle, by its row from 1, as JSON or in words."""
     from napari_cryospin.engine.geometry.euler import euler_from_matrices
     from napari_cryospin.engine.posterior.modes import MODE_WEIGHT
@@ -146,10 +174,13 @@ def print_posterior(found: ParticlePosterior, particle: int, *, as_json: bool) -
             "ordering": "RING",
             "view_directions": _shares(found),
         }
+        if classes is not None:
+            summary |= {"class": classes.own, "class_of_map": classes.asked}
         typer.echo(json.dumps(summary, indent=2))
         return
     typer.echo(
-        f"particle {particle}: entropy {found.entropy:.2f} nats, "
+        f"particle {particle}{'' if classes is None else classes.words}: "
+        f"entropy {found.entropy:.2f} nats, "
         f"{found.n_modes} mode{'' if found.n_modes == 1 else 's'} of at least {MODE_WEIGHT:.0%}"
     )
     typer.echo("best pose: rot {:.1f}°, tilt {:.1f}°, psi {:.1f}°".format(*best))
@@ -167,23 +198,38 @@ def _shares(found: ParticlePosterior) -> list[float]:
     return [float(share) for share in probability / probability.sum()]
 
 
-def survey_of(run: Path, probes: int) -> list[EpochSurvey]:
+def survey_of(run: Path, probes: int, class_number: int | None = None) -> list[EpochSurvey]:
     """Return the figures of all recorded epochs of a run.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    probes
+        Number of particles that stand for all.
+    class_number
+        Class whose particles are looked at, from 1; the largest by default.
 
     Raises
     ------
     InputError
-        If there is no run, no recorded epoch, or none that can be read.
+        If there is no run, no such class, nobody in it in any epoch, no recorded epoch, or none
+        that can be read.
     """
     from napari_cryospin.cli.progress import task_bar
+    from napari_cryospin.engine.run.asked_class import largest_class, number_of_classes
     from napari_cryospin.engine.run.snapshot import read_snapshot
-    from napari_cryospin.engine.run.survey import survey_epoch
+    from napari_cryospin.engine.run.survey import EmptyClass, survey_epoch
+    from napari_cryospin.engine.runfolder.class_files import require_class
     from napari_cryospin.engine.runfolder.folder import RunFolder
     from napari_cryospin.engine.runfolder.records import recorded_epochs
 
     folder = RunFolder(run)
     snapshot = read_snapshot(folder)
     print_notes(snapshot.notes)
+    if class_number is not None:
+        require_class(class_number, number_of_classes(snapshot.poses))
+    of_class = largest_class(snapshot.poses) if class_number is None else class_number - 1
     epochs = recorded_epochs(folder)
     if not epochs:
         raise InputError(f"{run} has recorded no poses: it was made by an earlier version.")
@@ -193,14 +239,17 @@ def survey_of(run: Path, probes: int) -> list[EpochSurvey]:
         for place, epoch in enumerate(epochs):
             report(place, len(epochs))
             try:
-                found.append(
-                    survey_epoch(folder, epoch, snapshot.particles, snapshot.truth, probes=probes)
-                )
+                known = (folder, epoch, snapshot.particles, snapshot.truth)
+                found.append(survey_epoch(*known, probes=probes, of_class=of_class))
+            except EmptyClass as nobody:
+                found.append(nobody.survey)
             except InputError as error:
                 problems.append(str(error))
         report(len(epochs), len(epochs))
     if not found:
         raise InputError(problems[0])
+    if all(one.empty for one in found):
+        raise InputError(f"No particle is of class {of_class + 1} in any epoch that can be read.")
     print_notes(f"{text.rstrip('.')}: the epoch is left out." for text in problems)
     return found
 
@@ -216,6 +265,8 @@ def print_survey(found: list[EpochSurvey], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([one.figures() for one in found], indent=2))
         return
+    if (number := found[0].class_number) is not None:
+        typer.echo(f"Particles of class {number}, relative to its map (--class chooses another).")
     typer.echo(
         "epoch  inference        modes>1  entropy  pair       winner in   covered     weights off  "
         "truth in    best   any\n"
@@ -223,6 +274,10 @@ def print_survey(found: list[EpochSurvey], *, as_json: bool) -> None:
         "candidates  mode   mode"
     )
     for one in found:
+        if one.empty:
+            label = Inference(one.inference).label
+            typer.echo(f"{one.epoch + 1:5d}  {label:15}  nobody is in the class")
+            continue
         pair = "" if math.isnan(one.pair_angle) else f"{one.pair_angle:.0f}, "
         typer.echo(
             f"{one.epoch + 1:5d}  {Inference(one.inference).label:15}  "

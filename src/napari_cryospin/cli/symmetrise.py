@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_cryospin.cli.folders import NO_FOLDER, named_folder
+from napari_cryospin.cli.folders import named_folder, require_named
 
 
 def symmetrise(
@@ -36,10 +36,10 @@ def symmetrise(
         from napari_cryospin.engine.runfolder.symmetry import found_symmetry, symmetrised_name
         from napari_cryospin.engine.symmetry_names import symmetry_name
 
+        require_named(out)
         run = run.absolute()
         group = symmetry_name(symmetry) if symmetry is not None else found_symmetry(run)
-        named = out is not None and out is not NO_FOLDER
-        out = out.absolute() if named and out is not None else symmetrised_name(run, group)
+        out = symmetrised_name(run, group) if out is None else out.absolute()
         make_symmetrised(run, group, out)
         typer.echo(f"{run.name} goes on with {group} in {out}.")
         if not no_run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,6 +89,15 @@ def test_each_class_has_its_files(classed: Settings, tmp_path: Path) -> None:
     assert all(len(event.maps) == 2 for event in updates)
     snapshot = read_snapshot(folder)
     assert len(snapshot.volume.maps) == 2 and np.array_equal(snapshot.poses.classes + 1, classes)
+
+
+def test_a_class_that_nobody_is_in_takes_no_other_s_place(run_of_two: Path, tmp_path: Path) -> None:
+    """At the end of a run it has no file: the map of the next one is not its map."""
+    folder = RunFolder(shutil.copytree(run_of_two, tmp_path / "run"))
+    of_class(folder.map_path, 1).unlink()
+    first, second = read_snapshot(folder).volume.maps
+    assert not first.any()
+    assert np.array_equal(second, read_map(of_class(folder.map_path, 2))[0])
 
 
 def test_particles_of_classes_are_exported_and_inferred(classed: Settings, tmp_path: Path) -> None:

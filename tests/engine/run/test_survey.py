@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.evaluation.views import (
     best_of_heads,
@@ -22,6 +23,7 @@ from napari_cryospin.engine.run.results import write_selection
 from napari_cryospin.engine.run.snapshot import read_epoch, read_snapshot
 from napari_cryospin.engine.run.survey import probe_rows, survey_epoch
 from napari_cryospin.engine.run.trajectories import TrajectoryReader
+from napari_cryospin.engine.run.truth import Truth
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs, write_poses
 
@@ -58,6 +60,24 @@ def test_every_epoch_can_be_surveyed(run: RunFolder) -> None:
         assert survey.best_mode_holds_truth <= survey.modes_hold_truth
     assert 0 <= encoding.winner_in_best_mode <= 1
     assert decoding.winner_in_best_mode is None
+
+
+def test_the_truth_is_put_in_the_frame_of_the_class(run_of_two: Path, tmp_path: Path) -> None:
+    """Of a truth that does not tell who is of which structure, all particles have a pose."""
+    settings = RunFolder(run_of_two).settings()
+    truth = read_star(run_of_two.parent / "truth.star")
+    plain, rows = read_star(settings.data.stack), np.arange(truth.n_particles)
+    settings.data.truth_star = tmp_path / "truth.star"
+    write_star(
+        settings.data.truth_star, plain, rows, rotations=truth.rotations, shifts=truth.shifts
+    )
+    particles = read_snapshot(RunFolder(run_of_two)).particles
+    known = RunFolder(run_of_two), 1, particles, Truth.of(settings.data, particles)
+    for number in (0, 1):
+        options = PosteriorOptions(nside=4)
+        found = survey_epoch(*known, options=options, of_class=number, probes=20)
+        assert found.class_number == number + 1
+        assert found.best_mode_holds_truth > 0.8
 
 
 def test_a_missing_epoch_is_told(run: RunFolder) -> None:
@@ -126,8 +146,6 @@ def test_a_recorded_epoch_is_read_as_it_was(run: RunFolder) -> None:
 
 
 def test_a_selection_is_a_star_file(run: RunFolder, tmp_path: Path) -> None:
-    from napari_cryospin.engine.data.star import read_star
-
     snapshot = read_snapshot(run)
     rows = np.array([3, 50, 199])
     write_selection(tmp_path / "some.star", snapshot.particles, rows, snapshot.poses)

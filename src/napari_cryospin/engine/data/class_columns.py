@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.data.original import StarOriginal
+from napari_cryospin.engine.data.texts import numbers_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from napari_cryospin.engine.data.table import ParticleTable
 
 CLASS = "rlnClassNumber"
 """Class of each particle, from 1."""
@@ -26,3 +31,16 @@ def class_columns(
     for number, column in enumerate([] if weights is None else weights.T, 1):
         columns[f"cryospinClass{number}"] = column.astype(np.float64)
     return columns
+
+
+def class_numbers(table: ParticleTable) -> NDArray[np.int64] | None:
+    """Return the class of each particle, from 1, (n,); None where the table does not tell.
+
+    0 stands for what is no number.
+    """
+    if not isinstance(table.original, StarOriginal):
+        return None
+    frame = table.original.blocks[table.original.particles]
+    if CLASS not in frame:
+        return None
+    return np.nan_to_num(numbers_of(frame[CLASS])).astype(np.int64)

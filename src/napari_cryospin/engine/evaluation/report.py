@@ -1,14 +1,15 @@
-"""A finished run against the truth, from files."""
+"""A finished run against the truth, from files; classes count from 1."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from napari_cryospin.engine.data.belonging import belonging
+from napari_cryospin.engine.data.class_columns import class_numbers
 from napari_cryospin.engine.data.density import fit_map, read_molecule
 from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.errors import InputError
@@ -20,6 +21,8 @@ from napari_cryospin.engine.evaluation.alignment import (
 )
 from napari_cryospin.engine.evaluation.fsc import crossing_shell, fsc, resolution
 from napari_cryospin.engine.geometry.symmetry import point_group
+from napari_cryospin.engine.runfolder.class_files import of_class, require_class
+from napari_cryospin.engine.runfolder.folder import RunFolder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,6 +48,8 @@ class Evaluation:
         The same place as a fraction of Nyquist.
     hand
         "same" or "mirrored".
+    class_number
+        Class of the particles and of the map, from 1; None where the run has one.
     """
 
     n_particles: int
@@ -54,12 +59,14 @@ class Evaluation:
     resolution_angstrom: float
     fsc_fraction_of_nyquist: float
     hand: str
+    class_number: int | None = None
 
     def figures(self) -> dict[str, float | int | str | None]:
         """Return the figures under the names that the command line prints."""
         names = dict(vars(self))
         names["fsc_0.5_fraction_of_nyquist"] = names.pop("fsc_fraction_of_nyquist")
-        return names
+        of_one = names.pop("class_number")
+        return names if of_one is None else {"class": of_one} | names
 
 
 def evaluate(
@@ -68,12 +75,15 @@ def evaluate(
     truth_star: str | Path,
     truth_map: str | Path,
     symmetry: str = "C1",
+    class_number: int | None = None,
 ) -> Evaluation:
     """Compare poses and map of a run with the truth.
 
     Particles are matched by stack and image number; where the names do not decide, by their order.
     Compared are those that belong to the first structure of the truth
-    (:func:`~napari_cryospin.engine.data.belonging.belonging`), where it tells junk or classes.
+    (:func:`~napari_cryospin.engine.data.belonging.belonging`), where it tells junk or classes. Of a
+    run of several classes, each of which has a frame of its own, one is compared:
+    :func:`evaluate_run` chooses it, with its map.
 
     Parameters
     ----------
@@ -83,6 +93,9 @@ def evaluate(
         True poses, and the true map; it is brought to the box and pixel size of the run's.
     symmetry
         Point group of the true map, modulo which poses are compared.
+    class_number
+        Compare the particles of this class alone (``rlnClassNumber`` of ``star``, from 1), and let
+        ``map_path`` be its map.
 
     Raises
     ------
@@ -91,34 +104,135 @@ def evaluate(
     """
     group = point_group(symmetry)
     star, map_path, truth_star, truth_map = map(Path, (star, map_path, truth_star, truth_map))
+    _require_files(star, map_path, truth_star, truth_map)
+    return _Pair.of(star, truth_star).compare(map_path, truth_map, group, class_number)
+
+
+def evaluate_run(
+    run: str | Path,
+    truth_star: str | Path,
+    truth_map: str | Path,
+    symmetry: str = "C1",
+    class_number: int | None = None,
+) -> Evaluation:
+    """Compare a run with the truth; of several classes, the particles of one and its map.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    truth_star, truth_map, symmetry
+        As in :func:`evaluate`.
+    class_number
+        Class to compare, from 1; by default the one that holds most of the particles that belong to
+        the true map, which is the largest where the truth does not tell who does.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no run or no results, or there is no such class, and as in
+        :func:`evaluate`.
+    """
+    folder = RunFolder(Path(run))
+    classes = folder.settings().model.classes
+    if class_number is not None:
+        require_class(class_number, classes)
+    if classes == 1:
+        return evaluate(folder.star_path, folder.map_path, truth_star, truth_map, symmetry)
+    group = point_group(symmetry)
+    truth_star, truth_map = Path(truth_star), Path(truth_map)
+    _require_files(folder.star_path, folder.map_path, truth_star, truth_map)
+    pair = _Pair.of(folder.star_path, truth_star)
+    number = pair.main_class if class_number is None else class_number
+    return pair.compare(of_class(folder.map_path, number), truth_map, group, number)
+
+
+def _require_files(star: Path, map_path: Path, truth_star: Path, truth_map: Path) -> None:
     for path in (star, map_path):
         if not path.is_file():
             raise InputError(f"{path} does not exist: has the run ended?")
     for path in (truth_star, truth_map):
         if not path.is_file():
             raise InputError(f"There is no file {path}, which was to hold the truth.")
-    table, truth = read_star(star), read_star(truth_star)
-    if table.rotations is None or truth.rotations is None:
-        raise InputError(f"{star if table.rotations is None else truth_star} holds no poses.")
-    rows = _match(table, truth)
-    compared = np.flatnonzero(belonging(truth)[rows])
-    if not len(compared):
-        raise InputError(f"{truth_star}: none of the particles belongs to the first structure.")
-    rows = rows[compared]
-    alignment = align_rotations(table.rotations[compared], truth.rotations[rows], group)
-    volume, pixel_size = read_molecule(map_path)
-    true_volume = fit_map(*read_molecule(truth_map), volume.shape[0], pixel_size)
-    refined, shift = refine_map_alignment(volume, true_volume, alignment)
-    curve = fsc(apply_alignment(volume, refined, shift), true_volume)
-    return Evaluation(
-        n_particles=len(compared),
-        median_pose_error_deg=alignment.median,
-        mean_pose_error_deg=alignment.mean,
-        median_shift_error_angstrom=_shift_error(table, truth, compared, rows),
-        resolution_angstrom=resolution(curve, pixel_size, 0.5),
-        fsc_fraction_of_nyquist=crossing_shell(curve, 0.5) / (len(curve) - 1),
-        hand="mirrored" if alignment.mirrored else "same",
-    )
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The poses of a run, and the true ones.
+
+    Parameters
+    ----------
+    table, truth
+        Both, with poses.
+    rows
+        Row of the truth for every particle of the run, (n,).
+    compared
+        Rows of the particles of the run that belong to the first structure, (m,).
+    """
+
+    table: ParticleTable
+    truth: ParticleTable
+    rows: NDArray[np.int64]
+    compared: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, star: Path, truth_star: Path) -> Self:
+        """Read them and match their particles."""
+        table, truth = read_star(star), read_star(truth_star)
+        if table.rotations is None or truth.rotations is None:
+            raise InputError(f"{star if table.rotations is None else truth_star} holds no poses.")
+        rows = _match(table, truth)
+        compared = np.flatnonzero(belonging(truth)[rows])
+        if not len(compared):
+            raise InputError(f"{truth_star}: none of the particles belongs to the first structure.")
+        return cls(table, truth, rows, compared)
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """Class of each particle of the run, from 1, (n,)."""
+        found = class_numbers(self.table)
+        if found is None:
+            raise InputError(f"{self.table.source} does not tell the class of its particles.")
+        return found
+
+    @property
+    def main_class(self) -> int:
+        """The class, from 1, that most of the particles that belong are in."""
+        return int(np.bincount(self.classes[self.compared], minlength=2)[1:].argmax()) + 1
+
+    def compare(
+        self,
+        map_path: Path,
+        truth_map: Path,
+        group: NDArray[np.float64],
+        class_number: int | None,
+    ) -> Evaluation:
+        """Compare poses, of one class where a number is given, and a map."""
+        compared = self.compared
+        if class_number is not None:
+            compared = compared[self.classes[compared] == class_number]
+        if not len(compared):
+            raise InputError(
+                f"{self.truth.source}: none of the particles of class {class_number} belongs to "
+                "the first structure."
+            )
+        table, truth, rows = self.table, self.truth, self.rows[compared]
+        assert table.rotations is not None and truth.rotations is not None
+        alignment = align_rotations(table.rotations[compared], truth.rotations[rows], group)
+        volume, pixel_size = read_molecule(map_path)
+        true_volume = fit_map(*read_molecule(truth_map), volume.shape[0], pixel_size)
+        refined, shift = refine_map_alignment(volume, true_volume, alignment)
+        curve = fsc(apply_alignment(volume, refined, shift), true_volume)
+        return Evaluation(
+            n_particles=len(compared),
+            median_pose_error_deg=alignment.median,
+            mean_pose_error_deg=alignment.mean,
+            median_shift_error_angstrom=_shift_error(table, truth, compared, rows),
+            resolution_angstrom=resolution(curve, pixel_size, 0.5),
+            fsc_fraction_of_nyquist=crossing_shell(curve, 0.5) / (len(curve) - 1),
+            hand="mirrored" if alignment.mirrored else "same",
+            class_number=class_number,
+        )
 
 
 def _match(table: ParticleTable, truth: ParticleTable) -> NDArray[np.int64]:

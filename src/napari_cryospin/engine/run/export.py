@@ -7,13 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import mrcfile
 import numpy as np
 import torch
 
 from napari_cryospin.engine.data.class_columns import class_columns
 from napari_cryospin.engine.data.cs_writer import write_cs
-from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.half_sets import half_sets_of
 from napari_cryospin.engine.data.load import of_settings
 from napari_cryospin.engine.data.member import MEMBER
@@ -22,12 +20,14 @@ from napari_cryospin.engine.data.resize import working_sizes
 from napari_cryospin.engine.data.stack_writer import inverted_paths, only, write_inverted
 from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.files import real, replacing, require_absent
-from napari_cryospin.engine.geometry.hand import mirrored_map, mirrored_poses
+from napari_cryospin.engine.files import real, require_absent
+from napari_cryospin.engine.geometry.hand import mirrored_poses
 from napari_cryospin.engine.run.checkpoint_reading import fit_in, read_last_checkpoint
 from napari_cryospin.engine.run.fingerprint import require_particles
 from napari_cryospin.engine.run.homes import look_at
+from napari_cryospin.engine.run.mirrored_maps import mirrored_paths, write_mirrored
 from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.class_files import require_class
 from napari_cryospin.engine.runfolder.fingerprint import Fingerprint
 from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
 from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
@@ -103,10 +103,8 @@ class LastPoses:
         """
         if not numbers:
             return self
-        there = 1 if self.class_weights is None else self.class_weights.shape[1]
-        if not all(1 <= number <= there for number in numbers):
-            classes = f"classes 1 to {there}" if there > 1 else "one class"
-            raise InputError(f"The run has {classes}: name some of them.")
+        for number in numbers:
+            require_class(number, 1 if self.class_weights is None else self.class_weights.shape[1])
         if self.classes is None:
             return self
         chosen = np.isin(self.classes + 1, list(numbers))
@@ -277,8 +275,9 @@ def export_poses(
     """Write the last poses of a run, and what goes with them.
 
     With ``flip_hand``, the poses are those in the mirror image of the map, which is written beside
-    them as ``STEM_map.mrc``. With ``invert``, the images with their contrast turned are written as
-    ``STEM.mrcs``, and the table points to them.
+    them as ``STEM_map.mrc``: of several classes that of each that is written, as
+    ``STEM_map_class1.mrc`` and so on, unless a single one was named. With ``invert``, the images
+    with their contrast turned are written as ``STEM.mrcs``, and the table points to them.
 
     Parameters
     ----------
@@ -314,9 +313,10 @@ def export_poses(
     kind = _kind(out, kind)
     poses = last_poses(folder).some(which).of_classes(classes)
     map_path = out.with_name(f"{out.stem}_{names.MAP}")
+    maps = mirrored_paths(map_path, poses.classes, classes) if flip_hand else {}
     stack = out.with_suffix(".mrcs")
     stacks = inverted_paths(stack, poses.table) if invert else []
-    paths = [out, *([map_path] if flip_hand else []), *stacks]
+    paths = [out, *maps, *stacks]
     for path in paths:
         require_not_in_use(path, inputs_of(folder.settings(), poses.table))
     require_absent(paths[1:] if may_replace else paths, "choose another name")
@@ -327,8 +327,7 @@ def export_poses(
             said += [f"{path}: the images with their contrast turned." for path in stacks]
         if flip_hand:
             poses = replace(poses, rotations=mirrored_poses(poses.rotations))
-            _write_mirrored(map_path, folder)
-            said.append(f"{map_path}: the mirror image of the map.")
+            said += [write_mirrored(path, folder, number) for path, number in maps.items()]
         _write_table(out, kind, poses, absolute=invert)
     except OSError as error:
         raise InputError(f"{out} could not be written: {error.strerror or error}.") from error
@@ -384,13 +383,3 @@ def _write_table(out: Path, kind: str, poses: LastPoses, *, absolute: bool) -> N
         more=class_columns(poses.classes, poses.class_weights),
         image_names=names if absolute else None,
     )
-
-
-def _write_mirrored(path: Path, folder: RunFolder) -> None:
-    maps = folder.maps()
-    if not maps:
-        raise InputError(f"{folder.path} holds no map yet: wait for the end of its first epoch.")
-    volume, pixel_size = read_map(maps[-1])
-    with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
-        mrc.set_data(mirrored_map(volume))
-        mrc.voxel_size = pixel_size

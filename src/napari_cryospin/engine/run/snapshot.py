@@ -23,7 +23,8 @@ from napari_cryospin.engine.run.fingerprint import other_particles
 from napari_cryospin.engine.run.homes import look_at
 from napari_cryospin.engine.run.told_candidates import told_candidates
 from napari_cryospin.engine.run.truth import Truth
-from napari_cryospin.engine.runfolder.class_files import maps_of_classes
+from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.class_files import map_of_class
 from napari_cryospin.engine.runfolder.metrics import read_metrics
 from napari_cryospin.engine.runfolder.records import read_poses, recorded_epochs
 
@@ -89,7 +90,7 @@ def read_snapshot(folder: RunFolder, particles: Particles | None = None) -> Snap
         notes += filter(None, [other_particles(folder.fingerprint_path, particles)])
     truth = truth_or_note(settings, particles, notes)
     (volumes, pixel_size), poses = (
-        _last_maps(maps, particles, notes),
+        _last_maps(maps, particles, settings.model.classes, notes),
         _last_poses(folder, settings, particles, truth, notes),
     )
     return Snapshot(
@@ -141,7 +142,8 @@ def read_epoch(
         raise InputError(f"{folder.poses_path(epoch)} is damaged: it uses no particles.")
     if truth is not None:
         poses = replace(poses, truth_beside=truth.in_frame_of, has_truth=truth.belongs)
-    volumes, pixel_size = _read_maps(folder.epoch_map_path(epoch), particles)
+    classes = 1 if poses.class_weights is None else poses.class_weights.shape[1]
+    volumes, pixel_size = _read_maps(folder.epoch_map_path(epoch), particles, classes)
     return VolumeUpdated.of(epoch, poses.inference, volumes, pixel_size), poses
 
 
@@ -189,13 +191,13 @@ def poses_event(
 
 
 def _last_maps(
-    maps: list[Path], particles: Particles, notes: list[str]
+    maps: list[Path], particles: Particles, classes: int, notes: list[str]
 ) -> tuple[list[NDArray[np.float32]], float]:
     """Return the newest map of each class that can be read, and their Å per pixel."""
     problems = []
     for path in reversed(maps):
         try:
-            found = _read_maps(path, particles)
+            found = _read_maps(path, particles, classes)
         except InputError as error:
             problems.append(str(error))
         else:
@@ -204,9 +206,19 @@ def _last_maps(
     raise InputError(problems[0])
 
 
-def _read_maps(path: Path, particles: Particles) -> tuple[list[NDArray[np.float32]], float]:
-    found = [_read_map(each, particles) for each in maps_of_classes(path)]
-    return [volume for volume, _ in found], found[0][1]
+def _read_maps(
+    path: Path, particles: Particles, classes: int
+) -> tuple[list[NDArray[np.float32]], float]:
+    """Return the map of each class; of one that nobody is in at the end of a run, nothing."""
+    volume, pixel_size = _read_map(path, particles)
+    if classes == 1:
+        return [volume], pixel_size
+    found = []
+    for number in range(1, classes + 1):
+        own = map_of_class(path, number)
+        left_out = path.name == names.MAP and not own.exists()
+        found.append(np.zeros_like(volume) if left_out else _read_map(own, particles)[0])
+    return found, pixel_size
 
 
 def _read_map(path: Path, particles: Particles) -> tuple[NDArray[np.float32], float]:

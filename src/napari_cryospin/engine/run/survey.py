@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.judging import heads
 from napari_cryospin.engine.posterior.of_particles import ParticlePosteriors
 from napari_cryospin.engine.posterior.summary import candidates_beside, summarise
+from napari_cryospin.engine.run.asked_class import in_class, map_of
 from napari_cryospin.engine.run.snapshot import read_epoch
 from napari_cryospin.engine.runfolder.metrics import bins_text
 
@@ -66,14 +68,17 @@ class EpochSurvey:
         The reliability diagrams, ten bins at most.
     candidates_hold_truth, best_mode_holds_truth, modes_hold_truth
         Share whose true pose lies near one of the heads' poses, in the heaviest mode, in any mode.
+    class_number
+        Class of the probes, from 1; None where the run has one. Where nobody is in it, all else is
+        NaN or None.
     """
 
     epoch: int
     inference: str
-    multimodal: float
-    entropy: float
-    pair_angle: float
-    pair_share: float
+    multimodal: float = math.nan
+    entropy: float = math.nan
+    pair_angle: float = math.nan
+    pair_share: float = math.nan
     winner_in_best_mode: float | None = None
     candidates_hold_truth: float | None = None
     best_mode_holds_truth: float | None = None
@@ -84,13 +89,22 @@ class EpochSurvey:
     truth_calibration_error: float | None = None
     weights: tuple[WeightBin, ...] = ()
     truth_weights: tuple[WeightBin, ...] = ()
+    class_number: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is in the class."""
+        return math.isnan(self.entropy)
 
     def figures(self) -> dict[str, float | int | str | None]:
         """Return the figures by name; what is not known is None, which JSON can say.
 
-        A reliability diagram is one text: weight, share that is right and number of each bin.
+        A reliability diagram is one text: weight, share that is right and number of each bin. The
+        number of the class, ``class``, is there where the run has several.
         """
         own = asdict(self)
+        of_class = own.pop("class_number")
+        own |= {} if of_class is None else {"class": of_class}
         own["weights"], own["truth_weights"] = map(bins_text, (self.weights, self.truth_weights))
         return {name: None if value != value else value for name, value in own.items()}
 
@@ -99,6 +113,22 @@ def probe_rows(used: NDArray[np.bool_], probes: int = PROBES) -> NDArray[np.int6
     """Return rows of particles in use, evenly spread over the stack."""
     rows = np.flatnonzero(used)
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(probes, len(rows))).astype(np.int64))]
+
+
+class EmptyClass(InputError):
+    """Nobody is of the class that was to be looked at, in an epoch that is whole.
+
+    Parameters
+    ----------
+    poses
+        The poses of the epoch.
+    of_class
+        The class, from 0.
+    """
+
+    def __init__(self, poses: PosesUpdated, of_class: int) -> None:
+        super().__init__(f"No particle is of class {of_class + 1} in epoch {poses.epoch + 1}.")
+        self.survey = EpochSurvey(poses.epoch, str(poses.inference), class_number=of_class + 1)
 
 
 def survey_epoch(
@@ -134,14 +164,18 @@ def survey_epoch(
     Raises
     ------
     InputError
-        If the epoch's map or poses are missing or damaged, or no particle is of the class.
+        If the epoch's map or poses are missing or damaged.
+    EmptyClass
+        If no particle is of the class.
     """
     volume, poses = read_epoch(folder, epoch, particles, truth)
     posteriors = ParticlePosteriors(particles, options)
     shifts = poses.shifts / particles.pixel_size
-    own = poses.used if poses.classes is None else poses.used & (poses.classes == of_class)
+    own = in_class(poses, of_class)
     if not own.any():
-        raise InputError(f"No particle is of class {of_class + 1} in epoch {epoch + 1}.")
+        raise EmptyClass(poses, of_class)
+    # each map has a frame of its own, in which the truth is put by the particles of the class
+    poses = replace(poses, used=own)
     rows = probe_rows(own, probes)
 
     def alive() -> None:
@@ -149,7 +183,7 @@ def survey_epoch(
             progress(0, len(rows))
 
     posteriors.set_volume(
-        volume.maps[of_class],
+        map_of(volume, of_class),
         shifts,
         scales=poses.scales,
         of=None if poses.classes is None else np.flatnonzero(own),
@@ -158,6 +192,8 @@ def survey_epoch(
     summary = summarise(posteriors, rows, shifts, progress)
     belongs = None if truth is None else truth.belongs
     survey = figures_of(summary, poses, belongs)
+    if poses.classes is not None:
+        survey = replace(survey, class_number=of_class + 1)
     spoken = rows[_spoken(poses, rows)]
     if not (poses.inference.has_heads and len(spoken)):
         return survey

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.runfolder import names
 
 if TYPE_CHECKING:
@@ -16,6 +17,27 @@ _NUMBER = re.compile(r"_class([0-9]{1,2})\.mrc$")
 def of_class(path: Path, number: int) -> Path:
     """Return the path of a class's map, from 1, beside another map: ``map_class2.mrc``."""
     return path.with_name(f"{path.stem}_class{number}{path.suffix}")
+
+
+def map_of_class(path: Path, number: int) -> Path:
+    """Return the path of a class's map, from 1, where a map of a run of several is one of them.
+
+    ``map.mrc`` is a copy of the largest class's, the map of an epoch is class 1's own.
+    """
+    return path if number == 1 and path.name != names.MAP else of_class(path, number)
+
+
+def require_class(number: int, there: int) -> None:
+    """Refuse a class, from 1, that a run of so many classes has not.
+
+    Raises
+    ------
+    InputError
+        If there is no such class.
+    """
+    if not 1 <= number <= there:
+        has = f"classes 1 to {there}" if there > 1 else "one class"
+        raise InputError(f"There is no class {number}: the run has {has}.")
 
 
 def further_classes(path: Path) -> list[Path]:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FREQUENCY = "frequency_per_angstrom"
-# between half-maps that share their poses, and against the true map, where it is known, without a
-# mask and with that of the halves
-HALVES, TRUTH, TRUTH_MASKED = "fsc_halves_shared_poses", "fsc_truth", "fsc_truth_masked"
+# between half-maps that share their poses; of several classes those of the largest one, as below
+HALVES = "fsc_halves_shared_poses"
+# against the true map, without a mask and with that of the halves: of the class that holds most of
+# the true map's particles, where the truth is known
+TRUTH, TRUTH_MASKED = "fsc_truth", "fsc_truth_masked"
 # between half-maps that are independent but for what they share, where the last column is 1
 UNMASKED, MASKED = "fsc_independent_unmasked", "fsc_independent_masked"
 RANDOMISED, CORRECTED = "fsc_independent_phase_randomised", "fsc_independent_corrected"

@@ -17,9 +17,12 @@ def found_symmetry(run: Path) -> str:
     Raises
     ------
     InputError
-        If it names none, or there is no verdict.
+        If it names none, or there is no verdict, or the folder holds no run.
     """
-    verdict = RunFolder(run).verdict() if RunFolder(run).verdict_path.is_file() else None
+    folder = RunFolder(run)
+    # a folder that is no run will never have a verdict
+    folder.settings()
+    verdict = folder.verdict() if folder.verdict_path.is_file() else None
     if verdict is None:
         raise InputError(
             f"{run} has no verdict yet, which names a symmetry: wait for its end, or name one."
