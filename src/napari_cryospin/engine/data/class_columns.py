@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 CLASS = "rlnClassNumber"
 """Class of each particle, from 1."""
+
+_PROBABILITY = re.compile(r"cryospinClass[0-9]+")
 
 
 def class_columns(
@@ -26,3 +31,12 @@ def class_columns(
     for number, column in enumerate([] if weights is None else weights.T, 1):
         columns[f"cryospinClass{number}"] = column.astype(np.float64)
     return columns
+
+
+def stale_class_columns(columns: Iterable[str]) -> list[str]:
+    """Return which columns of a table tell the classes of an earlier run.
+
+    ``rlnClassNumber`` does where probabilities stand beside it: it is another program's otherwise.
+    """
+    ours = [name for name in columns if _PROBABILITY.fullmatch(name)]
+    return [CLASS, *ours] if ours else []
