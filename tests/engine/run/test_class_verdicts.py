@@ -98,3 +98,31 @@ def test_one_class_that_holds_all_is_told(verdicts: dict[int, Verdict]) -> None:
     found = reach_verdicts(training_with((0.0, 1.0, 0.0)))
     assert found.outcome is Outcome.CONVERGED and found.cause is Cause.SAME_CLASSES
     assert "one class holds nearly all" in " ".join(found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("shares", "n", "outcome", "all_in_one"),
+    [
+        ((0.99, 0.01), 1000, Outcome.CONVERGED, True),
+        # no class that is none, and too few to be judged
+        ((100 / 115, 15 / 115), 115, Outcome.CONVERGED, False),
+        ((0.24, 0.19, 0.19, 0.19, 0.19), 100, Outcome.CONVERGED, False),
+        # nothing tells that it shows a structure
+        ((0.99, 0.01), 1000, Outcome.UNKNOWN, False),
+        ((0.99, 0.01), 1000, Outcome.NO_STRUCTURE, False),
+    ],
+)
+def test_one_class_holds_nearly_all_only_where_it_does(
+    verdicts: dict[int, Verdict],
+    shares: tuple[float, ...],
+    n: int,
+    outcome: Outcome,
+    *,
+    all_in_one: bool,
+) -> None:
+    verdicts |= {0: Verdict(outcome, ("So it is.",))}
+    found = reach_verdicts(training_with(shares, n))
+    words = " ".join(found.reasons)
+    assert (found.cause is Cause.SAME_CLASSES) is all_in_one
+    assert ("are of the same structure" in words) is all_in_one
+    assert ("The other classes hold too few particles to be judged." in words) is not all_in_one

@@ -30,6 +30,7 @@ _WORST = (
     Outcome.UNKNOWN,
 )
 _NOTHING = (Outcome.NO_STRUCTURE, Outcome.UNKNOWN)
+_TOO_FEW = ("The other classes hold too few particles to be judged.",)
 
 
 def reach_verdicts(training: Training, halves: Sequence[HalfMaps | None] = ()) -> Verdict:
@@ -60,12 +61,17 @@ def reach_verdicts(training: Training, halves: Sequence[HalfMaps | None] = ()) -
     alone = [one for n, one in each.items() if n not in again]
     telling = [one for one in alone if one.outcome not in _NOTHING] or alone
     worst = min(telling, key=lambda one: _WORST.index(one.outcome))
-    cause = worst.cause or (Cause.SAME_CLASSES if same or len(each) == 1 else None)
+    holds_all = _holds_all(shares, each)
+    cause = worst.cause or (Cause.SAME_CLASSES if same or holds_all else None)
     return replace(
         each[main],
         outcome=worst.outcome,
         cause=cause,
-        reasons=(*_words(shares, each, main), *_same_words(same, alone=len(each) == 1)),
+        reasons=(
+            *_words(shares, each, main),
+            *_same_words(same, holds_all=holds_all),
+            *(_TOO_FEW if len(each) == 1 and not holds_all else ()),
+        ),
         class_shares=shares,
         class_outcomes=tuple(
             str(each[n].outcome) if n in each else "" for n, _ in enumerate(shares)
@@ -97,8 +103,15 @@ def _words(shares: tuple[float, ...], each: dict[int, Verdict], main: int) -> li
     return said
 
 
-def _same_words(same: list[tuple[int, int]], *, alone: bool) -> list[str]:
+def _holds_all(shares: tuple[float, ...], each: dict[int, Verdict]) -> bool:
+    """Return whether one class shows a structure, and no other class is one."""
+    others = [share for number, share in enumerate(shares) if number not in each]
+    shown = all(verdict.outcome not in _NOTHING for verdict in each.values())
+    return len(each) == 1 and shown and all(share < _NONE for share in others)
+
+
+def _same_words(same: list[tuple[int, int]], *, holds_all: bool) -> list[str]:
     said = [f"Classes {one + 1} and {two + 1} are the same structure." for one, two in same]
-    if alone:
+    if holds_all:
         said.append("The particles are of the same structure: one class holds nearly all.")
     return [*said, "Fewer classes are enough."] if said else []
