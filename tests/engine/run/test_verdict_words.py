@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -21,14 +22,18 @@ from napari_cryospin.engine.judging.symmetry import MapSymmetry
 from napari_cryospin.engine.judging.variability import Variability
 from napari_cryospin.engine.run.judgement import Measured
 from napari_cryospin.engine.run.rejudging import judge_again
+from napari_cryospin.engine.run.standing import Standing
 from napari_cryospin.engine.run.verdict_words import advice, by_halves, evidence, views_warning
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.verdict import Cause, Outcome
+from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_cryospin.engine.judging.causes import Findings as Found
+    from napari_cryospin.engine.state.pose_table import PoseTable
+    from napari_cryospin.engine.state.problem import Problem
 
 
 @pytest.mark.usefixtures("small_searches")
@@ -68,11 +73,13 @@ def said(found: Found, **figures: object) -> tuple[Outcome, Cause | None, str]:
     """Return what findings come to, and all that is said of them."""
     known = {"expected_right": 0.98, "agree": 0.99, "rival": False} | figures
     measured = Measured(JUDGED, found, **known)
-    words = (
-        *evidence(JUDGED, measured),
-        *by_halves(measured.halves),
-        *advice(measured.outcome, measured.cause, missed_symmetry=measured.missed_symmetry),
+    advised = advice(
+        measured.outcome,
+        measured.cause,
+        missed_symmetry=measured.missed_symmetry,
+        classes=measured.classes,
     )
+    words = (*evidence(JUDGED, measured), *by_halves(measured.halves), *advised)
     return measured.outcome, measured.cause, " ".join(words)
 
 
@@ -112,6 +119,24 @@ def test_two_structures_are_told_with_their_shares() -> None:
     assert "--classes 2" in words
     # however little is left unexplained
     assert said(replace(found, misfit=GOOD.misfit))[0] is Outcome.UNEXPLAINED
+
+
+def test_several_structures_in_a_class_of_several_are_told_to_be_one_class_more() -> None:
+    whole = Standing()
+    alone = SimpleNamespace(volume=None, poses=None)
+    whole.problem = cast("Problem", SimpleNamespace(of_class=lambda _: alone))
+    whole.settings = Settings()
+    whole.settings.model.classes = 3
+    poses = SimpleNamespace(classes=torch.ones(1))
+    whole.used, whole.poses = torch.ones(1, dtype=torch.bool), cast("PoseTable", poses)
+    one = whole.of_class(1)
+    assert one.settings.model.classes == 1
+    assert whole.classes == one.classes == 3
+    found = replace(GOOD, misfit=BAD, variability=TWO)
+    assert "more classes (--classes 4, Classes in the dock), or with" in said(found, classes=3)[2]
+    # there are no more than ten
+    words = said(found, classes=10)[2]
+    assert "--classes" not in words and "Run again with the particles of one of them" in words
 
 
 def test_a_few_images_that_do_not_fit_are_no_fault_of_the_map() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.evaluation.directions import ONE_UNIT
 from napari_cryospin.engine.runfolder.verdict import Cause, Outcome
+from napari_cryospin.engine.settings import MOST_CLASSES
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.half_resolution import HalfResolution
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
 
 _CAUSES = {
     Cause.OFF_CENTRE: "Estimate shifts: the particles are off-centre.",
-    Cause.SEVERAL_STRUCTURES: (
-        "Run again with more classes (--classes 2, Classes in the dock), or with the particles of "
-        "one of them: export --which members, or others, writes those that belong to this map, or "
-        "do not."
-    ),
     Cause.OUTLIERS: "Look at the images that do not belong, in the table of particles.",
     Cause.MATES: (
         "If the molecule is not quite symmetric, particles went to the wrong mate as often as to "
@@ -30,6 +26,10 @@ _CAUSES = {
         "A particle tells too little: more particles, or less noisy ones, are needed."
     ),
 }
+_MEMBERS = (
+    "with the particles of one of them: export --which members, or others, writes those that "
+    "belong to this map, or do not."
+)
 _UNEXPLAINED = (
     "No cause was found among those that are looked for. Real particles that flex or are damaged "
     "leave something unexplained too: look at the map before you trust it."
@@ -80,10 +80,17 @@ def by_halves(halves: HalfResolution | None) -> tuple[str, ...]:
 
 
 def advice(
-    outcome: Outcome, cause: Cause | None, *, missed_symmetry: bool = False
+    outcome: Outcome, cause: Cause | None, *, missed_symmetry: bool = False, classes: int = 1
 ) -> tuple[str, ...]:
-    """Return what can be done, in words; of a symmetry that was missed that is said with it."""
-    said = [] if cause is None else [_CAUSES[cause]]
+    """Return what can be done, in words; of a symmetry that was missed that is said with it.
+
+    ``classes`` is how many the run has.
+    """
+    said = []
+    if cause is Cause.SEVERAL_STRUCTURES:
+        said.append(_more_classes(classes))
+    elif cause is not None:
+        said.append(_CAUSES[cause])
     if outcome is Outcome.UNEXPLAINED and cause is None:
         said.append(_UNEXPLAINED)
     if outcome is Outcome.UNCERTAIN and cause is None and not missed_symmetry:
@@ -91,6 +98,14 @@ def advice(
     if outcome is Outcome.COMPETING:
         said.append(_COMPETING)
     return tuple(said)
+
+
+def _more_classes(classes: int) -> str:
+    """Return what can be done where a class of so many shows several structures."""
+    if classes == MOST_CLASSES:
+        return f"Run again {_MEMBERS}"
+    more = f"--classes {classes + 1}, Classes in the dock"
+    return f"Run again with more classes ({more}), or {_MEMBERS}"
 
 
 def contrast_warning() -> str:
