@@ -230,6 +230,12 @@ def test_a_map_without_the_symmetry_of_its_particles_is_uncertain() -> None:
     assert "Go on with C4" in words
     # another start would tell nothing of it
     assert "--starts" not in words
+    # half-maps that agree too little tell no correlation
+    unknown = replace(symmetry(0.2, 6.0), correlation=None, allowed=None)
+    outcome, _, words = said(GOOD, symmetry=unknown)
+    assert outcome is Outcome.UNCERTAIN
+    assert "a map of symmetry C4, which this one has not: it is likely to be wrong." in words
+    assert "correlation" not in words
 
 
 def test_poses_that_are_unsure_for_no_other_reason_lack_signal() -> None:

@@ -137,8 +137,10 @@ def symmetry_words(found: MapSymmetry | None, *, symmetric: bool | None = None) 
     """
     if found is None:
         return ()
-    name, halves = found.name, f"correlation {found.correlation:.2f}"
-    halves += f" after its turns, {found.allowed:.2f} between its halves without any"
+    name, halves = found.name, ""
+    if found.correlation is not None and found.allowed is not None:
+        halves = f"correlation {found.correlation:.2f} after its turns, "
+        halves += f"{found.allowed:.2f} between its halves without any"
     if not (found.true if symmetric is None else symmetric):
         less = "" if found.gain is None or found.gain > 0 else _likelier(found.gain)
         if found.told_apart is not None and found.told_apart > 1:
@@ -149,9 +151,10 @@ def symmetry_words(found: MapSymmetry | None, *, symmetric: bool | None = None) 
     x, y, z = found.axis
     go_on = f"Go on with {name}: the button in Results, or napari-cryospin symmetrise."
     if found.missed and found.gain is not None:
+        told = f" ({halves})" if halves else ""
         return (
             f"The particles are {found.gain:.1f} nats likelier each by a map of symmetry {name}, "
-            f"which this one has not ({halves}): it is likely to be wrong.",
+            f"which this one has not{told}: it is likely to be wrong.",
             go_on,
         )
     along = f"about the axis (x, y, z) = ({x:.2f}, {y:.2f}, {z:.2f})".replace("-", "−")
