@@ -197,6 +197,10 @@ def test_a_symmetry_is_named_with_its_axis_and_what_to_do() -> None:
     assert "looks C4-symmetric about the axis (x, y, z) = (0.00, 0.00, 1.00)" in words
     assert "correlation 0.97 after its turns, 0.98 between its halves" in words
     assert "Go on with C4" in words
+    # of a class of several it is told, and the others are asked before anything is advised
+    for found in (symmetry(0.97, 0.5), symmetry(0.2, 6.0)):
+        words = said(GOOD, symmetry=found, classes=2)[2]
+        assert "C4" in words and "Go on" not in words
 
 
 def test_a_pseudo_symmetry_is_told_and_not_advised() -> None:

@@ -164,7 +164,8 @@ def reach_verdict(
     if judged is None:
         halves = halves or HalfMaps.of(training.particles, training.poses, training.placed, group)
         symmetry = _symmetry(training, halves)
-        said = ("Too few particles were held out to judge the map.", *symmetry_words(symmetry))
+        found = symmetry_words(symmetry, advised=training.classes == 1)
+        said = ("Too few particles were held out to judge the map.", *found)
         return Verdict(Outcome.UNKNOWN, said, **_figures_of(symmetry))
     halves = halves or HalfMaps.of(training.particles, training.poses, training.placed, group)
     resolution = resolution or compare(training, halves).resolution

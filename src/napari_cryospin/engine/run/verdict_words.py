@@ -70,7 +70,9 @@ def evidence(judged: Judgement, measured: Measured | None) -> tuple[str, ...]:
             "The two best starts agree on the poses of "
             f"{100 * measured.agree:.0f} % of the particles{modulo}."
         )
-    symmetry = symmetry_words(measured.symmetry, symmetric=measured.symmetric)
+    symmetry = symmetry_words(
+        measured.symmetry, symmetric=measured.symmetric, advised=measured.classes == 1
+    )
     return (*said, *_findings(measured), *symmetry)
 
 
@@ -125,7 +127,9 @@ def pixel_size_warning(factor: float, pixel_size: float) -> str:
     )
 
 
-def symmetry_words(found: MapSymmetry | None, *, symmetric: bool | None = None) -> tuple[str, ...]:
+def symmetry_words(
+    found: MapSymmetry | None, *, symmetric: bool | None = None, advised: bool = True
+) -> tuple[str, ...]:
     """Return what is said of a symmetry that the run was not told of.
 
     Parameters
@@ -134,6 +138,8 @@ def symmetry_words(found: MapSymmetry | None, *, symmetric: bool | None = None) 
         The symmetry; None: nothing is said.
     symmetric
         Whether the molecule has it; by default where the map has.
+    advised
+        Whether to say how to go on with it: of one class of several that is the others' affair too.
     """
     if found is None:
         return ()
@@ -149,16 +155,29 @@ def symmetry_words(found: MapSymmetry | None, *, symmetric: bool | None = None) 
             less = ", but the particles differ from it"
         return (f"The map is nearly {name}-symmetric, a pseudo-symmetry: {halves}{less}.",)
     x, y, z = found.axis
-    go_on = f"Go on with {name}: the button in Results, or napari-cryospin symmetrise."
+    go_on = (go_on_with(name),) if advised else ()
     if found.missed and found.gain is not None:
         told = f" ({halves})" if halves else ""
         return (
             f"The particles are {found.gain:.1f} nats likelier each by a map of symmetry {name}, "
             f"which this one has not{told}: it is likely to be wrong.",
-            go_on,
+            *go_on,
         )
     along = f"about the axis (x, y, z) = ({x:.2f}, {y:.2f}, {z:.2f})".replace("-", "−")
-    return (f"The map looks {name}-symmetric {along}: {halves}.", go_on)
+    return (f"The map looks {name}-symmetric {along}: {halves}.", *go_on)
+
+
+def go_on_with(name: str) -> str:
+    """Return how to go on with the symmetry of a run."""
+    return f"Go on with {name}: the button in Results, or napari-cryospin symmetrise."
+
+
+def go_on_alone(name: str, number: int) -> str:
+    """Return how to go on with the symmetry of one class, from 1, which not all classes have."""
+    return (
+        f"Not all classes have the symmetry {name} of class {number}: to go on with it, export "
+        f"that class alone (export --classes {number}), and go on from a run of it."
+    )
 
 
 def _likelier(gain: float) -> str:

@@ -27,7 +27,9 @@ def found_symmetry(run: Path) -> str:
     if verdict.symmetry is None:
         near = verdict.pseudo_symmetry
         but = "" if near is None else f" but {near}, nearly, which the particles have not"
-        raise InputError(f"No symmetry was found in the map of {run}{but}: name one to impose it.")
+        several = verdict.class_shares is not None
+        where = f"that all classes of {run} have" if several else f"in the map of {run}"
+        raise InputError(f"No symmetry was found {where}{but}: name one to impose it.")
     return verdict.symmetry
 
 
