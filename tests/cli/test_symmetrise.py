@@ -9,6 +9,7 @@ import pytest
 
 from command_calls import call, is_one_sentence
 from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.metrics import write_metrics
 from napari_cryospin.engine.runfolder.parent import read_parent
 
 if TYPE_CHECKING:
@@ -105,3 +106,53 @@ def test_a_run_goes_on_by_itself(copied_run: Path, monkeypatch: pytest.MonkeyPat
     told(copied_run, None)
     assert call("reconstruct", "--out", copied_run, "--resume", "--symmetrise").exit_code == 0
     assert followed == [copied_run]
+
+
+def test_a_run_goes_on_only_in_its_own_branch(
+    copied_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is called RUN_C2 may be anything: of a run that was there before, or no branch."""
+    told(copied_run, "C2")
+    followed = []
+
+    def follow(run: Reconstruction) -> int:
+        followed.append(run.folder.path)
+        return 0
+
+    monkeypatch.setattr("napari_cryospin.cli.run.follow", follow)
+    again = ("reconstruct", "--out", copied_run, "--resume", "--symmetrise")
+    assert call(*again).exit_code == 0
+    out = copied_run.with_name(f"{copied_run.name}_C2")
+    assert followed == [copied_run, out]
+    folder, branch = RunFolder(copied_run), RunFolder(out)
+    parent = read_parent(branch)
+    rows = folder.metrics()
+    assert parent is not None and rows
+
+    def refused() -> None:
+        followed.clear()
+        result = call(*again)
+        assert result.exit_code == 2 and is_one_sentence(result), result.output
+        assert f"{out} is there already and does not go on with C2 from the end" in result.stderr
+        assert followed == [copied_run]
+
+    # the run was made again, of other particles or with another seed
+    for wrong in (
+        {"run": "0" * 16},
+        {"symmetrise": "C3"},
+        {"symmetrise": None},
+        {"epoch": parent.epoch - 1},
+    ):
+        parent.model_copy(update=wrong).write(branch.parent_path)
+        refused()
+    parent.write(branch.parent_path)
+    # with other learning rates, which may be changed in the course of a run
+    write_metrics(folder.metrics_path, [*rows[:-1], rows[-1] | {"loss": "0.123"}])
+    refused()
+    write_metrics(folder.metrics_path, rows)
+    assert call(*again).exit_code == 0
+    # a run that is no branch at all
+    branch.parent_path.unlink()
+    refused()
+    branch.parent_path.write_text("{")
+    refused()

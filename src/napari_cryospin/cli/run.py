@@ -168,7 +168,8 @@ def follow_on(run: Reconstruction) -> int:
     """Show a run to its end, and one that goes on with the symmetry that was found, if any."""
     from napari_cryospin.engine.run.reconstruction import Reconstruction
     from napari_cryospin.engine.run.symmetrising import make_symmetrised
-    from napari_cryospin.engine.runfolder.symmetry import symmetrised_name
+    from napari_cryospin.engine.runfolder.place import Holds, what_is_in
+    from napari_cryospin.engine.runfolder.symmetry import require_goes_on, symmetrised_name
 
     code, path = follow(run), run.folder.path
     verdict = run.folder.verdict() if code == 0 else None
@@ -176,7 +177,9 @@ def follow_on(run: Reconstruction) -> int:
         return code
     out = symmetrised_name(path, verdict.symmetry)
     # one that was killed, or has ended, goes on as this one did
-    if not out.exists():
+    if what_is_in(out) is Holds.NOTHING:
         make_symmetrised(path, verdict.symmetry, out)
+    else:
+        require_goes_on(out, path, verdict.symmetry)
     typer.echo(f"The run goes on with {verdict.symmetry} in {out}.")
     return follow(Reconstruction.resume(out))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import starfile
 
+from napari_cryospin.engine.data.class_columns import CLASS, class_columns
 from napari_cryospin.engine.data.columns import read_blocks
 from napari_cryospin.engine.data.cs_writer import write_cs
 from napari_cryospin.engine.data.load import read_table
@@ -280,6 +281,28 @@ def test_what_an_earlier_run_said_of_its_poses_goes_with_them(
     assert set(names) <= set(frames(tmp_path / "kept.star")["particles"])
     write_star(tmp_path / "other.star", again, rows, **poses)
     assert not set(names) & set(frames(tmp_path / "other.star")["particles"])
+
+
+def test_classes_of_an_earlier_run_go_with_its_poses(tmp_path: Path, table: ParticleTable) -> None:
+    rows, poses = np.arange(2), {"rotations": np.tile(np.eye(3), (2, 1, 1)), "shifts": None}
+    one, three = tmp_path / "one.star", tmp_path / "three.star"
+    found = class_columns(np.array([0, 2]), np.eye(3)[[0, 2]])
+    write_star(three, table, rows, **poses, more=found)
+    earlier = read_star(three)
+    # a table without poses, or with those that it had, is as it was
+    write_star(one, earlier, rows, rotations=None, shifts=None)
+    assert set(found) <= set(frames(one)["particles"])
+    write_star(one, earlier, rows, **poses)
+    assert not set(found) & set(frames(one)["particles"])
+    two = class_columns(np.array([1, 0]), np.eye(2)[[1, 0]])
+    write_star(one, earlier, rows, **poses, more=two)
+    particles = frames(one)["particles"]
+    assert set(particles) & set(found) == set(two) == set(found) - {"cryospinClass3"}
+    assert particles[CLASS].tolist() == ["2", "1"]
+    # classes of another program say nothing of ours, and stay
+    write_star(three, table, rows, **poses, more={CLASS: np.array([7, 9])})
+    write_star(one, read_star(three), rows, **poses)
+    assert frames(one)["particles"][CLASS].tolist() == ["7", "9"]
 
 
 def test_a_table_of_relion_30_gets_the_blocks_of_31(shared_data: Path, tmp_path: Path) -> None:

@@ -29,6 +29,14 @@ def test_a_trunk_counts_once(tmp_path: Path) -> None:
     assert "6 cells, at most 16 epochs (28 if each were run alone)." == plan_sentence(cells)
 
 
+def test_starts_of_several_classes_are_one_more(tmp_path: Path) -> None:
+    settings = {"starts": 2, "model.classes": 2}
+    cells = cells_of(small_plan(tmp_path, settings, switch_at=[5]))
+    # three starts, and what comes after the best of them
+    assert cells[0].epochs == 3 * 5 + 1
+    assert "1 cell, at most 16 epochs." == plan_sentence(cells)
+
+
 def test_seconds_by_the_pace_of_a_run(tmp_path: Path, records: dict[str, RunRecord]) -> None:
     history = records["seed-0_switch-2"].history
     pace = pace_of(history)

@@ -112,6 +112,28 @@ def test_of_several_starts_a_branch_goes_on_with_one(
     assert inferences(early) == ["amortized", "direct", "direct"]
 
 
+def test_of_several_starts_of_several_classes_a_branch_goes_on_with_one(
+    branch_settings: Settings, tmp_path: Path
+) -> None:
+    branch_settings.starts = branch_settings.model.classes = 2
+    branch_settings.stages[0].epochs = 2
+    run = Reconstruction(branch_settings, tmp_path / "run")
+    assert isinstance([*run.run()][-1], events.Finished)
+    assert [row["start"] for row in run.folder.metrics()][:6] == ["1", "1", "2", "2", "3", "3"]
+    # in the first start, the second and the third, after one epoch of it
+    for at in (1, 3, 5):
+        out = branch(run.folder, at, tmp_path / f"after_{at}", switch_at="now")
+        assert inferences(out) == ["amortized"] * at + ["direct"] * 2
+    # a stage that begins anew has its other epoch, and no start comes after it
+    out = branch(run.folder, 3, tmp_path / "anew", changes={"model.heads": 2})
+    assert inferences(out) == ["amortized"] * 4 + ["direct"] * 2
+    changes = {"starts": 1}
+    with pytest.raises(InputError, match="is in start 2 after epoch 3: give 'starts' at least 2"):
+        make_branch(run.folder.path, 3, tmp_path / "one", changes=changes)
+    with pytest.raises(InputError, match="is in start 3 after epoch 5: give 'starts' at least 2"):
+        make_branch(run.folder.path, 5, tmp_path / "one", changes=changes)
+
+
 @pytest.mark.parametrize(("most", "kept"), [(0, []), (1, [3]), (2, [1, 3]), (20, [1, 2, 3])])
 def test_as_many_branch_points_are_kept_as_are_asked_for(
     branch_settings: Settings, tmp_path: Path, most: int, kept: list[int]

@@ -89,6 +89,56 @@ def test_classes_that_are_the_same_are_told(
     assert again == found
 
 
+def symmetric(name: str | None, outcome: Outcome = Outcome.CONVERGED) -> Verdict:
+    """Return the verdict on a class in which a symmetry was found."""
+    axis = None if name is None else (0.0, 0.0, 1.0)
+    return Verdict(outcome, (f"It is {name}.",), symmetry=name, symmetry_axis=axis)
+
+
+ALONE = "Not all classes have the symmetry {} of class {}: to go on with it, export that class"
+
+
+@pytest.mark.parametrize(
+    ("found", "of_all", "advised"),
+    [
+        (("C4", "C4"), "C4", ["Go on with C4: the button in Results"]),
+        (("C4", None), None, [ALONE.format("C4", 1), "(export --classes 1)"]),
+        ((None, "C4"), None, [ALONE.format("C4", 2), "(export --classes 2)"]),
+        (("C4", "D2"), None, [ALONE.format("C4", 1), ALONE.format("D2", 2)]),
+        ((None, None), None, []),
+    ],
+)
+def test_a_symmetry_of_the_run_is_one_of_all_its_classes(
+    verdicts: dict[int, Verdict],
+    found: tuple[str | None, str | None],
+    of_all: str | None,
+    advised: list[str],
+) -> None:
+    verdicts |= {number: symmetric(name) for number, name in enumerate(found)}
+    told = reach_verdicts(training_with((0.7, 0.3)))
+    words = " ".join(told.reasons)
+    assert told.symmetry == of_all
+    assert told.symmetry_axis == (None if of_all is None else (0.0, 0.0, 1.0))
+    assert all(each in words for each in advised)
+    assert ("Go on with" in words) is (of_all is not None)
+    assert words.count("Not all classes") == len({*found} - {None}) * (of_all is None)
+    # what was found in the largest one is told whatever the others are
+    assert f"It is {found[0]}." in words
+
+
+def test_a_class_that_repeats_another_has_no_say_in_the_symmetry(
+    verdicts: dict[int, Verdict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts |= {0: symmetric("C4"), 1: symmetric(None)}
+    monkeypatch.setattr(class_verdicts, "_same", lambda *_: [(0, 1)])
+    for shares in ((0.7, 0.3), (0.5, 0.5)):
+        assert reach_verdicts(training_with(shares)).symmetry == "C4"
+    # one that the particles see no structure in is a class of its own
+    verdicts[1] = symmetric(None, Outcome.NO_STRUCTURE)
+    monkeypatch.setattr(class_verdicts, "_same", lambda *_: [])
+    assert reach_verdicts(training_with((0.7, 0.3))).symmetry is None
+
+
 def test_nobody_in_any_class_is_not_judged(verdicts: dict[int, Verdict]) -> None:
     assert reach_verdicts(training_with((0.01, 0.01), 100)).outcome is Outcome.UNKNOWN
 
@@ -98,3 +148,31 @@ def test_one_class_that_holds_all_is_told(verdicts: dict[int, Verdict]) -> None:
     found = reach_verdicts(training_with((0.0, 1.0, 0.0)))
     assert found.outcome is Outcome.CONVERGED and found.cause is Cause.SAME_CLASSES
     assert "one class holds nearly all" in " ".join(found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("shares", "n", "outcome", "all_in_one"),
+    [
+        ((0.99, 0.01), 1000, Outcome.CONVERGED, True),
+        # no class that is none, and too few to be judged
+        ((100 / 115, 15 / 115), 115, Outcome.CONVERGED, False),
+        ((0.24, 0.19, 0.19, 0.19, 0.19), 100, Outcome.CONVERGED, False),
+        # nothing tells that it shows a structure
+        ((0.99, 0.01), 1000, Outcome.UNKNOWN, False),
+        ((0.99, 0.01), 1000, Outcome.NO_STRUCTURE, False),
+    ],
+)
+def test_one_class_holds_nearly_all_only_where_it_does(
+    verdicts: dict[int, Verdict],
+    shares: tuple[float, ...],
+    n: int,
+    outcome: Outcome,
+    *,
+    all_in_one: bool,
+) -> None:
+    verdicts |= {0: Verdict(outcome, ("So it is.",))}
+    found = reach_verdicts(training_with(shares, n))
+    words = " ".join(found.reasons)
+    assert (found.cause is Cause.SAME_CLASSES) is all_in_one
+    assert ("are of the same structure" in words) is all_in_one
+    assert ("The other classes hold too few particles to be judged." in words) is not all_in_one

@@ -143,6 +143,9 @@ def test_the_verdict_names_what_is_gone_on_with(copied_run: Path) -> None:
     run.write_verdict(replace(verdict, symmetry=None, pseudo_symmetry="C3"))
     with pytest.raises(InputError, match="but C3, nearly"):
         found_symmetry(copied_run)
+    run.write_verdict(replace(verdict, symmetry=None, class_shares=(0.6, 0.4)))
+    with pytest.raises(InputError, match=r"No symmetry was found that all classes of .* have: "):
+        found_symmetry(copied_run)
     run.verdict_path.unlink()
     with pytest.raises(InputError, match="no verdict yet"):
         found_symmetry(copied_run)

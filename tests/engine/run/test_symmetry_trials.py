@@ -99,6 +99,24 @@ def test_particles_that_have_none_show_none(tmp_path: Path, settings: Settings) 
     assert tried_symmetry(training, halves, BOX) is None
 
 
+def test_half_maps_that_agree_too_little_tell_no_correlation(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, told in (
+        ("train_apart", None),
+        ("gain_of", torch.tensor([5.0, 6.0, 5.5])),
+        ("_frame", TURN),
+        ("half_correlation", None),
+    ):
+        monkeypatch.setattr(symmetry_trials, name, lambda *_, told=told: told)
+    training = run_of(tmp_path / "stack", settings, "O")
+    halves = HalfMaps.of(training.particles, training.poses, training.placed)
+    found = tried_symmetry(training, halves, BOX)
+    assert found is not None and (found.correlation, found.allowed) == (None, None)
+    assert found.missed and found.proven
+    assert not found.alike and not found.true and not found.pseudo
+
+
 @pytest.mark.parametrize(
     ("told", "shown", "sampling", "converged", "tried"),
     [

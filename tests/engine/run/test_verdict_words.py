@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -21,14 +22,18 @@ from napari_cryospin.engine.judging.symmetry import MapSymmetry
 from napari_cryospin.engine.judging.variability import Variability
 from napari_cryospin.engine.run.judgement import Measured
 from napari_cryospin.engine.run.rejudging import judge_again
+from napari_cryospin.engine.run.standing import Standing
 from napari_cryospin.engine.run.verdict_words import advice, by_halves, evidence, views_warning
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.verdict import Cause, Outcome
+from napari_cryospin.engine.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_cryospin.engine.judging.causes import Findings as Found
+    from napari_cryospin.engine.state.pose_table import PoseTable
+    from napari_cryospin.engine.state.problem import Problem
 
 
 @pytest.mark.usefixtures("small_searches")
@@ -68,11 +73,13 @@ def said(found: Found, **figures: object) -> tuple[Outcome, Cause | None, str]:
     """Return what findings come to, and all that is said of them."""
     known = {"expected_right": 0.98, "agree": 0.99, "rival": False} | figures
     measured = Measured(JUDGED, found, **known)
-    words = (
-        *evidence(JUDGED, measured),
-        *by_halves(measured.halves),
-        *advice(measured.outcome, measured.cause, missed_symmetry=measured.missed_symmetry),
+    advised = advice(
+        measured.outcome,
+        measured.cause,
+        missed_symmetry=measured.missed_symmetry,
+        classes=measured.classes,
     )
+    words = (*evidence(JUDGED, measured), *by_halves(measured.halves), *advised)
     return measured.outcome, measured.cause, " ".join(words)
 
 
@@ -112,6 +119,24 @@ def test_two_structures_are_told_with_their_shares() -> None:
     assert "--classes 2" in words
     # however little is left unexplained
     assert said(replace(found, misfit=GOOD.misfit))[0] is Outcome.UNEXPLAINED
+
+
+def test_several_structures_in_a_class_of_several_are_told_to_be_one_class_more() -> None:
+    whole = Standing()
+    alone = SimpleNamespace(volume=None, poses=None)
+    whole.problem = cast("Problem", SimpleNamespace(of_class=lambda _: alone))
+    whole.settings = Settings()
+    whole.settings.model.classes = 3
+    poses = SimpleNamespace(classes=torch.ones(1))
+    whole.used, whole.poses = torch.ones(1, dtype=torch.bool), cast("PoseTable", poses)
+    one = whole.of_class(1)
+    assert one.settings.model.classes == 1
+    assert whole.classes == one.classes == 3
+    found = replace(GOOD, misfit=BAD, variability=TWO)
+    assert "more classes (--classes 4, Classes in the dock), or with" in said(found, classes=3)[2]
+    # there are no more than ten
+    words = said(found, classes=10)[2]
+    assert "--classes" not in words and "Run again with the particles of one of them" in words
 
 
 def test_a_few_images_that_do_not_fit_are_no_fault_of_the_map() -> None:
@@ -172,6 +197,10 @@ def test_a_symmetry_is_named_with_its_axis_and_what_to_do() -> None:
     assert "looks C4-symmetric about the axis (x, y, z) = (0.00, 0.00, 1.00)" in words
     assert "correlation 0.97 after its turns, 0.98 between its halves" in words
     assert "Go on with C4" in words
+    # of a class of several it is told, and the others are asked before anything is advised
+    for found in (symmetry(0.97, 0.5), symmetry(0.2, 6.0)):
+        words = said(GOOD, symmetry=found, classes=2)[2]
+        assert "C4" in words and "Go on" not in words
 
 
 def test_a_pseudo_symmetry_is_told_and_not_advised() -> None:
@@ -205,6 +234,12 @@ def test_a_map_without_the_symmetry_of_its_particles_is_uncertain() -> None:
     assert "Go on with C4" in words
     # another start would tell nothing of it
     assert "--starts" not in words
+    # half-maps that agree too little tell no correlation
+    unknown = replace(symmetry(0.2, 6.0), correlation=None, allowed=None)
+    outcome, _, words = said(GOOD, symmetry=unknown)
+    assert outcome is Outcome.UNCERTAIN
+    assert "a map of symmetry C4, which this one has not: it is likely to be wrong." in words
+    assert "correlation" not in words
 
 
 def test_poses_that_are_unsure_for_no_other_reason_lack_signal() -> None:

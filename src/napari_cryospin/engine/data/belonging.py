@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cryospin.engine.data.class_columns import CLASS
 from napari_cryospin.engine.data.member import MEMBER
 from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.texts import numbers_of
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from napari_cryospin.engine.data.table import ParticleTable
 
 MEMBERSHIP = "cryospinMembership"
-CLASS_NUMBER = "rlnClassNumber"
 
 
 def belonging(table: ParticleTable, class_number: int = 1) -> NDArray[np.bool_]:
@@ -40,6 +40,6 @@ def belonging(table: ParticleTable, class_number: int = 1) -> NDArray[np.bool_]:
     if MEMBERSHIP not in frame:
         return everyone
     member = numbers_of(frame[MEMBERSHIP]) >= MEMBER
-    if CLASS_NUMBER in frame:
-        member &= numbers_of(frame[CLASS_NUMBER]) == class_number
+    if CLASS in frame:
+        member &= numbers_of(frame[CLASS]) == class_number
     return member

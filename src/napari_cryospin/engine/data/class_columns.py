@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,12 +11,16 @@ from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.texts import numbers_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.data.table import ParticleTable
 
 CLASS = "rlnClassNumber"
 """Class of each particle, from 1."""
+
+_PROBABILITY = re.compile(r"cryospinClass[0-9]+")
 
 
 def class_columns(
@@ -44,3 +49,12 @@ def class_numbers(table: ParticleTable) -> NDArray[np.int64] | None:
     if CLASS not in frame:
         return None
     return np.nan_to_num(numbers_of(frame[CLASS])).astype(np.int64)
+
+
+def stale_class_columns(columns: Iterable[str]) -> list[str]:
+    """Return which columns of a table tell the classes of an earlier run.
+
+    ``rlnClassNumber`` does where probabilities stand beside it: it is another program's otherwise.
+    """
+    ours = [name for name in columns if _PROBABILITY.fullmatch(name)]
+    return [CLASS, *ours] if ours else []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from napari_cryospin.engine.data.class_columns import stale_class_columns
 from napari_cryospin.engine.data.original import StarOriginal
 from napari_cryospin.engine.data.star_blocks import PARTICLES, first_blocks
 from napari_cryospin.engine.data.star_names import put_together, taken_apart
@@ -66,10 +67,11 @@ def write_star(
     The file is the user's own table, text for text, with all its blocks and columns. Replaced or
     added are only: poses, ``rlnRandomSubset``, our own columns; image names where a path must
     change; what RELION does not start without (:mod:`.star_blocks`). A RELION 3.0 table gets the
-    optics block of RELION 3.1. Two kinds of columns are left out where poses are written: origins
+    optics block of RELION 3.1. Some columns are left out where poses are written: origins
     in pixels (``rlnOriginX/Y``), which RELION itself converts to Å, and the priors of angles and
     origins (``rlnAngle…Prior``, ``rlnOrigin…Prior…``): they are told in the frame of another map,
-    and RELION would search around them instead of around the poses.
+    and RELION would search around them instead of around the poses. So are the classes of an
+    earlier run, ``cryospinClass1`` and so on, with the ``rlnClassNumber`` that stands beside them.
 
     The file appears complete or not at all. Image files below its folder are named relative to
     it, others by their absolute path, so that RELION finds them.
@@ -124,6 +126,8 @@ def write_star(
         for name, values in own.items()
         if values is not None or rotations is not None
     }
+    if rotations is not None:
+        columns |= dict.fromkeys(stale_class_columns(particles))
     columns |= more or {}
     blocks[PARTICLES] = _with_columns(particles, columns)
     _write_half_sets(blocks[PARTICLES], table, rows, half_set)

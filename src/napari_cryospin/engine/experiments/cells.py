@@ -71,7 +71,7 @@ class Cell:
     @property
     def epochs(self) -> int:
         """Epochs that its run has, at most."""
-        stages, starts = self.settings.stages, self.settings.starts
+        stages, starts = self.settings.stages, self.settings.n_starts
         return sum(stage.epochs for stage in stages) + (starts - 1) * stages[0].epochs
 
 

@@ -79,7 +79,7 @@ def _epochs_alone(cell: Cell) -> Counter[Inference]:
     """Return the epochs that a cell has by itself, by inference."""
     found: Counter[Inference] = Counter()
     for place, stage in enumerate(cell.settings.stages):
-        times = cell.settings.starts if place == 0 else 1
+        times = cell.settings.n_starts if place == 0 else 1
         found[stage.inference] += times * stage.epochs
     if cell.switch_at == "never":
         # as long as its stages together, all of it by the first

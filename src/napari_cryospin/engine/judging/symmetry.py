@@ -57,9 +57,9 @@ class MapSymmetry:
         The frame in which the map has its axes.
     correlation
         Least correlation of one half-map with the other one after a turn of the group: a mean over
-        the shells in which the half-maps agree.
+        the shells in which the half-maps agree; None where these are too few to tell.
     allowed
-        Their correlation without a turn: what noise allows.
+        Their correlation without a turn: what noise allows; None as well.
     gain, gain_error
         How much more likely held-out particles are by a map that has the group than by one that has
         not, mean and standard error, nats each; None where too few were held out.
@@ -70,8 +70,8 @@ class MapSymmetry:
 
     name: str
     frame: SymmetryFrame
-    correlation: float
-    allowed: float
+    correlation: float | None
+    allowed: float | None
     gain: float | None
     gain_error: float | None
     told_apart: float | None = None
@@ -79,12 +79,12 @@ class MapSymmetry:
     @property
     def alike(self) -> bool:
         """Whether the map looks the same after the turns, as far as noise allows."""
-        return self.correlation >= _ALIKE * self.allowed
+        return self._reaches(_ALIKE)
 
     @property
     def true(self) -> bool:
         """Whether the particles have it: the map looks the same, and they say nothing else."""
-        sure = self.correlation >= _SURE * self.allowed
+        sure = self._reaches(_SURE)
         if self.told_apart is not None and self.told_apart > _TOLD_APART:
             return False
         if self.gain is None or self.gain_error is None:
@@ -108,8 +108,13 @@ class MapSymmetry:
     @property
     def pseudo(self) -> bool:
         """Whether the map nearly has it, and the particles have not."""
-        near = self.correlation >= _NEARLY * self.allowed
-        return near and not self.true and not self.missed
+        return self._reaches(_NEARLY) and not self.true and not self.missed
+
+    def _reaches(self, share: float) -> bool:
+        """Whether the map correlates with itself by such a share of what noise allows."""
+        if self.correlation is None or self.allowed is None:
+            return False
+        return self.correlation >= share * self.allowed
 
     @property
     def axis(self) -> tuple[float, float, float]:
@@ -120,8 +125,8 @@ class MapSymmetry:
     @property
     def mates(self) -> Mates:
         """The turns of the group in the frame of the map."""
-        frame = self.frame.rotation
-        return Mates(frame @ point_group(self.name) @ frame.T, self.correlation, self.correlation)
+        frame, alike = self.frame.rotation, self.correlation or 0.0
+        return Mates(frame @ point_group(self.name) @ frame.T, alike, alike)
 
 
 def find_symmetry(
@@ -178,7 +183,7 @@ def find_symmetry(
         most = max(_gain(each) for each in missed)
         return next(each for each in missed if _gain(each) > _OF_MOST * most)
     near = [each for each in (*looked, *less_alike) if each.pseudo and each.gain is not None]
-    return found or max(near, key=lambda each: each.correlation, default=None)
+    return found or max(near, key=lambda each: each.correlation or 0.0, default=None)
 
 
 def half_correlation(

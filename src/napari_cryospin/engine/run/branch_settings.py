@@ -103,10 +103,12 @@ def plan_branch(
                 "(Classes in the dock); --warm-start begins it with this map and encoder."
             )
         anew = _begins_anew(name, after, state, clock) or anew
-    first = clock.stage == 0 and after.starts > 1 and not _best_taken(state)
+    first = clock.stage == 0 and after.n_starts > 1 and not _best_taken(state)
     alone = first and (anew or switch_at is not None)
     if alone:
-        after.starts = clock.start + 1
+        after.starts = _fewest_starts(after, clock)
+        # two starts of several classes are three: the second one takes the place of the last
+        clock = replace(clock, start=after.n_starts - 1)
     if anew:
         clock = replace(clock, batch=0)
     return Plan(after, clock, anew, alone)
@@ -283,11 +285,19 @@ def _begins_anew(name: str, settings: Settings, state: dict[str, Any], clock: Cl
 def _require_starts(settings: Settings, state: dict[str, Any], clock: Clock) -> None:
     if clock.stage > 0 or _best_taken(state):
         raise InputError(f"The starts of the first stage are over: {_EARLIER}, or {_NEW_RUN}.")
-    if settings.starts <= clock.start:
+    if settings.n_starts <= clock.start:
         raise InputError(
             f"The run is in start {clock.start + 1} after epoch {clock.epoch}: give 'starts' at "
-            f"least {clock.start + 1}, or {_EARLIER}."
+            f"least {_fewest_starts(settings, clock)}, or {_EARLIER}."
         )
+
+
+def _fewest_starts(settings: Settings, clock: Clock) -> int:
+    """Return the least setting with which the start that a run is in is one of its starts."""
+    fewest = settings.model_copy(update={"starts": 1})
+    while fewest.n_starts <= clock.start:
+        fewest.starts += 1
+    return fewest.starts
 
 
 def _in_midst(state: dict[str, Any]) -> bool:

@@ -62,7 +62,8 @@ class Measured:
 
     ``agree`` and ``rival`` are of :func:`~.agreement.agreement`; ``expected_right`` and they are
     modulo the mates of the findings where ``modulo_mates`` says so. ``symmetry`` is larger than the
-    one that the run was told, ``halves`` says how far the half-maps agree.
+    one that the run was told, ``halves`` says how far the half-maps agree. ``classes`` are those
+    of the run, of which this is one.
     """
 
     judged: Judgement
@@ -72,6 +73,7 @@ class Measured:
     rival: bool
     symmetry: MapSymmetry | None = None
     halves: HalfResolution | None = None
+    classes: int = 1
 
     @property
     def symmetric(self) -> bool:
@@ -162,7 +164,8 @@ def reach_verdict(
     if judged is None:
         halves = halves or HalfMaps.of(training.particles, training.poses, training.placed, group)
         symmetry = _symmetry(training, halves)
-        said = ("Too few particles were held out to judge the map.", *symmetry_words(symmetry))
+        found = symmetry_words(symmetry, advised=training.classes == 1)
+        said = ("Too few particles were held out to judge the map.", *found)
         return Verdict(Outcome.UNKNOWN, said, **_figures_of(symmetry))
     halves = halves or HalfMaps.of(training.particles, training.poses, training.placed, group)
     resolution = resolution or compare(training, halves).resolution
@@ -228,7 +231,8 @@ def _told(measured: Measured, warnings: tuple[Warned, ...]) -> Verdict:
     outcome, cause = measured.outcome, measured.cause
     misfit, moved, varied = findings.misfit, findings.centring, findings.variability
     several = cause is Cause.SEVERAL_STRUCTURES
-    advised = advice(outcome, cause, missed_symmetry=measured.missed_symmetry)
+    missed, classes = measured.missed_symmetry, measured.classes
+    advised = advice(outcome, cause, missed_symmetry=missed, classes=classes)
     return Verdict(
         outcome,
         (*evidence(judged, measured), *by_halves(measured.halves), *advised),
@@ -297,7 +301,7 @@ def _measured(training: Training, halves: HalfMaps, judged: Judgement) -> Measur
         rows = (training.placed & ~members).nonzero().flatten()
         others = structure_of(training, rows)
         findings = look_for_causes(training.problem, halves, misfit, judged, strangers, others)
-    return Measured(judged, findings, expected_right, agree, rival)
+    return Measured(judged, findings, expected_right, agree, rival, classes=training.classes)
 
 
 def _with_symmetry(training: Training, plain: Measured, symmetry: MapSymmetry | None) -> Measured:

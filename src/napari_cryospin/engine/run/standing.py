@@ -39,6 +39,13 @@ class Standing:
     poses: PoseTable
     used: Tensor
     held_out: Tensor
+    # of the run that this is one class of
+    _classes: int | None = None
+
+    @property
+    def classes(self) -> int:
+        """Classes of the run, also where this is one of them."""
+        return self._classes or self.settings.model.classes
 
     def judge(self) -> Judgement | None:
         """Judge the present map by the held-out particles in use."""
@@ -88,7 +95,7 @@ class Standing:
         alone.volume, alone.poses = alone.problem.volume, alone.problem.poses
         alone.used = self.used & (self.poses.classes == number)
         alone.settings = self.settings.model_copy(deep=True)
-        alone.settings.model.classes = 1
+        alone._classes, alone.settings.model.classes = self.classes, 1
         return alone
 
     def learning_and_held(self) -> tuple[Tensor, Tensor]:

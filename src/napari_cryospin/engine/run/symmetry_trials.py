@@ -100,8 +100,9 @@ def tried_symmetry(training: Training, halves: HalfMaps, across: float) -> MapSy
         mean, error = float(gain.mean()), float(gain.std()) / len(gain) ** 0.5
         if mean > SIGNIFICANT * error:
             frame = _frame(training, alone, torch.cat(rows), point_group(name))
-            alike = half_correlation(halves, point_group(name), frame, across) or (0.0, 1.0)
-            return MapSymmetry(name, frame, *alike, mean, error)
+            measured = half_correlation(halves, point_group(name), frame, across)
+            alike, allowed = measured or (None, None)
+            return MapSymmetry(name, frame, alike, allowed, mean, error)
     return None
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_cryospin.engine.evaluation.directions import ONE_UNIT
 from napari_cryospin.engine.runfolder.verdict import Cause, Outcome
+from napari_cryospin.engine.settings import MOST_CLASSES
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.half_resolution import HalfResolution
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
 
 _CAUSES = {
     Cause.OFF_CENTRE: "Estimate shifts: the particles are off-centre.",
-    Cause.SEVERAL_STRUCTURES: (
-        "Run again with more classes (--classes 2, Classes in the dock), or with the particles of "
-        "one of them: export --which members, or others, writes those that belong to this map, or "
-        "do not."
-    ),
     Cause.OUTLIERS: "Look at the images that do not belong, in the table of particles.",
     Cause.MATES: (
         "If the molecule is not quite symmetric, particles went to the wrong mate as often as to "
@@ -30,6 +26,10 @@ _CAUSES = {
         "A particle tells too little: more particles, or less noisy ones, are needed."
     ),
 }
+_MEMBERS = (
+    "with the particles of one of them: export --which members, or others, writes those that "
+    "belong to this map, or do not."
+)
 _UNEXPLAINED = (
     "No cause was found among those that are looked for. Real particles that flex or are damaged "
     "leave something unexplained too: look at the map before you trust it."
@@ -70,7 +70,9 @@ def evidence(judged: Judgement, measured: Measured | None) -> tuple[str, ...]:
             "The two best starts agree on the poses of "
             f"{100 * measured.agree:.0f} % of the particles{modulo}."
         )
-    symmetry = symmetry_words(measured.symmetry, symmetric=measured.symmetric)
+    symmetry = symmetry_words(
+        measured.symmetry, symmetric=measured.symmetric, advised=measured.classes == 1
+    )
     return (*said, *_findings(measured), *symmetry)
 
 
@@ -80,10 +82,17 @@ def by_halves(halves: HalfResolution | None) -> tuple[str, ...]:
 
 
 def advice(
-    outcome: Outcome, cause: Cause | None, *, missed_symmetry: bool = False
+    outcome: Outcome, cause: Cause | None, *, missed_symmetry: bool = False, classes: int = 1
 ) -> tuple[str, ...]:
-    """Return what can be done, in words; of a symmetry that was missed that is said with it."""
-    said = [] if cause is None else [_CAUSES[cause]]
+    """Return what can be done, in words; of a symmetry that was missed that is said with it.
+
+    ``classes`` is how many the run has.
+    """
+    said = []
+    if cause is Cause.SEVERAL_STRUCTURES:
+        said.append(_more_classes(classes))
+    elif cause is not None:
+        said.append(_CAUSES[cause])
     if outcome is Outcome.UNEXPLAINED and cause is None:
         said.append(_UNEXPLAINED)
     if outcome is Outcome.UNCERTAIN and cause is None and not missed_symmetry:
@@ -91,6 +100,14 @@ def advice(
     if outcome is Outcome.COMPETING:
         said.append(_COMPETING)
     return tuple(said)
+
+
+def _more_classes(classes: int) -> str:
+    """Return what can be done where a class of so many shows several structures."""
+    if classes == MOST_CLASSES:
+        return f"Run again {_MEMBERS}"
+    more = f"--classes {classes + 1}, Classes in the dock"
+    return f"Run again with more classes ({more}), or {_MEMBERS}"
 
 
 def contrast_warning() -> str:
@@ -110,7 +127,9 @@ def pixel_size_warning(factor: float, pixel_size: float) -> str:
     )
 
 
-def symmetry_words(found: MapSymmetry | None, *, symmetric: bool | None = None) -> tuple[str, ...]:
+def symmetry_words(
+    found: MapSymmetry | None, *, symmetric: bool | None = None, advised: bool = True
+) -> tuple[str, ...]:
     """Return what is said of a symmetry that the run was not told of.
 
     Parameters
@@ -119,11 +138,15 @@ def symmetry_words(found: MapSymmetry | None, *, symmetric: bool | None = None) 
         The symmetry; None: nothing is said.
     symmetric
         Whether the molecule has it; by default where the map has.
+    advised
+        Whether to say how to go on with it: of one class of several that is the others' affair too.
     """
     if found is None:
         return ()
-    name, halves = found.name, f"correlation {found.correlation:.2f}"
-    halves += f" after its turns, {found.allowed:.2f} between its halves without any"
+    name, halves = found.name, ""
+    if found.correlation is not None and found.allowed is not None:
+        halves = f"correlation {found.correlation:.2f} after its turns, "
+        halves += f"{found.allowed:.2f} between its halves without any"
     if not (found.true if symmetric is None else symmetric):
         less = "" if found.gain is None or found.gain > 0 else _likelier(found.gain)
         if found.told_apart is not None and found.told_apart > 1:
@@ -132,15 +155,29 @@ def symmetry_words(found: MapSymmetry | None, *, symmetric: bool | None = None) 
             less = ", but the particles differ from it"
         return (f"The map is nearly {name}-symmetric, a pseudo-symmetry: {halves}{less}.",)
     x, y, z = found.axis
-    go_on = f"Go on with {name}: the button in Results, or napari-cryospin symmetrise."
+    go_on = (go_on_with(name),) if advised else ()
     if found.missed and found.gain is not None:
+        told = f" ({halves})" if halves else ""
         return (
             f"The particles are {found.gain:.1f} nats likelier each by a map of symmetry {name}, "
-            f"which this one has not ({halves}): it is likely to be wrong.",
-            go_on,
+            f"which this one has not{told}: it is likely to be wrong.",
+            *go_on,
         )
     along = f"about the axis (x, y, z) = ({x:.2f}, {y:.2f}, {z:.2f})".replace("-", "−")
-    return (f"The map looks {name}-symmetric {along}: {halves}.", go_on)
+    return (f"The map looks {name}-symmetric {along}: {halves}.", *go_on)
+
+
+def go_on_with(name: str) -> str:
+    """Return how to go on with the symmetry of a run."""
+    return f"Go on with {name}: the button in Results, or napari-cryospin symmetrise."
+
+
+def go_on_alone(name: str, number: int) -> str:
+    """Return how to go on with the symmetry of one class, from 1, which not all classes have."""
+    return (
+        f"Not all classes have the symmetry {name} of class {number}: to go on with it, export "
+        f"that class alone (export --classes {number}), and go on from a run of it."
+    )
 
 
 def _likelier(gain: float) -> str:

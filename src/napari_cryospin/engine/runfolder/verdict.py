@@ -122,7 +122,8 @@ class Verdict:
         Turns after which the map looks the same, the identity included; the least correlation of
         the half-maps then.
     symmetry
-        Point group of the molecule, where it is a larger one than the run was told.
+        Point group of the molecule, where it is a larger one than the run was told; of several
+        classes, where all that were judged have it.
     pseudo_symmetry
         Point group that the map nearly has, and the particles have not.
     symmetry_axis

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import mrcfile
 import numpy as np
 
-from napari_cryospin.engine.data.belonging import CLASS_NUMBER, MEMBERSHIP
+from napari_cryospin.engine.data.belonging import MEMBERSHIP
+from napari_cryospin.engine.data.class_columns import CLASS
 from napari_cryospin.engine.data.nuisances import Nuisances, Views
 from napari_cryospin.engine.data.simulated_names import (
     IMAGES,
@@ -256,7 +257,7 @@ def _true_table(table: ParticleTable, nuisances: Nuisances, seed: int) -> Partic
 
 def _truth_columns(scene: Scene) -> dict[str, ArrayLike]:
     return {
-        CLASS_NUMBER: scene.class_number,
+        CLASS: scene.class_number,
         MEMBERSHIP: scene.belongs.astype(np.int64),
         "cryospinJunk": ["none" if kind is None else kind.value for kind in scene.junk],
         "cryospinBead": scene.with_bead.astype(np.int64),
