@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,12 @@ def test_a_run_goes_on_by_itself(copied_run: Path, monkeypatch: pytest.MonkeyPat
     # where it is there already, it is gone on with
     assert call("reconstruct", "--out", copied_run, "--resume", "--symmetrise").exit_code == 0
     assert followed[2:] == [copied_run, out]
+    # it finds a larger one in its turn
+    followed.clear()
+    shutil.copyfile(copied_run / "verdict.json", out / "verdict.json")
+    told(out, "C4")
+    assert call("reconstruct", "--out", copied_run, "--resume", "--symmetrise").exit_code == 0
+    assert followed == [copied_run, out, out.with_name(f"{out.name}_C4")]
     followed.clear()
     told(copied_run, None)
     assert call("reconstruct", "--out", copied_run, "--resume", "--symmetrise").exit_code == 0

@@ -165,7 +165,10 @@ def follow(run: Reconstruction) -> int:
 
 
 def follow_on(run: Reconstruction) -> int:
-    """Show a run to its end, and one that goes on with the symmetry that was found, if any."""
+    """Show a run to its end, and one that goes on with the symmetry that was found, if any.
+
+    That one may find a larger symmetry, and is gone on with in turn.
+    """
     from napari_cryospin.engine.run.reconstruction import Reconstruction
     from napari_cryospin.engine.run.symmetrising import make_symmetrised
     from napari_cryospin.engine.runfolder.place import Holds, what_is_in
@@ -182,4 +185,4 @@ def follow_on(run: Reconstruction) -> int:
     else:
         require_goes_on(out, path, verdict.symmetry)
     typer.echo(f"The run goes on with {verdict.symmetry} in {out}.")
-    return follow(Reconstruction.resume(out))
+    return follow_on(Reconstruction.resume(out))
