@@ -203,14 +203,15 @@ class DirectInference(PoseInference):
             membership = yield from find_members(self.problem, rows, self._noise)
             self.preparing = SEARCHING
         searched = self.searches.chosen(rows) if due else self.searches.unknown(rows)
-        if due or len(searched):
+        # those that were to be searched may have been dropped since
+        if len(searched):
             most, limit = self.hypotheses.most, self.searches.limit
             yield from search_modes(self.problem, searched, most, self._noise, limit)
             self.hypotheses.take(self.poses, searched)
             self.hypotheses.make_room(self.poses, self.problem.part)
             self.searches.found(searched)
-            if due:
-                self.searches.made(epoch)
+        if due:
+            self.searches.made(epoch)
         if membership is not None:
             # with the search, or not at all: one that is stopped has changed nothing
             self.poses.set_membership(rows, membership)

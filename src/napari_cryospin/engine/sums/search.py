@@ -82,7 +82,7 @@ def search_modes(
     problem
         Particles, map and poses.
     rows
-        Particles to search, (m,).
+        Particles to search, (m,); where there are none, nothing is done.
     n
         Number of candidates.
     noise
@@ -90,6 +90,8 @@ def search_modes(
     limit
         Largest frequency radius that poses may be found by, in units of 1/box.
     """
+    if not len(rows):
+        return
     search = PoseSearch(problem, noise, limit)
     look = WideLook(problem, noise) if problem.model.shifts else None
     yield 0, len(rows)
