@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +14,7 @@ from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.evaluation.fsc import frequency_shells, fsc
-from napari_cryospin.engine.inference.halves import AutoDecoding
+from napari_cryospin.engine.inference.halves import AutoDecoding, IndependentHalves
 from napari_cryospin.engine.inference.interface import Place
 from napari_cryospin.engine.judging.halves import HalfMaps
 from napari_cryospin.engine.models.backprojection import sphere
@@ -124,3 +126,48 @@ def test_what_one_half_holds_beyond_the_limit_does_not_come_into_the_other(
     # one map for both turns the noise of one half to fit the signal of the other
     mean, error = correlation(halves=False)
     assert mean > 4 * error
+
+
+def begun(problem: Problem, *, shifts: bool = False, **settings: object) -> IndependentHalves:
+    """Return two halves of the small stack that begin their stage."""
+    model = problem.model.model_copy(update={"shifts": shifts, "outliers": False, "halves": True})
+    stage = STAGE.model_copy(update=settings)
+    inference = AutoDecoding.of_stage(replace(problem, model=model), stage, None, 0)
+    assert isinstance(inference, IndependentHalves)
+    inference.begin()
+    return inference
+
+
+@pytest.mark.usefixtures("small_searches")
+def test_halves_that_begin_in_the_midst_of_a_stage_are_searched_as_at_its_beginning(
+    problem: Problem,
+) -> None:
+    """As in a branch with other settings, where the epochs of the stage count on."""
+    inference, rows = begun(problem, searched="doubtful"), torch.arange(problem.particles.n)
+    assert inference.shared_radius is None
+    train(inference, 3, rows)
+    assert inference.shared_radius == LIMIT
+    # what was found by low frequencies is looked at once more, by all
+    assert [half.searches.limit for half in inference._halves] == [math.inf] * 2
+    for half in inference._halves:
+        assert half.searches.go_on(0.0, half.radius)
+        assert half.searches.due(1)
+    assert inference.searches_left == 1
+    train(inference, 4, rows)
+    assert [half.searches.at for half in inference._halves] == [1, 1]
+
+
+@pytest.mark.usefixtures("small_searches")
+def test_a_half_that_gets_particles_later_is_searched_then(problem: Problem) -> None:
+    inference, rows = begun(problem), torch.arange(problem.particles.n)
+    one, two = inference._halves
+    train(inference, 0, rows[one.problem.part])
+    assert inference.shared_radius is None
+    assert (one.searches.at, two.searches.at) == (0, None)
+    two_again = begun(problem)
+    two_again.load_state(inference.state())
+    two = two_again._halves[1]
+    train(two_again, 1, rows)
+    assert two_again.shared_radius == LIMIT
+    assert two.searches.at == 0 and two.searches.limit == math.inf
+    assert bool(two.searches._known[two.problem.rows].all())

@@ -190,13 +190,15 @@ class DirectInference(PoseInference):
         for group in self.volume_optimizer.param_groups:
             group["lr"] = factor * stage.learning_rate_volume
 
-    def searches_after(self, epoch: int) -> int:
-        """Return how many epochs of the stage after this one begin with a search of poses."""
-        return self.searches.after(epoch)
+    @property
+    def searches_left(self) -> int:
+        """How many later epochs of the stage are known to begin with a search of poses."""
+        return self.searches.after(self._epochs)
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Look for outliers, and search poses on the grid, where that is due."""
-        epoch, membership = place.stage_epoch, None
+        # its own epochs: where a branch begins a stage anew, those of the stage count on
+        epoch, membership = self._epochs, None
         due = self.searches.due(epoch)
         if self.problem.model.outliers and epoch != self._looked and (due or epoch in _LOOKED):
             self.preparing = _LOOKING
@@ -229,14 +231,8 @@ class DirectInference(PoseInference):
         # pairs of a particle and one of its hypotheses
         image, hypothesis = self.hypotheses.active[rows].nonzero(as_tuple=True)
         chosen = rows[image], hypothesis
-        aligned = Alignment(
-            self.model,
-            self._map(),
-            seen.over(deviation),
-            self.loss,
-            image,
-            self.problem.model.shifts,
-        )
+        compared, shifts = seen.over(deviation), self.problem.model.shifts
+        aligned = Alignment(self.model, self._map(), compared, self.loss, image, shifts)
         self._take_steps(aligned, chosen)
         self._choose(aligned, rows, image, hypothesis)
         if self._updates is None:

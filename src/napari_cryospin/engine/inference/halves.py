@@ -169,7 +169,8 @@ class IndependentHalves(PoseInference):
 
         None before both have found poses of their own.
         """
-        return self._limit if all(half.searches.at is not None for half, _ in self._there) else None
+        searched = all(half.searches.at is not None for half in self._halves)
+        return self._limit if searched else None
 
     @property
     def half_maps(self) -> tuple[tuple[Map, ...], tuple[Map, ...]]:
@@ -204,9 +205,10 @@ class IndependentHalves(PoseInference):
         for half in self._halves:
             half.set_place(place)
 
-    def searches_after(self, epoch: int) -> int:
-        """Return how many epochs of the stage after this one begin with a search of poses."""
-        return max(half.searches_after(epoch) for half in self._halves)
+    @property
+    def searches_left(self) -> int:
+        """How many later epochs of the stage are known to begin with a search of poses."""
+        return max(half.searches_left for half in self._halves)
 
     def _rows(self, rows: Tensor) -> list[Tensor]:
         """Return those of particles ``rows`` (m,) that are in each half."""
