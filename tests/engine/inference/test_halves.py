@@ -171,3 +171,36 @@ def test_a_half_that_gets_particles_later_is_searched_then(problem: Problem) -> 
     assert two_again.shared_radius == LIMIT
     assert two.searches.at == 0 and two.searches.limit == math.inf
     assert bool(two.searches._known[two.problem.rows].all())
+
+
+@pytest.mark.parametrize("before", ["halves", "one map"])
+def test_what_was_known_of_the_noise_goes_on_below_the_limit_alone(
+    problem: Problem, before: str
+) -> None:
+    """Halves that begin anew would else take all that images hold for noise."""
+    state = begun(problem).state()
+    state["halves"][0]["noise"] = torch.full((BOX // 2,), 0.25)
+    state["halves"][1]["noise"] = torch.full((BOX // 2,), 0.75)
+    if before == "one map":
+        state = {"noise": torch.full((BOX // 2,), 0.5)}
+    inference = begun(problem)
+    told = [half.noise.variance.clone() for half in inference._halves]
+    inference.adopt(state)
+    for half, own in zip(inference._halves, told, strict=True):
+        assert (half.noise.variance[: LIMIT + 1] == 0.5).all()
+        assert torch.equal(half.noise.variance[LIMIT + 1 :], own[LIMIT + 1 :])
+
+
+def test_one_map_goes_on_with_the_noise_of_halves(problem: Problem) -> None:
+    state = begun(problem).state()
+    state["halves"][0]["noise"] = torch.full((BOX // 2,), 0.25)
+    state["halves"][1]["noise"] = torch.full((BOX // 2,), 0.75)
+    model = problem.model.model_copy(update={"halves": False})
+    inference = AutoDecoding.of_stage(replace(problem, model=model), STAGE, None, 0)
+    inference.begin()
+    inference.adopt(state)
+    assert (inference.noise.variance == 0.5).all()
+    # a half without particles knows nothing
+    state["present"] = [False, True]
+    inference.adopt(state)
+    assert (inference.noise.variance == 0.75).all()

@@ -63,6 +63,20 @@ class AutoDecoding(DirectInference):
             return IndependentHalves.of_stage(problem, stage, before, start)
         return super().of_stage(problem, stage, before, start)
 
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Search poses by the noise that was known, also where that was of halves."""
+        super().adopt({"noise": _noise_in(state)})
+
+
+def _noise_in(state: dict[str, Any]) -> Tensor | None:
+    """Return the noise by shell in a state of one map or of halves, (D/2,); None: it has none."""
+    if "halves" not in state:
+        noise = state.get("noise")
+        return noise if isinstance(noise, torch.Tensor) else None
+    told = zip(state["halves"], state["present"], strict=True)
+    found = [half["noise"] for half, there in told if there]
+    return torch.stack(found).mean(0) if found else None
+
 
 def independent(problem: Problem, stage: DirectStage) -> bool:
     """Return whether a stage refines two independent halves: sums alone are made common."""
@@ -262,6 +276,16 @@ class IndependentHalves(PoseInference):
             "both": self._both.state(),
             "present": self._present,
         }
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Search poses by the noise that was known below the limit: nothing else may be shared."""
+        known = _noise_in(state)
+        if known is None:
+            return
+        low = ImageModel.within(self.particles.box, self._limit, self.problem.device)
+        for half in self._halves:
+            begins = half.noise.replaced(NoiseSpectrum(known), low)
+            half.adopt({"noise": begins.variance})
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
