@@ -19,6 +19,7 @@ from napari_cryospin.engine.inference.interface import Place
 from napari_cryospin.engine.judging.halves import HalfMaps
 from napari_cryospin.engine.models.backprojection import sphere
 from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map, map_of_grid
 from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.settings import DataSettings, ModelSettings
@@ -204,3 +205,27 @@ def test_one_map_goes_on_with_the_noise_of_halves(problem: Problem) -> None:
     state["present"] = [False, True]
     inference.adopt(state)
     assert (inference.noise.variance == 0.75).all()
+
+
+@pytest.mark.usefixtures("small_searches")
+def test_a_half_that_no_map_learns_from_knows_nothing_of_the_noise(problem: Problem) -> None:
+    inference = begun(problem)
+    rows, held_out = torch.arange(problem.particles.n), problem.held_out
+    # those that are held out are all of one half
+    other, own = sorted(inference._halves, key=lambda half: int(held_out[half.problem.rows].sum()))
+    before, told = own.problem.grids.clone(), own.noise.variance.clone()
+    shown = problem.volume.grid().clone()
+    train(inference, 0, rows[other.problem.part | held_out])
+    assert torch.equal(own.noise.variance, told)
+    assert torch.equal(own.problem.grids, before)
+    # the other one makes its map, which is that of the problem
+    assert torch.equal(inference.noise.variance, other.noise.variance)
+    assert not torch.equal(problem.volume.grid(), shown)
+    assert own.searches.at == other.searches.at == 0
+    # and where nobody is left of a half
+    own._noise = NoiseSpectrum(torch.full((BOX // 2,), 9.0))
+    train(inference, 1, rows[other.problem.part])
+    assert torch.equal(inference.noise.variance, other.noise.variance)
+    train(inference, 2, rows)
+    assert len(inference._there) == 2
+    assert own.noise.variance.max() < 5 and not torch.equal(own.problem.grids, before)

@@ -245,10 +245,11 @@ class DirectInference(PoseInference):
     def collected(self, rows: Tensor) -> Tensor | None:
         """Return the sums that an epoch with particles ``rows`` makes its maps of, (C, 2, (D+1)³).
 
-        None where there is to be no such map: an epoch that was ended early saw too few for one.
+        None where there is to be no such map: an epoch that was ended early saw too few for one,
+        and there is none of particles that are all held out.
         """
         sums, everyone = self._sums, int((~self.problem.held_out[rows]).sum())
-        return None if sums is None or sums.n != everyone else sums.inserted
+        return sums.inserted if sums is not None and sums.n == everyone > 0 else None
 
     def end_epoch(self, rows: Tensor) -> None:
         """Make the map anew, where that is done in closed form."""

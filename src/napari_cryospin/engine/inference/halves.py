@@ -199,20 +199,20 @@ class IndependentHalves(PoseInference):
 
     @property
     def noise(self) -> NoiseSpectrum:
-        """Noise of the images, the mean of what the halves know."""
-        one, two = (half.noise.variance for half in self._halves)
-        return NoiseSpectrum((one + two) / 2)
+        """Noise of the images, the mean of what those halves know that have any particles."""
+        known = [half.noise.variance for half in self._there]
+        return NoiseSpectrum(torch.stack(known).sum(0) / len(known))
 
     @property
     def over(self) -> bool:
         """Whether the modes of both have settled."""
-        return all(half.over for half, there in self._there)
+        return all(half.over for half in self._there)
 
     @property
-    def _there(self) -> list[tuple[DirectInference, bool]]:
-        """The halves that have any particles in use."""
+    def _there(self) -> list[DirectInference]:
+        """The halves that have any particles in use which a map may learn from; else both."""
         found = zip(self._halves, self._present, strict=True)
-        return [(half, there) for half, there in found if there]
+        return [half for half, there in found if there] or self._halves
 
     def set_place(self, place: Place) -> None:
         """Follow the stage's schedules."""
@@ -231,7 +231,7 @@ class IndependentHalves(PoseInference):
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Look for outliers, and search poses, in each half."""
         parts = self._rows(rows)
-        self._present = [len(part) > 0 for part in parts]
+        self._present = [bool((~self.problem.held_out[part]).any()) for part in parts]
         for number, (half, part) in enumerate(zip(self._halves, parts, strict=True), 1):
             for done in half.begin_epoch(place, part) if len(part) else ():
                 self.preparing = f"{half.preparing}, half {number}"
@@ -258,7 +258,8 @@ class IndependentHalves(PoseInference):
             if len(part)
         ]
         sums = [inserted for *_, inserted in made if inserted is not None]
-        whole = len(sums) == len(made)
+        # of a half whose particles are all held out no map is made, and none is missed
+        whole = len(sums) == len(self._there)
         total = torch.stack(sums).sum(0) if whole else None
         for half, part, inserted in made:
             own = inserted
