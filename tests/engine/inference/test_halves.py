@@ -229,3 +229,15 @@ def test_a_half_that_no_map_learns_from_knows_nothing_of_the_noise(problem: Prob
     train(inference, 2, rows)
     assert len(inference._there) == 2
     assert own.noise.variance.max() < 5 and not torch.equal(own.problem.grids, before)
+
+
+@pytest.mark.usefixtures("small_searches")
+def test_the_search_of_a_half_leaves_the_winners_of_the_other(problem: Problem) -> None:
+    """A single hypothesis is no candidate: each search makes room for one, and takes it away."""
+    inference, rows = begun(problem, hypotheses=1), torch.arange(problem.particles.n)
+    train(inference, 0, rows[10:])
+    assert (problem.poses.winner[10:] == 0).all()
+    assert (problem.poses.winner[:10] == -1).all()
+    train(inference, 1, rows)
+    assert (problem.poses.winner == 0).all()
+    assert problem.poses.candidates.shape[1] == 0

@@ -102,7 +102,11 @@ def search_modes(
         done += len(part)
         yield done, len(rows)
     # all at once: a search that is stopped leaves the poses as they were
-    if problem.poses.candidate_losses.shape[1] != n:
-        problem.poses.with_candidates(n)
+    poses = problem.poses
+    if poses.candidate_losses.shape[1] != n:
+        winner = poses.winner
+        poses.with_candidates(n)
+        # who is not searched keeps its pose, and so is one that has been seen
+        poses.winner = winner.clamp(max=n - 1)
     for part, modes in zip(rows.split(_PART), found, strict=True):
-        modes.record(problem.poses, part)
+        modes.record(poses, part)
