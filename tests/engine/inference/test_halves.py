@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from napari_cryospin.engine.data.load import read_table
+from napari_cryospin.engine.data.member import APART
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.evaluation.fsc import frequency_shells, fsc
@@ -21,12 +22,14 @@ from napari_cryospin.engine.models.backprojection import sphere
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map, map_of_grid
+from napari_cryospin.engine.run.checkpoint_reading import require_like
 from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.settings import DataSettings, ModelSettings
 from napari_cryospin.engine.simulate import simulate
 from napari_cryospin.engine.stages import DirectStage
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem
+from napari_cryospin.engine.sums.centring import first_origins
 from particle_images import all_images, with_images
 
 if TYPE_CHECKING:
@@ -241,3 +244,50 @@ def test_the_search_of_a_half_leaves_the_winners_of_the_other(problem: Problem) 
     train(inference, 1, rows)
     assert (problem.poses.winner == 0).all()
     assert problem.poses.candidates.shape[1] == 0
+
+
+@pytest.mark.usefixtures("small_searches")
+def test_those_who_were_dropped_tell_a_half_nothing(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither noise nor where the middles are; no more do those who were said not to belong."""
+    asked: list[tuple[Tensor, Tensor]] = []
+
+    def recorded(particles: Particles, rows: Tensor, learning: Tensor) -> Tensor:
+        asked.append((rows, learning))
+        return first_origins(particles, rows, learning)
+
+    monkeypatch.setattr("napari_cryospin.engine.inference.halves.first_origins", recorded)
+    inference, rows = begun(problem, shifts=True), torch.arange(problem.particles.n)
+    assert not asked
+    problem.poses.say(rows[60:70], APART)
+    # a run that was stopped before its first epoch goes on alike
+    later = begun(problem, shifts=True)
+    inference.adopt({"noise": torch.full((BOX // 2,), 0.5)})
+    later.load_state(inference.state())
+    list(later.begin_epoch(Place(0, 0.0), rows[50:]))
+    for half, (own, learning) in zip(later._halves, asked, strict=True):
+        # who comes back has none of what was known before
+        assert torch.equal(own, half.problem.rows)
+        wanted = own[(own >= 50) & ((own < 60) | (own >= 70)) & ~problem.held_out[own]]
+        assert torch.equal(learning, wanted)
+        told = problem.particles.noise(wanted).variance
+        assert (half.noise.variance[: LIMIT + 1] == 0.5).all()
+        assert torch.equal(half.noise.variance[LIMIT + 1 :], told[LIMIT + 1 :])
+    # once, also of a run that is gone on with
+    again = begun(problem, shifts=True)
+    again.load_state(later.state())
+    list(again.begin_epoch(Place(0, 0.0), rows))
+    assert len(asked) == 2
+
+
+def test_a_state_of_an_earlier_version_is_taken_in(problem: Problem) -> None:
+    """Halves told their noise, and where the middles are, before the first epoch."""
+    before, inference = begun(problem), begun(problem)
+    state = {k: v for k, v in before.state().items() if k in ("halves", "maps", "both", "present")}
+    require_like(inference.state(), inference.completed(state))
+    inference.load_state(state)
+    told = [half.noise.variance.clone() for half in inference._halves]
+    next(inference.begin_epoch(Place(0, 0.0), torch.arange(problem.particles.n)))
+    for half, own in zip(inference._halves, told, strict=True):
+        assert torch.equal(half.noise.variance, own)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_cryospin.engine.data.half_sets import half_sets
+from napari_cryospin.engine.data.member import APART
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
 from napari_cryospin.engine.models.image import ImageModel
@@ -49,6 +50,8 @@ _MIXED = 4
 _REACH = 1
 # particles of a half that tell its noise at first
 _TELLING = 1000
+# what earlier versions did not write down: they told noise and shifts before the first epoch
+_TOLD = {"told": [True, True], "low_known": True, "centring": False}
 
 
 class AutoDecoding(DirectInference):
@@ -99,7 +102,7 @@ class IndependentHalves(PoseInference):
         Noise of the images as known so far; white by default.
     radius
         Frequency radius that poses were found by so far, in units of 1/box. Shifts that used more
-        than is to be shared are forgotten.
+        than is to be shared are found anew before the first search.
     """
 
     kind = Inference.DIRECT
@@ -115,7 +118,13 @@ class IndependentHalves(PoseInference):
         particles, box, device = problem.particles, problem.particles.box, problem.device
         common = min(_COMMON, int(_COMMON_SHARE * box))
         self._limit = min(common + _MIXED, box // 2 - 1)
-        self._known_by = radius
+        low = ImageModel.within(box, self._limit, device)
+        begins = NoiseSpectrum.white(box, device)
+        begins = begins if noise is None else begins.replaced(noise, low)
+        # what the particles of its first epoch then tell of each half
+        self._told = [False, False]
+        self._low_known = noise is not None
+        self._centring = problem.model.shifts and radius > self._limit
         self._shared = (frequency_radius(box) <= common).to(device)
         self._both = MapUpdates(problem.maps, box, device, memory=1)
         self._present = [True, True]
@@ -131,7 +140,6 @@ class IndependentHalves(PoseInference):
                 others=tuple(others),
                 part=(sets == number).to(device),
             )
-            begins = self._first_noise(own, noise)
             self._halves.append(DirectInference(own, searching, begins, limit=common + _REACH))
 
     @classmethod
@@ -150,32 +158,33 @@ class IndependentHalves(PoseInference):
         """Return the bytes of one half's batch or search: they take turns."""
         return DirectInference.memory_needed(stage, model, box, device)
 
-    def _first_noise(self, own: Problem, known: NoiseSpectrum | None) -> NoiseSpectrum:
-        """Return the noise that a half begins with: beyond the limit its own particles tell it."""
-        particles, rows = own.particles, own.rows[~own.held_out[own.rows]]
-        if not len(rows):
-            return NoiseSpectrum.white(particles.box, own.device)
-        told = particles.noise(evenly_spread(rows, _TELLING))
-        low = ImageModel.within(particles.box, self._limit, own.device)
-        return told if known is None else told.replaced(known, low)
-
     def begin(self) -> None:
         """Give both halves the low frequencies of the map, and nothing else."""
-        if self.problem.model.shifts and self._known_by > self._limit:
-            self._find_shifts()
         low = torch.where(self._shared, self.problem.grids, 0)
         for half in self._halves:
             for volume, grid in zip(half.problem.maps, low, strict=True):
                 volume.assign(grid)
             half.begin()
 
-    def _find_shifts(self) -> None:
-        """Centre the particles of each half, as if nothing were known of them."""
-        for half in self._halves:
-            rows = half.problem.rows
-            learning = rows[~self.problem.held_out[rows]]
-            if len(learning):
-                self.poses.shifts[rows] = first_origins(self.particles, rows, learning)
+    def _tell(self, half: DirectInference, rows: Tensor) -> None:
+        """Let the first particles of a half, (m,), tell its noise, and where the middles are.
+
+        Below the limit the noise is what was known, where any was. The shifts of all its particles
+        are found as if nothing were known of them, where they were found by what is not shared.
+        """
+        particles, poses = self.particles, self.poses
+        # nothing of those who were dropped, or said not to belong
+        telling = rows[~self.problem.held_out[rows] & (poses.by_hand[rows] != APART)]
+        if not len(telling):
+            return
+        told = particles.noise(evenly_spread(telling, _TELLING))
+        if self._low_known:
+            low = ImageModel.within(particles.box, self._limit, self.problem.device)
+            told = told.replaced(half.noise, low)
+        half.adopt({"noise": told.variance})
+        if self._centring:
+            own = half.problem.rows
+            poses.shifts[own] = first_origins(particles, own, telling)
 
     @property
     def shared_radius(self) -> float | None:
@@ -232,6 +241,10 @@ class IndependentHalves(PoseInference):
         """Look for outliers, and search poses, in each half."""
         parts = self._rows(rows)
         self._present = [bool((~self.problem.held_out[part]).any()) for part in parts]
+        for number, (half, part) in enumerate(zip(self._halves, parts, strict=True)):
+            if len(part) and not self._told[number]:
+                self._tell(half, part)
+                self._told[number] = True
         for number, (half, part) in enumerate(zip(self._halves, parts, strict=True), 1):
             for done in half.begin_epoch(place, part) if len(part) else ():
                 self.preparing = f"{half.preparing}, half {number}"
@@ -276,7 +289,14 @@ class IndependentHalves(PoseInference):
             "maps": [[each.state_dict() for each in half.problem.maps] for half in self._halves],
             "both": self._both.state(),
             "present": self._present,
+            "told": self._told,
+            "low_known": self._low_known,
+            "centring": self._centring,
         }
+
+    def completed(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return a state with what earlier versions did not have."""
+        return _TOLD | state
 
     def adopt(self, state: dict[str, Any]) -> None:
         """Search poses by the noise that was known below the limit: nothing else may be shared."""
@@ -287,16 +307,19 @@ class IndependentHalves(PoseInference):
         for half in self._halves:
             begins = half.noise.replaced(NoiseSpectrum(known), low)
             half.adopt({"noise": begins.variance})
+        self._low_known = True
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
+        state = self.completed(state)
         told = zip(self._halves, state["halves"], state["maps"], strict=True)
         for half, own, maps in told:
             half.load_state(own)
             for volume, held in zip(half.problem.maps, maps, strict=True):
                 volume.load_state_dict(held)
         self._both.load_state(state["both"])
-        self._present = list(state["present"])
+        self._present, self._told = list(state["present"]), list(state["told"])
+        self._low_known, self._centring = state["low_known"], state["centring"]
 
 
 def _part(problem: Problem) -> Tensor:

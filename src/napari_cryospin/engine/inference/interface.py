@@ -219,6 +219,10 @@ class PoseInference(ABC):
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
 
+    def completed(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return a :meth:`state` of an earlier version with what that did not write down."""
+        return state
+
     @property
     def renews_candidates(self) -> bool:
         """Whether a branch point may leave the candidates out.
