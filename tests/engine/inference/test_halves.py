@@ -177,6 +177,20 @@ def test_a_half_that_gets_particles_later_is_searched_then(problem: Problem) -> 
     assert bool(two.searches._known[two.problem.rows].all())
 
 
+@pytest.mark.usefixtures("small_searches")
+def test_a_half_of_a_single_particle_goes_on(problem: Problem) -> None:
+    """Nobody is in doubt of it when poses are looked at once more."""
+    inference = begun(problem, shifts=True, searched="doubtful")
+    one, two = (half.problem.rows for half in inference._halves)
+    alone = two[~problem.held_out[two]][:1]
+    for epoch in range(EPOCHS):
+        train(inference, epoch, torch.cat((one, alone)))
+    assert inference._halves[1].searches.at is not None
+    assert not bool(problem.volume.grid().isnan().any())
+    assert bool(problem.poses.losses[one].isfinite().all())
+    assert bool(problem.poses.losses[alone].isfinite().all())
+
+
 @pytest.mark.parametrize("before", ["halves", "one map"])
 def test_what_was_known_of_the_noise_goes_on_below_the_limit_alone(
     problem: Problem, before: str
