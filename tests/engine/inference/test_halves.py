@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,21 +11,25 @@ import pytest
 import torch
 
 from napari_cryospin.engine.data.load import read_table
+from napari_cryospin.engine.data.member import APART
 from napari_cryospin.engine.data.molecule import procedural_molecule
 from napari_cryospin.engine.data.preprocess import prepare
 from napari_cryospin.engine.evaluation.fsc import frequency_shells, fsc
-from napari_cryospin.engine.inference.halves import AutoDecoding
+from napari_cryospin.engine.inference.halves import AutoDecoding, IndependentHalves
 from napari_cryospin.engine.inference.interface import Place
 from napari_cryospin.engine.judging.halves import HalfMaps
 from napari_cryospin.engine.models.backprojection import sphere
 from napari_cryospin.engine.models.image import ImageModel
+from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map, map_of_grid
+from napari_cryospin.engine.run.checkpoint_reading import require_like
 from napari_cryospin.engine.run.training import signal_amplitude
 from napari_cryospin.engine.settings import DataSettings, ModelSettings
 from napari_cryospin.engine.simulate import simulate
 from napari_cryospin.engine.stages import DirectStage
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem
+from napari_cryospin.engine.sums.centring import first_origins
 from particle_images import all_images, with_images
 
 if TYPE_CHECKING:
@@ -124,3 +130,178 @@ def test_what_one_half_holds_beyond_the_limit_does_not_come_into_the_other(
     # one map for both turns the noise of one half to fit the signal of the other
     mean, error = correlation(halves=False)
     assert mean > 4 * error
+
+
+def begun(problem: Problem, *, shifts: bool = False, **settings: object) -> IndependentHalves:
+    """Return two halves of the small stack that begin their stage."""
+    model = problem.model.model_copy(update={"shifts": shifts, "outliers": False, "halves": True})
+    stage = STAGE.model_copy(update=settings)
+    inference = AutoDecoding.of_stage(replace(problem, model=model), stage, None, 0)
+    assert isinstance(inference, IndependentHalves)
+    inference.begin()
+    return inference
+
+
+@pytest.mark.usefixtures("small_searches")
+def test_halves_that_begin_in_the_midst_of_a_stage_are_searched_as_at_its_beginning(
+    problem: Problem,
+) -> None:
+    """As in a branch with other settings, where the epochs of the stage count on."""
+    inference, rows = begun(problem, searched="doubtful"), torch.arange(problem.particles.n)
+    assert inference.shared_radius is None
+    train(inference, 3, rows)
+    assert inference.shared_radius == LIMIT
+    # what was found by low frequencies is looked at once more, by all
+    assert [half.searches.limit for half in inference._halves] == [math.inf] * 2
+    for half in inference._halves:
+        assert half.searches.go_on(0.0, half.radius)
+        assert half.searches.due(1)
+    assert inference.searches_left == 1
+    train(inference, 4, rows)
+    assert [half.searches.at for half in inference._halves] == [1, 1]
+
+
+@pytest.mark.usefixtures("small_searches")
+def test_a_half_that_gets_particles_later_is_searched_then(problem: Problem) -> None:
+    inference, rows = begun(problem), torch.arange(problem.particles.n)
+    one, two = inference._halves
+    train(inference, 0, rows[one.problem.part])
+    assert inference.shared_radius is None
+    assert (one.searches.at, two.searches.at) == (0, None)
+    two_again = begun(problem)
+    two_again.load_state(inference.state())
+    two = two_again._halves[1]
+    train(two_again, 1, rows)
+    assert two_again.shared_radius == LIMIT
+    assert two.searches.at == 0 and two.searches.limit == math.inf
+    assert bool(two.searches._known[two.problem.rows].all())
+
+
+@pytest.mark.usefixtures("small_searches")
+def test_a_half_of_a_single_particle_goes_on(problem: Problem) -> None:
+    """Nobody is in doubt of it when poses are looked at once more."""
+    inference = begun(problem, shifts=True, searched="doubtful")
+    one, two = (half.problem.rows for half in inference._halves)
+    alone = two[~problem.held_out[two]][:1]
+    for epoch in range(EPOCHS):
+        train(inference, epoch, torch.cat((one, alone)))
+    assert inference._halves[1].searches.at is not None
+    assert not bool(problem.volume.grid().isnan().any())
+    assert bool(problem.poses.losses[one].isfinite().all())
+    assert bool(problem.poses.losses[alone].isfinite().all())
+
+
+@pytest.mark.parametrize("before", ["halves", "one map"])
+def test_what_was_known_of_the_noise_goes_on_below_the_limit_alone(
+    problem: Problem, before: str
+) -> None:
+    """Halves that begin anew would else take all that images hold for noise."""
+    state = begun(problem).state()
+    state["halves"][0]["noise"] = torch.full((BOX // 2,), 0.25)
+    state["halves"][1]["noise"] = torch.full((BOX // 2,), 0.75)
+    if before == "one map":
+        state = {"noise": torch.full((BOX // 2,), 0.5)}
+    inference = begun(problem)
+    told = [half.noise.variance.clone() for half in inference._halves]
+    inference.adopt(state)
+    for half, own in zip(inference._halves, told, strict=True):
+        assert (half.noise.variance[: LIMIT + 1] == 0.5).all()
+        assert torch.equal(half.noise.variance[LIMIT + 1 :], own[LIMIT + 1 :])
+
+
+def test_one_map_goes_on_with_the_noise_of_halves(problem: Problem) -> None:
+    state = begun(problem).state()
+    state["halves"][0]["noise"] = torch.full((BOX // 2,), 0.25)
+    state["halves"][1]["noise"] = torch.full((BOX // 2,), 0.75)
+    model = problem.model.model_copy(update={"halves": False})
+    inference = AutoDecoding.of_stage(replace(problem, model=model), STAGE, None, 0)
+    inference.begin()
+    inference.adopt(state)
+    assert (inference.noise.variance == 0.5).all()
+    # a half without particles knows nothing
+    state["present"] = [False, True]
+    inference.adopt(state)
+    assert (inference.noise.variance == 0.75).all()
+
+
+@pytest.mark.usefixtures("small_searches")
+def test_a_half_that_no_map_learns_from_knows_nothing_of_the_noise(problem: Problem) -> None:
+    inference = begun(problem)
+    rows, held_out = torch.arange(problem.particles.n), problem.held_out
+    # those that are held out are all of one half
+    other, own = sorted(inference._halves, key=lambda half: int(held_out[half.problem.rows].sum()))
+    before, told = own.problem.grids.clone(), own.noise.variance.clone()
+    shown = problem.volume.grid().clone()
+    train(inference, 0, rows[other.problem.part | held_out])
+    assert torch.equal(own.noise.variance, told)
+    assert torch.equal(own.problem.grids, before)
+    # the other one makes its map, which is that of the problem
+    assert torch.equal(inference.noise.variance, other.noise.variance)
+    assert not torch.equal(problem.volume.grid(), shown)
+    assert own.searches.at == other.searches.at == 0
+    # and where nobody is left of a half
+    own._noise = NoiseSpectrum(torch.full((BOX // 2,), 9.0))
+    train(inference, 1, rows[other.problem.part])
+    assert torch.equal(inference.noise.variance, other.noise.variance)
+    train(inference, 2, rows)
+    assert len(inference._there) == 2
+    assert own.noise.variance.max() < 5 and not torch.equal(own.problem.grids, before)
+
+
+@pytest.mark.usefixtures("small_searches")
+def test_the_search_of_a_half_leaves_the_winners_of_the_other(problem: Problem) -> None:
+    """A single hypothesis is no candidate: each search makes room for one, and takes it away."""
+    inference, rows = begun(problem, hypotheses=1), torch.arange(problem.particles.n)
+    train(inference, 0, rows[10:])
+    assert (problem.poses.winner[10:] == 0).all()
+    assert (problem.poses.winner[:10] == -1).all()
+    train(inference, 1, rows)
+    assert (problem.poses.winner == 0).all()
+    assert problem.poses.candidates.shape[1] == 0
+
+
+@pytest.mark.usefixtures("small_searches")
+def test_those_who_were_dropped_tell_a_half_nothing(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither noise nor where the middles are; no more do those who were said not to belong."""
+    asked: list[tuple[Tensor, Tensor]] = []
+
+    def recorded(particles: Particles, rows: Tensor, learning: Tensor) -> Tensor:
+        asked.append((rows, learning))
+        return first_origins(particles, rows, learning)
+
+    monkeypatch.setattr("napari_cryospin.engine.inference.halves.first_origins", recorded)
+    inference, rows = begun(problem, shifts=True), torch.arange(problem.particles.n)
+    assert not asked
+    problem.poses.say(rows[60:70], APART)
+    # a run that was stopped before its first epoch goes on alike
+    later = begun(problem, shifts=True)
+    inference.adopt({"noise": torch.full((BOX // 2,), 0.5)})
+    later.load_state(inference.state())
+    list(later.begin_epoch(Place(0, 0.0), rows[50:]))
+    for half, (own, learning) in zip(later._halves, asked, strict=True):
+        # who comes back has none of what was known before
+        assert torch.equal(own, half.problem.rows)
+        wanted = own[(own >= 50) & ((own < 60) | (own >= 70)) & ~problem.held_out[own]]
+        assert torch.equal(learning, wanted)
+        told = problem.particles.noise(wanted).variance
+        assert (half.noise.variance[: LIMIT + 1] == 0.5).all()
+        assert torch.equal(half.noise.variance[LIMIT + 1 :], told[LIMIT + 1 :])
+    # once, also of a run that is gone on with
+    again = begun(problem, shifts=True)
+    again.load_state(later.state())
+    list(again.begin_epoch(Place(0, 0.0), rows))
+    assert len(asked) == 2
+
+
+def test_a_state_of_an_earlier_version_is_taken_in(problem: Problem) -> None:
+    """Halves told their noise, and where the middles are, before the first epoch."""
+    before, inference = begun(problem), begun(problem)
+    state = {k: v for k, v in before.state().items() if k in ("halves", "maps", "both", "present")}
+    require_like(inference.state(), inference.completed(state))
+    inference.load_state(state)
+    told = [half.noise.variance.clone() for half in inference._halves]
+    next(inference.begin_epoch(Place(0, 0.0), torch.arange(problem.particles.n)))
+    for half, own in zip(inference._halves, told, strict=True):
+        assert torch.equal(half.noise.variance, own)

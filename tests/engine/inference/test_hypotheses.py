@@ -112,6 +112,36 @@ def test_a_search_that_is_stopped_leaves_the_poses(
     assert not list(inference.begin_epoch(Place(0, 0.0), torch.arange(problem.particles.n)))
 
 
+@pytest.mark.usefixtures("small_searches")
+def test_a_search_of_those_who_were_dropped_since_is_over_at_once(problem: Problem) -> None:
+    stage = DirectStage(
+        hypotheses=2,
+        searches=2,
+        until="criterion",
+        searched="doubtful",
+        volume_update="closed form",
+    )
+    inference = DirectInference(problem, stage)
+    inference.begin()
+    rows = torch.arange(problem.particles.n)
+    list(inference.begin_epoch(Place(0, 0.0), rows))
+    inference.train_batch(rows)
+    # all are of one mode but these
+    doubtful, apart = rows[:20], exponential_map(torch.tensor([[0.0, 0, 0], [0, 0, 2]]))
+    problem.poses.candidates[:] = problem.poses.candidates[:, :1]
+    problem.poses.candidate_losses[:, 0], problem.poses.candidate_losses[:, 1] = 1.0, torch.nan
+    problem.poses.candidates[doubtful] = apart
+    problem.poses.candidate_losses[doubtful] = 1.0
+    inference._before = problem.poses.copied()
+    inference.end_epoch(rows)
+    assert inference.searches.chosen(rows).tolist() == doubtful.tolist()
+    before = problem.poses.rotations.clone()
+    for place in range(2):
+        assert inference.searches.due(1) == (place == 0)
+        list(inference.begin_epoch(Place(1, 0.1), rows[20:]))
+        assert torch.equal(problem.poses.rotations, before)
+
+
 def test_rates_fall_where_epochs_run_out(problem: Problem) -> None:
     stage = DirectStage(until="criterion", epochs=8, final_rate=0.1)
     inference = DirectInference(problem, stage)

@@ -13,6 +13,7 @@ from napari_cryospin.engine import events
 from napari_cryospin.engine.data.density import read_map
 from napari_cryospin.engine.data.star import read_star, write_star
 from napari_cryospin.engine.fsc_events import FscUpdated
+from napari_cryospin.engine.run.branching import make_branch
 from napari_cryospin.engine.run.checkpoint_reading import read_last_checkpoint
 from napari_cryospin.engine.run.reconstruction import Reconstruction
 from napari_cryospin.engine.runfolder import fsc
@@ -153,6 +154,21 @@ def test_particles_that_come_back_are_searched_by_their_own_half(
     for number, half in enumerate(state["halves"]):
         known = half["searches"]["known"]
         assert known.nonzero().flatten().tolist() == list(range(number, 160, 2))
+
+
+@pytest.mark.parametrize("changes", [{"direct.hypotheses": 3}, {"direct.hypotheses": 1}])
+def test_a_branch_in_the_midst_of_the_stage_tells_a_resolution(
+    undisturbed: RunFolder, tmp_path: Path, changes: dict[str, int]
+) -> None:
+    """Its halves begin anew, and so does the search of each; the stage's epochs count on."""
+    make_branch(undisturbed.path, 3, tmp_path / "branch", changes=changes)
+    stream = list(Reconstruction.resume(tmp_path / "branch").run())
+    last = stream[-1]
+    assert isinstance(last, events.Finished), last
+    assert last.halves is not None and last.halves.shared is not None
+    assert [event.epoch for event in stream if isinstance(event, FscUpdated)] == [3]
+    state = read_last_checkpoint(RunFolder(tmp_path / "branch"), torch.device("cpu"))["inference"]
+    assert [half["searches"]["at"] for half in state["halves"]] == [0, 0]
 
 
 def test_half_sets_of_the_table_are_kept(in_halves: Settings, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ from napari_cryospin.engine.sums.centring import (
     pixel_shifts,
     shift_log_prior,
     shift_spread,
+    spread_of,
 )
 from napari_cryospin.engine.sums.quadrature import Quadrature
 from napari_cryospin.engine.sums.wide_look import WideLook
@@ -119,3 +121,18 @@ def test_a_wide_look_finds_what_began_too_far_away(particles: Particles, true_ma
     # two pixels are the step of the look
     assert float((error < 2.0).float().mean()) > 0.9
     assert torch.equal(poses.shifts, before)
+
+
+def test_the_spread_of_a_half_is_its_own_or_none_s(problem: Problem) -> None:
+    """Also where none of its particles belongs, or all of them are held out."""
+    own = torch.arange(problem.particles.n) % 2 == 1
+    half, poses = replace(problem, part=own), problem.poses
+    none = torch.zeros_like(own)
+    poses.shifts = torch.where(own[:, None], 1.0, 9.0) * shifts_of(1.0, len(own))
+    wanted = shift_spread(poses.shifts[own & ~problem.held_out])
+    assert spread_of(half) == wanted != spread_of(problem)
+    poses.set_membership(own.nonzero().flatten(), torch.zeros(int(own.sum())))
+    assert spread_of(half) == wanted
+    # of nobody it is what shifts are looked for by at first
+    assert spread_of(replace(half, held_out=own)) == 0.1 * problem.particles.box
+    assert spread_of(replace(half, part=none)) == 0.1 * problem.particles.box

@@ -160,7 +160,7 @@ class FrameSearch:
 
 
 def _makers(group: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return one or two turns whose products are the group, (≤ 2, 3, 3)."""
+    """Return turns whose products are the group: one or two of them, or else all, (t, 3, 3)."""
     angles = np.array([Rotation.from_matrix(turn).magnitude() for turn in group])
     order = np.argsort(np.where(angles > 1e-3, angles, np.inf))
     first = group[order[0]]

@@ -190,27 +190,30 @@ class DirectInference(PoseInference):
         for group in self.volume_optimizer.param_groups:
             group["lr"] = factor * stage.learning_rate_volume
 
-    def searches_after(self, epoch: int) -> int:
-        """Return how many epochs of the stage after this one begin with a search of poses."""
-        return self.searches.after(epoch)
+    @property
+    def searches_left(self) -> int:
+        """How many later epochs of the stage are known to begin with a search of poses."""
+        return self.searches.after(self._epochs)
 
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Look for outliers, and search poses on the grid, where that is due."""
-        epoch, membership = place.stage_epoch, None
+        # its own epochs: where a branch begins a stage anew, those of the stage count on
+        epoch, membership = self._epochs, None
         due = self.searches.due(epoch)
         if self.problem.model.outliers and epoch != self._looked and (due or epoch in _LOOKED):
             self.preparing = _LOOKING
             membership = yield from find_members(self.problem, rows, self._noise)
             self.preparing = SEARCHING
         searched = self.searches.chosen(rows) if due else self.searches.unknown(rows)
-        if due or len(searched):
+        # those that were to be searched may have been dropped since
+        if len(searched):
             most, limit = self.hypotheses.most, self.searches.limit
             yield from search_modes(self.problem, searched, most, self._noise, limit)
             self.hypotheses.take(self.poses, searched)
             self.hypotheses.make_room(self.poses, self.problem.part)
             self.searches.found(searched)
-            if due:
-                self.searches.made(epoch)
+        if due:
+            self.searches.made(epoch)
         if membership is not None:
             # with the search, or not at all: one that is stopped has changed nothing
             self.poses.set_membership(rows, membership)
@@ -228,14 +231,8 @@ class DirectInference(PoseInference):
         # pairs of a particle and one of its hypotheses
         image, hypothesis = self.hypotheses.active[rows].nonzero(as_tuple=True)
         chosen = rows[image], hypothesis
-        aligned = Alignment(
-            self.model,
-            self._map(),
-            seen.over(deviation),
-            self.loss,
-            image,
-            self.problem.model.shifts,
-        )
+        compared, shifts = seen.over(deviation), self.problem.model.shifts
+        aligned = Alignment(self.model, self._map(), compared, self.loss, image, shifts)
         self._take_steps(aligned, chosen)
         self._choose(aligned, rows, image, hypothesis)
         if self._updates is None:
@@ -248,10 +245,11 @@ class DirectInference(PoseInference):
     def collected(self, rows: Tensor) -> Tensor | None:
         """Return the sums that an epoch with particles ``rows`` makes its maps of, (C, 2, (D+1)³).
 
-        None where there is to be no such map: an epoch that was ended early saw too few for one.
+        None where there is to be no such map: an epoch that was ended early saw too few for one,
+        and there is none of particles that are all held out.
         """
         sums, everyone = self._sums, int((~self.problem.held_out[rows]).sum())
-        return None if sums is None or sums.n != everyone else sums.inserted
+        return sums.inserted if sums is not None and sums.n == everyone > 0 else None
 
     def end_epoch(self, rows: Tensor) -> None:
         """Make the map anew, where that is done in closed form."""

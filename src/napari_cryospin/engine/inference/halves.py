@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_cryospin.engine.data.half_sets import half_sets
+from napari_cryospin.engine.data.member import APART
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
 from napari_cryospin.engine.inference.one_hand import of_other_hand, take_other_hand, turned
@@ -53,6 +54,8 @@ _REACH = 1
 _TELLING = 1000
 # a half, its particles in an epoch, and the sums that its maps are made of, (C, 2, (D+1)³)
 _Made = tuple[DirectInference, "Tensor", "Tensor | None"]
+# what earlier versions did not write down: they told noise and shifts before the first epoch
+_TOLD = {"told": [True, True], "low_known": True, "centring": False}
 
 
 class AutoDecoding(DirectInference):
@@ -66,6 +69,20 @@ class AutoDecoding(DirectInference):
         if independent(problem, stage):
             return IndependentHalves.of_stage(problem, stage, before, start)
         return super().of_stage(problem, stage, before, start)
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Search poses by the noise that was known, also where that was of halves."""
+        super().adopt({"noise": _noise_in(state)})
+
+
+def _noise_in(state: dict[str, Any]) -> Tensor | None:
+    """Return the noise by shell in a state of one map or of halves, (D/2,); None: it has none."""
+    if "halves" not in state:
+        noise = state.get("noise")
+        return noise if isinstance(noise, torch.Tensor) else None
+    told = zip(state["halves"], state["present"], strict=True)
+    found = [half["noise"] for half, there in told if there]
+    return torch.stack(found).mean(0) if found else None
 
 
 def independent(problem: Problem, stage: DirectStage) -> bool:
@@ -89,7 +106,7 @@ class IndependentHalves(PoseInference):
         Noise of the images as known so far; white by default.
     radius
         Frequency radius that poses were found by so far, in units of 1/box. Shifts that used more
-        than is to be shared are forgotten.
+        than is to be shared are found anew before the first search.
     """
 
     kind = Inference.DIRECT
@@ -105,7 +122,13 @@ class IndependentHalves(PoseInference):
         particles, box, device = problem.particles, problem.particles.box, problem.device
         common = min(_COMMON, int(_COMMON_SHARE * box))
         self._limit = min(common + _MIXED, box // 2 - 1)
-        self._known_by = radius
+        low = ImageModel.within(box, self._limit, device)
+        begins = NoiseSpectrum.white(box, device)
+        begins = begins if noise is None else begins.replaced(noise, low)
+        # what the particles of its first epoch then tell of each half
+        self._told = [False, False]
+        self._low_known = noise is not None
+        self._centring = problem.model.shifts and radius > self._limit
         self._shared = (frequency_radius(box) <= common).to(device)
         self._both = MapUpdates(problem.maps, box, device, memory=1)
         self._present = [True, True]
@@ -121,7 +144,6 @@ class IndependentHalves(PoseInference):
                 others=tuple(others),
                 part=(sets == number).to(device),
             )
-            begins = self._first_noise(own, noise)
             self._halves.append(DirectInference(own, searching, begins, limit=common + _REACH))
 
     @classmethod
@@ -140,32 +162,33 @@ class IndependentHalves(PoseInference):
         """Return the bytes of one half's batch or search: they take turns."""
         return DirectInference.memory_needed(stage, model, box, device)
 
-    def _first_noise(self, own: Problem, known: NoiseSpectrum | None) -> NoiseSpectrum:
-        """Return the noise that a half begins with: beyond the limit its own particles tell it."""
-        particles, rows = own.particles, own.rows[~own.held_out[own.rows]]
-        if not len(rows):
-            return NoiseSpectrum.white(particles.box, own.device)
-        told = particles.noise(evenly_spread(rows, _TELLING))
-        low = ImageModel.within(particles.box, self._limit, own.device)
-        return told if known is None else told.replaced(known, low)
-
     def begin(self) -> None:
         """Give both halves the low frequencies of the map, and nothing else."""
-        if self.problem.model.shifts and self._known_by > self._limit:
-            self._find_shifts()
         low = torch.where(self._shared, self.problem.grids, 0)
         for half in self._halves:
             for volume, grid in zip(half.problem.maps, low, strict=True):
                 volume.assign(grid)
             half.begin()
 
-    def _find_shifts(self) -> None:
-        """Centre the particles of each half, as if nothing were known of them."""
-        for half in self._halves:
-            rows = half.problem.rows
-            learning = rows[~self.problem.held_out[rows]]
-            if len(learning):
-                self.poses.shifts[rows] = first_origins(self.particles, rows, learning)
+    def _tell(self, half: DirectInference, rows: Tensor) -> None:
+        """Let the first particles of a half, (m,), tell its noise, and where the middles are.
+
+        Below the limit the noise is what was known, where any was. The shifts of all its particles
+        are found as if nothing were known of them, where they were found by what is not shared.
+        """
+        particles, poses = self.particles, self.poses
+        # nothing of those who were dropped, or said not to belong
+        telling = rows[~self.problem.held_out[rows] & (poses.by_hand[rows] != APART)]
+        if not len(telling):
+            return
+        told = particles.noise(evenly_spread(telling, _TELLING))
+        if self._low_known:
+            low = ImageModel.within(particles.box, self._limit, self.problem.device)
+            told = told.replaced(half.noise, low)
+        half.adopt({"noise": told.variance})
+        if self._centring:
+            own = half.problem.rows
+            poses.shifts[own] = first_origins(particles, own, telling)
 
     @property
     def shared_radius(self) -> float | None:
@@ -173,7 +196,8 @@ class IndependentHalves(PoseInference):
 
         None before both have found poses of their own.
         """
-        return self._limit if all(half.searches.at is not None for half, _ in self._there) else None
+        searched = all(half.searches.at is not None for half in self._halves)
+        return self._limit if searched else None
 
     @property
     def half_maps(self) -> tuple[tuple[Map, ...], tuple[Map, ...]]:
@@ -188,29 +212,30 @@ class IndependentHalves(PoseInference):
 
     @property
     def noise(self) -> NoiseSpectrum:
-        """Noise of the images, the mean of what the halves know."""
-        one, two = (half.noise.variance for half in self._halves)
-        return NoiseSpectrum((one + two) / 2)
+        """Noise of the images, the mean of what those halves know that have any particles."""
+        known = [half.noise.variance for half in self._there]
+        return NoiseSpectrum(torch.stack(known).sum(0) / len(known))
 
     @property
     def over(self) -> bool:
         """Whether the modes of both have settled."""
-        return all(half.over for half, there in self._there)
+        return all(half.over for half in self._there)
 
     @property
-    def _there(self) -> list[tuple[DirectInference, bool]]:
-        """The halves that have any particles in use."""
+    def _there(self) -> list[DirectInference]:
+        """The halves that have any particles in use which a map may learn from; else both."""
         found = zip(self._halves, self._present, strict=True)
-        return [(half, there) for half, there in found if there]
+        return [half for half, there in found if there] or self._halves
 
     def set_place(self, place: Place) -> None:
         """Follow the stage's schedules."""
         for half in self._halves:
             half.set_place(place)
 
-    def searches_after(self, epoch: int) -> int:
-        """Return how many epochs of the stage after this one begin with a search of poses."""
-        return max(half.searches_after(epoch) for half in self._halves)
+    @property
+    def searches_left(self) -> int:
+        """How many later epochs of the stage are known to begin with a search of poses."""
+        return max(half.searches_left for half in self._halves)
 
     def _rows(self, rows: Tensor) -> list[Tensor]:
         """Return those of particles ``rows`` (m,) that are in each half."""
@@ -219,7 +244,11 @@ class IndependentHalves(PoseInference):
     def begin_epoch(self, place: Place, rows: Tensor) -> Iterator[tuple[int, int]]:
         """Look for outliers, and search poses, in each half."""
         parts = self._rows(rows)
-        self._present = [len(part) > 0 for part in parts]
+        self._present = [bool((~self.problem.held_out[part]).any()) for part in parts]
+        for number, (half, part) in enumerate(zip(self._halves, parts, strict=True)):
+            if len(part) and not self._told[number]:
+                self._tell(half, part)
+                self._told[number] = True
         for number, (half, part) in enumerate(zip(self._halves, parts, strict=True), 1):
             for done in half.begin_epoch(place, part) if len(part) else ():
                 self.preparing = f"{half.preparing}, half {number}"
@@ -247,7 +276,8 @@ class IndependentHalves(PoseInference):
         ]
         made = self._of_one_hand(made)
         sums = [inserted for *_, inserted in made if inserted is not None]
-        whole = len(sums) == len(made)
+        # of a half whose particles are all held out no map is made, and none is missed
+        whole = len(sums) == len(self._there)
         total = torch.stack(sums).sum(0) if whole else None
         for half, part, inserted in made:
             own = inserted
@@ -278,17 +308,37 @@ class IndependentHalves(PoseInference):
             "maps": [[each.state_dict() for each in half.problem.maps] for half in self._halves],
             "both": self._both.state(),
             "present": self._present,
+            "told": self._told,
+            "low_known": self._low_known,
+            "centring": self._centring,
         }
+
+    def completed(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return a state with what earlier versions did not have."""
+        return _TOLD | state
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Search poses by the noise that was known below the limit: nothing else may be shared."""
+        known = _noise_in(state)
+        if known is None:
+            return
+        low = ImageModel.within(self.particles.box, self._limit, self.problem.device)
+        for half in self._halves:
+            begins = half.noise.replaced(NoiseSpectrum(known), low)
+            half.adopt({"noise": begins.variance})
+        self._low_known = True
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
+        state = self.completed(state)
         told = zip(self._halves, state["halves"], state["maps"], strict=True)
         for half, own, maps in told:
             half.load_state(own)
             for volume, held in zip(half.problem.maps, maps, strict=True):
                 volume.load_state_dict(held)
         self._both.load_state(state["both"])
-        self._present = list(state["present"])
+        self._present, self._told = list(state["present"]), list(state["told"])
+        self._low_known, self._centring = state["low_known"], state["centring"]
 
 
 def _part(problem: Problem) -> Tensor:

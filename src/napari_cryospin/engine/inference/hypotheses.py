@@ -25,6 +25,8 @@ class Hypotheses:
         Number of particles, and K.
     device
         Where they live.
+    n_maps
+        Number of maps that they may be poses of.
 
     Attributes
     ----------
@@ -98,7 +100,16 @@ class Hypotheses:
         return places.gather(1, kept.indices).masked_fill(kept.values.isinf(), -1)
 
     def make_room(self, poses: PoseTable, part: Tensor | None = None) -> None:
-        """Make them the candidates of the poses, or of those of a part, bool, (n,)."""
+        """Make room for them among the candidates of the poses, and forget what stood there.
+
+        Parameters
+        ----------
+        poses
+            The poses. Where there is a single hypothesis, which is the pose, they keep none.
+        part
+            Particles whose candidates alone are forgotten, bool, (n,), where there is room already;
+            by default all.
+        """
         if self.most > 1 and part is not None and poses.candidate_losses.shape[1] == self.most:
             poses.forget_candidates(part)
             return

@@ -124,8 +124,9 @@ class PoseInference(ABC):
         """
         yield from ()
 
-    def searches_after(self, epoch: int) -> int:
-        """Return how many epochs of the stage after this one begin with a search of poses."""
+    @property
+    def searches_left(self) -> int:
+        """How many later epochs of the stage are known to begin with a search of poses."""
         return 0
 
     def set_place(self, place: Place) -> None:  # noqa: B027 (not every inference has a schedule)
@@ -217,6 +218,10 @@ class PoseInference(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`."""
+
+    def completed(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return a :meth:`state` of an earlier version with what that did not write down."""
+        return state
 
     @property
     def renews_candidates(self) -> bool:

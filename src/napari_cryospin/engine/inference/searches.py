@@ -36,6 +36,8 @@ class Searches:
     ends by its criterion makes them when poses have settled: the map is better by then than the one
     that the poses were found by, and what was missed can be found. Where the doubtful particles
     alone are searched, it does so only while there is much doubt, and while searches change poses.
+    Epochs are those of the inference that asks: it may begin in the midst of the stage, or, of a
+    half that has no particles in use, count none of them.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ class Searches:
     Attributes
     ----------
     at
-        Epoch of the stage that began with a search last; None before one.
+        Epoch that began with a search last; None before one.
     """
 
     def __init__(
@@ -81,18 +83,18 @@ class Searches:
 
     @property
     def _planned(self) -> set[int]:
-        """Epochs of the stage that begin with a search, as far as is known beforehand."""
+        """Epochs that begin with a search, as far as is known beforehand."""
         stage = self._stage
         if stage.until == "criterion":
             return {0} if stage.searches else set()
         return {n * stage.epochs // stage.searches for n in range(stage.searches)}
 
     def after(self, epoch: int) -> int:
-        """Return how many epochs of the stage after this one are known to begin with a search."""
+        """Return how many epochs after this one are known to begin with a search."""
         return sum(due > epoch for due in self._planned) + self._further
 
     def due(self, epoch: int) -> bool:
-        """Return whether an epoch of the stage begins with a search that was not made yet."""
+        """Return whether an epoch begins with a search that was not made yet."""
         # a run that was stopped right after its search goes on from there
         return epoch != self.at and (self._further or epoch in self._planned)
 

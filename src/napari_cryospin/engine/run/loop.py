@@ -281,7 +281,7 @@ class Loop:
         training, clock = self.training, self.training.clock
         epochs = clock.stage_left(self.settings)
         images = (epochs - clock.batch / n_batches) * self._n_images
-        searches = training.inference.searches_after(clock.stage_epoch)
+        searches = training.inference.searches_left
         return self._pace.seconds_left(max(round(images), 0), epochs, searches)
 
     def volume_event(self) -> Event:

@@ -345,7 +345,8 @@ class Training(Standing):
             self.inference.adopt(state["inference"])
         else:
             self.inference = self._inference_of_stage(None)
-            require_like(self.inference.state(), state["inference"])
-            self.inference.load_state(state["inference"])
+            found = self.inference.completed(state["inference"])
+            require_like(self.inference.state(), found)
+            self.inference.load_state(found)
         self.starts.load_state(state["starts"])
         self.fit = fit_in(state, self.particles.n)

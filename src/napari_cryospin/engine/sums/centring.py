@@ -45,13 +45,18 @@ def shift_spread(shifts: Tensor) -> float:
 def spread_of(problem: Problem) -> float | None:
     """Return the spread of the particles' present shifts, pixels; None where shifts are known.
 
-    It is that of the particles that maps learn from: the prior is a part of what is learned.
+    It is that of the particles that maps learn from: the prior is a part of what is learned. Those
+    of another half tell nothing: where a half has none of its own, it is a share of the box.
     """
     if not problem.model.shifts:
         return None
-    shifts, learning = problem.poses.shifts, ~problem.held_out
-    telling = learning & problem.members
-    return shift_spread(shifts[telling if bool(telling.any()) else learning])
+    learning = ~problem.held_out
+    if problem.part is not None:
+        learning &= problem.part
+    for telling in (learning & problem.members, learning):
+        if bool(telling.any()):
+            return shift_spread(problem.poses.shifts[telling])
+    return _SPREAD * problem.particles.box
 
 
 def common_offset(rotations: Tensor, shifts: Tensor, group: Tensor | None = None) -> Tensor:

@@ -82,7 +82,7 @@ def search_modes(
     problem
         Particles, map and poses.
     rows
-        Particles to search, (m,).
+        Particles to search, (m,); where there are none, nothing is done.
     n
         Number of candidates.
     noise
@@ -90,6 +90,8 @@ def search_modes(
     limit
         Largest frequency radius that poses may be found by, in units of 1/box.
     """
+    if not len(rows):
+        return
     search = PoseSearch(problem, noise, limit)
     look = WideLook(problem, noise) if problem.model.shifts else None
     yield 0, len(rows)
@@ -100,7 +102,11 @@ def search_modes(
         done += len(part)
         yield done, len(rows)
     # all at once: a search that is stopped leaves the poses as they were
-    if problem.poses.candidate_losses.shape[1] != n:
-        problem.poses.with_candidates(n)
+    poses = problem.poses
+    if poses.candidate_losses.shape[1] != n:
+        winner = poses.winner
+        poses.with_candidates(n)
+        # who is not searched keeps its pose, and so is one that has been seen
+        poses.winner = winner.clamp(max=n - 1)
     for part, modes in zip(rows.split(_PART), found, strict=True):
-        modes.record(problem.poses, part)
+        modes.record(poses, part)
