@@ -1,0 +1,60 @@
+"""What the Classes tab asks for, without a run: particles selected, dropped, taken back."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_cryospin.gui.explorer.classes_panel import ClassesPanel
+from napari_cryospin.gui.explorer.particles_panel import ParticlesPanel
+from napari_cryospin.gui.explorer.state import Explorer
+from told_poses import poses_of_classes
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+    from napari_cryospin.gui.work.session import Session
+
+LONG = 60_000
+
+
+@pytest.fixture
+def explorer(session: Session) -> Explorer:
+    """Six particles: three of class 1, two of class 2, none of class 3, one without a pose."""
+    session.particles = SimpleNamespace(n=6, rows=np.arange(6))
+    explorer = Explorer(session)
+    winner = np.array([0, 0, 0, 0, 0, -1])
+    poses = poses_of_classes([0, 1, 0, 1, 0, 0], 3, winner=winner)
+    session.latest_poses = explorer.poses = poses
+    return explorer
+
+
+@pytest.fixture
+def classes(qtbot: QtBot, explorer: Explorer) -> ClassesPanel:
+    panel = ClassesPanel(explorer)
+    qtbot.addWidget(panel)
+    with qtbot.waitExposed(panel):
+        panel.show()
+    return panel
+
+
+def test_particles_are_selected_in_a_table_that_was_not_looked_at_yet(
+    qtbot: QtBot, explorer: Explorer, classes: ClassesPanel
+) -> None:
+    particles = ParticlesPanel(explorer)
+    qtbot.addWidget(particles)
+    classes.select_asked.connect(particles.show_selected)
+    classes.table.selectRow(1)
+    # as a click does it: the table is filled in the background once it is seen
+    particles.show()
+    classes.select.click()
+    assert particles.table.model.rowCount() == 0
+    qtbot.waitUntil(lambda: particles.table.selected.tolist() == [1, 3], timeout=LONG)
+    assert particles.table.drop.isEnabled()
+    # of a class without particles nothing is selected, and nothing can be dropped
+    classes.table.selectRow(2)
+    classes.select.click()
+    assert not len(particles.table.selected) and not particles.table.drop.isEnabled()
