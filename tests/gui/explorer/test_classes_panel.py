@@ -58,3 +58,21 @@ def test_particles_are_selected_in_a_table_that_was_not_looked_at_yet(
     classes.table.selectRow(2)
     classes.select.click()
     assert not len(particles.table.selected) and not particles.table.drop.isEnabled()
+
+
+def test_of_a_recorded_epoch_those_are_dropped_that_are_of_the_class_now(
+    explorer: Explorer, classes: ClassesPanel
+) -> None:
+    asked: dict[str, list[int]] = {}
+    for name in ("select", "save", "drop", "take_back"):
+        signal = getattr(classes, f"{name}_asked")
+        signal.connect(lambda rows, name=name: asked.update({name: rows.tolist()}))
+    used = np.array([True, True, True, True, True, False])
+    explorer.session.latest_poses = poses_of_classes([1, 1, 1, 0, 0, 1], 3, used=used)
+    classes.table.selectRow(1)
+    for button in (classes.select, classes.save, classes.drop, classes.take_back):
+        button.click()
+    # what is selected and saved is what is seen
+    assert asked["select"] == asked["save"] == [1, 3]
+    assert asked["drop"] == [0, 1, 2]
+    assert asked["take_back"] == [0, 1, 2, 5]
