@@ -136,6 +136,40 @@ def test_a_late_answer_does_not_reach_the_next_run(
     assert said(ended) == [0, 0, BELONGS] and by_hand.can_undo
 
 
+def test_who_is_left_to_the_program_is_what_it_found(
+    qtbot: QtBot, session: Session, disk: Disk, tmp_path: Path
+) -> None:
+    """As a run is told that was opened: the first two were said by hand before."""
+    session.folder, told = tmp_path / "run", list[str]()
+    session.message.connect(told.append)
+    found = np.array([0.9, 0.2, 0.7], np.float32)
+    by_hand = np.array([APART, BELONGS, OPEN], np.int8)
+    membership = np.array([0.0, 1.0, 0.7], np.float32)
+    session._show_poses(
+        told_poses(3, membership=membership, by_hand=by_hand, found_membership=found)
+    )
+    session.by_hand.say(np.array([0, 1]), OPEN)
+    assert session.latest_poses.membership.tolist() == pytest.approx([0.9, 0.2, 0.7])
+    qtbot.waitUntil(lambda: len(told) == 1, timeout=LONG)
+    session.by_hand.say(np.array([2]), APART)
+    session.by_hand.undo()
+    qtbot.waitUntil(lambda: len(told) == 3, timeout=LONG)
+    assert session.latest_poses.membership.tolist() == pytest.approx([0.9, 0.2, 0.7])
+
+
+@pytest.mark.parametrize("word", [APART, BELONGS])
+def test_of_a_record_what_is_taken_back_is_what_was_recorded(
+    qtbot: QtBot, session: Session, disk: Disk, tmp_path: Path, word: int
+) -> None:
+    session.folder, told = tmp_path / "run", list[str]()
+    session.message.connect(told.append)
+    session._show_poses(told_poses(2, membership=np.array([0.4, 0.6], np.float32)))
+    session.by_hand.say(np.array([1]), word)
+    qtbot.waitUntil(lambda: len(told) == 1, timeout=LONG)
+    session.by_hand.say(np.array([1]), OPEN)
+    assert session.latest_poses.membership.tolist() == pytest.approx([0.4, 0.6])
+
+
 def test_nothing_is_shown_again_where_nothing_was_told(session: Session) -> None:
     session.show_again()
     assert session.latest_poses is None

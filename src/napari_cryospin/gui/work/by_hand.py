@@ -233,7 +233,10 @@ def _said_of(poses: PosesUpdated, words: NDArray[np.int8]) -> PosesUpdated:
     if (words == _NOTHING).all():
         return poses
     by_hand = np.where(words != _NOTHING, words, by_hand_of(poses))
-    return replace(poses, membership=overruled(poses.membership, by_hand), by_hand=by_hand)
+    # who is left to the program is what it found, not what was said before
+    found = poses.membership if poses.found_membership is None else poses.found_membership
+    membership = overruled(found, by_hand)
+    return replace(poses, membership=membership, by_hand=by_hand, found_membership=found)
 
 
 def by_hand_of(poses: PosesUpdated) -> NDArray[np.int8]:
