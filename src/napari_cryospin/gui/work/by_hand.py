@@ -242,3 +242,14 @@ def _said_of(poses: PosesUpdated, words: NDArray[np.int8]) -> PosesUpdated:
 def by_hand_of(poses: PosesUpdated) -> NDArray[np.int8]:
     """Return what poses tell that was said by hand, (n,)."""
     return np.full(len(poses.used), OPEN, np.int8) if poses.by_hand is None else poses.by_hand
+
+
+def said_since(recorded: PosesUpdated, latest: PosesUpdated | None) -> PosesUpdated:
+    """Return recorded poses with what is said of the same particles now: records know none of it.
+
+    Who was said to belong, or not, by then and is open now stays as it was recorded.
+    """
+    if latest is None or len(latest.used) != len(recorded.used):
+        return recorded
+    by_hand = by_hand_of(latest)
+    return _said_of(recorded, np.where(by_hand == OPEN, _NOTHING, by_hand))
