@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from qtpy.QtCore import QPointF, Qt
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cryospin.engine.posterior.options import PosteriorOptions
 from napari_cryospin.gui.explorer.outliers_panel import nearest
+from napari_cryospin.gui.views.belongs_buttons import BelongsButtons
 from napari_cryospin.gui.views.gallery_view import COLUMNS, ROWS, GalleryView
 
 if TYPE_CHECKING:
@@ -155,6 +157,27 @@ def test_images_are_selected_by_keys(qtbot: QtBot, gallery: GalleryView) -> None
     qtbot.keyClick(gallery, Qt.Key.Key_A, CONTROL)
     assert len(gallery.selected) == 12
     qtbot.keyClick(gallery, Qt.Key.Key_Escape)
+    assert not len(gallery.selected)
+
+
+def test_keys_stay_with_the_images_after_a_click_on_a_word(qtbot: QtBot) -> None:
+    page = QWidget()
+    qtbot.addWidget(page)
+    layout, buttons, gallery = QVBoxLayout(page), BelongsButtons(page), GalleryView(page)
+    gallery.show_images(range(12), np.random.default_rng(0).random((12, 8, 8)), [""] * 12)
+    for widget in (gallery, *buttons.widgets):
+        layout.addWidget(widget)
+    with qtbot.waitExposed(page):
+        page.show()
+    page.activateWindow()
+    qtbot.waitUntil(page.isActiveWindow)
+    gallery.setFocus()
+    qtbot.keyClick(gallery, Qt.Key.Key_Right)
+    buttons.set_state(selected=1, can_undo=True)
+    for button in buttons.widgets:
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        assert page.focusWidget() is gallery
+    qtbot.keyClick(page.focusWidget(), Qt.Key.Key_Escape)
     assert not len(gallery.selected)
 
 
