@@ -93,6 +93,41 @@ def test_a_map_is_saved_as_it_is(
     assert (tmp_path / "saved_map.mrc").read_bytes() == (found_run / "map.mrc").read_bytes()
 
 
+def test_of_several_classes_the_map_of_the_chosen_one_is_saved(
+    qtbot: QtBot,
+    panel: ResultsPanel,
+    session: Session,
+    found_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert panel.map_of.isHidden()
+    for number in (1, 3):
+        (found_run / f"map_class{number}.mrc").write_bytes(b"class %d" % number)
+    panel.show_class(2)
+    session.epoch_done.emit(None)
+    # the one on the canvas at first; a class that is empty may have no map
+    assert [panel.map_of.itemText(place) for place in (0, 1, 2)] == ["class 1", "class 3", ""]
+    assert panel.map_of.currentText() == "class 3" and not panel.map_of.isHidden()
+    suggested: list[str] = []
+    path = tmp_path / "saved_map.mrc"
+
+    def ask(*asked: object) -> tuple[str, str]:
+        suggested.append(str(asked[2]))
+        return str(path), ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", ask)
+    qtbot.mouseClick(panel.save["map"], Qt.MouseButton.LeftButton)
+    assert path.read_bytes() == b"class 3"
+    panel.map_of.setCurrentIndex(0)
+    # all side by side again: what was chosen stays
+    panel.show_class(None)
+    session.epoch_done.emit(None)
+    qtbot.mouseClick(panel.save["map"], Qt.MouseButton.LeftButton)
+    assert path.read_bytes() == b"class 1"
+    assert suggested == [f"found_run_map_class{number}.mrc" for number in (3, 1)]
+
+
 def test_all_of_a_long_verdict_can_be_read(qtbot: QtBot, panel: ResultsPanel) -> None:
     """Its advice comes last, on a screen that is too low for all of it."""
     panel.resize(500, 250)

@@ -18,6 +18,12 @@ def of_class(path: Path, number: int) -> Path:
     return path.with_name(f"{path.stem}_class{number}{path.suffix}")
 
 
+def class_number(path: Path) -> int | None:
+    """Return the class, from 1, that the name of a map tells; None where it tells none."""
+    match = _NUMBER.search(path.name)
+    return None if match is None else int(match[1])
+
+
 def further_classes(path: Path) -> list[Path]:
     """Return the files of classes beside a map, in the order of their numbers."""
     found = [
