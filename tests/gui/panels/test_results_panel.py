@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,8 @@ from qtpy.QtWidgets import QFileDialog, QScrollArea
 
 from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.metrics import read_metrics
+from napari_cryospin.engine.runfolder.standing import Doing, Standing
 from napari_cryospin.gui.panels.results_panel import ResultsPanel
 
 if TYPE_CHECKING:
@@ -126,6 +130,27 @@ def test_of_several_classes_the_map_of_the_chosen_one_is_saved(
     qtbot.mouseClick(panel.save["map"], Qt.MouseButton.LeftButton)
     assert path.read_bytes() == b"class 1"
     assert suggested == [f"found_run_map_class{number}.mrc" for number in (3, 1)]
+
+
+def test_what_was_said_at_an_earlier_end_is_not_shown_of_a_run_that_is_written_elsewhere(
+    qtbot: QtBot, session: Session, tiny_run: Path, tmp_path: Path
+) -> None:
+    folder = RunFolder(shutil.copytree(tiny_run, tmp_path / "run"))
+    verdict = folder.verdict()
+    assert verdict is not None
+    folder.write_verdict(replace(verdict, symmetry="C4"))
+    session.folder, session.settings = folder.path, folder.settings()
+    session.history = list(read_metrics(folder.metrics_path).epochs)
+    panel = ResultsPanel(session)
+    qtbot.addWidget(panel)
+    assert "Verdict" in panel.summary.text()
+    assert not panel.symmetry.isHidden() and not panel.fsc.isHidden()
+    for doing in (Doing.WRITTEN, Doing.STOPPED):
+        session.standing = Standing(doing, 2, 4, resumable=doing is Doing.STOPPED)
+        session.standing_changed.emit(session.standing)
+        written = doing is Doing.WRITTEN
+        assert ("Verdict" in panel.summary.text()) is not written
+        assert panel.symmetry.isHidden() is panel.fsc.isHidden() is written
 
 
 def test_all_of_a_long_verdict_can_be_read(qtbot: QtBot, panel: ResultsPanel) -> None:

@@ -31,6 +31,7 @@ from napari_cryospin.engine.runfolder.class_files import class_number, maps_of_c
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
 from napari_cryospin.engine.runfolder.records import recorded_epochs
+from napari_cryospin.engine.runfolder.standing import Doing
 from napari_cryospin.engine.runfolder.verdict import Verdict
 from napari_cryospin.gui.panels.symmetry_row import SymmetryRow
 from napari_cryospin.gui.views.fsc_view import FscView
@@ -204,12 +205,14 @@ class ResultsPanel(QWidget):
         self.open.setEnabled(not self._session.active)
         standing = self._session.standing
         self.resume.setEnabled(standing is not None and standing.resumable)
-        # while a run goes on its verdict is that of an earlier end
-        verdict = None if folder is None or self._session.active else _verdict(folder)
+        # while a run goes on, here or elsewhere, its verdict is that of an earlier end
+        written = standing is not None and standing.doing is Doing.WRITTEN
+        under_way = self._session.active or written
+        verdict = None if folder is None or under_way else _verdict(folder)
         self.summary.setText(self._summary(folder, verdict))
         self.symmetry.offer(folder, verdict.symmetry if isinstance(verdict, Verdict) else None)
-        # while a run goes on its curves are those of an earlier end
-        curves = {} if run is None or self._session.active else run.fsc()
+        # and so are its curves
+        curves = {} if run is None or under_way else run.fsc()
         self.fsc.show_curves(curves)
         self.fsc.setVisible(bool(curves))
 
