@@ -153,6 +153,11 @@ def test_what_was_said_at_an_earlier_end_is_not_shown_of_a_run_that_is_written_e
         assert panel.symmetry.isHidden() is panel.fsc.isHidden() is written
 
 
+def test_the_tip_of_the_fsc_knows_of_both_kinds_of_halves(panel: ResultsPanel) -> None:
+    tip = panel.save["fsc"].toolTip()
+    assert "independent halves" in tip and "share their poses an upper bound" in tip
+
+
 def test_all_of_a_long_verdict_can_be_read(qtbot: QtBot, panel: ResultsPanel) -> None:
     """Its advice comes last, on a screen that is too low for all of it."""
     panel.resize(500, 250)

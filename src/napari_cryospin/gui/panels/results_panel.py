@@ -56,8 +56,9 @@ _SAVE = (
         "Save FSC…",
         names.FSC,
         "Tables (*.csv)",
-        "FSC of half-maps with shared poses (an upper bound), and against the truth where known, "
-        "by frequency (1/Å)",
+        "FSC of the half-maps by frequency (1/Å): of independent halves unmasked, masked, with "
+        "random phases and corrected, of halves that share their poses an upper bound; and "
+        "against the truth where it is known",
     ),
 )
 
