@@ -16,6 +16,8 @@ from napari_cryospin.engine.symmetry_names import symmetry_name
 
 _STAGES: TypeAdapter[list[Any]] = TypeAdapter(list[StageSettings])
 
+# maps that may be looked for in one stack
+MOST_CLASSES = 10
 # characters of a value that is refused
 _LONGEST_SHOWN = 100
 
@@ -128,7 +130,7 @@ class ModelSettings(Section):
         "the like.",
         examples=["C1", "C2", "C3", "C4", "C5", "C6", "D2", "D3", "D4", "D7", "T", "O", "I"],
     )
-    classes: Annotated[int, Field(ge=1, le=10)] = Field(
+    classes: Annotated[int, Field(ge=1, le=MOST_CLASSES)] = Field(
         1,
         description="Maps that are looked for in the stack: structures, or states of one (K).",
     )

@@ -7,8 +7,11 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_cryospin.engine.events import VolumeUpdated
+from napari_cryospin.engine.setting_fields import setting_field
+from napari_cryospin.engine.settings import MOST_CLASSES
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas.layers import VOLUME, VolumeLayer, in_sigma
+from napari_cryospin.gui.colours import class_colour
 from napari_cryospin.gui.explorer.state import Explorer
 
 if TYPE_CHECKING:
@@ -215,6 +218,15 @@ def test_a_hidden_or_deleted_map_of_a_class_stays_so(viewer: ViewerModel, sessio
     session.volume_updated.emit(of_classes(3, seed=6))
     assert not second.visible
     assert len(viewer.layers) == 3
+
+
+def test_there_is_a_layer_for_as_many_classes_as_settings_take(
+    viewer: ViewerModel, session: Session
+) -> None:
+    assert setting_field("model.classes").high == MOST_CLASSES
+    session.volume_updated.emit(of_classes(MOST_CLASSES))
+    assert len(viewer.layers) == MOST_CLASSES
+    assert len({class_colour(number) for number in range(MOST_CLASSES)}) == MOST_CLASSES
 
 
 def test_a_class_alone_stands_where_the_first_does(session: Session) -> None:

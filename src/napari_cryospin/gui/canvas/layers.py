@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject, Slot
 
+from napari_cryospin.engine.settings import MOST_CLASSES
 from napari_cryospin.gui.canvas.camera import show_right_handed
 from napari_cryospin.gui.canvas.class_places import ALONE, class_colours, places_on
 from napari_cryospin.gui.canvas.kept_layers import KeptLayers
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.work.session import Session
 
 VOLUME = "cryoSPIN volume"
-# as many classes as settings take
-_MOST_CLASSES = 10
 _KEY = "map"
-_KEYS = (_KEY, *(f"map of class {n}" for n in range(2, _MOST_CLASSES + 1)))
+_KEYS = (_KEY, *(f"map of class {n}" for n in range(2, MOST_CLASSES + 1)))
 _ONE_CLASS = "gray"
 # in standard deviations of the map: where the surface is drawn, and the range of its shading
 ISO_THRESHOLD = 3.5
@@ -115,7 +114,7 @@ class VolumeLayer(QObject):
 
     @Slot(object)
     def _on_volume(self, event: VolumeUpdated) -> None:
-        n = min(len(event.maps), _MOST_CLASSES)
+        n = min(len(event.maps), MOST_CLASSES)
         one = self._explorer.shown_class if n > 1 else None
         self._places = places_on(self._viewer, n, one)
         for number, key in enumerate(_KEYS):
