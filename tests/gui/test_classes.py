@@ -202,6 +202,8 @@ def _maps_stand_side_by_side_or_alone(dock: CryoSpinDock) -> None:
     chooser.setCurrentIndex(2)
     chooser.activated.emit(2)
     assert (first.visible, second.visible) == (False, True)
+    # whose map would be saved
+    assert dock.results._class_shown == 1
     assert tuple(second.translate) == (0, 0, 0)
     assert camera.center[2] == pytest.approx(edge / 2)
     assert camera.zoom > together

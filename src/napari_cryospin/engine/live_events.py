@@ -86,6 +86,9 @@ class PosesUpdated(Event):
     by_hand
         What was said of that by hand, (n,) int8: 1 that it does, −1 that it does not, 0 nothing.
         None: it is not known, as in the record of an epoch.
+    found_membership
+        The membership as the program found it last, before it was said by hand, (n,). None: it is
+        not known, as in the record of an epoch.
     log_likelihood, explained
         How well the map fits each particle at the end of the last epoch
         (:class:`~napari_cryospin.engine.judging.particle_fit.ParticleFit`), (n,) each; NaN where
@@ -128,6 +131,7 @@ class PosesUpdated(Event):
     truth_beside: TruthBeside | None = field(default=None, repr=False)
     has_truth: NDArray[np.bool_] | None = field(default=None, repr=False)
     by_hand: NDArray[np.int8] | None = None
+    found_membership: NDArray[np.float32] | None = field(default=None, repr=False)
 
     @property
     def n_heads(self) -> int:

@@ -62,6 +62,7 @@ class CryoSpinDock(QWidget):
         self.posterior = PosteriorPanel(self.session, napari_viewer)
         self.classes = ClassChooser(self.posterior.explorer)
         self.results = ResultsPanel(self.session)
+        self.posterior.explorer.class_changed.connect(self.results.show_class)
         self.experiments = ExperimentsPanel(self.session, self.queue)
         # in this dock until it is asked for in one of its own
         self.compare = ComparePanel(self.session, napari_viewer, self)

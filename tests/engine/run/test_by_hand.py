@@ -97,6 +97,10 @@ def steered(small_stack: Path, tmp_path_factory: pytest.TempPathFactory) -> RunF
     follows = seen[seen.index(told[0]) + 1]
     assert isinstance(follows, events.PosesUpdated) and follows.by_hand is not None
     assert (follows.membership[KEPT] == 1).all() and follows.by_hand[KEPT].tolist() == [1, 1, 1]
+    # and of what the program found, for who is left to it again
+    last = next(event for event in reversed(seen) if isinstance(event, events.PosesUpdated))
+    assert last.found_membership is not None
+    assert not (last.found_membership[KEPT + APARTS] % 1 == 0).all()
     return run.folder
 
 

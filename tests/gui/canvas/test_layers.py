@@ -7,8 +7,11 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_cryospin.engine.events import VolumeUpdated
+from napari_cryospin.engine.setting_fields import setting_field
+from napari_cryospin.engine.settings import MOST_CLASSES
 from napari_cryospin.engine.stages import Inference
 from napari_cryospin.gui.canvas.layers import VOLUME, VolumeLayer, in_sigma
+from napari_cryospin.gui.colours import class_colour
 from napari_cryospin.gui.explorer.state import Explorer
 
 if TYPE_CHECKING:
@@ -217,6 +220,15 @@ def test_a_hidden_or_deleted_map_of_a_class_stays_so(viewer: ViewerModel, sessio
     assert len(viewer.layers) == 3
 
 
+def test_there_is_a_layer_for_as_many_classes_as_settings_take(
+    viewer: ViewerModel, session: Session
+) -> None:
+    assert setting_field("model.classes").high == MOST_CLASSES
+    session.volume_updated.emit(of_classes(MOST_CLASSES))
+    assert len(viewer.layers) == MOST_CLASSES
+    assert len({class_colour(number) for number in range(MOST_CLASSES)}) == MOST_CLASSES
+
+
 def test_a_class_alone_stands_where_the_first_does(session: Session) -> None:
     viewer, explorer = ViewerModel(), Explorer(session)
     VolumeLayer(session, explorer, viewer)
@@ -232,3 +244,37 @@ def test_a_class_alone_stands_where_the_first_does(session: Session) -> None:
     assert np.array_equal(first.data, in_sigma(of_classes(2, seed=5).maps[0]))
     viewer.canvas.grid.enabled = True
     assert tuple(second.translate) == (0, 0, 0)
+
+
+def test_the_users_zoom_stays_whichever_classes_are_shown(session: Session) -> None:
+    viewer, explorer = ViewerModel(), Explorer(session)
+    VolumeLayer(session, explorer, viewer)
+    session.volume_updated.emit(of_classes(2))
+    camera, fitted = viewer.scene.camera, viewer.scene.camera.zoom
+    explorer.show_class(1)
+    assert tuple(camera.center) == (16, 16, 16) and camera.zoom > fitted
+    explorer.show_class(None)
+    assert tuple(camera.center) == (16, 16, 32) and camera.zoom == fitted, "until then it is fitted"
+    # at a spot of the first map, which is not moved
+    camera.angles, camera.center, camera.zoom = (10, 20, 30), (15, 14, 13), 7
+    for change in (
+        lambda: explorer.show_class(0),
+        lambda: explorer.show_class(None),
+        lambda: setattr(viewer.canvas.grid, "enabled", True),
+        lambda: setattr(viewer.canvas.grid, "enabled", False),
+        lambda: session.volume_updated.emit(of_classes(3)),
+        lambda: session.volume_updated.emit(of_classes(2)),
+    ):
+        change()
+        assert (tuple(camera.center), camera.zoom) == ((15, 14, 13), 7)
+    # at one of the second: what is looked at comes along
+    camera.center = (15, 14, 45)
+    for change, x in (
+        (lambda: explorer.show_class(1), 13),
+        (lambda: explorer.show_class(0), 13),
+        (lambda: explorer.show_class(1), 13),
+        (lambda: explorer.show_class(None), 45),
+    ):
+        change()
+        assert (tuple(camera.center), camera.zoom) == ((15, 14, x), 7)
+    assert tuple(camera.angles) == (10, 20, 30)

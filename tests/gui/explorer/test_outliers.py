@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from qtpy.QtCore import QPointF, Qt
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_cryospin.engine.data.member import APART, BELONGS, OPEN
 from napari_cryospin.engine.posterior.options import PosteriorOptions
-from napari_cryospin.gui.explorer.outliers_panel import nearest
+from napari_cryospin.gui.explorer.outliers_panel import OutliersPanel, nearest
+from napari_cryospin.gui.explorer.state import Explorer
+from napari_cryospin.gui.views.belongs_buttons import BelongsButtons
 from napari_cryospin.gui.views.gallery_view import COLUMNS, ROWS, GalleryView
+from told_poses import told_poses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from napari_cryospin.gui.dock import CryoSpinDock
+    from napari_cryospin.gui.work.session import Session
 
 # milliseconds; a wait ends as soon as it is over, also on a machine that others load
 LONG = 180_000
@@ -156,6 +163,60 @@ def test_images_are_selected_by_keys(qtbot: QtBot, gallery: GalleryView) -> None
     assert len(gallery.selected) == 12
     qtbot.keyClick(gallery, Qt.Key.Key_Escape)
     assert not len(gallery.selected)
+
+
+def test_keys_stay_with_the_images_after_a_click_on_a_word(qtbot: QtBot) -> None:
+    page = QWidget()
+    qtbot.addWidget(page)
+    layout, buttons, gallery = QVBoxLayout(page), BelongsButtons(page), GalleryView(page)
+    gallery.show_images(range(12), np.random.default_rng(0).random((12, 8, 8)), [""] * 12)
+    for widget in (gallery, *buttons.widgets):
+        layout.addWidget(widget)
+    with qtbot.waitExposed(page):
+        page.show()
+    page.activateWindow()
+    qtbot.waitUntil(page.isActiveWindow)
+    gallery.setFocus()
+    qtbot.keyClick(gallery, Qt.Key.Key_Right)
+    buttons.set_state(selected=1, can_undo=True)
+    for button in buttons.widgets:
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        assert page.focusWidget() is gallery
+    qtbot.keyClick(page.focusWidget(), Qt.Key.Key_Escape)
+    assert not len(gallery.selected)
+
+
+def test_all_that_were_said_by_hand_can_be_seen(qtbot: QtBot, session: Session) -> None:
+    by_hand = np.where(np.arange(60) % 3 == 2, APART, OPEN).astype(np.int8)
+    by_hand[:20] = BELONGS
+    said = np.flatnonzero(by_hand).tolist()
+    assert len(said) == 34
+    session.particles = SimpleNamespace(
+        n=60, rows=np.arange(60), image=lambda row: np.full((4, 4), row)
+    )
+    explorer = Explorer(session)
+    explorer.poses = told_poses(60, by_hand=by_hand)
+    page = OutliersPanel(explorer)
+    qtbot.addWidget(page)
+    page.resize(900, 400)
+    page.show()
+    gallery = page.gallery
+    qtbot.waitUntil(lambda: len(gallery.particles) == 16, timeout=LONG)
+    assert "of" not in page.words.text() and page.more.isHidden()
+    page.shown.setCurrentText("Said by hand")
+    for first, last in ((0, 16), (16, 32), (32, 34), (0, 16)):
+        shown = said[first:last]
+        qtbot.waitUntil(lambda shown=shown: gallery.particles == shown, timeout=LONG)
+        assert page.words.text().startswith(f"{first + 1}–{last} of 34.")
+        # also from images that are selected
+        gallery.setFocus()
+        qtbot.keyClick(gallery, Qt.Key.Key_A, CONTROL)
+        assert page.words.text().startswith(f"{last - first} selected")
+        qtbot.mouseClick(page.more, Qt.MouseButton.LeftButton)
+    # of another kind there are no more
+    page.shown.setCurrentText("In doubt")
+    qtbot.waitUntil(page.more.isHidden, timeout=LONG)
+    assert "of" not in page.words.text()
 
 
 @pytest.mark.parametrize(("wanted", "expected"), [(0.0, {0, 1}), (1.0, {3, 4}), (0.5, {2, 1})])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,8 @@ from qtpy.QtWidgets import QFileDialog, QScrollArea
 
 from napari_cryospin.engine.data.load import read_table
 from napari_cryospin.engine.runfolder.folder import RunFolder
+from napari_cryospin.engine.runfolder.metrics import read_metrics
+from napari_cryospin.engine.runfolder.standing import Doing, Standing
 from napari_cryospin.gui.panels.results_panel import ResultsPanel
 
 if TYPE_CHECKING:
@@ -91,6 +95,67 @@ def test_a_map_is_saved_as_it_is(
     save_as(monkeypatch, tmp_path / "saved_map.mrc")
     panel.save["map"].click()
     assert (tmp_path / "saved_map.mrc").read_bytes() == (found_run / "map.mrc").read_bytes()
+
+
+def test_of_several_classes_the_map_of_the_chosen_one_is_saved(
+    qtbot: QtBot,
+    panel: ResultsPanel,
+    session: Session,
+    found_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert panel.map_of.isHidden()
+    for number in (1, 3):
+        (found_run / f"map_class{number}.mrc").write_bytes(b"class %d" % number)
+    panel.show_class(2)
+    session.epoch_done.emit(None)
+    # the one on the canvas at first; a class that is empty may have no map
+    assert [panel.map_of.itemText(place) for place in (0, 1, 2)] == ["class 1", "class 3", ""]
+    assert panel.map_of.currentText() == "class 3" and not panel.map_of.isHidden()
+    suggested: list[str] = []
+    path = tmp_path / "saved_map.mrc"
+
+    def ask(*asked: object) -> tuple[str, str]:
+        suggested.append(str(asked[2]))
+        return str(path), ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", ask)
+    qtbot.mouseClick(panel.save["map"], Qt.MouseButton.LeftButton)
+    assert path.read_bytes() == b"class 3"
+    panel.map_of.setCurrentIndex(0)
+    # all side by side again: what was chosen stays
+    panel.show_class(None)
+    session.epoch_done.emit(None)
+    qtbot.mouseClick(panel.save["map"], Qt.MouseButton.LeftButton)
+    assert path.read_bytes() == b"class 1"
+    assert suggested == [f"found_run_map_class{number}.mrc" for number in (3, 1)]
+
+
+def test_what_was_said_at_an_earlier_end_is_not_shown_of_a_run_that_is_written_elsewhere(
+    qtbot: QtBot, session: Session, tiny_run: Path, tmp_path: Path
+) -> None:
+    folder = RunFolder(shutil.copytree(tiny_run, tmp_path / "run"))
+    verdict = folder.verdict()
+    assert verdict is not None
+    folder.write_verdict(replace(verdict, symmetry="C4"))
+    session.folder, session.settings = folder.path, folder.settings()
+    session.history = list(read_metrics(folder.metrics_path).epochs)
+    panel = ResultsPanel(session)
+    qtbot.addWidget(panel)
+    assert "Verdict" in panel.summary.text()
+    assert not panel.symmetry.isHidden() and not panel.fsc.isHidden()
+    for doing in (Doing.WRITTEN, Doing.STOPPED):
+        session.standing = Standing(doing, 2, 4, resumable=doing is Doing.STOPPED)
+        session.standing_changed.emit(session.standing)
+        written = doing is Doing.WRITTEN
+        assert ("Verdict" in panel.summary.text()) is not written
+        assert panel.symmetry.isHidden() is panel.fsc.isHidden() is written
+
+
+def test_the_tip_of_the_fsc_knows_of_both_kinds_of_halves(panel: ResultsPanel) -> None:
+    tip = panel.save["fsc"].toolTip()
+    assert "independent halves" in tip and "share their poses an upper bound" in tip
 
 
 def test_all_of_a_long_verdict_can_be_read(qtbot: QtBot, panel: ResultsPanel) -> None:

@@ -178,6 +178,7 @@ def poses_event(
         scales=poses.scales.cpu().numpy().copy(),
         membership=poses.membership.cpu().numpy().copy(),
         by_hand=poses.by_hand.cpu().numpy().copy(),
+        found_membership=poses.found_membership.cpu().numpy().copy(),
         log_likelihood=fit.log_likelihood.cpu().numpy().copy(),
         explained=fit.explained.cpu().numpy().copy(),
         candidate_heads=told.heads,

@@ -40,6 +40,12 @@ def require_class(number: int, there: int) -> None:
         raise InputError(f"There is no class {number}: the run has {has}.")
 
 
+def class_number(path: Path) -> int | None:
+    """Return the class, from 1, that the name of a map tells; None where it tells none."""
+    match = _NUMBER.search(path.name)
+    return None if match is None else int(match[1])
+
+
 def further_classes(path: Path) -> list[Path]:
     """Return the files of classes beside a map, in the order of their numbers."""
     found = [

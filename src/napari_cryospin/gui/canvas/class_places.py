@@ -41,6 +41,14 @@ class ClassPlaces:
         row, column = divmod(number, self.columns)
         return 0.0, row * length, column * length
 
+    def nearest(self, spot: NDArray[np.floating], length: float) -> int:
+        """Return which map is nearest to a spot, (z, y, x) in Å from the middle of the first."""
+        row, column = (
+            int(np.clip(round(float(at) / length), 0, most - 1))
+            for at, most in zip(spot[1:], (self.rows, self.columns), strict=True)
+        )
+        return row * self.columns + column
+
     def middle(self, length: float) -> NDArray[np.float64]:
         """Return the middle of all places, (z, y, x) in Å, from that of the first."""
         return np.array([0.0, (self.rows - 1) / 2, (self.columns - 1) / 2]) * length

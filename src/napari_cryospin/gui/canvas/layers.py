@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject, Slot
 
+from napari_cryospin.engine.settings import MOST_CLASSES
 from napari_cryospin.gui.canvas.camera import show_right_handed
 from napari_cryospin.gui.canvas.class_places import ALONE, class_colours, places_on
 from napari_cryospin.gui.canvas.kept_layers import KeptLayers
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.work.session import Session
 
 VOLUME = "cryoSPIN volume"
-# as many classes as settings take
-_MOST_CLASSES = 10
 _KEY = "map"
-_KEYS = (_KEY, *(f"map of class {n}" for n in range(2, _MOST_CLASSES + 1)))
+_KEYS = (_KEY, *(f"map of class {n}" for n in range(2, MOST_CLASSES + 1)))
 _ONE_CLASS = "gray"
 # in standard deviations of the map: where the surface is drawn, and the range of its shading
 ISO_THRESHOLD = 3.5
@@ -44,8 +43,9 @@ class VolumeLayer(QObject):
     moved then.
 
     Camera, contrast, threshold, selection and order belong to the user once the layer stands; the
-    camera is fitted to the first map, to one of another size in Å, to another number side by side,
-    and to a canvas of another size until the user zooms. Maps of any shape go into the one layer of
+    camera is fitted to the first map, to one of another size in Å, and, until the user zooms, to
+    another number side by side and to a canvas of another size. After that, its centre goes along
+    with a map that is moved. Maps of any shape go into the one layer of
     their class, and layers of classes that are no more are hidden: taking one away and making
     another crashes some OpenGL drivers.
 
@@ -69,6 +69,8 @@ class VolumeLayer(QObject):
         # edge of the map that the camera was fitted to, in Å; 0 before the first
         self._fitted = 0.0 if self.layer is None else _length(self.layer)
         self._fitted_places = ALONE
+        # class that was shown alone then
+        self._alone: int | None = None
         # centre and zoom since the camera was fitted last
         self._left_as: tuple[tuple[float, ...], float] | None = None
         viewer.canvas.events.size.connect(self._on_canvas)
@@ -112,7 +114,7 @@ class VolumeLayer(QObject):
 
     @Slot(object)
     def _on_volume(self, event: VolumeUpdated) -> None:
-        n = min(len(event.maps), _MOST_CLASSES)
+        n = min(len(event.maps), MOST_CLASSES)
         one = self._explorer.shown_class if n > 1 else None
         self._places = places_on(self._viewer, n, one)
         for number, key in enumerate(_KEYS):
@@ -144,9 +146,13 @@ class VolumeLayer(QObject):
         self._colour(layer, number, several=len(event.maps) > 1)
         self._choose_steps()
         factor = _length(layer) / self._fitted if self._fitted else np.inf
-        other = self._places != self._fitted_places
-        if _length(layer) and (other or not 1 / _SAME_SIZE < factor < _SAME_SIZE):
+        if not _length(layer):
+            return
+        if not 1 / _SAME_SIZE < factor < _SAME_SIZE:
             self._fit_camera(layer)
+        elif self._places != self._fitted_places:
+            self._fit_camera(layer) if self._as_left else self._go_along()
+        self._fitted_places, self._alone = self._places, self._explorer.shown_class
 
     def _colour(self, layer: Image, number: int, *, several: bool) -> None:
         """Let the first map be gray alone, and of its class's colour among several.
@@ -201,6 +207,18 @@ class VolumeLayer(QObject):
         camera.center = tuple(middle + self._places.middle(self._fitted))
         self._fill_canvas()
 
+    def _go_along(self) -> None:
+        """Where the user has zoomed, look at the same spot of a map that now stands elsewhere.
+
+        It is the nearest of several, which one alone stands in for.
+        """
+        camera, length, before = self._viewer.scene.camera, self._fitted, self._fitted_places
+        seen = np.asarray(camera.center) - length / 2
+        number = (self._alone or 0) if before == ALONE else before.nearest(seen, length)
+        moved = np.subtract(self._places.offset(number, length), before.offset(number, length))
+        if moved.any():
+            camera.center = tuple(camera.center + moved)
+
     def _fill_canvas(self) -> None:
         camera = self._viewer.scene.camera
         camera.zoom = min(
@@ -216,9 +234,14 @@ class VolumeLayer(QObject):
     @Slot()
     def _on_canvas(self, _event: Any = None) -> None:
         """Let the map fill the canvas where it has another size, unless the user has zoomed."""
-        camera = self._viewer.scene.camera
-        if self._left_as == (tuple(camera.center), camera.zoom):
+        if self._as_left:
             self._fill_canvas()
+
+    @property
+    def _as_left(self) -> bool:
+        """Whether the user has left the view as it was fitted, but for turning it."""
+        camera = self._viewer.scene.camera
+        return self._left_as == (tuple(camera.center), camera.zoom)
 
 
 def in_sigma(volume: np.ndarray) -> np.ndarray:

@@ -31,8 +31,8 @@ class ClassChooser(QWidget):
         self.shown = QComboBox(self)
         self.shown.setObjectName("class_shown")
         self.shown.setToolTip(
-            "The maps of all classes side by side, or that of one; Views and Data set of the "
-            "posterior explorer are of one class: the one shown, or the first"
+            "The maps of all classes side by side, or that of one; Views, Heads and Data set of "
+            "the posterior explorer are of one class: the one shown, or the first"
         )
         self.shown.activated.connect(self._on_chosen)
         row = QHBoxLayout(self)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtGui import QShowEvent
 
+    from napari_cryospin.engine.events import PosesUpdated
     from napari_cryospin.gui.explorer.state import Explorer
 
 
@@ -65,7 +66,8 @@ class ClassesPanel(QWidget):
         )
         self.take_back = self._button("Take back")
         self.take_back.setToolTip(
-            "Use the particles of the selected classes in training again, from the next epoch on"
+            "Use the particles that are now of the selected classes in training again, from the "
+            "next epoch on"
         )
         self.save = self._button("Export class…")
         self.save.setToolTip(
@@ -114,12 +116,7 @@ class ClassesPanel(QWidget):
         poses = self._explorer.poses
         if not self.isVisible():
             return
-        self._members = None
-        if poses is not None and poses.classes is not None and poses.class_weights is not None:
-            # who has no pose yet is of no class
-            placed = poses.winner >= 0
-            classes = np.where(placed, poses.classes, -1)
-            self._members = ClassMembers(classes, poses.class_weights, poses.used & placed)
+        self._members = _members_of(poses)
         self.table.set_members(self._members)
         self.certainty.set_members(self._members)
         self._on_selection()
@@ -136,15 +133,21 @@ class ClassesPanel(QWidget):
         self.particle.setText(f"Particle {number}: {words}" if words else "")
 
     def _ask(self, what: str, _checked: bool = False) -> None:
-        getattr(self, f"{what}_asked").emit(self.chosen(in_use=what in ("drop", "save")))
+        in_use, now = what in ("drop", "save"), what in ("drop", "take_back")
+        getattr(self, f"{what}_asked").emit(self.chosen(in_use=in_use, now=now))
 
-    def chosen(self, *, in_use: bool) -> NDArray[np.int64]:
-        """Return the particles of the selected classes, those in use alone or all."""
-        if self._members is None:
+    def chosen(self, *, in_use: bool, now: bool = False) -> NDArray[np.int64]:
+        """Return the particles of the selected classes, those in use alone or all.
+
+        They are of these classes ``now``, as the run tells it, or in the epoch that is shown.
+        """
+        # training goes on, whichever epoch is looked at
+        members = _members_of(self._explorer.session.latest_poses) if now else self._members
+        if members is None:
             return np.empty(0, dtype=np.int64)
-        here = np.isin(self._members.classes, self.table.selected)
+        here = np.isin(members.classes, self.table.selected)
         if in_use:
-            here &= self._members.used
+            here &= members.used
         return np.flatnonzero(here)
 
     @Slot()
@@ -157,3 +160,13 @@ class ClassesPanel(QWidget):
         self.note.setText(
             merged if n > 1 else "" if n else "Select a class, or several to merge them (Ctrl)."
         )
+
+
+def _members_of(poses: PosesUpdated | None) -> ClassMembers | None:
+    """Return who is of which class; None where there is one map alone."""
+    if poses is None or poses.classes is None or poses.class_weights is None:
+        return None
+    # who has no pose yet is of no class
+    placed = poses.winner >= 0
+    classes = np.where(placed, poses.classes, -1)
+    return ClassMembers(classes, poses.class_weights, poses.used & placed)

@@ -11,16 +11,12 @@ from napari_cryospin.gui.colours import class_colour, class_label
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_cryospin.engine.events import PosesUpdated, VolumeUpdated
+    from napari_cryospin.engine.events import PosesUpdated
 
 
-def class_of(volume: VolumeUpdated, poses: PosesUpdated | None, particle: int) -> int:
-    """Return the class of a particle, from 0, of those that there are maps of."""
-    if poses is None or poses.classes is None:
-        return 0
-    # maps and poses come one after the other: those of the run before are no longer of these
-    own = int(poses.classes[particle])
-    return own if own < len(volume.maps) else 0
+def class_of(poses: PosesUpdated | None, particle: int) -> int:
+    """Return the class of a particle, from 0; 0 where there is one map."""
+    return 0 if poses is None or poses.classes is None else int(poses.classes[particle])
 
 
 def rows_of_class(poses: PosesUpdated | None, number: int) -> NDArray[np.int64] | None:

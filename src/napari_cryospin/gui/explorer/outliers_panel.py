@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Slot
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Slot
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_cryospin.engine.data.member import OPEN
 from napari_cryospin.gui.views.belongs_buttons import MARKS, BelongsButtons
@@ -30,8 +30,11 @@ _SHOWN = {
     "Said by hand": None,
 }
 _HINT = "Click: its posterior; Ctrl, Shift: several."
+# images that the gallery has room for
+_MOST = COLUMNS * ROWS
 
-_Answer = tuple["NDArray[np.floating]", "NDArray[np.int64]", "NDArray[np.floating]"]
+# memberships of all; rows and images that are shown, which one of how many is the first of them
+_Answer = tuple["NDArray[np.floating]", "NDArray[np.int64]", "NDArray[np.floating]", int, int]
 
 
 class OutliersPanel(QWidget):
@@ -51,12 +54,20 @@ class OutliersPanel(QWidget):
         self.shown.addItems(list(_SHOWN))
         self.shown.setToolTip("Which images are shown, one of several alike by chance")
         self.words = QLabel(_HINT, self)
+        self.more = QPushButton(f"Next {_MOST}", self)
+        self.more.setToolTip("Show the next of these images; after the last come the first")
+        # the keys stay with the images
+        self.more.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.more.hide()
+        # of all that could be shown, which is the first image
+        self._first = self._of = 0
         self.buttons = BelongsButtons(self)
         self._build()
         self._background = Background(self)
         self._background.done.connect(self._on_read)
         self._background.failed.connect(explorer.message)
         self.shown.currentIndexChanged.connect(self._on_kind)
+        self.more.clicked.connect(self._on_more)
         self.gallery.chosen.connect(explorer.choose)
         self.gallery.selection_changed.connect(self._on_selection)
         self.buttons.said.connect(self._on_said)
@@ -69,6 +80,7 @@ class OutliersPanel(QWidget):
         top = QHBoxLayout()
         top.addWidget(self.shown)
         top.addWidget(self.words, 1)
+        top.addWidget(self.more)
         right = QVBoxLayout()
         right.addLayout(top)
         right.addWidget(self.gallery, 1)
@@ -93,6 +105,8 @@ class OutliersPanel(QWidget):
         if poses is None or particles is None:
             self.histogram.set_memberships(np.empty(0))
             self.gallery.show_images([], np.empty((0, 1, 1)), [])
+            self._of = 0
+            self.more.hide()
             return
         used = np.flatnonzero(poses.used & (poses.winner >= 0))
         memberships, by_hand = poses.membership[used], by_hand_of(poses)[used]
@@ -101,31 +115,40 @@ class OutliersPanel(QWidget):
             self.histogram.set_memberships(memberships)
             self.gallery.show_words(self._words_of(self.gallery.particles))
             return
-        wanted = _SHOWN[self.shown.currentText()]
+        wanted, first = _SHOWN[self.shown.currentText()], self._first
 
         def task() -> _Answer:
-            places = np.flatnonzero(by_hand != OPEN)[: COLUMNS * ROWS]
-            if wanted is not None:
-                places = nearest(memberships, wanted, COLUMNS * ROWS)
+            if wanted is None:
+                said = np.flatnonzero(by_hand != OPEN)
+                at, of = (first if first < len(said) else 0), len(said)
+                places = said[at : at + _MOST]
+            else:
+                at, places = 0, nearest(memberships, wanted, _MOST)
+                of = len(places)
             images = [particles.image(int(row)) for row in used[places]]
             return (
                 memberships,
                 used[places],
                 np.array(images) if images else np.empty((0, 1, 1)),
+                at,
+                of,
             )
 
         self._background.submit(task)
 
     @Slot(object)
     def _on_read(self, answer: _Answer) -> None:
-        memberships, rows, images = answer
+        memberships, rows, images, first, of = answer
         poses = self._explorer.poses
         if poses is None or len(poses.membership) <= rows.max(initial=-1):
             return
         self.histogram.set_memberships(memberships)
         # one was selected meanwhile
         if not len(self.gallery.selected):
+            self._first, self._of = first, of
             self.gallery.show_images(rows.tolist(), images, self._words_of(rows.tolist()))
+            self.more.setVisible(of > _MOST)
+            self._on_by_hand()
 
     def _words_of(self, particles: list[int]) -> list[str]:
         poses = self._explorer.poses
@@ -139,11 +162,20 @@ class OutliersPanel(QWidget):
 
     @Slot()
     def _on_run(self) -> None:
+        self._first = 0
         self.gallery.clear_selection()
         self._refresh()
 
     @Slot()
+    def _on_more(self) -> None:
+        self._show_from(self._first + _MOST)
+
+    @Slot()
     def _on_kind(self) -> None:
+        self._show_from(0)
+
+    def _show_from(self, first: int) -> None:
+        self._first = first
         # selecting none shows those of the kind
         if len(self.gallery.selected):
             self.gallery.clear_selection()
@@ -159,7 +191,10 @@ class OutliersPanel(QWidget):
     @Slot()
     def _on_by_hand(self) -> None:
         selected = len(self.gallery.selected)
-        self.words.setText(f"{selected} selected, and stay; Esc: none." if selected else _HINT)
+        shown = len(self.gallery.particles)
+        part = f"{self._first + 1}–{self._first + shown} of {self._of:,}. "
+        hint = f"{part if self._of > shown else ''}{_HINT}"
+        self.words.setText(f"{selected} selected, and stay; Esc: none." if selected else hint)
         self.buttons.set_state(selected=selected, can_undo=self._by_hand.can_undo)
 
     @Slot(int)

@@ -60,6 +60,8 @@ class ParticlesPanel(QWidget):
         self._stale = True
         # what the user has asked to be used, (n,), since this run is looked at
         self._choice: NDArray[np.bool_] | None = None
+        # particles that are to be selected once the table has them
+        self._wished: NDArray[np.int64] | None = None
         self._build()
         self._columns = Background(self)
         self._columns.done.connect(self._on_columns)
@@ -121,7 +123,7 @@ class ParticlesPanel(QWidget):
 
     @Slot()
     def _on_run_changed(self) -> None:
-        self._posterior_columns, self._choice = {}, None
+        self._posterior_columns, self._choice, self._wished = {}, None, None
         self.note.setText("")
         self.task.stop()
 
@@ -136,6 +138,7 @@ class ParticlesPanel(QWidget):
         posterior = {name: x for name, x in self._posterior_columns.items() if len(x) == n}
         self.table.set_columns({**columns, **posterior})
         self.table.choose(self._explorer.particle)
+        self._select_wished()
 
     @Slot(object)
     def _on_epoch_done(self, _done: object) -> None:
@@ -223,9 +226,16 @@ class ParticlesPanel(QWidget):
 
     @Slot(object)
     def show_selected(self, particles: NDArray[np.int64]) -> None:
-        """Select particles in the table."""
-        if len(particles) and particles[-1] < self.table.model.rowCount():
-            self.table.select(particles)
+        """Select particles in the table, at once or when it has come; none clears the selection."""
+        self._wished = particles
+        self._select_wished()
+
+    def _select_wished(self) -> None:
+        # a table that has not been looked at yet, or is of another run, is still to be filled
+        filled = self.table.model.rowCount() == self._explorer.n_particles
+        if self._wished is not None and filled:
+            self.table.select(self._wished)
+            self._wished = None
 
     @Slot(object)
     def take_back(self, particles: NDArray[np.int64]) -> None:

@@ -57,6 +57,8 @@ class PosteriorFeed(QObject):
         self._explorer, self._wanted = explorer, wanted
         self._stale = self._at_once = False
         self.result: PosteriorResult | None = None
+        # class, from 0, of the chosen particle where there is no map of it
+        self.lacks_map: int | None = None
         self.service = PosteriorService(self, factory)
         self.service.ready.connect(self._on_ready)
         self.service.failed.connect(self.failed)
@@ -83,8 +85,16 @@ class PosteriorFeed(QObject):
         explorer = self._explorer
         if explorer.particles is None or explorer.volume is None:
             return
-        self._stale = self._at_once = False
         particle = min(explorer.particle, explorer.n_particles - 1)
+        of_class = class_of(explorer.poses, particle)
+        self.lacks_map = of_class if of_class >= len(explorer.volume.maps) else None
+        if self.lacks_map is not None:
+            # maps and poses come one after the other: the map of another class tells nothing of it
+            self._stale = True
+            self.service.forget()
+            self.asked.emit()
+            return
+        self._stale = self._at_once = False
         self.service.ask(
             explorer.particles,
             explorer.volume,
@@ -94,13 +104,13 @@ class PosteriorFeed(QObject):
             explorer.options,
             candidates_of(explorer.poses, particle),
             explorer.poses,
-            class_of(explorer.volume, explorer.poses, particle),
+            of_class,
         )
         self.asked.emit()
 
     @Slot()
     def _on_run_changed(self) -> None:
-        self.result = None
+        self.result = self.lacks_map = None
         self.service.forget()
 
     @Slot(object)

@@ -347,6 +347,8 @@ class PosteriorPanel(QWidget):
             present = self.explorer.volume
             if live and present is not None and present.epoch > shown.volume.epoch:
                 parts.append(f"<b>training is in epoch {present.epoch + 1}</b>")
+        if self.feed.lacks_map is not None:
+            parts.append(f"<b>there is no map of class {class_label(self.feed.lacks_map)}</b>")
         if self.feed.service.busy:
             parts.append("<b>computing …</b>")
         self.age.setText(" · ".join(parts))

@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal, Slot
 
 from napari_cryospin.engine.posterior.options import SHIFT_EXTENT, PosteriorOptions
 from napari_cryospin.gui.work.background import Background
+from napari_cryospin.gui.work.by_hand import by_hand_of, said_since
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +66,8 @@ class Explorer(QObject):
         self.poses: PosesUpdated | None = None
         self.recorded: list[int] = []
         self.shown_class: int | None = None
+        # poses of the shown epoch as they were recorded
+        self._recorded_poses: PosesUpdated | None = None
         self._background = Background(self)
         self._background.done.connect(self._on_read)
         self._background.failed.connect(self._on_unreadable)
@@ -145,7 +148,7 @@ class Explorer(QObject):
         """Show a recorded epoch, read in the background, or the live state (None)."""
         if epoch == self.epoch:
             return
-        self.epoch = epoch
+        self.epoch, self._recorded_poses = epoch, None
         self.epoch_changed.emit(epoch)
         if epoch is None:
             self._show(self.session.latest_volume, self.session.latest_poses)
@@ -175,7 +178,7 @@ class Explorer(QObject):
 
     @Slot(object)
     def _on_run(self, _event: object) -> None:
-        self.epoch = self.volume = self.poses = None
+        self.epoch = self.volume = self.poses = self._recorded_poses = None
         self.show_class(None)
         settings = self.session.settings
         searched = SHIFT_EXTENT if settings is not None and settings.model.shifts else 0.0
@@ -198,7 +201,15 @@ class Explorer(QObject):
     def _on_poses(self, poses: PosesUpdated) -> None:
         if self.epoch is None:
             self.poses = poses
-            self.poses_changed.emit(poses)
+        elif self._recorded_poses is not None and self.poses is not None:
+            shown = said_since(self._recorded_poses, poses)
+            if np.array_equal(by_hand_of(shown), by_hand_of(self.poses)):
+                return
+            # what is said by hand is said of all epochs
+            self.poses = shown
+        else:
+            return
+        self.poses_changed.emit(self.poses)
 
     @Slot(object)
     def _on_epoch_done(self, done: Any) -> None:
@@ -210,7 +221,8 @@ class Explorer(QObject):
     def _on_read(self, answer: tuple[int, VolumeUpdated, PosesUpdated]) -> None:
         epoch, volume, poses = answer
         if epoch == self.epoch:
-            self._show(volume, poses)
+            self._recorded_poses = poses
+            self._show(volume, said_since(poses, self.session.latest_poses))
 
     @Slot(str)
     def _on_unreadable(self, sentence: str) -> None:

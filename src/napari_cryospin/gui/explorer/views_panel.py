@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import QLabel, QWidget
 
+from napari_cryospin.gui.colours import class_label
 from napari_cryospin.gui.explorer.of_classes import told_of_class
 from napari_cryospin.gui.views.export import SaveButtons
 from napari_cryospin.gui.views.scrolling import scrolling_layout
-from napari_cryospin.gui.views.views_view import ViewsView
+from napari_cryospin.gui.views.views_view import NOBODY, ViewsView
 from napari_cryospin.gui.work.background import Background
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 # particles whose directions tell how evenly all sample the map
 _MOST = 10_000
 
-# particles per direction, nside, psi of each particle, how evenly their views sample the map
-_Answer = tuple["NDArray[Any]", int, "NDArray[Any]", float | None]
+# particles per direction, nside, psi of each particle, how evenly their views sample the map, and
+# why there are none
+_Answer = tuple["NDArray[Any]", int, "NDArray[Any]", float | None, str]
 
 
 class ViewsPanel(QWidget):
@@ -77,19 +79,24 @@ class ViewsPanel(QWidget):
         particles, settings = self._explorer.particles, self._explorer.session.settings
         symmetry = "C1" if settings is None else settings.model.symmetry
 
+        nobody = NOBODY
+        if several and (poses.used & (poses.winner >= 0)).any():
+            nobody = f"No particle in use is of class {class_label(of_class)}."
+
         def task() -> _Answer:
             views = counted(poses, of_class)
             return (
                 *views,
                 None if particles is None else evenness(poses, of_class, particles.box, symmetry),
+                nobody,
             )
 
         self._background.submit(task)
 
     @Slot(object)
     def _on_counted(self, answer: _Answer) -> None:
-        counts, nside, psi, sampling = answer
-        self.view.set_views(counts, nside, sampling)
+        counts, nside, psi, sampling, nobody = answer
+        self.view.set_views(counts, nside, sampling, nobody)
         self.view.set_in_plane(psi)
 
 

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.fsc import SHARED
+from napari_cryospin.engine.settings import MOST_CLASSES
 from napari_cryospin.gui.colours import class_colour, class_label
 from napari_cryospin.gui.describe import stage_begins, stage_names
 from napari_cryospin.gui.views.epoch_plot import EpochPlot, HeadPlot
@@ -38,8 +39,6 @@ _HEADS = {
     "random": "random_coverage",
     "weights off": "calibration_error",
 }
-# as many as settings take
-_MOST_CLASSES = 10
 _NOTE = "A lower loss is not a better map: look at the map, and at its resolution."
 
 
@@ -139,7 +138,7 @@ class MonitorPanel(QWidget):
         self.classes = EpochPlot(
             "Classes",
             "% of particles",
-            {class_label(n): class_colour(n) for n in range(_MOST_CLASSES)},
+            {class_label(n): class_colour(n) for n in range(MOST_CLASSES)},
             parent=self,
         )
         self.classes.setToolTip(
@@ -289,7 +288,7 @@ class MonitorPanel(QWidget):
         self.classes.setVisible(n > 1)
         if n > 1:
             self.classes.name_curves("Classes", [class_label(number) for number in range(n)])
-        for number in range(_MOST_CLASSES):
+        for number in range(MOST_CLASSES):
             share = self._over(partial(_class_percent, number))
             self.classes.set_curve(class_label(number), *_columns(share))
 

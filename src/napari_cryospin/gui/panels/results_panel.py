@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QUrl, Slot
 from qtpy.QtGui import QDesktopServices, QGuiApplication
 from qtpy.QtWidgets import (
+    QBoxLayout,
     QCheckBox,
+    QComboBox,
     QFileDialog,
     QGroupBox,
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -24,9 +27,11 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.files import replacing
 from napari_cryospin.engine.run.command import command_line
 from napari_cryospin.engine.runfolder import names
+from napari_cryospin.engine.runfolder.class_files import class_number, maps_of_classes, of_class
 from napari_cryospin.engine.runfolder.folder import RunFolder
 from napari_cryospin.engine.runfolder.protected import inputs_of, require_not_in_use
 from napari_cryospin.engine.runfolder.records import recorded_epochs
+from napari_cryospin.engine.runfolder.standing import Doing
 from napari_cryospin.engine.runfolder.verdict import Verdict
 from napari_cryospin.gui.panels.symmetry_row import SymmetryRow
 from napari_cryospin.gui.views.fsc_view import FscView
@@ -39,14 +44,21 @@ if TYPE_CHECKING:
     from napari_cryospin.gui.work.session import Session
 
 _SAVE = (
-    ("map", "Save map…", names.MAP, "MRC maps (*.mrc)", "The map, particles white, as MRC"),
+    (
+        "map",
+        "Save map…",
+        names.MAP,
+        "MRC maps (*.mrc)",
+        "The map, particles white, as MRC; of several classes that of the class beside",
+    ),
     (
         "fsc",
         "Save FSC…",
         names.FSC,
         "Tables (*.csv)",
-        "FSC of half-maps with shared poses (an upper bound), and against the truth where known, "
-        "by frequency (1/Å)",
+        "FSC of the half-maps by frequency (1/Å): of independent halves unmasked, masked, with "
+        "random phases and corrected, of halves that share their poses an upper bound; and "
+        "against the truth where it is known",
     ),
 )
 
@@ -80,6 +92,7 @@ class ResultsPanel(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
+        self._class_shown: int | None = None
         self._exporting = LongTask("cryospin-export", self)
         self._exporting.progressed.connect(self._on_progress)
         self._exporting.done.connect(self._on_exported)
@@ -112,8 +125,18 @@ class ResultsPanel(QWidget):
         self.fsc.hide()
         column.addWidget(self.fsc)
         self.save: dict[str, QPushButton] = {}
+        maps = QHBoxLayout()
+        column.addLayout(maps)
         for name, text, _, _, tip in _SAVE:
-            self.save[name] = self._button(column, text, f"save_{name}", tip)
+            row = maps if name == "map" else column
+            self.save[name] = self._button(row, text, f"save_{name}", tip)
+        # as wide as the others: a combo box beside it takes what it needs
+        self.save["map"].setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.map_of = QComboBox()
+        self.map_of.setObjectName("results_map_of")
+        self.map_of.setToolTip("Class whose map is saved: at first the one that the canvas shows")
+        self.map_of.hide()
+        maps.addWidget(self.map_of)
         self.save["map"].clicked.connect(self._on_save_map)
         self.save["fsc"].clicked.connect(self._on_save_fsc)
         self._add_export(column)
@@ -161,7 +184,7 @@ class ResultsPanel(QWidget):
         self.resume.clicked.connect(self._on_resume)
         return box
 
-    def _button(self, layout: QVBoxLayout, text: str, name: str, tip: str) -> QPushButton:
+    def _button(self, layout: QBoxLayout, text: str, name: str, tip: str) -> QPushButton:
         button = QPushButton(text)
         button.setObjectName(f"results_{name}")
         button.setToolTip(tip)
@@ -174,6 +197,7 @@ class ResultsPanel(QWidget):
         folder = self._session.folder
         for name, _, file, _, _ in _SAVE:
             self.save[name].setEnabled(folder is not None and isfile(folder / file))
+        self._offer_classes(folder)
         run = None if folder is None else RunFolder(folder)
         poses = run is not None and bool(run.checkpoints() or recorded_epochs(run))
         self.export.setEnabled(poses)
@@ -182,14 +206,35 @@ class ResultsPanel(QWidget):
         self.open.setEnabled(not self._session.active)
         standing = self._session.standing
         self.resume.setEnabled(standing is not None and standing.resumable)
-        # while a run goes on its verdict is that of an earlier end
-        verdict = None if folder is None or self._session.active else _verdict(folder)
+        # while a run goes on, here or elsewhere, its verdict is that of an earlier end
+        written = standing is not None and standing.doing is Doing.WRITTEN
+        under_way = self._session.active or written
+        verdict = None if folder is None or under_way else _verdict(folder)
         self.summary.setText(self._summary(folder, verdict))
         self.symmetry.offer(folder, verdict.symmetry if isinstance(verdict, Verdict) else None)
-        # while a run goes on its curves are those of an earlier end
-        curves = {} if run is None or self._session.active else run.fsc()
+        # and so are its curves
+        curves = {} if run is None or under_way else run.fsc()
         self.fsc.show_curves(curves)
         self.fsc.setVisible(bool(curves))
+
+    def _offer_classes(self, folder: Path | None) -> None:
+        """Let the class whose map is saved be chosen, where there are several."""
+        maps = [] if folder is None else maps_of_classes(folder / names.MAP)
+        numbers = [number for path in maps if (number := class_number(path)) is not None]
+        if numbers != [self.map_of.itemData(place) for place in range(self.map_of.count())]:
+            self.map_of.clear()
+            for number in numbers:
+                self.map_of.addItem(f"class {number}", number)
+            self.show_class(self._class_shown)
+        self.map_of.setVisible(len(numbers) > 1)
+
+    @Slot(object)
+    def show_class(self, number: int | None) -> None:
+        """Choose the class, from 0, that the canvas shows; None: all of them."""
+        self._class_shown = number
+        place = -1 if number is None else self.map_of.findData(number + 1)
+        if place >= 0:
+            self.map_of.setCurrentIndex(place)
 
     def _summary(self, folder: Path | None, verdict: Verdict | str | None) -> str:
         if folder is None:
@@ -221,13 +266,16 @@ class ResultsPanel(QWidget):
         folder = self._session.folder
         assert folder is not None
         _, title, file, kind, _ = next(row for row in _SAVE if row[0] == name)
-        target = ask_where(self, title, f"{folder.name}_{file}", kind)
+        source, number = folder / file, self.map_of.currentData()
+        if name == "map" and number is not None:
+            source = of_class(source, number)
+        target = ask_where(self, title, f"{folder.name}_{source.name}", kind)
         if target is None:
             return
         try:
             require_not_in_use(target, self._inputs())
             with replacing(target) as temporary:
-                shutil.copyfile(folder / file, temporary)
+                shutil.copyfile(source, temporary)
         except InputError as error:
             self._session.message.emit(str(error))
         except OSError as error:

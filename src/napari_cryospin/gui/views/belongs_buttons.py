@@ -58,6 +58,8 @@ class BelongsButtons(QObject):
     def _button(self, page: QWidget, name: str, key: str, tip: str) -> QPushButton:
         button = QPushButton(name, page)
         button.setToolTip(_HOW.format(tip, key))
+        # a click leaves the keys with the images or rows that were chosen
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         shortcut = QShortcut(QKeySequence(key), page)
         shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         shortcut.activated.connect(button.click)

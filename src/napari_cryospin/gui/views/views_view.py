@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _COLOURMAP = "viridis"
 _BINS = 36
 _BLUE = "#56B4E9"
+NOBODY = "No particle has a pose yet."
 
 
 class ViewsView(ThemedWidget):
@@ -58,14 +59,21 @@ class ViewsView(ThemedWidget):
         self.restyle()
 
     def set_views(
-        self, counts: NDArray[np.int64], nside: int, sampling: float | None = None
+        self,
+        counts: NDArray[np.int64],
+        nside: int,
+        sampling: float | None = None,
+        nobody: str = NOBODY,
     ) -> None:
-        """Show the particles of each direction (RING), (12 nside²,), and how evenly they sample."""
+        """Show the particles of each direction (RING), (12 nside²,), and how evenly they sample.
+
+        ``nobody`` says why there are none, where there are none.
+        """
         self._counts, self._nside = counts, nside
         levels = (0.0, float(max(counts.max(), 1)))
         self.map.set_values(counts, nside, _COLOURMAP, levels)
         self._bar.setLevels(levels)
-        self.text.setText(describe(counts, sampling))
+        self.text.setText(describe(counts, sampling, nobody))
 
     def set_in_plane(self, psi: NDArray[np.floating]) -> None:
         """Show the in-plane angles of the particles, degrees, (n,)."""
@@ -106,14 +114,15 @@ class ViewsView(ThemedWidget):
         self.hover.setText(self.describe(point.x(), point.y()))
 
 
-def describe(counts: NDArray[np.int64], sampling: float | None = None) -> str:
+def describe(counts: NDArray[np.int64], sampling: float | None = None, nobody: str = NOBODY) -> str:
     """Return in words how evenly particles are spread over directions, (12 nside²,).
 
-    ``sampling`` is the sampling compensation factor of their views.
+    ``sampling`` is the sampling compensation factor of their views; ``nobody`` is what is said
+    where there are none.
     """
     total, cells = int(counts.sum()), len(counts)
     if total == 0:
-        return "No particle has a pose yet."
+        return nobody
     crowded = counts.max() / (total / cells)
     empty = int((counts == 0).sum())
     told = (

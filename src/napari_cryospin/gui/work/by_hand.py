@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,8 @@ from napari_cryospin.gui.work.background import Background
 from napari_cryospin.gui.work.states import SessionState
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from napari_cryospin.engine.events import PosesUpdated
@@ -32,11 +34,39 @@ LATER = (
 )
 
 
+@dataclass(eq=False)
+class _Step:
+    """What can be undone: particles (m,) of which something was said, and the words before (m,)."""
+
+    particles: NDArray[np.int64]
+    before: NDArray[np.int8]
+
+
+@dataclass(eq=False)
+class _Task:
+    """Words that are written into the folder of a run which has ended: particles (m,) and word.
+
+    Where that fails, ``steps`` can no longer be undone, and ``undone`` can be undone again.
+    """
+
+    folder: Path
+    said: list[tuple[NDArray[np.int64], int]]
+    steps: list[_Step] = field(default_factory=list)
+    undone: _Step | None = None
+
+    def __call__(self) -> None:
+        from napari_cryospin.engine.run.said_later import say_later
+        from napari_cryospin.engine.runfolder.folder import RunFolder
+
+        say_later(RunFolder(self.folder), self.said)
+
+
 class ByHand(QObject):
     """Who belongs by hand, as it was asked for in the window.
 
     A run takes a word between two batches, a paused one once it goes on. Until its poses tell of
-    it, they are shown as they will be.
+    it, they are shown as they will be. Of a run that has ended, words are written into its folder,
+    one task after the other, so that each answer is that to its own words.
 
     Parameters
     ----------
@@ -52,6 +82,8 @@ class ByHand(QObject):
         self._later = Background(self)
         self._later.done.connect(self._on_later)
         self._later.failed.connect(self._on_failed)
+        # the first of them is under way
+        self._tasks: list[_Task] = []
         self.forget()
         session.state_changed.connect(self._on_state)
 
@@ -62,9 +94,16 @@ class ByHand(QObject):
 
     def forget(self) -> None:
         """Forget what was asked for: another run is looked at."""
+        # what was said of the run before is still written; nobody waits for the answer
+        for task in self._tasks[1:]:
+            self._later.submit(task)
+        self._later.drop()
+        self._tasks.clear()
         self._told: PosesUpdated | None = None
+        # words for a run under way that it has not told yet, and their steps
         self._asked: NDArray[np.int8] | None = None
-        self._before: list[tuple[NDArray[np.int64], NDArray[np.int8]]] = []
+        self._asked_steps: list[_Step] = []
+        self._before: list[_Step] = []
         self.changed.emit()
 
     def say(self, particles: NDArray[np.int64], word: int) -> None:
@@ -73,9 +112,9 @@ class ByHand(QObject):
         if poses is None or self._session.folder is None:
             self._session.message.emit(NO_RUN)
             return
-        before = by_hand_of(poses)[particles]
-        self._before = [*self._before[1 - _STEPS :], (particles, before)]
-        self._ask(particles, word)
+        step = _Step(particles, by_hand_of(poses)[particles])
+        self._before = [*self._before[1 - _STEPS :], step]
+        self._ask([(particles, word)], steps=[step])
         self.changed.emit()
 
     @Slot()
@@ -83,25 +122,24 @@ class ByHand(QObject):
         """Take the last step back."""
         if not self.can_undo:
             return
-        particles, before = self._before.pop()
-        for word in _WORDS:
-            some = particles[before == word]
-            if len(some):
-                self._ask(some, word)
+        step = self._before.pop()
+        words = [(step.particles[step.before == word], word) for word in _WORDS]
+        self._ask([(rows, word) for rows, word in words if len(rows)], undone=step)
         self.changed.emit()
 
     def shown(self, told: PosesUpdated | None = None) -> PosesUpdated:
         """Return poses that the run tells, or has told last, as they will be by what was asked."""
         self._told = poses = told or self._told
         assert poses is not None
-        if self._asked is None or len(self._asked) != len(poses.used):
-            return poses
-        asked, said = self._asked != _NOTHING, by_hand_of(poses)
-        if np.array_equal(said[asked], self._asked[asked]):
-            self._asked = None
-            return poses
-        by_hand = np.where(asked, self._asked, said)
-        return replace(poses, membership=overruled(poses.membership, by_hand), by_hand=by_hand)
+        n = len(poses.used)
+        if self._asked is not None and len(self._asked) == n:
+            asked = self._asked != _NOTHING
+            if np.array_equal(by_hand_of(poses)[asked], self._asked[asked]):
+                self._asked, self._asked_steps = None, []
+        words = _words_of(n, [one for task in self._tasks for one in task.said])
+        if self._asked is not None and len(self._asked) == n:
+            words = np.where(self._asked != _NOTHING, self._asked, words)
+        return _said_of(poses, words)
 
     @Slot(object)
     def _on_state(self, _state: object) -> None:
@@ -110,43 +148,108 @@ class ByHand(QObject):
         if self._asked is not None and kept and self._session.state in _ENDED:
             # what the run did not take before it ended
             words = [(np.flatnonzero(self._asked == word), word) for word in _WORDS]
-            self._say_later([(rows, word) for rows, word in words if len(rows)])
+            steps, self._asked, self._asked_steps = self._asked_steps, None, []
+            self._say_later([(rows, word) for rows, word in words if len(rows)], steps)
         self.changed.emit()
 
-    def _ask(self, particles: NDArray[np.int64], word: int) -> None:
+    def _ask(
+        self,
+        said: list[tuple[NDArray[np.int64], int]],
+        steps: list[_Step] | None = None,
+        undone: _Step | None = None,
+    ) -> None:
         assert self._told is not None
-        if self._asked is None or len(self._asked) != len(self._told.used):
-            self._asked = np.full(len(self._told.used), _NOTHING)
-        self._asked[particles] = word
-        self._session.say(particles, word)
         if not self._session.active:
-            self._say_later([(particles, word)])
+            self._say_later(said, steps or [], undone)
+            return
+        if self._asked is None or len(self._asked) != len(self._told.used):
+            self._asked, self._asked_steps = np.full(len(self._told.used), _NOTHING), []
+        self._asked_steps.extend(steps or [])
+        for particles, word in said:
+            self._asked[particles] = word
+            self._session.say(particles, word)
 
-    def _say_later(self, said: list[tuple[NDArray[np.int64], int]]) -> None:
+    def _say_later(
+        self,
+        said: list[tuple[NDArray[np.int64], int]],
+        steps: list[_Step],
+        undone: _Step | None = None,
+    ) -> None:
         """Say it of the run in the folder, which this session does not run."""
-        folder = self._session.folder
+        assert self._session.folder is not None
+        self._tasks.append(_Task(self._session.folder, said, steps, undone))
+        if len(self._tasks) == 1:
+            self._later.submit(self._tasks[0])
+        self._session.show_again()
 
-        def task() -> None:
-            from napari_cryospin.engine.run.said_later import say_later
-            from napari_cryospin.engine.runfolder.folder import RunFolder
-
-            assert folder is not None
-            say_later(RunFolder(folder), said)
-
-        self._later.submit(task)
+    def _next_task(self) -> _Task:
+        """Return the task that has ended, and begin the next."""
+        ended = self._tasks.pop(0)
+        if self._tasks:
+            self._later.submit(self._tasks[0])
+        return ended
 
     @Slot(object)
     def _on_later(self, _none: object) -> None:
+        task = self._next_task()
+        if self._told is not None:
+            # the run tells nothing any more
+            self._told = _said_of(self._told, _words_of(len(self._told.used), task.said))
         self._session.message.emit(LATER)
 
     @Slot(str)
     def _on_failed(self, sentence: str) -> None:
-        self._asked, self._before = None, []
+        task = self._next_task()
+        for step in task.steps:
+            self._take_out(step)
+        if task.undone is not None:
+            self._before.append(task.undone)
         self._session.message.emit(sentence)
         self._session.show_again()
         self.changed.emit()
+
+    def _take_out(self, step: _Step) -> None:
+        """Let a step that came to nothing be undone no more: what came after it began before it."""
+        if step not in self._before:
+            return
+        place, particles, before = self._before.index(step), step.particles, step.before
+        del self._before[place]
+        for later in self._before[place:]:
+            _, mine, theirs = np.intersect1d(particles, later.particles, return_indices=True)
+            later.before[theirs] = before[mine]
+            particles, before = np.delete(particles, mine), np.delete(before, mine)
+
+
+def _words_of(n: int, said: list[tuple[NDArray[np.int64], int]]) -> NDArray[np.int8]:
+    """Return the last word on each of n particles, (n,)."""
+    words = np.full(n, _NOTHING)
+    for particles, word in said:
+        words[particles[particles < n]] = word
+    return words
+
+
+def _said_of(poses: PosesUpdated, words: NDArray[np.int8]) -> PosesUpdated:
+    """Return poses of which something was said by hand, (n,)."""
+    if (words == _NOTHING).all():
+        return poses
+    by_hand = np.where(words != _NOTHING, words, by_hand_of(poses))
+    # who is left to the program is what it found, not what was said before
+    found = poses.membership if poses.found_membership is None else poses.found_membership
+    membership = overruled(found, by_hand)
+    return replace(poses, membership=membership, by_hand=by_hand, found_membership=found)
 
 
 def by_hand_of(poses: PosesUpdated) -> NDArray[np.int8]:
     """Return what poses tell that was said by hand, (n,)."""
     return np.full(len(poses.used), OPEN, np.int8) if poses.by_hand is None else poses.by_hand
+
+
+def said_since(recorded: PosesUpdated, latest: PosesUpdated | None) -> PosesUpdated:
+    """Return recorded poses with what is said of the same particles now: records know none of it.
+
+    Who was said to belong, or not, by then and is open now stays as it was recorded.
+    """
+    if latest is None or len(latest.used) != len(recorded.used):
+        return recorded
+    by_hand = by_hand_of(latest)
+    return _said_of(recorded, np.where(by_hand == OPEN, _NOTHING, by_hand))

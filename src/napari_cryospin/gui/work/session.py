@@ -184,7 +184,8 @@ class Session(QObject):
 
     def show_again(self) -> None:
         """Show the poses with what was said by hand since."""
-        self._show_poses(None)
+        if self.latest_poses is not None:
+            self._show_poses(None)
 
     def stop(self, keep: bool = True) -> None:
         """End the run; ``keep`` writes its results, otherwise what it wrote is removed."""
