@@ -369,6 +369,7 @@ class DirectInference(PoseInference):
             "map_updates": None if self._updates is None else self._updates.state(),
             "noise": self._noise.variance,
             "statistics": None if self._sums is None else self._sums.state(),
+            "radius": self.radius,
             "before": vars(self._before),
             "settled_at": self._settled_at,
             "epochs": self._epochs,
@@ -388,8 +389,9 @@ class DirectInference(PoseInference):
         self.volume_optimizer.load_state_dict(state["volume_optimizer"])
         if self._updates is not None:
             self._updates.load_state(state["map_updates"])
-        self._noise = NoiseSpectrum(state["noise"])
-        self._sums = None
+        # sums are of one radius; earlier versions did not keep it
+        self._low_pass.come_to(state.get("radius", self.radius))
+        self._noise, self._sums = NoiseSpectrum(state["noise"]), None
         if state["statistics"] is not None:
             self._sums = ClassSums(self.model, self.problem)
             self._sums.load_state(state["statistics"])

@@ -87,11 +87,13 @@ class LikelihoodTeacher(Teacher):
         return error.item()
 
     def state(self) -> dict[str, Any]:
-        """Return the map's optimiser for a checkpoint."""
-        return {"map_optimizer": self._map_optimizer.state_dict()}
+        """Return the map's optimiser, and the radius, for a checkpoint."""
+        return {"map_optimizer": self._map_optimizer.state_dict(), "radius": self.radius}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`, with the learning rate of the present settings."""
+        # earlier versions did not keep it
+        self._low_pass.come_to(state.get("radius", self.radius))
         self._map_optimizer.load_state_dict(state["map_optimizer"])
         for group in self._map_optimizer.param_groups:
             group["lr"] = self.stage.learning_rate_volume
