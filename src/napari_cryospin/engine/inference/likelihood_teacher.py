@@ -71,7 +71,7 @@ class LikelihoodTeacher(Teacher):
         look = encoder.centred(encoding.look(rows, images), encoding.origins(rows))
         seen = encoding.observed(rows, model, images)
         with torch.no_grad():
-            proposed, errors = compared(self.measure, seen, encoder(look), loss)
+            proposed, errors, by_class = compared(self.measure, seen, encoder(look), loss)
         winner = errors.argmin(1)
         head, turn = winner // encoder.turns, winner % encoder.turns
         each = torch.arange(len(rows), device=rows.device)
@@ -83,7 +83,7 @@ class LikelihoodTeacher(Teacher):
         error.backward()
         encoding.optimizer.step()
         self._map_optimizer.step()
-        encoding.record(seen, proposed, errors)
+        encoding.record(seen, proposed, errors, by_class)
         return error.item()
 
     def state(self) -> dict[str, Any]:
