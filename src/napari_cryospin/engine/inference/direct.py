@@ -17,12 +17,7 @@ from napari_cryospin.engine.inference.interface import (
 )
 from napari_cryospin.engine.inference.low_pass import LowPass
 from napari_cryospin.engine.inference.map_errors import errors_of_maps
-from napari_cryospin.engine.inference.memory_needs import (
-    BLOCKS,
-    FLOAT,
-    PER_COEFFICIENT,
-    coefficients,
-)
+from napari_cryospin.engine.inference.memory_needs import decoding_bytes
 from napari_cryospin.engine.inference.optimism import optimism
 from napari_cryospin.engine.inference.searches import Searches, changed_share
 from napari_cryospin.engine.kernels import slicer_of
@@ -135,10 +130,8 @@ class DirectInference(PoseInference):
     def memory_needed(
         cls, stage: DirectStage, model: ModelSettings, box: int, device: torch.device
     ) -> float:
-        """Return the bytes of the pose steps of a batch, or of a search of all poses."""
-        pairs = stage.batch_size * stage.hypotheses
-        search = BLOCKS if stage.searches else 0
-        return max(pairs * coefficients(box) * PER_COEFFICIENT * FLOAT, search)
+        """Return the bytes of a batch and of the maps' sums, or of a search of all poses."""
+        return decoding_bytes(stage, model, box, device)
 
     def begin(self) -> None:
         """Make room for the hypotheses among the candidates of the poses."""

@@ -18,6 +18,7 @@ import torch
 from napari_cryospin.engine.data.half_sets import half_sets
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
+from napari_cryospin.engine.inference.memory_needs import GRIDS, grid_bytes, sums_bytes
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.map_updates import MapUpdates
 from napari_cryospin.engine.models.noise import NoiseSpectrum
@@ -63,11 +64,32 @@ class AutoDecoding(DirectInference):
             return IndependentHalves.of_stage(problem, stage, before, start)
         return super().of_stage(problem, stage, before, start)
 
+    @classmethod
+    def memory_needed(
+        cls, stage: DirectStage, model: ModelSettings, box: int, device: torch.device
+    ) -> float:
+        """Return the bytes of a batch, or of a search of all poses."""
+        of_all = super().memory_needed(stage, model, box, device)
+        if not _expected(model, stage):
+            return of_all
+        return IndependentHalves.memory_needed(stage, model, box, device)
+
+    @classmethod
+    def memory_kept(cls, stage: DirectStage, model: ModelSettings, box: int) -> float:
+        """Return the bytes of the maps of the halves, where there are any."""
+        own = IndependentHalves.memory_kept(stage, model, box)
+        return own if _expected(model, stage) else 0.0
+
 
 def independent(problem: Problem, stage: DirectStage) -> bool:
     """Return whether a stage refines two independent halves: sums alone are made common."""
     wanted, n = problem.model.halves, problem.particles.n
     return stage.volume_update == "closed form" and (n >= _MANY if wanted is None else wanted)
+
+
+def _expected(model: ModelSettings, stage: DirectStage) -> bool:
+    """Return the same before the particles are counted: as if there were many."""
+    return stage.volume_update == "closed form" and model.halves is not False
 
 
 class IndependentHalves(PoseInference):
@@ -133,8 +155,16 @@ class IndependentHalves(PoseInference):
     def memory_needed(
         cls, stage: DirectStage, model: ModelSettings, box: int, device: torch.device
     ) -> float:
-        """Return the bytes of one half's batch or search: they take turns."""
-        return DirectInference.memory_needed(stage, model, box, device)
+        """Return the bytes of one half's batch or search, they take turns, and the other's sums."""
+        # each half begins with a search of its own
+        searching = stage.model_copy(update={"searches": max(stage.searches, 1)})
+        of_one = DirectInference.memory_needed(searching, model, box, device)
+        return of_one + sums_bytes(model, box, device)
+
+    @classmethod
+    def memory_kept(cls, stage: DirectStage, model: ModelSettings, box: int) -> float:
+        """Return the bytes of the maps of both halves, with what makes them anew."""
+        return 2 * GRIDS * model.classes * grid_bytes(box)
 
     def _first_noise(self, own: Problem, known: NoiseSpectrum | None) -> NoiseSpectrum:
         """Return the noise that a half begins with: beyond the limit its own particles tell it."""
