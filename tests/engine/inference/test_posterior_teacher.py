@@ -127,6 +127,36 @@ def test_much_doubt_is_taken_to_a_finer_grid(
     assert inference.poses.candidate_losses.isfinite().all()
 
 
+def test_the_class_of_a_particle_is_its_most_probable_one(
+    particles: Particles, settings: Settings, stage: AmortizedStage
+) -> None:
+    settings.model.classes = 2
+    draw, amplitude = (
+        torch.Generator().manual_seed(0),
+        signal_amplitude(particles, torch.arange(200)),
+    )
+    maps = [HartleyVolume(particles.box, amplitude, draw) for _ in range(2)]
+    problem = Problem(
+        particles,
+        maps[0],
+        PoseTable.empty(particles.n, 0, torch.device("cpu"), 2),
+        torch.arange(particles.n) % 4 == 0,
+        settings.model,
+        0,
+        others=(maps[1],),
+    )
+    inference = after_an_epoch(problem, stage, draw)
+    poses = problem.poses
+
+    def fit() -> bool:
+        return torch.equal(poses.class_weights.argmax(1), poses.classes)
+
+    assert fit() and 0 < poses.classes.sum() < particles.n
+    # the encoder has another mind
+    inference.encoding.propose(torch.arange(particles.n), inference.teacher.measure)
+    assert fit()
+
+
 def test_a_stage_may_end_before_anything_is_known(inference: AmortizedInference) -> None:
     teacher_of(inference)._sums.memory.nside[:] = 0
     steps = list(inference.end_stage(torch.arange(inference.particles.n)))

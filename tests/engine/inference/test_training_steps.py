@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
+from napari_cryospin.engine.geometry.poses import Poses
 from napari_cryospin.engine.geometry.rotations import angular_distance, exponential_map
 from napari_cryospin.engine.inference.amortized import AmortizedInference
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import Place
+from napari_cryospin.engine.inference.map_errors import errors_of_maps
 from napari_cryospin.engine.judging.switching import SwitchCriterion
+from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import HartleyVolume, grid_of_map
 from napari_cryospin.engine.refining.per_image_adam import PerImageAdam
 from napari_cryospin.engine.run.first_maps import signal_amplitude
+from napari_cryospin.engine.stages import AmortizedStage
 from napari_cryospin.engine.state.pose_table import PoseTable
 from napari_cryospin.engine.state.problem import Problem
 
@@ -59,6 +64,42 @@ def test_winner_takes_all(particles: Particles, settings: Settings, shifts: bool
     last = inference.encoding.encoder.head_layers[-1]
     for head in range(3):
         assert bool(last.weight.grad[head].any()) == bool((winners == head).any())
+
+
+def test_a_batch_may_hold_nobody_of_a_class(particles: Particles) -> None:
+    volume, model = volume_like(particles), ImageModel.within(32, 6)
+    rows, one = torch.arange(5), torch.eye(3).repeat(5, 1, 1)
+    seen = particles.observed(rows, model)
+    poses = Poses(one, torch.zeros(5, 2), torch.ones(5, dtype=torch.long))
+    errors = errors_of_maps(model, (volume, volume, volume), poses, seen, "squared")
+    alone = errors_of_maps(model, (volume,), replace(poses, classes=None), seen, "squared")
+    assert torch.equal(errors, alone)
+
+
+@pytest.mark.parametrize("update", ["adam", "closed form"])
+def test_auto_encoding_tells_how_probable_classes_are(
+    particles: Particles, settings: Settings, true_map: Tensor, update: str
+) -> None:
+    torch.manual_seed(0)
+    settings.model.classes, settings.model.shifts = 3, False
+    maps = [volume_like(particles) for _ in range(3)]
+    for volume, grid in zip(maps, (0 * true_map, true_map, true_map), strict=True):
+        volume.assign(grid_of_map(grid))
+    poses = PoseTable.empty(particles.n, 3, torch.device("cpu"), 3)
+    first, *others = maps
+    problem = replace(problem_of(particles, first, poses, settings), others=tuple(others))
+    stage = AmortizedStage(teacher="likelihood", volume_update=update, guesses=4)
+    inference = AmortizedInference(problem, stage)
+    inference.begin()
+    inference.train_batch(torch.arange(40))
+    weights = poses.class_weights[:40]
+    assert torch.allclose(weights.sum(1), torch.ones(40))
+    # it is the likeliest, and one that is the same is as likely
+    assert torch.equal(weights.amax(1), weights.gather(1, poses.classes[:40, None])[:, 0])
+    assert torch.allclose(weights[:, 1], weights[:, 2], atol=1e-3)
+    assert len(set(weights[:, 1].tolist())) > 2
+    # nothing is known of the others
+    assert (poses.class_weights[40:] == 1 / 3).all()
 
 
 @pytest.mark.parametrize("encoder", ["polar", "vgg"])

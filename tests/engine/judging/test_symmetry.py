@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,8 +14,9 @@ from napari_cryospin.engine.data.star import read_star
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.geometry.symmetry import point_group
 from napari_cryospin.engine.geometry.symmetry_axes import SymmetryFrame
+from napari_cryospin.engine.geometry.symmetry_search import likely_groups
 from napari_cryospin.engine.judging.halves import HalfMaps
-from napari_cryospin.engine.judging.symmetry import MapSymmetry, find_symmetry
+from napari_cryospin.engine.judging.symmetry import MapSymmetry, find_symmetry, half_correlation
 from napari_cryospin.engine.models.noise import NoiseSpectrum
 from napari_cryospin.engine.models.volume import HartleyVolume
 from napari_cryospin.engine.settings import DataSettings, ModelSettings
@@ -71,6 +72,22 @@ def test_one_that_particles_have_not_is_pseudo(tmp_path: Path) -> None:
     assert found.pseudo and not found.true
     assert found.correlation < 0.9 * found.allowed
     assert found.gain is not None and found.gain < -3
+
+
+def test_one_stays_where_too_little_is_known_in_the_frame_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_another(shown: np.ndarray, least: int) -> list[tuple[str, SymmetryFrame]]:
+        found = likely_groups(shown, least)
+        return [*found, ("C2", dict(found)["C3"])]
+
+    def known_of_others(halves: HalfMaps, group: np.ndarray, *where: Any) -> Any:
+        return None if len(group) == 2 else half_correlation(halves, group, *where)
+
+    monkeypatch.setattr("napari_cryospin.engine.judging.symmetry.half_correlation", known_of_others)
+    monkeypatch.setattr("napari_cryospin.engine.judging.symmetry.likely_groups", with_another)
+    found = found_in(tmp_path / "stack", turned_away(assembly("C3")), held=0)
+    assert found is not None and found.name == "C3" and found.true
 
 
 def test_without_held_out_particles_the_map_alone_tells(tmp_path: Path) -> None:

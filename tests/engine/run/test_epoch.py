@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 import napari_cryospin
 from napari_cryospin.engine.run.epoch import Due, Ending, Epoch, Ready, Trained, train_epoch
 from napari_cryospin.engine.run.training import Training
+from napari_cryospin.engine.stages import AmortizedStage, DirectStage
 
 if TYPE_CHECKING:
     from napari_cryospin.engine.data.particles import Particles
@@ -45,6 +48,56 @@ def test_an_epoch_that_is_left_is_gone_on_with(particles: Particles, settings: S
     assert kinds(list(Epoch(parts).steps())) == "RDTDTE"
     assert np.array_equal(whole.maps()[0], parts.maps()[0])
     assert whole.inference.held_out_gain == parts.inference.held_out_gain is not None
+
+
+@pytest.mark.parametrize("halves", [False, True])
+def test_an_epoch_is_gone_on_with_at_its_radius(
+    particles: Particles, settings: Settings, halves: bool
+) -> None:
+    """The sums of the maps are of the low-pass filter's radius, not of the stage's first one."""
+    settings.model.halves, settings.model.shifts = halves, False
+    settings.stages = [
+        DirectStage(
+            epochs=2,
+            batch_size=40,
+            pose_steps=1,
+            volume_update="closed form",
+            low_pass_start=60.0,
+            low_pass_end=16.0,
+        )
+    ]
+    whole = Training(particles, settings)
+    train_epoch(whole)
+    for step in Epoch(whole).steps():
+        if isinstance(step, Trained) and whole.clock.batch == 2:
+            state = copy.deepcopy(whole.state())
+    whole.end_epoch()
+    resumed = Training(particles, settings)
+    resumed.load_state(state)
+    radius = resumed.inference.radius
+    train_epoch(resumed)
+    assert np.array_equal(resumed.maps()[0], whole.maps()[0])
+    assert radius == whole.inference.radius > 128 / 60
+
+
+@pytest.mark.parametrize("stage", [AmortizedStage, DirectStage])
+def test_a_checkpoint_keeps_the_radius(
+    particles: Particles, settings: Settings, stage: type[AmortizedStage | DirectStage]
+) -> None:
+    settings.model.halves = False
+    settings.stages = [stage(epochs=2, low_pass_start=60.0, low_pass_end=16.0)]
+    training, resumed = Training(particles, settings), Training(particles, settings)
+    first = training.inference.radius
+    train_epoch(training)
+    state = copy.deepcopy(training.state())
+    resumed.load_state(state)
+    assert resumed.inference.radius == training.inference.radius > first
+    # earlier versions did not keep it
+    of_radius = state["inference"] if stage is DirectStage else state["inference"]["teacher"]
+    del of_radius["radius"]
+    earlier = Training(particles, settings)
+    earlier.load_state(state)
+    assert earlier.inference.radius == first
 
 
 def test_an_epoch_that_is_cut_short_ends_in_order(particles: Particles, settings: Settings) -> None:

@@ -10,7 +10,9 @@ from napari_cryospin.engine.errors import InputError
 from napari_cryospin.engine.run import memory_estimate
 from napari_cryospin.engine.run.memory_estimate import GIB, estimate_memory, free_memory
 from napari_cryospin.engine.run.reconstruction import Reconstruction
-from napari_cryospin.engine.settings import Settings
+from napari_cryospin.engine.settings import ModelSettings, Settings
+from napari_cryospin.engine.stages import DirectStage, MarginalStage
+from napari_cryospin.engine.sums.search import numbers_needed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +79,50 @@ def test_images_in_memory_are_counted_once_and_on_disk_not_at_all() -> None:
     )
     assert images < in_memory < 1.3 * images
     assert in_memory - on_disk == pytest.approx(images, rel=0.05)
+
+
+def test_classes_halves_and_starts_have_maps_of_their_own() -> None:
+    box, grid = 256, 257**3 * 4
+
+    def need(classes: int, *, halves: bool | None = False, starts: int = 1) -> float:
+        settings = Settings.from_preset("default")
+        settings.model.classes, settings.model.halves = classes, halves
+        settings.starts = starts
+        return estimate_memory(settings, 2000, box, 2.0, CPU).host / grid
+
+    # a map has 12 grids, the problem's and those of each half, and 8 when it is judged
+    assert need(3) - need(1) == pytest.approx(2 * (12 + 8), abs=1)
+    for classes in (1, 3):
+        more = need(classes, halves=True) - need(classes)
+        assert more == pytest.approx(2 * 12 * classes, abs=1)
+    assert need(3, halves=None) == need(3, halves=True)
+    # two starts of several classes are three
+    assert need(10, starts=2) > need(10) + 100
+
+
+def test_a_search_keeps_slices_of_every_map() -> None:
+    stage = DirectStage(volume_update="closed form", pose_update="gauss-newton", searches=1)
+
+    def need(classes: int, stage: DirectStage = stage) -> float:
+        inference = stage.inference.implementation()
+        model = ModelSettings(classes=classes, halves=False)
+        return inference.memory_needed(stage, model, 64, CPU)
+
+    assert need(2) - need(1) == pytest.approx(numbers_needed(64) * 4) != 0
+    many = stage.model_copy(update={"batch_size": 5000, "searches": 0})
+    # hypotheses read the coefficients of their image
+    assert need(1, many) == need(1, many.model_copy(update={"hypotheses": 9}))
+
+
+def test_the_slices_of_each_map_are_kept_or_not() -> None:
+    stage = MarginalStage(nside=16)
+
+    def need(classes: int) -> float:
+        inference = stage.inference.implementation()
+        return inference.memory_needed(stage, ModelSettings(classes=classes), 64, CPU)
+
+    assert need(3) - need(2) == pytest.approx(need(2) - need(1), rel=0.01)
+    assert need(2) > need(1)
 
 
 def last_of(settings: Settings, folder: Path) -> tuple[events.Event, tuple[str, ...]]:

@@ -81,11 +81,14 @@ class Asked:
         Candidates, beside these origins, (m, K), each of the map that it fits best.
     errors
         Their errors per coefficient, (m, K); in units of the noise's variance where it is known.
+    by_class
+        The least error by each map, (m, C).
     """
 
     images: Observed
     proposed: Poses
     errors: Tensor
+    by_class: Tensor
 
     @property
     def candidates(self) -> Poses:
@@ -134,7 +137,7 @@ def ask(
         origins, rounds = torch.zeros_like(origins), 0
     seen = particles.observed(rows, model, scales=scales, shifts=origins, images=images)
     for n in range(rounds if spread is not None else 0):
-        proposed, errors = compared(measure, seen, encoder(encoder.centred(look, origins)))
+        proposed, errors, _ = compared(measure, seen, encoder(encoder.centred(look, origins)))
         modes = _MODES if n == 0 and rounds > 1 else 1
         places = distinct(proposed.rotations, errors, modes)
         best = proposed[torch.arange(len(rows), device=rows.device)[:, None], places]
@@ -148,17 +151,22 @@ def compared(
     seen: Observed,
     proposed: Poses,
     loss: Literal["squared", "absolute"] = "squared",
-) -> tuple[Poses, Tensor]:
-    """Return K poses of b images with the maps that they fit best, and their errors, (b, K)."""
+) -> tuple[Poses, Tensor, Tensor]:
+    """Return K poses of b images with the maps that they fit best, and how well they fit.
+
+    The errors are those of the poses, (b, K), and the least one by each map, (b, C).
+    """
     if measure.n_maps == 1:
-        return proposed, errors_of(measure, seen, proposed, loss)
+        errors = errors_of(measure, seen, proposed, loss)
+        return proposed, errors, errors.amin(1, keepdim=True)
     shape = proposed.rotations.shape[:2]
     found = []
     for number in range(measure.n_maps):
         classes = torch.full(shape, number, device=seen.rows.device)
         found.append(errors_of(measure, seen, replace(proposed, classes=classes), loss))
-    errors, classes = torch.stack(found).min(0)
-    return replace(proposed, classes=classes), errors
+    of_maps = torch.stack(found, 2)
+    errors, classes = of_maps.min(2)
+    return replace(proposed, classes=classes), errors, of_maps.amin(1)
 
 
 @torch.no_grad()

@@ -17,12 +17,7 @@ from napari_cryospin.engine.inference.interface import (
 )
 from napari_cryospin.engine.inference.low_pass import LowPass
 from napari_cryospin.engine.inference.map_errors import errors_of_maps
-from napari_cryospin.engine.inference.memory_needs import (
-    BLOCKS,
-    FLOAT,
-    PER_COEFFICIENT,
-    coefficients,
-)
+from napari_cryospin.engine.inference.memory_needs import decoding_bytes
 from napari_cryospin.engine.inference.optimism import optimism
 from napari_cryospin.engine.inference.searches import Searches, changed_share
 from napari_cryospin.engine.kernels import slicer_of
@@ -135,10 +130,8 @@ class DirectInference(PoseInference):
     def memory_needed(
         cls, stage: DirectStage, model: ModelSettings, box: int, device: torch.device
     ) -> float:
-        """Return the bytes of the pose steps of a batch, or of a search of all poses."""
-        pairs = stage.batch_size * stage.hypotheses
-        search = BLOCKS if stage.searches else 0
-        return max(pairs * coefficients(box) * PER_COEFFICIENT * FLOAT, search)
+        """Return the bytes of a batch and of the maps' sums, or of a search of all poses."""
+        return decoding_bytes(stage, model, box, device)
 
     def begin(self) -> None:
         """Make room for the hypotheses among the candidates of the poses."""
@@ -367,6 +360,7 @@ class DirectInference(PoseInference):
             "map_updates": None if self._updates is None else self._updates.state(),
             "noise": self._noise.variance,
             "statistics": None if self._sums is None else self._sums.state(),
+            "radius": self.radius,
             "before": vars(self._before),
             "settled_at": self._settled_at,
             "epochs": self._epochs,
@@ -386,8 +380,9 @@ class DirectInference(PoseInference):
         self.volume_optimizer.load_state_dict(state["volume_optimizer"])
         if self._updates is not None:
             self._updates.load_state(state["map_updates"])
-        self._noise = NoiseSpectrum(state["noise"])
-        self._sums = None
+        # sums are of one radius; earlier versions did not keep it
+        self._low_pass.come_to(state.get("radius", self.radius))
+        self._noise, self._sums = NoiseSpectrum(state["noise"]), None
         if state["statistics"] is not None:
             self._sums = ClassSums(self.model, self.problem)
             self._sums.load_state(state["statistics"])

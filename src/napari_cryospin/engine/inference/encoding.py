@@ -93,7 +93,7 @@ class Encoding:
                 spread=spread,
                 rounds=rounds,
             )
-            self.record(asked.images, asked.proposed, asked.errors)
+            self.record(asked.images, asked.proposed, asked.errors, asked.by_class)
         self.encoder.train()
 
     @torch.no_grad()
@@ -125,8 +125,11 @@ class Encoding:
         )
 
     @torch.no_grad()
-    def record(self, images: Observed, proposed: Poses, errors: Tensor) -> None:
-        """Make poses (m, K) with their errors the candidates of particles; the best one wins."""
+    def record(self, images: Observed, proposed: Poses, errors: Tensor, by_class: Tensor) -> None:
+        """Make poses (m, K) with their errors the candidates of particles; the best one wins.
+
+        The least errors by each map, (m, C), tell how probable each class is.
+        """
         poses, rows, winner = self.problem.poses, images.rows, errors.argmin(1)
         pick = torch.arange(len(rows), device=rows.device), winner
         found = replace(proposed, shifts=proposed.shifts + images.origins[:, None])
@@ -134,6 +137,9 @@ class Encoding:
         poses.winner[rows] = winner
         poses.losses[rows] = errors[pick]
         poses.set_at(rows, found[pick])
+        # squared errors are in units of the noise's variance, so this is a difference in nats
+        behind = (by_class - by_class.amin(1, keepdim=True)) * (images.coefficients.shape[1] / 2)
+        poses.class_weights[rows] = (-behind).softmax(1)
 
     def learn(self, rows: Tensor, looked: Tensor, wanted: Poses, draw: torch.Generator) -> None:
         """Teach poses by a pass over particles, in mini-batches.

@@ -20,6 +20,7 @@ from napari_cryospin.engine.data.half_sets import half_sets
 from napari_cryospin.engine.data.member import APART
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
+from napari_cryospin.engine.inference.memory_needs import GRIDS, grid_bytes, sums_bytes
 from napari_cryospin.engine.inference.one_hand import of_other_hand, take_other_hand, turned
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.map_updates import MapUpdates
@@ -74,6 +75,22 @@ class AutoDecoding(DirectInference):
         """Search poses by the noise that was known, also where that was of halves."""
         super().adopt({"noise": _noise_in(state)})
 
+    @classmethod
+    def memory_needed(
+        cls, stage: DirectStage, model: ModelSettings, box: int, device: torch.device
+    ) -> float:
+        """Return the bytes of a batch, or of a search of all poses."""
+        of_all = super().memory_needed(stage, model, box, device)
+        if not _expected(model, stage):
+            return of_all
+        return IndependentHalves.memory_needed(stage, model, box, device)
+
+    @classmethod
+    def memory_kept(cls, stage: DirectStage, model: ModelSettings, box: int) -> float:
+        """Return the bytes of the maps of the halves, where there are any."""
+        own = IndependentHalves.memory_kept(stage, model, box)
+        return own if _expected(model, stage) else 0.0
+
 
 def _noise_in(state: dict[str, Any]) -> Tensor | None:
     """Return the noise by shell in a state of one map or of halves, (D/2,); None: it has none."""
@@ -89,6 +106,11 @@ def independent(problem: Problem, stage: DirectStage) -> bool:
     """Return whether a stage refines two independent halves: sums alone are made common."""
     wanted, n = problem.model.halves, problem.particles.n
     return stage.volume_update == "closed form" and (n >= _MANY if wanted is None else wanted)
+
+
+def _expected(model: ModelSettings, stage: DirectStage) -> bool:
+    """Return the same before the particles are counted: as if there were many."""
+    return stage.volume_update == "closed form" and model.halves is not False
 
 
 class IndependentHalves(PoseInference):
@@ -159,8 +181,16 @@ class IndependentHalves(PoseInference):
     def memory_needed(
         cls, stage: DirectStage, model: ModelSettings, box: int, device: torch.device
     ) -> float:
-        """Return the bytes of one half's batch or search: they take turns."""
-        return DirectInference.memory_needed(stage, model, box, device)
+        """Return the bytes of one half's batch or search, they take turns, and the other's sums."""
+        # each half begins with a search of its own
+        searching = stage.model_copy(update={"searches": max(stage.searches, 1)})
+        of_one = DirectInference.memory_needed(searching, model, box, device)
+        return of_one + sums_bytes(model, box, device)
+
+    @classmethod
+    def memory_kept(cls, stage: DirectStage, model: ModelSettings, box: int) -> float:
+        """Return the bytes of the maps of both halves, with what makes them anew."""
+        return 2 * GRIDS * model.classes * grid_bytes(box)
 
     def begin(self) -> None:
         """Give both halves the low frequencies of the map, and nothing else."""

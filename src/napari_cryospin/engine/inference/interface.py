@@ -88,7 +88,7 @@ class PoseInference(ABC):
     def memory_needed(
         cls, stage: Any, model: ModelSettings, box: int, device: torch.device
     ) -> float:
-        """Return the bytes that a stage computes with, beside images, poses and map.
+        """Return the bytes that a stage computes with, beside images, poses, map and what it keeps.
 
         Parameters
         ----------
@@ -101,6 +101,14 @@ class PoseInference(ABC):
         device
             Where it trains.
         """
+
+    @classmethod
+    def memory_kept(cls, stage: Any, model: ModelSettings, box: int) -> float:
+        """Return the bytes of the maps that it keeps all the time beside the problem's.
+
+        Parameters are those of :meth:`memory_needed`.
+        """
+        return 0.0
 
     def begin(self) -> None:  # noqa: B027 (not every inference has something to make ready)
         """Make poses and map ready for the stage that begins; called once, before its epochs."""

@@ -71,7 +71,7 @@ class LikelihoodTeacher(Teacher):
         look = encoder.centred(encoding.look(rows, images), encoding.origins(rows))
         seen = encoding.observed(rows, model, images)
         with torch.no_grad():
-            proposed, errors = compared(self.measure, seen, encoder(look), loss)
+            proposed, errors, by_class = compared(self.measure, seen, encoder(look), loss)
         winner = errors.argmin(1)
         head, turn = winner // encoder.turns, winner % encoder.turns
         each = torch.arange(len(rows), device=rows.device)
@@ -83,15 +83,17 @@ class LikelihoodTeacher(Teacher):
         error.backward()
         encoding.optimizer.step()
         self._map_optimizer.step()
-        encoding.record(seen, proposed, errors)
+        encoding.record(seen, proposed, errors, by_class)
         return error.item()
 
     def state(self) -> dict[str, Any]:
-        """Return the map's optimiser for a checkpoint."""
-        return {"map_optimizer": self._map_optimizer.state_dict()}
+        """Return the map's optimiser, and the radius, for a checkpoint."""
+        return {"map_optimizer": self._map_optimizer.state_dict(), "radius": self.radius}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`, with the learning rate of the present settings."""
+        # earlier versions did not keep it
+        self._low_pass.come_to(state.get("radius", self.radius))
         self._map_optimizer.load_state_dict(state["map_optimizer"])
         for group in self._map_optimizer.param_groups:
             group["lr"] = self.stage.learning_rate_volume

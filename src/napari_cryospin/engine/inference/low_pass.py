@@ -37,7 +37,10 @@ class LowPass:
 
     def follow(self, done: float) -> None:
         """Come to a share of the stage."""
-        radius = self._radius_at(done)
+        self.come_to(self._radius_at(done))
+
+    def come_to(self, radius: float) -> None:
+        """Come to a frequency radius, in units of 1/box: that of a checkpoint."""
         if radius != self.radius:
             self.radius = radius
             self.model = ImageModel.within(self._particles.box, radius, self._particles.device)

@@ -46,6 +46,9 @@ def errors_of_maps(
     places, found = [], []
     for number, volume in enumerate(maps):
         here = (poses.classes == number).nonzero().flatten()
+        # a batch may hold nobody of a class
+        if not len(here):
+            continue
         predicted = seen.ctf[here] * model.project(volume, poses[here])
         places.append(here)
         found.append(image_error(predicted, seen.coefficients[here], loss))

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
+from napari_cryospin.engine.geometry.cells import n_cells
 from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
 from napari_cryospin.engine.inference.march import Evidence, March
-from napari_cryospin.engine.inference.memory_needs import BLOCKS, FLOAT, coefficients
+from napari_cryospin.engine.inference.memory_needs import BLOCKS, FLOAT, coefficients, sums_bytes
 from napari_cryospin.engine.models.map_updates import MapUpdates
 from napari_cryospin.engine.models.noise import NoiseSpectrum, shells_of
 from napari_cryospin.engine.models.sums import mean_residual
@@ -27,7 +28,7 @@ from napari_cryospin.engine.sums.membership import Members, Outliers
 from napari_cryospin.engine.sums.modes import N_MODES, ModePoses
 from napari_cryospin.engine.sums.previous import Memory
 from napari_cryospin.engine.sums.proposals import SamplingOptions
-from napari_cryospin.engine.sums.quadrature import Quadrature, march_radii, split_cells
+from napari_cryospin.engine.sums.quadrature import KEPT, Quadrature, march_radii, split_cells
 from napari_cryospin.engine.sums.sampled import SampledSum
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ _NOISE_IMAGES = 2000
 _LEAST_NOISE = 0.05
 # an angle that is another pose, degrees
 _OTHER_POSE = 30.0
-# numbers kept of each coefficient of a pose: slices, their squares and two sums; of how many
-_SLICES, _MOST_SLICES = 4, 200_000_000
+# numbers kept of each coefficient of a pose: slices, their squares and two sums of a sum over all
+# poses; so many were measured where some sums are over samples of them
+_EXACT, _SAMPLED = 4, 2.5
 # numbers kept of each coefficient of an image of a batch
 _OF_IMAGE = 12
 
@@ -146,13 +148,15 @@ class MarginalInference(PoseInference):
         cls, stage: MarginalStage, model: ModelSettings, box: int, device: torch.device
     ) -> float:
         """Return the bytes of the slices of a pose grid, and of a batch that is summed over it."""
-        cells = 72 * stage.nside**3
         radius = min(2 * stage.nside, box / 2)
-        slices = model.classes * cells * math.pi / 2 * radius**2
+        slices = n_cells(stage.nside) * math.pi * radius**2
+        kept = _EXACT * slices
         if stage.quadrature != "exact":
-            slices = min(slices, _MOST_SLICES)
+            # of each map alone it is asked whether its slices fit
+            kept = _SAMPLED * min(slices, KEPT)
         batch = stage.batch_size * coefficients(box) * _OF_IMAGE
-        return _SLICES * slices * FLOAT + BLOCKS + batch * FLOAT
+        numbers = model.classes * kept + batch
+        return numbers * FLOAT + BLOCKS + sums_bytes(model, box, device)
 
     def begin(self) -> None:
         """Make room for the modes of the posteriors."""

@@ -310,7 +310,7 @@ class _Sums(MarginalInference):
     def _record(self, images: Observed, found: Posteriors, quadrature: Quadrature) -> None:
         self.poses.shifts[images.rows] = found.cell_shifts[:, 0] + images.origins
         self._remember(images.rows, found, quadrature)
-        self.poses.classes[images.rows] = self.memory.classes(images.rows)
+        self.poses.classes[images.rows] = found.classes.argmax(1)
 
     @torch.no_grad()
     def refine_shifts(self, rows: Tensor) -> None:

@@ -12,7 +12,7 @@ from napari_cryospin.engine.inference.asking import Measure, compared
 from napari_cryospin.engine.inference.class_sums import ClassSums
 from napari_cryospin.engine.inference.guesses import best_of, drawn
 from napari_cryospin.engine.inference.interface import shuffled_batches
-from napari_cryospin.engine.inference.memory_needs import FLOAT, coefficients
+from napari_cryospin.engine.inference.memory_needs import FLOAT, coefficients, sums_bytes
 from napari_cryospin.engine.inference.teacher import Teacher
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.map_updates import MapUpdates
@@ -76,9 +76,10 @@ class WinnersTeacher(Teacher):
     def memory_needed(
         cls, stage: AmortizedStage, model: ModelSettings, box: int, device: torch.device
     ) -> float:
-        """Return the bytes of a batch's coefficients, of the guesses', and of all pairs."""
+        """Return the bytes of coefficients of a batch and of guesses, of all pairs, and of sums."""
         kept = _OF_IMAGE * stage.batch_size + _OF_GUESS * stage.guesses
-        return (kept * coefficients(box) + 2 * stage.batch_size * stage.guesses) * FLOAT
+        numbers = kept * coefficients(box) + 2 * stage.batch_size * stage.guesses
+        return numbers * FLOAT + sums_bytes(model, box, device)
 
     @property
     def measure(self) -> Measure:

@@ -168,7 +168,8 @@ def find_symmetry(
     for name, frame in groups:
         measured = half_correlation(halves, point_group(name), frame, across)
         if measured is None:
-            return None
+            # too little is known in this frame; those that were found in others stay
+            continue
         seen = MapSymmetry(name, frame, *measured, None, None)
         if seen.alike and found is None:
             apart = -float(local_gain(problem, halves, name, frame).median())

@@ -138,7 +138,8 @@ class Answers:
         if self._known.saved.scales:
             cross = (predicted * seen.coefficients) @ precision
             scales = posterior_scale(cross, predicted.square() @ precision, scales)
-        gains = gains_of(seen.coefficients, predicted * scales[:, None], precision)
+        filtered = self._particles.weights(rows, model)
+        gains = gains_of(seen.coefficients, predicted * scales[:, None], precision, filtered)
         left = seen.coefficients.square() @ precision - 2 * gains[0]
         powers = images.square().sum((1, 2))
         several = have_several_modes(

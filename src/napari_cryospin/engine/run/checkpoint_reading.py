@@ -60,8 +60,9 @@ _KINDS = {
     "candidate_classes": torch.uint8,
 }
 _MOST, _MOST_TURNS = 10**9, 1000
-# names in earlier versions
+# names in earlier versions, and what these did not keep of an inference
 _BEFORE = {"winning_head": "winner"}
+_NEW = {"radius"}
 # what taking in a state of something else ends with
 _NOT_OURS = (
     ArithmeticError,
@@ -250,13 +251,14 @@ def require_like(known: Any, found: Any, name: str = "inference") -> None:
     """Raise Unreadable where something found is not built like something known.
 
     Names, kinds, numbers of axes and kinds of numbers must agree, and numbers of particles. What is
-    empty or None in the known one may be anything: it is filled as training goes on.
+    empty or None in the known one may be anything: it is filled as training goes on. What earlier
+    versions did not keep may be missing.
     """
     if known is None or found is None or (isinstance(known, dict | list) and not known):
         return
     if isinstance(known, dict):
-        same = isinstance(found, dict) and set(known) == set(found)
-        parts: Iterable[Any] = known
+        same = isinstance(found, dict) and set(known) - _NEW <= set(found) <= set(known)
+        parts: Iterable[Any] = found
     elif isinstance(known, Tensor):
         same = (
             isinstance(found, Tensor)

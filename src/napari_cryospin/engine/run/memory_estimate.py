@@ -10,7 +10,7 @@ import torch
 
 from napari_cryospin.engine.data.plan import Plan
 from napari_cryospin.engine.errors import InputError
-from napari_cryospin.engine.inference.memory_needs import FLOAT
+from napari_cryospin.engine.inference.memory_needs import FLOAT, GRIDS, grid_bytes
 from napari_cryospin.engine.kernels.choice import has_numba
 from napari_cryospin.engine.run.told_candidates import OTHERS
 from napari_cryospin.engine.stages import encodes
@@ -32,8 +32,9 @@ _COMPILER = 0.25 * GIB
 _POSE, _CANDIDATE = 16, 12
 # copies of the poses: their table, the events, the record
 _POSE_COPIES = 4
-# grids of (D+1)³: coefficients, gradient, optimiser, statistics, results; FFTs in double precision
-_GRIDS, _GRIDS_OF_RESULTS = 10, 16
+# grids of (D+1)³ that judging takes: of one class after the other, whose transforms are twice as
+# wide, and of all; and those that are kept of the map of each start until the best one goes on
+_GRIDS_OF_JUDGED, _GRIDS_OF_CLASS, _GRIDS_OF_START = 132, 8, 6
 _MODES = 8
 # less free than so much of the need is clearly not enough; less than so much is tight
 _CLEARLY, _TIGHT = 0.7, 1.3
@@ -83,14 +84,20 @@ def estimate_memory(
     poses = n * floats * FLOAT
     # the table alone, and what is told where that is little, hold all that an encoder proposes
     more = n * _CANDIDATE * (proposed - told) * FLOAT
-    grid = (box + 1) ** 3 * FLOAT
-    stages = max(each.memory_needed(stage, settings.model, box, device) for each, stage in made)
+    grid, model = grid_bytes(box), settings.model
+    maps, starts = model.classes * grid, settings.n_starts if settings.n_starts > 1 else 0
+    kept = [each.memory_kept(stage, model, box) for each, stage in made]
+    needs = [each.memory_needed(stage, model, box, device) for each, stage in made]
+    stages = [sum(both) for both in zip(kept, needs, strict=True)]
+    # the starts are let go of where the first stage ends
+    stages[0] += starts * (poses + more + _GRIDS_OF_START * maps)
+    results = _GRIDS_OF_JUDGED * grid + _GRIDS_OF_CLASS * maps
     reading = _COPIES_READING * images + _READING
-    training = _COPIES * images + _POSE_COPIES * poses + more + _GRIDS * grid
-    training += max(stages, _GRIDS_OF_RESULTS * grid)
+    training = _COPIES * images + _POSE_COPIES * poses + more + GRIDS * maps
+    training += max(*stages, kept[-1] + results)
     if device.type == "cpu":
         return MemoryNeed(max(reading, training) + _COMPILER * has_numba(), 0.0)
-    events = _POSE_COPIES * poses + _GRIDS_OF_RESULTS * grid
+    events = _POSE_COPIES * poses + results
     return MemoryNeed(max(reading, events), training)
 
 

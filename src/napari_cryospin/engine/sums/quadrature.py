@@ -18,13 +18,14 @@ from napari_cryospin.engine.sums.centring import shift_log_prior
 if TYPE_CHECKING:
     from torch import Tensor
 
+KEPT = 120_000_000
+"""Slices of a map at all cells are kept while they take less than so many floats."""
+
 # finest step of shifts, pixels
 _FINEST_SHIFT = 0.5
 # frequency radii of the march, in units of 1/box; the lowest decide which structure is found
 _RADII = (3, 4, 5, 6, 7, 8, 10, 13, 16)
 _STEP = 4
-# slices of all cells are kept while they take less than this many floats
-_KEPT = 120_000_000
 # traces of rotations that differ by no more than rounding, and a rotation vector of no meaning
 _SAME, _MIDDLE = 1e-5, (0.31, -0.57, 0.83)
 # floats of one block of log-probabilities
@@ -166,7 +167,7 @@ class Quadrature:
     @property
     def keeps_slices(self) -> bool:
         """Whether the slices of all cells fit into memory."""
-        return len(self.rotations) * len(self.model.frequencies) <= _KEPT
+        return len(self.rotations) * len(self.model.frequencies) <= KEPT
 
     @property
     def n_points(self) -> int:

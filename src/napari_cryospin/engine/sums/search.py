@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_cryospin.engine.geometry.cells import n_cells
 from napari_cryospin.engine.models.noise import shells_of
 from napari_cryospin.engine.sums.centring import spread_of
 from napari_cryospin.engine.sums.exact import ExactSum
 from napari_cryospin.engine.sums.modes import ModePoses
-from napari_cryospin.engine.sums.quadrature import Quadrature
+from napari_cryospin.engine.sums.quadrature import Quadrature, nside_for
 from napari_cryospin.engine.sums.wide_look import WideLook
 
 if TYPE_CHECKING:
@@ -25,6 +26,18 @@ if TYPE_CHECKING:
 # level and frequency radius of the search
 _RADIUS = 12
 _PART = 500
+
+
+def numbers_needed(box: int) -> float:
+    """Return how many numbers a search keeps of each map: slices at all poses, and their squares.
+
+    Parameters
+    ----------
+    box
+        Working box, pixels.
+    """
+    radius = min(_RADIUS, box // 2 - 1)
+    return 2 * n_cells(nside_for(radius)) * math.pi * radius**2
 
 
 class PoseSearch:
