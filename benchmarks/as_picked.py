@@ -42,6 +42,17 @@ _CAP = ("--views", "cap", "--view-angle", "60")
 UNKIND = ("--realistic", "--off-centre", "0.04", "--junk", "0.2", *_CAP)
 # as strong as all other noise
 _SLOW = ("--background", "1")
+# assemblies that no rule was set on
+_UNSEEN = (
+    ("O", "spliceosome", 3),
+    ("I", "50S", 4),
+    ("T", "spliceosome", 5),
+    ("O", "Hsp90", 6),
+    ("D7", "50S", 7),
+    ("T", "30S", 8),
+    ("I", "spliceosome", 9),
+    ("D5", "spliceosome", 2),
+)
 _PAIRS = {
     "spike": "30S",
     "spliceosome": "50S",
@@ -122,6 +133,10 @@ def trials() -> list[Trial]:
             for group in ("C2", "C4", "D2", "D7", "O", "I")
             for molecule in ("30S", "spike")
         ]
+    found += [
+        Trial(f"{group} not told", molecule, seed, ("--symmetry", group), group)
+        for group, molecule, seed in _UNSEEN
+    ]
     found += [
         Trial("no symmetry", molecule, 0, ())
         for molecule in ("30S", "spliceosome", "50S", "spike", "Hsp90")
