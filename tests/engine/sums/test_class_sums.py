@@ -100,7 +100,7 @@ def test_slices_that_are_not_kept_are_those_of_each_map(
     memory.remember(ROWS, ExactSum(quadrature, grids, variance).posteriors(images), quadrature)
     found = []
     for kept in (10**9, 0):
-        monkeypatch.setattr(f"{Quadrature.__module__}._KEPT", kept)
+        monkeypatch.setattr(f"{Quadrature.__module__}.KEPT", kept)
         draw = torch.Generator().manual_seed(0)
         total = SampledSum(quadrature, grids, variance, memory, SamplingOptions(), draw)
         found.append(total.posteriors(images))
