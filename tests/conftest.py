@@ -6,11 +6,15 @@ a copy, ``copied_run``.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+# before torch is imported: of several threads sums come out otherwise, and a limit may be missed
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
