@@ -1,9 +1,9 @@
 """The hand of a half-map: both halves of a run must come to the same one.
 
 At the low frequencies that the halves have in common a map may be as its mirror image is: one of
-icosahedral symmetry is, whatever its units are, up to angular frequency 15, one of octahedral
-symmetry up to 9. Each half then takes one hand or the other when it finds its poses. Turning a map
-inside out, V'(x) = V(−x), leaves every point group as it is.
+icosahedral symmetry is, whatever its units are, in spherical harmonics of degrees below 15, one of
+octahedral symmetry below 9. Each half then takes one hand or the other when it finds its poses.
+Turning a map inside out, V'(x) = V(−x), leaves every point group as it is.
 """
 
 from __future__ import annotations
