@@ -85,16 +85,22 @@ def test_a_folder_without_a_run_is_told_to_be_none(tmp_path: Path) -> None:
         assert f"{folder} is no run folder" in result.stderr
 
 
-def test_a_run_goes_on_by_itself(copied_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A finished run is resumed: its verdict names a group, and the second run is under way."""
-    told(copied_run, "C2")
-    followed = []
+@pytest.fixture
+def followed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Folders of the runs that are followed, none of which is run."""
+    found: list[Path] = []
 
     def follow(run: Reconstruction) -> int:
-        followed.append(run.folder.path)
+        found.append(run.folder.path)
         return 0
 
     monkeypatch.setattr("napari_cryospin.cli.run.follow", follow)
+    return found
+
+
+def test_a_run_goes_on_by_itself(copied_run: Path, followed: list[Path]) -> None:
+    """A finished run is resumed: its verdict names a group, and the second run is under way."""
+    told(copied_run, "C2")
     result = call("reconstruct", "--out", copied_run, "--resume", "--symmetrise")
     out = copied_run.with_name(f"{copied_run.name}_C2")
     assert result.exit_code == 0, result.output
@@ -115,18 +121,9 @@ def test_a_run_goes_on_by_itself(copied_run: Path, monkeypatch: pytest.MonkeyPat
     assert followed == [copied_run]
 
 
-def test_a_run_goes_on_only_in_its_own_branch(
-    copied_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_goes_on_only_in_its_own_branch(copied_run: Path, followed: list[Path]) -> None:
     """What is called RUN_C2 may be anything: of a run that was there before, or no branch."""
     told(copied_run, "C2")
-    followed = []
-
-    def follow(run: Reconstruction) -> int:
-        followed.append(run.folder.path)
-        return 0
-
-    monkeypatch.setattr("napari_cryospin.cli.run.follow", follow)
     again = ("reconstruct", "--out", copied_run, "--resume", "--symmetrise")
     assert call(*again).exit_code == 0
     out = copied_run.with_name(f"{copied_run.name}_C2")

@@ -14,7 +14,7 @@ from napari_cryospin.engine.geometry.rotations import angular_distance
 from napari_cryospin.engine.inference.halves import IndependentHalves
 from napari_cryospin.engine.inference.hypotheses import Hypotheses
 from napari_cryospin.engine.inference.interface import Place
-from napari_cryospin.engine.inference.one_hand import of_other_hand, take_other_hand, turned
+from napari_cryospin.engine.inference.one_hand import inverted, of_other_hand, take_other_hand
 from napari_cryospin.engine.judging.halves import HalfMaps, back_project
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.volume import HartleyVolume
@@ -64,7 +64,7 @@ def test_projections_are_the_same_in_the_other_hand(problem: Problem) -> None:
     hypotheses = half.hypotheses
     hypotheses.take(problem.poses, ROWS)
     take_other_hand(problem.poses, hypotheses, ROWS, 0)
-    after = model.project(turned(grid), problem.poses.at(ROWS))
+    after = model.project(inverted(grid), problem.poses.at(ROWS))
     assert torch.allclose(before, after, atol=1e-4 * float(before.abs().max()))
     assert torch.allclose(hypotheses.rotations[:, 0], problem.poses.rotations)
 
@@ -90,11 +90,11 @@ def test_the_mirror_image_is_told_from_a_map_and_from_noise(problem: Problem) ->
         back_project(problem.particles, problem.poses, ROWS[half::2], model) for half in (0, 1)
     )
     assert not of_other_hand(one, two, 7)
-    assert of_other_hand(one, turned(two), 7)
+    assert of_other_hand(one, inverted(two), 7)
     noise = one.clone()
     draw = torch.Generator().manual_seed(0)
     noise[0] = one[1] * torch.randn(one[0].shape, generator=draw)
-    assert not of_other_hand(two, noise, 7) and not of_other_hand(two, turned(noise), 7)
+    assert not of_other_hand(two, noise, 7) and not of_other_hand(two, inverted(noise), 7)
 
 
 def test_the_second_half_takes_the_hand_of_the_first(problem: Problem) -> None:
@@ -107,7 +107,7 @@ def test_the_second_half_takes_the_hand_of_the_first(problem: Problem) -> None:
         half.problem.volume.assign(problem.volume.grid().detach())
     second = inference._halves[1]
     grid = second.problem.volume.grid().detach()
-    second.problem.volume.assign(turned(grid))
+    second.problem.volume.assign(inverted(grid))
     take_other_hand(problem.poses, second.hypotheses, second.problem.rows, 0)
     place = Place(1, 0.25)
     inference.set_place(place)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 MIRROR = np.diag([1.0, 1.0, -1.0])
+HALF_TURN = -MIRROR
+"""Half a turn about z: of a map that is inverted, V(−x), a pose A becomes ``HALF_TURN A``."""
 
 
 def mirrored_poses(rotations: ArrayLike) -> NDArray[np.float64]:

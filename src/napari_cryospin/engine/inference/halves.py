@@ -21,7 +21,7 @@ from napari_cryospin.engine.data.member import APART
 from napari_cryospin.engine.inference.direct import DirectInference
 from napari_cryospin.engine.inference.interface import PoseInference, shuffled_batches
 from napari_cryospin.engine.inference.memory_needs import GRIDS, grid_bytes, sums_bytes
-from napari_cryospin.engine.inference.one_hand import of_other_hand, take_other_hand, turned
+from napari_cryospin.engine.inference.one_hand import inverted, of_other_hand, take_other_hand
 from napari_cryospin.engine.models.image import ImageModel
 from napari_cryospin.engine.models.map_updates import MapUpdates
 from napari_cryospin.engine.models.noise import NoiseSpectrum
@@ -328,7 +328,7 @@ class IndependentHalves(PoseInference):
             if of_other_hand(one, other, least):
                 take_other_hand(self.poses, half.hypotheses, half.problem.rows, number)
                 inserted = inserted.clone()
-                inserted[number] = turned(other)
+                inserted[number] = inverted(other)
         return [first, (half, part, inserted)]
 
     def state(self) -> dict[str, Any]:

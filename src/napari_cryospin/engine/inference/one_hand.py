@@ -3,7 +3,7 @@
 At the low frequencies that the halves have in common a map may be as its mirror image is: one of
 icosahedral symmetry is, whatever its units are, in spherical harmonics of degrees below 15, one of
 octahedral symmetry below 9. Each half then takes one hand or the other when it finds its poses.
-Turning a map inside out, V'(x) = V(−x), leaves every point group as it is.
+Inverting a map at the origin, V'(x) = V(−x), leaves every point group as it is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cryospin.engine.geometry.hand import MIRROR
+from napari_cryospin.engine.geometry.hand import HALF_TURN
 from napari_cryospin.engine.models.backprojection import divide
 from napari_cryospin.engine.models.volume import frequency_radius
 
@@ -40,17 +40,17 @@ def of_other_hand(one: Tensor, other: Tensor, least: int) -> bool:
         Frequency radius from which on they are compared, in units of 1/box.
     """
     maps = divide(one), divide(other)
-    as_it_is, inside_out = (_alike(maps[0], each, least) for each in (maps[1], turned(maps[1])))
-    return inside_out > max(_SAME, as_it_is + _MORE)
+    as_it_is, other_way = (_alike(maps[0], each, least) for each in (maps[1], inverted(maps[1])))
+    return other_way > max(_SAME, as_it_is + _MORE)
 
 
-def turned(grid: Tensor) -> Tensor:
-    """Return Hartley grids (..., D+1, D+1, D+1) of maps turned inside out; sums as well."""
+def inverted(grid: Tensor) -> Tensor:
+    """Return Hartley grids (..., D+1, D+1, D+1) of maps inverted at the origin; sums as well."""
     return grid.flip(_AXES)
 
 
 def take_other_hand(poses: PoseTable, hypotheses: Hypotheses, rows: Tensor, number: int) -> None:
-    """Give poses of a map those that the same images have in the map turned inside out.
+    """Give poses of a map those that the same images have in the inverted map.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def take_other_hand(poses: PoseTable, hypotheses: Hypotheses, rows: Tensor, numb
     number
         Class of the map, from 0: poses of other classes stay.
     """
-    # half a turn in the plane of the image
-    turn = torch.from_numpy(-MIRROR).to(poses.rotations)
+    # in the plane of the image
+    turn = torch.from_numpy(HALF_TURN).to(poses.rotations)
     own = rows[poses.classes[rows] == number] if poses.n_classes > 1 else rows
     poses.rotations[own] = turn @ poses.rotations[own]
     candidates = poses.candidate_classes if poses.n_classes > 1 else None

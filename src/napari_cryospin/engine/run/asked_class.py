@@ -40,7 +40,7 @@ def map_of(volume: VolumeUpdated, number: int) -> NDArray[np.float32]:
     Raises
     ------
     InputError
-        If it has none: a class that nobody is in at the end of a run has no file.
+        If it has none: earlier versions wrote no file for a class that nobody was in at the end.
     """
     if number < len(volume.maps):
         found = volume.maps[number]

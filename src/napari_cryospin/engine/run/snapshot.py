@@ -210,7 +210,7 @@ def _last_maps(
 def _read_maps(
     path: Path, particles: Particles, classes: int
 ) -> tuple[list[NDArray[np.float32]], float]:
-    """Return the map of each class; of one that nobody is in at the end of a run, nothing."""
+    """Return the map of each class; nothing of one that an earlier version wrote no map of."""
     volume, pixel_size = _read_map(path, particles)
     if classes == 1:
         return [volume], pixel_size

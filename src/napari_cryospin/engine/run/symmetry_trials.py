@@ -14,7 +14,7 @@ import torch
 
 from napari_cryospin.engine.evaluation.alignment import align_rotations
 from napari_cryospin.engine.evaluation.directions import ONE_UNIT
-from napari_cryospin.engine.geometry.hand import MIRROR
+from napari_cryospin.engine.geometry.hand import HALF_TURN
 from napari_cryospin.engine.geometry.symmetry import point_group
 from napari_cryospin.engine.geometry.symmetry_axes import SymmetryFrame
 from napari_cryospin.engine.judging.symmetry import MapSymmetry, half_correlation
@@ -141,7 +141,7 @@ def _frame(
     own, others = training.poses.at(rows), alone.poses.at(rows)
     rotations = own.rotations.double().cpu().numpy()
     alignment = align_rotations(rotations, others.rotations.double().cpu().numpy(), group)
-    turn = -MIRROR @ alignment.rotation if alignment.mirrored else alignment.rotation
+    turn = HALF_TURN @ alignment.rotation if alignment.mirrored else alignment.rotation
     aligned = alignment.errors < _ALIGNED
     # what is moved in the map by a middle is moved in the images: shifts differ by its projection
     projections = rotations[aligned, :2].reshape(-1, 3)
